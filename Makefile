@@ -1,0 +1,75 @@
+# credits: build with PGXS.
+#
+#   make && make install        build and install the extension (needs pg_config)
+#   make installcheck           regression tests against a running server
+#   make demo                   see it work, on a private throw-away server
+#   make test                   every test suite, on private servers
+#   make test SUITES="unit tap" some of them: checkver build unit regress isolation pgtap tap
+#   make unit                   the pure core's tests alone; no PostgreSQL needed
+#   make checkver               the version is the same wherever it is written
+#   make deps                   install what demo and test need (Debian, as root)
+#
+# WERROR=1 turns warnings into errors; KEEP=1 keeps the working directory of
+# demo and test.
+
+EXTENSION = credits
+EXTVERSION = 1.0.0
+
+# Regression tests, in the order in which they run: sql/NAME.sql and
+# expected/NAME.out.  Install scripts, which live in sql/ too, have "--" in
+# their names; tests do not.
+REGRESS =
+
+MODULE_big = $(EXTENSION)
+DATA = $(sort $(wildcard sql/$(EXTENSION)--*.sql))
+CORE_SRCS = $(sort $(wildcard src/core/*.c))
+SRCS = $(sort $(wildcard src/*.c)) $(CORE_SRCS)
+OBJS = $(SRCS:.c=.o)
+HDRS = $(wildcard src/*.h src/core/*.h)
+
+REGRESS_OPTS = --encoding=UTF8 --no-locale
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+
+# PostgreSQL's own headers are not clean under -Wextra.  Taken as system
+# headers they do not warn, so nothing has to be switched off for our code.
+PG_CPPFLAGS = -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server)
+PG_CFLAGS = -Wall -Wextra
+ifeq ($(WERROR),1)
+PG_CFLAGS += -Werror
+endif
+
+EXTRA_CLEAN = results regression.diffs regression.out output_iso tmp_check log
+
+ifneq ($(wildcard $(PGXS)),)
+include $(PGXS)
+$(OBJS) $(OBJS:.o=.bc): $(HDRS)
+else
+all install installcheck clean:
+	@echo "$@: no server headers found by '$(PG_CONFIG) --pgxs'; install postgresql-server-dev, or set PG_CONFIG" >&2
+	@exit 1
+endif
+
+# The core must compile and work with no PostgreSQL header in sight.
+UNIT_SRCS = $(sort $(wildcard test/unit/*.c)) $(CORE_SRCS)
+UNIT_CFLAGS = -std=c11 -O1 -g -Wall -Wextra -Werror -Isrc \
+	-fsanitize=address,undefined -fno-sanitize-recover=undefined
+
+unit:
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	$(CC) $(UNIT_CFLAGS) $(UNIT_SRCS) -lcrypto -o "$$dir/unit" && "$$dir/unit"
+
+checkver:
+	@test/run/checkver.sh
+
+deps:
+	@test/run/deps.sh
+
+demo:
+	@test/run/demo.sh
+
+test:
+	@test/run/test.sh
+
+.PHONY: unit checkver deps demo test

@@ -1,0 +1,516 @@
+/* credits 1.0.0: a ledger of credits inside PostgreSQL */
+
+\echo Use "CREATE EXTENSION credits" to load this file. \quit
+
+/*
+ * Tables.  The ledger reads and writes them below the executor by attribute
+ * number (src/store.h names them and checks them against the catalog), so
+ * columns are only ever added at the end.  Fixed-width columns come first.
+ * No sequences and no foreign keys: ids are (user_id, seq), and the one
+ * writer keeps the references.
+ */
+
+CREATE TABLE @extschema@.credit_plan (
+    version               pg_catalog.int4        NOT NULL CONSTRAINT credit_plan_version CHECK (version OPERATOR(pg_catalog.>=) 1),
+    effective_from        pg_catalog.timestamptz NOT NULL,
+    monthly_credits       pg_catalog.int8        NOT NULL,
+    rollover_limit        pg_catalog.int8        NOT NULL,
+    low_balance_threshold pg_catalog.int8        NOT NULL,
+    created_at            pg_catalog.timestamptz NOT NULL,
+    plan                  pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    cycle                 pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    CONSTRAINT credit_plan_pkey PRIMARY KEY (plan, version),
+    CONSTRAINT credit_plan_name CHECK (pg_catalog.octet_length(plan) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(plan) OPERATOR(pg_catalog.<=) 255),
+    CONSTRAINT credit_plan_cycle CHECK (cycle OPERATOR(pg_catalog.=) 'calendar' OR cycle OPERATOR(pg_catalog.=) 'anniversary'),
+    CONSTRAINT credit_plan_amounts CHECK (
+        monthly_credits OPERATOR(pg_catalog.>=) 0 AND monthly_credits OPERATOR(pg_catalog.<=) 9007199254740991 AND
+        rollover_limit OPERATOR(pg_catalog.>=) 0 AND rollover_limit OPERATOR(pg_catalog.<=) 9007199254740991 AND
+        low_balance_threshold OPERATOR(pg_catalog.>=) 0 AND low_balance_threshold OPERATOR(pg_catalog.<=) 9007199254740991)
+);
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_plan', '');
+COMMENT ON TABLE @extschema@.credit_plan IS 'One row per plan version; immutable. A period boundary uses the version in force at that instant.';
+COMMENT ON COLUMN @extschema@.credit_plan.effective_from IS 'From when on this version is in force; strictly increases per plan.';
+COMMENT ON COLUMN @extschema@.credit_plan.monthly_credits IS 'Allowance of one period, in credits.';
+COMMENT ON COLUMN @extschema@.credit_plan.rollover_limit IS 'How many unspent monthly credits at most survive a boundary; 0: none.';
+COMMENT ON COLUMN @extschema@.credit_plan.low_balance_threshold IS 'credits_balance reports low when available is below this; 0: never.';
+COMMENT ON COLUMN @extschema@.credit_plan.cycle IS 'calendar: 00:00 on the 1st in the account''s time zone; anniversary: the account''s anchor + n months.';
+
+CREATE TABLE @extschema@.credit_account (
+    monthly            pg_catalog.int8        NOT NULL,
+    granted            pg_catalog.int8        NOT NULL,
+    purchased          pg_catalog.int8        NOT NULL,
+    held_monthly       pg_catalog.int8        NOT NULL,
+    held_granted       pg_catalog.int8        NOT NULL,
+    held_purchased     pg_catalog.int8        NOT NULL,
+    owed_monthly       pg_catalog.int8        NOT NULL,
+    owed_purchased     pg_catalog.int8        NOT NULL,
+    overdraft_limit    pg_catalog.int8        NOT NULL,
+    period_granted     pg_catalog.int8        NOT NULL,
+    last_monthly_reset pg_catalog.timestamptz NOT NULL,
+    effective_at       pg_catalog.timestamptz NOT NULL,
+    cycle_anchor       pg_catalog.timestamp   NOT NULL,
+    history_seq        pg_catalog.int8        NOT NULL,
+    user_id            pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    time_zone          pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    status             pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    history_hash       pg_catalog.bytea       NOT NULL,
+    next_reset_at      pg_catalog.timestamptz,
+    next_event_at      pg_catalog.timestamptz,
+    plan_version       pg_catalog.int4,
+    plan               pg_catalog.text COLLATE pg_catalog."C",
+    scheduled_plan     pg_catalog.text COLLATE pg_catalog."C",
+    CONSTRAINT credit_account_pkey PRIMARY KEY (user_id),
+    CONSTRAINT credit_account_user_id CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 255),
+    CONSTRAINT credit_account_amounts CHECK (
+        monthly OPERATOR(pg_catalog.>=) 0 AND granted OPERATOR(pg_catalog.>=) 0 AND purchased OPERATOR(pg_catalog.>=) 0 AND
+        held_monthly OPERATOR(pg_catalog.>=) 0 AND held_granted OPERATOR(pg_catalog.>=) 0 AND held_purchased OPERATOR(pg_catalog.>=) 0 AND
+        owed_monthly OPERATOR(pg_catalog.>=) 0 AND owed_purchased OPERATOR(pg_catalog.>=) 0 AND
+        overdraft_limit OPERATOR(pg_catalog.>=) 0 AND period_granted OPERATOR(pg_catalog.>=) 0 AND
+        (monthly OPERATOR(pg_catalog.+) granted OPERATOR(pg_catalog.+) purchased OPERATOR(pg_catalog.+)
+         held_monthly OPERATOR(pg_catalog.+) held_granted OPERATOR(pg_catalog.+) held_purchased) OPERATOR(pg_catalog.<=) 9007199254740991),
+    CONSTRAINT credit_account_status CHECK (status OPERATOR(pg_catalog.=) 'active' OR status OPERATOR(pg_catalog.=) 'frozen'),
+    CONSTRAINT credit_account_plan CHECK ((plan IS NULL) OPERATOR(pg_catalog.=) (plan_version IS NULL)),
+    CONSTRAINT credit_account_head CHECK (history_seq OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(history_hash) OPERATOR(pg_catalog.=) 32)
+) WITH (fillfactor = 70);
+CREATE INDEX credit_account_next_event_idx ON @extschema@.credit_account (next_event_at);
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_account', '');
+COMMENT ON TABLE @extschema@.credit_account IS 'One row per user: what is left, what is held and owed, the plan and period, and the head of the user''s history.';
+COMMENT ON COLUMN @extschema@.credit_account.monthly IS 'Monthly credits left, without what is held; replaced at each boundary.';
+COMMENT ON COLUMN @extschema@.credit_account.granted IS 'Granted (expiring) credits left, without what is held.';
+COMMENT ON COLUMN @extschema@.credit_account.purchased IS 'Purchased credits left, without what is held; never expire.';
+COMMENT ON COLUMN @extschema@.credit_account.owed_monthly IS 'Monthly credits that could not be taken; lapses at the boundary.';
+COMMENT ON COLUMN @extschema@.credit_account.owed_purchased IS 'Purchased credits that could not be taken; every credit to the bucket pays it first.';
+COMMENT ON COLUMN @extschema@.credit_account.period_granted IS 'What the plan has granted in this period, so that changing plans never grants it twice.';
+COMMENT ON COLUMN @extschema@.credit_account.last_monthly_reset IS 'Start of the current period.';
+COMMENT ON COLUMN @extschema@.credit_account.effective_at IS 'effective_at of the newest history row; the account''s time never goes back behind it.';
+COMMENT ON COLUMN @extschema@.credit_account.cycle_anchor IS 'Wall-clock time in the account''s zone from which anniversaries are counted.';
+COMMENT ON COLUMN @extschema@.credit_account.next_reset_at IS 'End of the current period; final once stored; NULL: open-ended.';
+COMMENT ON COLUMN @extschema@.credit_account.next_event_at IS 'Lower bound of the next event: may be early, never late; NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_account.scheduled_plan IS 'Plan from the next boundary on; the empty text: cancelled then; NULL: no change.';
+COMMENT ON COLUMN @extschema@.credit_account.history_hash IS 'Hash of the newest history row (docs/audit-format.md).';
+
+CREATE TABLE @extschema@.credit_history (
+    seq              pg_catalog.int8        NOT NULL,
+    created_at       pg_catalog.timestamptz NOT NULL,
+    effective_at     pg_catalog.timestamptz NOT NULL,
+    period_start     pg_catalog.timestamptz NOT NULL,
+    amount           pg_catalog.int8        NOT NULL,
+    monthly_delta    pg_catalog.int8        NOT NULL,
+    granted_delta    pg_catalog.int8        NOT NULL,
+    purchased_delta  pg_catalog.int8        NOT NULL,
+    monthly          pg_catalog.int8        NOT NULL,
+    granted          pg_catalog.int8        NOT NULL,
+    purchased        pg_catalog.int8        NOT NULL,
+    held_monthly     pg_catalog.int8        NOT NULL,
+    held_granted     pg_catalog.int8        NOT NULL,
+    held_purchased   pg_catalog.int8        NOT NULL,
+    owed_monthly     pg_catalog.int8        NOT NULL,
+    owed_purchased   pg_catalog.int8        NOT NULL,
+    expired          pg_catalog.int8        NOT NULL,
+    forfeited        pg_catalog.int8        NOT NULL,
+    skipped          pg_catalog.int4        NOT NULL,
+    plan_version     pg_catalog.int4,
+    user_id          pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    kind             pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    actor            pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    hash             pg_catalog.bytea       NOT NULL,
+    next_reset_at    pg_catalog.timestamptz,
+    ref_seq          pg_catalog.int8,
+    ends_at          pg_catalog.timestamptz,
+    overdraft_limit  pg_catalog.int8,
+    period_granted   pg_catalog.int8,
+    cycle_anchor     pg_catalog.timestamp,
+    run_id           pg_catalog.uuid,
+    idempotency_key  pg_catalog.text COLLATE pg_catalog."C",
+    request_digest   pg_catalog.bytea,
+    payment_ref      pg_catalog.text COLLATE pg_catalog."C",
+    spender          pg_catalog.text COLLATE pg_catalog."C",
+    plan             pg_catalog.text COLLATE pg_catalog."C",
+    scheduled_plan   pg_catalog.text COLLATE pg_catalog."C",
+    time_zone        pg_catalog.text COLLATE pg_catalog."C",
+    status           pg_catalog.text COLLATE pg_catalog."C",
+    allocations      pg_catalog.int8[],
+    text_salt        pg_catalog.bytea,
+    reason           pg_catalog.text,
+    metadata         pg_catalog.jsonb,
+    reason_digest    pg_catalog.bytea,
+    metadata_digest  pg_catalog.bytea,
+    CONSTRAINT credit_history_pkey PRIMARY KEY (user_id, seq),
+    CONSTRAINT credit_history_row CHECK (
+        seq OPERATOR(pg_catalog.>=) 1 AND
+        monthly OPERATOR(pg_catalog.>=) 0 AND granted OPERATOR(pg_catalog.>=) 0 AND purchased OPERATOR(pg_catalog.>=) 0 AND
+        held_monthly OPERATOR(pg_catalog.>=) 0 AND held_granted OPERATOR(pg_catalog.>=) 0 AND held_purchased OPERATOR(pg_catalog.>=) 0 AND
+        owed_monthly OPERATOR(pg_catalog.>=) 0 AND owed_purchased OPERATOR(pg_catalog.>=) 0 AND
+        expired OPERATOR(pg_catalog.>=) 0 AND forfeited OPERATOR(pg_catalog.>=) 0 AND skipped OPERATOR(pg_catalog.>=) 0 AND
+        pg_catalog.octet_length(hash) OPERATOR(pg_catalog.=) 32),
+    CONSTRAINT credit_history_text CHECK (
+        (reason IS NULL OR reason_digest IS NULL) AND (metadata IS NULL OR metadata_digest IS NULL) AND
+        (text_salt IS NOT NULL OR (reason IS NULL AND metadata IS NULL)))
+);
+CREATE UNIQUE INDEX credit_history_key_idx ON @extschema@.credit_history (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_history', '');
+COMMENT ON TABLE @extschema@.credit_history IS 'Append-only: one row per operation, hash-chained per user; seq has no gaps.';
+COMMENT ON COLUMN @extschema@.credit_history.created_at IS 'The clock when the row was written.';
+COMMENT ON COLUMN @extschema@.credit_history.effective_at IS 'When the operation counts: never before the row before it (except after a clock_repair); an event''s own time.';
+COMMENT ON COLUMN @extschema@.credit_history.period_start IS 'Start of the period that the account is in after this row.';
+COMMENT ON COLUMN @extschema@.credit_history.amount IS 'Credits of the request, or what the event granted; signed for adjust and set_plan.';
+COMMENT ON COLUMN @extschema@.credit_history.expired IS 'Monthly credits that a boundary took away.';
+COMMENT ON COLUMN @extschema@.credit_history.forfeited IS 'Credits that could not be given (over the account''s cap, or a closed period).';
+COMMENT ON COLUMN @extschema@.credit_history.skipped IS 'Boundaries that passed unnoticed before the one of this row.';
+COMMENT ON COLUMN @extschema@.credit_history.status IS 'Not NULL: plan, scheduled_plan, cycle_anchor, time_zone, status, overdraft_limit and period_granted are the account''s after this row; else unchanged.';
+COMMENT ON COLUMN @extschema@.credit_history.idempotency_key IS 'The caller''s key; the empty text marks the row that opened the account with its facts.';
+COMMENT ON COLUMN @extschema@.credit_history.request_digest IS 'SHA-256 of what the caller asked, where a replay must ask the same.';
+COMMENT ON COLUMN @extschema@.credit_history.allocations IS 'Pairs (seq of the grant, credits taken from it).';
+COMMENT ON COLUMN @extschema@.credit_history.text_salt IS 'Salt of the digests of reason and metadata that the chain holds.';
+COMMENT ON COLUMN @extschema@.credit_history.hash IS 'SHA-256 over the hash before it and this row (docs/audit-format.md).';
+
+CREATE TABLE @extschema@.credit_payment (
+    amount      pg_catalog.int8 NOT NULL,
+    revoked     pg_catalog.int8 NOT NULL,
+    seq         pg_catalog.int8 NOT NULL,
+    payment_ref pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    user_id     pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    CONSTRAINT credit_payment_pkey PRIMARY KEY (payment_ref),
+    CONSTRAINT credit_payment_amounts CHECK (
+        amount OPERATOR(pg_catalog.>=) 1 AND amount OPERATOR(pg_catalog.<=) 9007199254740991 AND
+        revoked OPERATOR(pg_catalog.>=) 0 AND revoked OPERATOR(pg_catalog.<=) amount)
+);
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_payment', '');
+COMMENT ON TABLE @extschema@.credit_payment IS 'One row per purchase, for ever: a payment_ref is credited once.';
+COMMENT ON COLUMN @extschema@.credit_payment.revoked IS 'Credits taken back by chargebacks, at most amount.';
+
+CREATE TABLE @extschema@.credit_reset_run (
+    started_at      pg_catalog.timestamptz NOT NULL,
+    finished_at     pg_catalog.timestamptz,
+    accounts        pg_catalog.int8 NOT NULL,
+    credits_granted pg_catalog.int8 NOT NULL,
+    credits_expired pg_catalog.int8 NOT NULL,
+    failures        pg_catalog.int8 NOT NULL,
+    run_id          pg_catalog.uuid NOT NULL,
+    kind            pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    state           pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    actor           pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    failed          pg_catalog.jsonb,
+    CONSTRAINT credit_reset_run_pkey PRIMARY KEY (run_id),
+    CONSTRAINT credit_reset_run_state CHECK (state OPERATOR(pg_catalog.=) 'running' OR state OPERATOR(pg_catalog.=) 'finished' OR state OPERATOR(pg_catalog.=) 'stopped')
+);
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_reset_run', '');
+COMMENT ON TABLE @extschema@.credit_reset_run IS 'One row per sweep or other bulk run.';
+COMMENT ON COLUMN @extschema@.credit_reset_run.state IS 'running; finished: everything due was done; stopped: a cap, an error, or another runner ended it early.';
+COMMENT ON COLUMN @extschema@.credit_reset_run.failed IS 'The accounts that failed: [{user_id, sqlstate, message}], the first 100.';
+
+CREATE TABLE @extschema@.credit_audit_log (
+    seq         pg_catalog.int8        NOT NULL,
+    created_at  pg_catalog.timestamptz NOT NULL,
+    action      pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    subject     pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    actor       pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    hash        pg_catalog.bytea       NOT NULL,
+    client_addr pg_catalog.text COLLATE pg_catalog."C",
+    application pg_catalog.text COLLATE pg_catalog."C",
+    before      pg_catalog.jsonb,
+    after       pg_catalog.jsonb,
+    CONSTRAINT credit_audit_log_pkey PRIMARY KEY (seq),
+    CONSTRAINT credit_audit_log_row CHECK (seq OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(hash) OPERATOR(pg_catalog.=) 32)
+);
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_audit_log', '');
+COMMENT ON TABLE @extschema@.credit_audit_log IS 'Append-only, hash-chained: one row per administrative act.';
+COMMENT ON COLUMN @extschema@.credit_audit_log.action IS 'define_plan, freeze, unfreeze, clock_repair, schedule_reset, unschedule_reset, grant_role, revoke_role, repair_guards.';
+COMMENT ON COLUMN @extschema@.credit_audit_log.subject IS 'The plan, user, role or job that it was done to.';
+
+CREATE TABLE @extschema@.credit_role (
+    granted_at pg_catalog.timestamptz NOT NULL,
+    role_name  pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    preset     pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    CONSTRAINT credit_role_pkey PRIMARY KEY (role_name, preset)
+);
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_role', '');
+COMMENT ON TABLE @extschema@.credit_role IS 'Which preset was granted to which role by credits_grant_role.';
+
+/*
+ * Guards: no UPDATE, DELETE or TRUNCATE by anybody, also as a replica.  The
+ * ledger's own writes do not pass statement triggers.
+ */
+CREATE FUNCTION @extschema@.credits_guard() RETURNS pg_catalog.trigger
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_guard';
+COMMENT ON FUNCTION @extschema@.credits_guard() IS 'Guard trigger of every table of the extension: refuses UPDATE, DELETE and TRUNCATE with UC007.';
+
+CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_plan FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
+CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_account FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
+CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_history FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
+CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_payment FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
+CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_reset_run FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
+CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_audit_log FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
+CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_role FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
+ALTER TABLE @extschema@.credit_plan ENABLE ALWAYS TRIGGER credits_guard;
+ALTER TABLE @extschema@.credit_account ENABLE ALWAYS TRIGGER credits_guard;
+ALTER TABLE @extschema@.credit_history ENABLE ALWAYS TRIGGER credits_guard;
+ALTER TABLE @extschema@.credit_payment ENABLE ALWAYS TRIGGER credits_guard;
+ALTER TABLE @extschema@.credit_reset_run ENABLE ALWAYS TRIGGER credits_guard;
+ALTER TABLE @extschema@.credit_audit_log ENABLE ALWAYS TRIGGER credits_guard;
+ALTER TABLE @extschema@.credit_role ENABLE ALWAYS TRIGGER credits_guard;
+
+/*
+ * Spending.  Optional arguments default to NULL, so these are not STRICT;
+ * a NULL where a value is required is 22004.
+ */
+CREATE FUNCTION @extschema@.credits_deduct(
+    user_id pg_catalog.text, amount pg_catalog.int8,
+    reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
+    metadata pg_catalog.jsonb DEFAULT NULL, spender pg_catalog.text DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_deduct';
+COMMENT ON FUNCTION @extschema@.credits_deduct(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text) IS
+'Spends amount credits (1 .. 2^53-1) of user_id: monthly first, then granted, then purchased. Returns the receipt. Errors: UC001 insufficient_credits, UC002 account_not_found, UC003 idempotency_conflict, UC004 account_frozen, 22003, 22004, 22023, 25006, 40001, 55P03.';
+
+CREATE FUNCTION @extschema@.credits_try_deduct(
+    user_id pg_catalog.text, amount pg_catalog.int8,
+    reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
+    metadata pg_catalog.jsonb DEFAULT NULL, spender pg_catalog.text DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_try_deduct';
+COMMENT ON FUNCTION @extschema@.credits_try_deduct(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text) IS
+'credits_deduct that answers {"ok": false, "error": "insufficient_credits", "required", "available", ...} instead of raising UC001, and then writes nothing. Other errors as credits_deduct.';
+
+/* Purchases and corrections. */
+CREATE FUNCTION @extschema@.credits_add_purchased(
+    user_id pg_catalog.text, amount pg_catalog.int8, payment_ref pg_catalog.text,
+    reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
+    metadata pg_catalog.jsonb DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_add_purchased';
+COMMENT ON FUNCTION @extschema@.credits_add_purchased(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
+'Credits a purchase of amount credits (1 .. 2^53-1) once for ever per payment_ref (the payment''s or invoice''s id, 1 to 255 bytes). Opens an account without a plan for an unknown user. Errors: UC003 (payment_ref known with another user or amount), 22003, 22004, 22023, 25006, 40001, 55P03.';
+
+CREATE FUNCTION @extschema@.credits_adjust(
+    user_id pg_catalog.text, bucket pg_catalog.text, delta pg_catalog.int8, reason pg_catalog.text,
+    idempotency_key pg_catalog.text DEFAULT NULL, metadata pg_catalog.jsonb DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_adjust';
+COMMENT ON FUNCTION @extschema@.credits_adjust(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
+'An administrator''s signed correction of one bucket (monthly, granted, purchased; granted only downwards); a reason is required. Below 0 is UC001. Other errors: UC002, UC003, 22003, 22004, 22023, 25006, 40001, 55P03.';
+
+/* Accounts and plans. */
+CREATE FUNCTION @extschema@.credits_define_plan(
+    plan pg_catalog.text, monthly_credits pg_catalog.int8, cycle pg_catalog.text DEFAULT NULL,
+    rollover_limit pg_catalog.int8 DEFAULT NULL, low_balance_threshold pg_catalog.int8 DEFAULT NULL,
+    effective_from pg_catalog.timestamptz DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_define_plan';
+COMMENT ON FUNCTION @extschema@.credits_define_plan(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.int8, pg_catalog.int8, pg_catalog.timestamptz) IS
+'Defines a plan, or a new version of one, in force from effective_from (default: now) on. What is NULL is taken from the version before it, else calendar, 0, 0. Asking for what the newest version already says changes nothing and answers replayed. Errors: 22003, 22004, 22023 (effective_from in the past or not after the newest version), 25006.';
+
+CREATE FUNCTION @extschema@.credits_open_account(
+    user_id pg_catalog.text, plan pg_catalog.text DEFAULT NULL,
+    cycle_anchor pg_catalog.timestamp DEFAULT NULL, time_zone pg_catalog.text DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_open_account';
+COMMENT ON FUNCTION @extschema@.credits_open_account(pg_catalog.text, pg_catalog.text, pg_catalog.timestamp, pg_catalog.text) IS
+'Opens an account and grants the plan''s first allowance. plan: default credits.default_plan, else none. cycle_anchor: wall-clock time in time_zone that anniversaries count from (default: now). time_zone: a name in pg_timezone_names (default UTC). Again with the same facts: a replay; other facts: UC003. Errors: UC009 plan_not_found, 22004, 22023, 25006, 40001.';
+
+CREATE FUNCTION @extschema@.credits_set_plan(
+    user_id pg_catalog.text, plan pg_catalog.text, at pg_catalog.text DEFAULT NULL,
+    reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
+    metadata pg_catalog.jsonb DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_set_plan';
+COMMENT ON FUNCTION @extschema@.credits_set_plan(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
+'Changes the plan now (default) or at next_reset; plan NULL cancels. Now: a larger allowance adds the difference to what this period granted, a smaller one takes at most the difference from unspent monthly credits, so that leaving and coming back never grants twice. Errors: UC002, UC003, UC009, 22003, 22004, 22023, 25006, 40001.';
+
+CREATE FUNCTION @extschema@.credits_freeze(user_id pg_catalog.text, reason pg_catalog.text DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_freeze';
+COMMENT ON FUNCTION @extschema@.credits_freeze(pg_catalog.text, pg_catalog.text) IS
+'Refuses spending from the account (UC004) until credits_unfreeze; crediting and resets go on. Audited. Errors: UC002, 22004, 22023, 25006, 40001.';
+
+CREATE FUNCTION @extschema@.credits_unfreeze(user_id pg_catalog.text, reason pg_catalog.text DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_unfreeze';
+COMMENT ON FUNCTION @extschema@.credits_unfreeze(pg_catalog.text, pg_catalog.text) IS
+'Ends a freeze. Audited. Errors: UC002, 22004, 22023, 25006, 40001.';
+
+CREATE FUNCTION @extschema@.credits_repair_clock(user_id pg_catalog.text, reason pg_catalog.text DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_repair_clock';
+COMMENT ON FUNCTION @extschema@.credits_repair_clock(pg_catalog.text, pg_catalog.text) IS
+'After a clock that ran ahead: sets the account''s time back to the clock with a clock_repair row, changing no balance; the period''s end stays, so nothing is granted twice. Audited. Errors: UC002, 22004, 22023 (the account is not ahead), 25006, 40001.';
+
+/*
+ * Reading.  These read below the executor, so EXECUTE is the only right
+ * needed; they apply what is due without writing it, on a standby too.
+ */
+CREATE FUNCTION @extschema@.credits_balance(user_id pg_catalog.text)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credits_balance';
+COMMENT ON FUNCTION @extschema@.credits_balance(pg_catalog.text) IS
+'What the user has now, everything due already applied, as jsonb. Read-only; works on a hot standby. Errors: UC002, 22004, 22023.';
+
+CREATE FUNCTION @extschema@.credits_account_state(
+    IN account @extschema@.credit_account,
+    OUT monthly pg_catalog.int8, OUT granted pg_catalog.int8, OUT purchased pg_catalog.int8,
+    OUT available pg_catalog.int8, OUT held pg_catalog.int8, OUT owed pg_catalog.int8,
+    OUT plan pg_catalog.text, OUT plan_version pg_catalog.int4, OUT status pg_catalog.text,
+    OUT period_start pg_catalog.timestamptz, OUT next_reset_at pg_catalog.timestamptz,
+    OUT low pg_catalog.bool)
+    RETURNS pg_catalog.record
+    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credits_account_state';
+COMMENT ON FUNCTION @extschema@.credits_account_state(@extschema@.credit_account) IS
+'An account row as it stands now, everything due applied; what the view credit_balance shows.';
+
+CREATE VIEW @extschema@.credit_balance AS
+    SELECT a.user_id, s.monthly, s.granted, s.purchased, s.available, s.held, s.owed,
+           s.plan, s.plan_version, s.status, s.period_start, s.next_reset_at, s.low,
+           a.history_seq AS seq
+      FROM @extschema@.credit_account a CROSS JOIN LATERAL @extschema@.credits_account_state(a) s;
+COMMENT ON VIEW @extschema@.credit_balance IS 'What each user has now, everything due already applied; typed columns for people, BI and ORMs.';
+
+CREATE FUNCTION @extschema@.credits_history(
+    user_id pg_catalog.text, before_seq pg_catalog.int8 DEFAULT NULL, page_size pg_catalog.int4 DEFAULT NULL)
+    RETURNS TABLE (seq pg_catalog.int8, kind pg_catalog.text, amount pg_catalog.int8,
+        monthly_delta pg_catalog.int8, granted_delta pg_catalog.int8, purchased_delta pg_catalog.int8,
+        monthly pg_catalog.int8, granted pg_catalog.int8, purchased pg_catalog.int8,
+        available pg_catalog.int8, held pg_catalog.int8, owed pg_catalog.int8,
+        expired pg_catalog.int8, forfeited pg_catalog.int8, skipped pg_catalog.int4,
+        reason pg_catalog.text, metadata pg_catalog.jsonb, idempotency_key pg_catalog.text,
+        payment_ref pg_catalog.text, ref_seq pg_catalog.int8, spender pg_catalog.text, actor pg_catalog.text,
+        run_id pg_catalog.uuid, plan pg_catalog.text, plan_version pg_catalog.int4, status pg_catalog.text,
+        period_start pg_catalog.timestamptz, next_reset_at pg_catalog.timestamptz,
+        created_at pg_catalog.timestamptz, effective_at pg_catalog.timestamptz, hash pg_catalog.bytea)
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE ROWS 50 AS 'MODULE_PATHNAME', 'credits_history';
+COMMENT ON FUNCTION @extschema@.credits_history(pg_catalog.text, pg_catalog.int8, pg_catalog.int4) IS
+'A page of a user''s history, newest first: page_size rows (default 50, at most 1000) with seq < before_seq. Pass the last seq of a page to get the next. Errors: UC002, 22004, 22023.';
+
+CREATE FUNCTION @extschema@.credits_current_user_id()
+    RETURNS pg_catalog.text
+    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credits_current_user_id';
+COMMENT ON FUNCTION @extschema@.credits_current_user_id() IS
+'The end user: the sub claim of the setting request.jwt.claims; NULL means nobody.';
+
+CREATE FUNCTION @extschema@.credits_my_balance()
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credits_my_balance';
+COMMENT ON FUNCTION @extschema@.credits_my_balance() IS
+'credits_balance of credits_current_user_id(); NULL when that is nobody. Errors: UC002.';
+
+CREATE FUNCTION @extschema@.credits_my_history(
+    before_seq pg_catalog.int8 DEFAULT NULL, page_size pg_catalog.int4 DEFAULT NULL)
+    RETURNS TABLE (seq pg_catalog.int8, kind pg_catalog.text, amount pg_catalog.int8,
+        monthly_delta pg_catalog.int8, granted_delta pg_catalog.int8, purchased_delta pg_catalog.int8,
+        monthly pg_catalog.int8, granted pg_catalog.int8, purchased pg_catalog.int8,
+        available pg_catalog.int8, held pg_catalog.int8, owed pg_catalog.int8,
+        expired pg_catalog.int8, reason pg_catalog.text, spender pg_catalog.text,
+        created_at pg_catalog.timestamptz, effective_at pg_catalog.timestamptz)
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE ROWS 50 AS 'MODULE_PATHNAME', 'credits_my_history';
+COMMENT ON FUNCTION @extschema@.credits_my_history(pg_catalog.int8, pg_catalog.int4) IS
+'credits_history of credits_current_user_id(), without what is internal to the app; no rows when that is nobody. Errors: UC002, 22023.';
+
+/*
+ * The reset.  The procedure commits after each batch, so it is SECURITY
+ * INVOKER without SET clauses.
+ */
+CREATE FUNCTION @extschema@.credits_reset_due(
+    batch_size pg_catalog.int4 DEFAULT NULL, dry_run pg_catalog.bool DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_reset_due';
+COMMENT ON FUNCTION @extschema@.credits_reset_due(pg_catalog.int4, pg_catalog.bool) IS
+'Applies what is due to at most batch_size accounts (default 1000) in the caller''s transaction, skipping locked ones; dry_run only counts. Returns {run_id, accounts, credits_granted, credits_expired, failures, more, ...}. Errors: 22023, 25006.';
+
+CREATE PROCEDURE @extschema@.credits_run_reset(
+    batch_size pg_catalog.int4 DEFAULT NULL, max_accounts pg_catalog.int8 DEFAULT NULL,
+    dry_run pg_catalog.bool DEFAULT NULL, INOUT report pg_catalog.jsonb DEFAULT NULL)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'credits_run_reset';
+COMMENT ON PROCEDURE @extschema@.credits_run_reset(pg_catalog.int4, pg_catalog.int8, pg_catalog.bool, pg_catalog.jsonb) IS
+'The sweep: applies all that is due, committing every batch_size accounts (default 1000), one runner at a time; stops after max_accounts and says so; dry_run only counts. Records a row in credit_reset_run. Errors: 2D000 inside a transaction block, 22023, 25006.';
+
+CREATE FUNCTION @extschema@.credits_schedule_reset(schedule pg_catalog.text DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_schedule_reset';
+COMMENT ON FUNCTION @extschema@.credits_schedule_reset(pg_catalog.text) IS
+'Has pg_cron CALL credits_run_reset() on schedule (default */5 * * * *). Only in pg_cron''s own database; elsewhere 0A000 with the statement to run there as HINT. Audited.';
+
+CREATE FUNCTION @extschema@.credits_unschedule_reset()
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_unschedule_reset';
+COMMENT ON FUNCTION @extschema@.credits_unschedule_reset() IS
+'Removes the pg_cron job of credits_schedule_reset. Audited. Errors: 0A000 outside pg_cron''s own database.';
+
+/* Verification. */
+CREATE FUNCTION @extschema@.credits_verify_account(user_id pg_catalog.text)
+    RETURNS TABLE (object pg_catalog.text, bad_user_id pg_catalog.text, bad_seq pg_catalog.int8, problem pg_catalog.text)
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE ROWS 1 COST 10000 AS 'MODULE_PATHNAME', 'credits_verify_account';
+COMMENT ON FUNCTION @extschema@.credits_verify_account(pg_catalog.text) IS
+'Recomputes one account from its history: hash chain, balances, rules, payments, head. Returns the first bad row; no row means clean. Errors: UC002, 22004.';
+
+CREATE FUNCTION @extschema@.credits_verify_structure()
+    RETURNS TABLE (object pg_catalog.text, bad_user_id pg_catalog.text, bad_seq pg_catalog.int8, problem pg_catalog.text)
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'credits_verify_structure';
+COMMENT ON FUNCTION @extschema@.credits_verify_structure() IS
+'The part of credits_verify that is not about one account: guards, inheritance, plans, payments and history without an account, the audit log''s chain.';
+
+CREATE FUNCTION @extschema@.credits_verify()
+    RETURNS TABLE (object pg_catalog.text, bad_user_id pg_catalog.text, bad_seq pg_catalog.int8, problem pg_catalog.text)
+    LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED
+BEGIN ATOMIC
+    SELECT s.object, s.bad_user_id, s.bad_seq, s.problem
+      FROM @extschema@.credits_verify_structure() s
+    UNION ALL
+    SELECT v.object, v.bad_user_id, v.bad_seq, v.problem
+      FROM @extschema@.credit_account a CROSS JOIN LATERAL @extschema@.credits_verify_account(a.user_id) v;
+END;
+COMMENT ON FUNCTION @extschema@.credits_verify() IS
+'Verifies everything in one snapshot: no row means clean; else the first bad row of each bad account, and every bad guard, plan, payment and audit row.';
+
+/* Roles and repair. */
+CREATE FUNCTION @extschema@.credits_grant_role(role_name pg_catalog.text, preset pg_catalog.text)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_grant_role';
+COMMENT ON FUNCTION @extschema@.credits_grant_role(pg_catalog.text, pg_catalog.text) IS
+'Grants a role the rights of a preset: app, billing, auditor, support, admin, monitor, end_user. Owner only. Audited. Errors: 22004, 22023, 42501, 42704.';
+
+CREATE FUNCTION @extschema@.credits_revoke_role(role_name pg_catalog.text, preset pg_catalog.text)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_revoke_role';
+COMMENT ON FUNCTION @extschema@.credits_revoke_role(pg_catalog.text, pg_catalog.text) IS
+'Takes a preset back from a role and leaves it the rights of the presets it still has. Owner only. Audited. Errors: 22004, 22023, 42501, 42704.';
+
+CREATE FUNCTION @extschema@.credits_repair_guards()
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_repair_guards';
+COMMENT ON FUNCTION @extschema@.credits_repair_guards() IS
+'Puts missing, disabled or altered guard triggers back (a restore with --disable-triggers leaves them altered). Owner only. Audited. Returns how many were mended. Errors: 25006, 42501.';
+
+/*
+ * Default: nobody but the owner may do anything.  Functions start with
+ * EXECUTE for PUBLIC, and default privileges on hosted platforms give tables
+ * away, so every entry of every object's ACL but the owner's goes.
+ */
+DO LANGUAGE plpgsql $credits$
+DECLARE
+    obj record;
+BEGIN
+    FOR obj IN
+        SELECT DISTINCT c.what, c.name, CASE WHEN x.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'
+                    ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)::pg_catalog.text) END AS grantee
+          FROM (SELECT 'TABLE' AS what, r.oid::pg_catalog.regclass::pg_catalog.text AS name, r.relowner AS owner,
+                       COALESCE(r.relacl, pg_catalog.acldefault('r', r.relowner)) AS acl
+                  FROM pg_catalog.pg_class r JOIN pg_catalog.pg_depend d
+                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) r.oid
+                  JOIN pg_catalog.pg_extension e ON d.refobjid OPERATOR(pg_catalog.=) e.oid
+                 WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+                   AND d.deptype OPERATOR(pg_catalog.=) 'e' AND e.extname OPERATOR(pg_catalog.=) 'credits'
+                   AND (r.relkind OPERATOR(pg_catalog.=) 'r' OR r.relkind OPERATOR(pg_catalog.=) 'v')
+                UNION ALL
+                SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::pg_catalog.regprocedure::pg_catalog.text, p.proowner,
+                       COALESCE(p.proacl, pg_catalog.acldefault('f', p.proowner))
+                  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_depend d
+                    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) p.oid
+                  JOIN pg_catalog.pg_extension e ON d.refobjid OPERATOR(pg_catalog.=) e.oid
+                 WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+                   AND d.deptype OPERATOR(pg_catalog.=) 'e' AND e.extname OPERATOR(pg_catalog.=) 'credits') c
+               CROSS JOIN LATERAL pg_catalog.aclexplode(c.acl) x
+         WHERE x.grantee OPERATOR(pg_catalog.<>) c.owner
+    LOOP
+        EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s', obj.what, obj.name, obj.grantee);
+    END LOOP;
+END
+$credits$;

@@ -1,0 +1,210 @@
+/*
+ * account.c
+ *		Opening, freezing and repairing accounts.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/timestamp.h"
+
+#include "audit.h"
+#include "errors.h"
+#include "ledger.h"
+#include "receipt.h"
+#include "settings.h"
+#include "store.h"
+#include "zone.h"
+
+PG_FUNCTION_INFO_V1(credits_open_account);
+PG_FUNCTION_INFO_V1(credits_freeze);
+PG_FUNCTION_INFO_V1(credits_unfreeze);
+PG_FUNCTION_INFO_V1(credits_repair_clock);
+
+typedef struct Opening
+{
+	const char *plan;			/* NULL: none */
+	bool		has_anchor;
+	CrLocal		anchor;
+	const char *zone;
+} Opening;
+
+/* A wall-clock time in the years that any client can show. */
+static void
+opening_anchor(Opening *opening, FunctionCallInfo fcinfo, int arg)
+{
+	struct pg_tm tm;
+	fsec_t		fraction;
+
+	opening->has_anchor = !PG_ARGISNULL(arg);
+	if (!opening->has_anchor)
+		return;
+	opening->anchor = PG_GETARG_TIMESTAMP(arg);
+	if (TIMESTAMP_NOT_FINITE(opening->anchor) ||
+		timestamp2tm(opening->anchor, NULL, &tm, &fraction, NULL, NULL) != 0 ||
+		tm.tm_year < 1 || tm.tm_year > 9999)
+		error_bad_value("cycle_anchor", "out of range", "a time in the years 1 to 9999");
+}
+
+static void
+opening_zone(Opening *opening, FunctionCallInfo fcinfo, int arg)
+{
+	char	   *zone = arg_optional_name(fcinfo, arg, "time_zone");
+
+	opening->zone = zone ? zone_canonical(zone) : "UTC";
+	if (opening->zone == NULL)
+		error_bad_value("time_zone", zone, "a name in pg_timezone_names");
+}
+
+/*
+ * Was the account opened with these facts?  A cycle_anchor that is not given
+ * agrees with any.
+ */
+static bool
+same_facts(const Opening *opening, const CrFacts *facts)
+{
+	return cr_text_equal(opening->plan, facts->plan) &&
+		strcmp(opening->zone, facts->time_zone) == 0 &&
+		(!opening->has_anchor || opening->anchor == facts->cycle_anchor);
+}
+
+/*
+ * The row that opened the account with facts is known by the empty key.  An
+ * account without that row was opened by a purchase: it can still be opened
+ * with facts, unless it has been given a plan since.
+ */
+Datum
+credits_open_account(PG_FUNCTION_ARGS)
+{
+	Request		request;
+	Ledger		ledger;
+	Opening		opening = {0};
+	CrRow		row;
+	CrVerdict	verdict;
+	const CrPlanVersion *plan = NULL;
+	Datum		receipt;
+
+	request_init(&request, fcinfo, "credits_open_account()", CR_KIND_OPEN);
+	opening.plan = arg_optional_name(fcinfo, 1, "plan");
+	if (opening.plan == NULL)
+		opening.plan = settings_default_plan();
+	opening_anchor(&opening, fcinfo, 2);
+	opening_zone(&opening, fcinfo, 3);
+	request.idempotency_key = "";
+
+	ledger_begin(&ledger, &request);
+	if (!ledger.is_new && lookup_keyed_row(request.user_id, "", &row))
+	{
+		if (!same_facts(&opening, &row.facts))
+			error_open_conflict(request.user_id);
+		receipt = receipt_from_row(&row, true);
+	}
+	else
+	{
+		ledger_apply_due(&ledger);
+		if (ledger.acc.facts.plan || ledger.acc.next_reset_at != CR_NEVER)
+			error_open_conflict(request.user_id);
+		if (opening.plan)
+		{
+			plan = plans_in_force(ledger.plans, opening.plan, ledger.now);
+			if (plan == NULL)
+				error_plan_not_found(opening.plan);
+		}
+		if (!opening.has_anchor)
+			opening.anchor = zone_utc_to_local(NULL, opening.zone, ledger.now);
+		verdict = cr_open(&ledger.acc, &ledger.env, ledger.now, plan, opening.anchor,
+						  opening.zone, &row);
+		if (verdict != CR_OK)
+			error_refused(verdict, &ledger.acc, plan->monthly_credits);
+		receipt = ledger_append(&ledger, &row);
+	}
+	ledger_end(&ledger);
+	return receipt;
+}
+
+static Datum
+status_object(CrStatus status, const char *reason)
+{
+	Object		object;
+
+	object_begin(&object);
+	object_text(&object, "status", cr_status_name(status));
+	if (reason)
+		object_text(&object, "reason", reason);
+	return object_end(&object);
+}
+
+/* An administrative act is in the account's history and in the audit log. */
+static Datum
+set_status(FunctionCallInfo fcinfo, const char *function, CrKind kind, CrStatus status)
+{
+	Request		request;
+	Ledger		ledger;
+	CrRow		row;
+	CrStatus	before;
+	Datum		receipt;
+
+	request_init(&request, fcinfo, function, kind);
+	request.reason = arg_optional_text(fcinfo, 1);
+
+	ledger_begin(&ledger, &request);
+	ledger_apply_due(&ledger);
+	before = ledger.acc.facts.status;
+	(void) cr_set_status(&ledger.acc, ledger.now, status, &row);
+	receipt = ledger_append(&ledger, &row);
+	ledger_end(&ledger);
+	audit_append(cr_kind_name(kind), request.user_id,
+				 status_object(before, NULL), status_object(status, request.reason));
+	return receipt;
+}
+
+Datum
+credits_freeze(PG_FUNCTION_ARGS)
+{
+	return set_status(fcinfo, "credits_freeze()", CR_KIND_FREEZE, CR_FROZEN);
+}
+
+Datum
+credits_unfreeze(PG_FUNCTION_ARGS)
+{
+	return set_status(fcinfo, "credits_unfreeze()", CR_KIND_UNFREEZE, CR_ACTIVE);
+}
+
+static Datum
+clock_object(CrTime effective_at, const char *reason)
+{
+	Object		object;
+
+	object_begin(&object);
+	object_time(&object, "effective_at", effective_at);
+	if (reason)
+		object_text(&object, "reason", reason);
+	return object_end(&object);
+}
+
+/* Uses the raw clock: the account's own time is what is wrong. */
+Datum
+credits_repair_clock(PG_FUNCTION_ARGS)
+{
+	Request		request;
+	Ledger		ledger;
+	CrRow		row;
+	CrTime		before;
+	CrVerdict	verdict;
+	Datum		receipt;
+
+	request_init(&request, fcinfo, "credits_repair_clock()", CR_KIND_CLOCK_REPAIR);
+	request.reason = arg_optional_text(fcinfo, 1);
+
+	ledger_begin(&ledger, &request);
+	if (ledger.is_new)
+		error_account_not_found(request.user_id);
+	before = ledger.acc.effective_at;
+	verdict = cr_repair_clock(&ledger.acc, ledger.clock, &row);
+	if (verdict != CR_OK)
+		error_refused(verdict, &ledger.acc, 0);
+	receipt = ledger_append(&ledger, &row);
+	ledger_end(&ledger);
+	audit_append("clock_repair", request.user_id,
+				 clock_object(before, NULL), clock_object(ledger.clock, request.reason));
+	return receipt;
+}

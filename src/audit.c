@@ -1,0 +1,151 @@
+/*
+ * audit.c
+ *		The log of administrative acts: append-only, one hash chain.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "audit.h"
+#include "compat.h"
+#include "digest.h"
+#include "locks.h"
+#include "settings.h"
+#include "store.h"
+#include "writer.h"
+
+static char *
+jsonb_text(Datum value)
+{
+	Jsonb	   *jsonb;
+
+	if (value == (Datum) 0)
+		return NULL;
+	jsonb = DatumGetJsonbP(value);
+	return JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb));
+}
+
+void
+audit_from_slot(CrAuditRow *row, TupleTableSlot *slot)
+{
+	bool		isnull;
+	Datum		value;
+	bytea	   *hash;
+
+	memset(row, 0, sizeof(*row));
+	row->seq = DatumGetInt64(slot_getattr(slot, AUDIT_SEQ, &isnull));
+	row->created_at = DatumGetTimestampTz(slot_getattr(slot, AUDIT_CREATED_AT, &isnull));
+	row->action = slot_text(slot, AUDIT_ACTION);
+	row->subject = slot_text(slot, AUDIT_SUBJECT);
+	row->actor = slot_text(slot, AUDIT_ACTOR);
+	row->client_addr = slot_text(slot, AUDIT_CLIENT_ADDR);
+	row->application = slot_text(slot, AUDIT_APPLICATION);
+	value = slot_getattr(slot, AUDIT_BEFORE, &isnull);
+	row->before = isnull ? NULL : jsonb_text(value);
+	value = slot_getattr(slot, AUDIT_AFTER, &isnull);
+	row->after = isnull ? NULL : jsonb_text(value);
+	hash = DatumGetByteaPP(slot_getattr(slot, AUDIT_HASH, &isnull));
+	if (VARSIZE_ANY_EXHDR(hash) == CR_HASH_LEN)
+		memcpy(row->hash, VARDATA_ANY(hash), CR_HASH_LEN);
+}
+
+/* The chain's head: the last row's seq and hash, or 0 and the genesis hash. */
+static void
+read_head(int64 *seq, uint8_t hash[CR_HASH_LEN])
+{
+	Lookup		lookup;
+	CrAuditRow	row;
+
+	lookup_begin(&lookup, TABLE_AUDIT_LOG, INDEX_AUDIT_LOG, SnapshotSelf);
+	if (lookup_next(&lookup, BackwardScanDirection))
+	{
+		audit_from_slot(&row, lookup.slot);
+		*seq = row.seq;
+		memcpy(hash, row.hash, CR_HASH_LEN);
+	}
+	else
+	{
+		*seq = 0;
+		audit_genesis_hash(hash);
+	}
+	lookup_end(&lookup);
+}
+
+/* Where the caller is connected from; NULL on a local socket or in a worker. */
+static char *
+client_addr(void)
+{
+	LOCAL_FCINFO(fcinfo, 0);
+	Datum		addr;
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 0, InvalidOid, NULL, NULL);
+	addr = inet_client_addr(fcinfo);
+	return fcinfo->isnull ? NULL : TextDatumGetCString(DirectFunctionCall1(network_host, addr));
+}
+
+static void
+put(Writer *writer, AttrNumber attno, Datum value)
+{
+	writer->slot->tts_values[attno - 1] = value;
+	writer->slot->tts_isnull[attno - 1] = false;
+}
+
+static void
+put_text(Writer *writer, AttrNumber attno, const char *value)
+{
+	if (value)
+		put(writer, attno, CStringGetTextDatum(value));
+}
+
+/*
+ * Appends a row: who did what to what, from where, and the jsonb before and
+ * after (0: none).  The chain's head is locked until the transaction ends, the
+ * last lock that any call takes.
+ */
+void
+audit_append(const char *action, const char *subject, Datum before, Datum after)
+{
+	Writer		writer;
+	CrAuditRow	row = {0};
+	uint8_t		head[CR_HASH_LEN];
+	bytea	   *hash = palloc(VARHDRSZ + CR_HASH_LEN);
+
+	lock_name(LOCK_AUDIT_LOG, "", ExclusiveLock);
+	read_head(&row.seq, head);
+	row.seq++;
+	row.created_at = clock_now();
+	row.action = action;
+	row.subject = subject;
+	row.actor = GetUserNameFromId(GetOuterUserId(), false);
+	row.client_addr = client_addr();
+	row.application = application_name && application_name[0] ? application_name : NULL;
+	row.before = jsonb_text(before);
+	row.after = jsonb_text(after);
+	audit_hash(head, &row, row.hash);
+	SET_VARSIZE(hash, VARHDRSZ + CR_HASH_LEN);
+	memcpy(VARDATA(hash), row.hash, CR_HASH_LEN);
+
+	writer_begin(&writer, TABLE_AUDIT_LOG);
+	writer_clear(&writer);
+	put(&writer, AUDIT_SEQ, Int64GetDatum(row.seq));
+	put(&writer, AUDIT_CREATED_AT, TimestampTzGetDatum(row.created_at));
+	put_text(&writer, AUDIT_ACTION, row.action);
+	put_text(&writer, AUDIT_SUBJECT, row.subject);
+	put_text(&writer, AUDIT_ACTOR, row.actor);
+	put(&writer, AUDIT_HASH, PointerGetDatum(hash));
+	put_text(&writer, AUDIT_CLIENT_ADDR, row.client_addr);
+	put_text(&writer, AUDIT_APPLICATION, row.application);
+	if (before != (Datum) 0)
+		put(&writer, AUDIT_BEFORE, before);
+	if (after != (Datum) 0)
+		put(&writer, AUDIT_AFTER, after);
+	writer_insert(&writer);
+	writer_end(&writer);
+}

@@ -1,0 +1,303 @@
+/*
+ * core.h
+ *		The rules of the ledger, free of tables, locks and clocks.
+ *
+ * The core takes an account's state, a time and a command, and gives the new
+ * state and the history rows that record it, or a verdict that refuses it and
+ * leaves the state as it was.  It never allocates, never throws and includes
+ * no PostgreSQL header, so that the same rules are unit-tested, fuzzed and
+ * replayed by verification without a server.
+ *
+ * Units: amounts are whole credits; a CrTime is microseconds since
+ * 2000-01-01 00:00 UTC (PostgreSQL's TimestampTz); a CrLocal is the same count
+ * read off a wall clock of the account's time zone.
+ */
+#ifndef CREDITS_CORE_H
+#define CREDITS_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef int64_t CrTime;
+typedef int64_t CrLocal;
+
+#define CR_NEVER		INT64_MAX			/* no such moment: "infinity" */
+#define CR_MAX_CREDITS	INT64_C(9007199254740991)	/* 2^53 - 1 */
+#define CR_HASH_LEN		32
+#define CR_UUID_LEN		16
+#define CR_MAX_NAME		255			/* bytes in a user id, key, plan ... */
+
+typedef enum CrCycle
+{
+	CR_CALENDAR,				/* 00:00 on the 1st */
+	CR_ANNIVERSARY				/* anchor + n months */
+} CrCycle;
+
+typedef enum CrStatus
+{
+	CR_ACTIVE,
+	CR_FROZEN
+} CrStatus;
+
+typedef enum CrBucket
+{
+	CR_MONTHLY,
+	CR_GRANTED,
+	CR_PURCHASED
+} CrBucket;
+
+/* What a history row records. cr_kind_name() gives the stored, hashed text. */
+typedef enum CrKind
+{
+	CR_KIND_OPEN,
+	CR_KIND_DEDUCT,
+	CR_KIND_PURCHASE,
+	CR_KIND_ADJUST,
+	CR_KIND_SET_PLAN,			/* a call: another plan now */
+	CR_KIND_SCHEDULE_PLAN,		/* a call: another plan at the next boundary */
+	CR_KIND_PLAN_CHANGE,		/* an event: the scheduled change came */
+	CR_KIND_RESET,				/* an event: a period boundary */
+	CR_KIND_FREEZE,
+	CR_KIND_UNFREEZE,
+	CR_KIND_CLOCK_REPAIR,
+	CR_KIND_COUNT
+} CrKind;
+
+typedef enum CrVerdict
+{
+	CR_OK,
+	CR_INSUFFICIENT,			/* UC001 */
+	CR_IS_FROZEN,				/* UC004 */
+	CR_OVER_CAP,				/* 22003: an account's total would pass the cap */
+	CR_NO_PERIOD,				/* 22023: no boundary to schedule a change at */
+	CR_NOT_AHEAD,				/* 22023: the account's clock is not ahead */
+	CR_GRANT_UPWARDS			/* 22023: granted credits come from grants only */
+} CrVerdict;
+
+typedef struct CrBuckets
+{
+	int64_t		monthly;
+	int64_t		granted;
+	int64_t		purchased;
+} CrBuckets;
+
+/* One immutable version of a plan. */
+typedef struct CrPlanVersion
+{
+	const char *plan;
+	int32_t		version;
+	CrTime		effective_from;
+	int64_t		monthly_credits;
+	CrCycle		cycle;
+	int64_t		rollover_limit;
+	int64_t		low_balance_threshold;
+} CrPlanVersion;
+
+/*
+ * Whatever about an account is not an amount or a time of its ledger; a row
+ * that changes any of these carries all of them.
+ */
+typedef struct CrFacts
+{
+	const char *plan;			/* NULL: no plan */
+	int32_t		plan_version;	/* 0 without a plan */
+	const char *scheduled_plan; /* NULL: nothing scheduled; "": cancel */
+	CrLocal		cycle_anchor;
+	const char *time_zone;
+	CrStatus	status;
+	int64_t		overdraft_limit;
+	int64_t		period_granted;
+} CrFacts;
+
+typedef struct CrAccount
+{
+	const char *user_id;
+	CrBuckets	balance;		/* excludes what is held */
+	CrBuckets	held;
+	int64_t		owed_monthly;
+	int64_t		owed_purchased;
+	CrFacts		facts;
+	CrTime		period_start;
+	CrTime		next_reset_at;	/* CR_NEVER: the period is open-ended */
+	CrTime		next_event_at;	/* lower bound of the next event */
+	CrTime		effective_at;	/* of the last history row */
+	int64_t		history_seq;	/* 0: no row yet */
+	uint8_t		history_hash[CR_HASH_LEN];
+} CrAccount;
+
+/*
+ * One history row.  The core fills the first part; the ledger numbers, signs
+ * and stamps it with the second.
+ */
+typedef struct CrRow
+{
+	/* by the core */
+	CrKind		kind;
+	CrTime		effective_at;
+	CrTime		period_start;
+	CrTime		next_reset_at;	/* CR_NEVER: none */
+	int64_t		amount;
+	CrBuckets	delta;
+	CrBuckets	balance;
+	CrBuckets	held;
+	int64_t		owed_monthly;
+	int64_t		owed_purchased;
+	int64_t		expired;
+	int64_t		forfeited;
+	int32_t		skipped;
+	int32_t		plan_version;	/* 0: none */
+	bool		has_ref_seq;
+	int64_t		ref_seq;
+	bool		has_ends_at;
+	CrTime		ends_at;
+	int			n_allocations;	/* pairs (grant seq, credits taken) */
+	const int64_t *allocations;
+	bool		has_facts;
+	CrFacts		facts;
+
+	/* by the ledger */
+	const char *user_id;
+	int64_t		seq;
+	CrTime		created_at;
+	const char *actor;
+	const char *spender;		/* these may be NULL from here on */
+	const char *payment_ref;
+	const char *idempotency_key;
+	const uint8_t *request_digest;	/* CR_HASH_LEN bytes */
+	const uint8_t *run_id;		/* CR_UUID_LEN bytes */
+	const char *reason;
+	const char *metadata;		/* the jsonb's text */
+	const uint8_t *text_salt;	/* text_salt_len bytes */
+	size_t		text_salt_len;
+	const uint8_t *reason_digest;	/* stored only once the text is erased */
+	const uint8_t *metadata_digest;
+	uint8_t		hash[CR_HASH_LEN];
+} CrRow;
+
+/*
+ * What the core asks of its surroundings.  plan_at gives the version of a plan
+ * in force at a time, plan_version a certain version; NULL if there is none.
+ * The pointers stay valid for the whole call.
+ */
+typedef struct CrEnv
+{
+	void	   *ctx;
+	CrTime		(*local_to_utc) (void *ctx, const char *zone, CrLocal local);
+	CrLocal		(*utc_to_local) (void *ctx, const char *zone, CrTime utc);
+	const CrPlanVersion *(*plan_at) (void *ctx, const char *plan, CrTime at);
+	const CrPlanVersion *(*plan_version) (void *ctx, const char *plan, int32_t version);
+	void		(*emit) (void *ctx, const CrRow *row);	/* may be NULL */
+} CrEnv;
+
+/* names.c: the stored texts of the enumerations */
+extern const char *cr_kind_name(CrKind kind);
+extern bool cr_kind_parse(const char *name, CrKind *kind);
+extern const char *cr_status_name(CrStatus status);
+extern bool cr_status_parse(const char *name, CrStatus *status);
+extern const char *cr_cycle_name(CrCycle cycle);
+extern bool cr_cycle_parse(const char *name, CrCycle *cycle);
+extern bool cr_bucket_parse(const char *name, CrBucket *bucket);
+
+/* period.c: when a period ends */
+extern CrTime cr_next_boundary(const CrEnv *env, CrCycle cycle, const char *zone,
+							   CrLocal anchor, CrTime after);
+extern CrTime cr_period_end(const CrEnv *env, CrCycle old_cycle, CrCycle new_cycle,
+							const char *zone, CrLocal anchor, CrTime start);
+extern CrTime cr_stretch(const CrEnv *env, CrCycle cycle, const char *zone,
+						 CrLocal anchor, CrTime end);
+
+/*
+ * rules.c: what each command does to an account.  On CR_OK the account is the
+ * new state and *row records it; on any other verdict neither was touched.
+ * The cr_apply_ functions are given the period's end, which is final once
+ * stored; the functions without it work it out.
+ */
+extern int64_t cr_available(const CrAccount *acc);
+extern int64_t cr_held(const CrAccount *acc);
+extern int64_t cr_owed(const CrAccount *acc);
+extern bool cr_is_low(const CrAccount *acc, const CrPlanVersion *plan);
+extern bool cr_text_equal(const char *a, const char *b);
+extern bool cr_facts_equal(const CrFacts *a, const CrFacts *b);
+extern void cr_account_init(CrAccount *acc, const char *user_id);
+extern CrVerdict cr_open(CrAccount *acc, const CrEnv *env, CrTime at,
+						 const CrPlanVersion *plan, CrLocal anchor,
+						 const char *zone, CrRow *row);
+extern CrVerdict cr_apply_open(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
+							   CrLocal anchor, const char *zone,
+							   CrTime next_reset_at, CrRow *row);
+extern CrVerdict cr_deduct(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
+extern CrVerdict cr_purchase(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
+extern CrVerdict cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket,
+						   int64_t delta, CrRow *row);
+extern CrVerdict cr_set_plan(CrAccount *acc, const CrEnv *env, CrTime at,
+							 const CrPlanVersion *plan, CrRow *row);
+extern CrVerdict cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
+							   CrTime next_reset_at, CrRow *row);
+extern CrVerdict cr_schedule_plan(CrAccount *acc, CrTime at, const char *plan,
+								  CrRow *row);
+extern CrVerdict cr_set_status(CrAccount *acc, CrTime at, CrStatus status, CrRow *row);
+extern CrVerdict cr_repair_clock(CrAccount *acc, CrTime at, CrRow *row);
+
+/* due.c: what time does to an account; the events that rules.c does not have */
+extern bool cr_is_due(const CrAccount *acc, CrTime upto);
+extern bool cr_fold_due(CrAccount *acc, const CrEnv *env, CrTime upto);
+extern void cr_apply_plan_change(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
+								 CrRow *row);
+extern void cr_apply_boundary(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
+							  CrTime next_reset_at, int32_t skipped, CrRow *row);
+
+/*
+ * row.c: a row is what lies between two states.
+ */
+extern void cr_row_init(CrRow *row, CrKind kind, CrTime at, int64_t amount);
+extern void cr_row_finish(CrRow *row, const CrAccount *before, CrAccount *after);
+
+/*
+ * replay.c: does a stored row follow from the state before it?  NULL and the
+ * next state, or what is wrong with it.
+ */
+extern const char *cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row);
+extern const char *cr_compare_head(const CrAccount *stored, const CrAccount *replayed);
+
+/* chain.c: the hash encoding, and nowhere else */
+typedef void (*CrSha256) (const void *data, size_t len, uint8_t out[CR_HASH_LEN]);
+
+typedef struct CrBuf
+{
+	uint8_t    *data;
+	size_t		len;
+	size_t		cap;			/* what does not fit is counted, not written */
+} CrBuf;
+
+/* One row of the audit log: an administrative act. */
+typedef struct CrAuditRow
+{
+	int64_t		seq;
+	CrTime		created_at;
+	const char *action;
+	const char *subject;
+	const char *actor;
+	const char *client_addr;	/* these may be NULL from here on */
+	const char *application;
+	const char *before;			/* the jsonb's text */
+	const char *after;
+	uint8_t		hash[CR_HASH_LEN];
+} CrAuditRow;
+
+extern void cr_chain_genesis(CrSha256 sha, const char *user_id, CrBuf *buf,
+							 uint8_t out[CR_HASH_LEN]);
+extern void cr_chain_encode(CrBuf *buf, CrSha256 sha, const uint8_t prev[CR_HASH_LEN],
+							const CrRow *row, const uint8_t *reason_digest,
+							const uint8_t *metadata_digest);
+extern void cr_audit_encode(CrBuf *buf, const uint8_t prev[CR_HASH_LEN],
+							const CrAuditRow *row);
+extern void cr_facts_encode(CrBuf *buf, const CrFacts *facts);
+extern void cr_buf_raw(CrBuf *buf, const void *data, size_t len);
+extern void cr_buf_bytes(CrBuf *buf, const void *data, size_t len);
+extern void cr_buf_text(CrBuf *buf, const char *text);
+extern void cr_buf_int(CrBuf *buf, int64_t value);
+extern void cr_buf_time(CrBuf *buf, CrTime value);
+extern void cr_buf_null(CrBuf *buf);
+
+#endif

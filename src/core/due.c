@@ -1,0 +1,151 @@
+/*
+ * due.c
+ *		What time does to an account: the events that are due.
+ *
+ * State at a time depends on history and that time alone.  So every event is
+ * applied at its own instant with the plan then in force, however late, and
+ * reads, calls and the sweep all use this one function.  At one instant a
+ * scheduled plan change comes before the boundary.
+ */
+#include "core/core.h"
+
+bool
+cr_is_due(const CrAccount *acc, CrTime upto)
+{
+	return acc->next_event_at <= upto;
+}
+
+static void
+emit(const CrEnv *env, const CrRow *row)
+{
+	if (env->emit)
+		env->emit(env->ctx, row);
+}
+
+/* The scheduled plan takes the place of the old one; NULL: cancelled. */
+void
+cr_apply_plan_change(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrRow *row)
+{
+	CrAccount	after = *acc;
+
+	after.facts.plan = plan ? plan->plan : NULL;
+	after.facts.plan_version = plan ? plan->version : 0;
+	after.facts.scheduled_plan = NULL;
+	cr_row_init(row, CR_KIND_PLAN_CHANGE, at, 0);
+	cr_row_finish(row, acc, &after);
+	*acc = after;
+}
+
+/*
+ * A period ends and the next begins: what is left beyond the rollover limit
+ * expires, the allowance is granted, what the monthly bucket owes lapses.
+ * Held credits are neither leftover nor allowance.  What would pass the
+ * account's cap is not granted but recorded as forfeited.
+ */
+void
+cr_apply_boundary(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
+				  CrTime next_reset_at, int32_t skipped, CrRow *row)
+{
+	CrAccount	after = *acc;
+	int64_t		allowance = plan ? plan->monthly_credits : 0;
+	int64_t		rollover = plan ? plan->rollover_limit : 0;
+	int64_t		left = acc->balance.monthly;
+	int64_t		kept = left < rollover ? left : rollover;
+	int64_t		room;
+	int64_t		granted;
+
+	after.balance.monthly = kept;
+	room = CR_MAX_CREDITS - cr_available(&after) - cr_held(&after);
+	granted = allowance < room ? allowance : room;
+	after.balance.monthly += granted;
+	after.owed_monthly = 0;
+	after.facts.period_granted = granted;
+	after.facts.plan_version = plan ? plan->version : 0;
+	after.period_start = at;
+	after.next_reset_at = next_reset_at;
+
+	cr_row_init(row, CR_KIND_RESET, at, granted);
+	row->expired = left - kept;
+	row->forfeited = allowance - granted;
+	row->skipped = skipped;
+	cr_row_finish(row, acc, &after);
+	*acc = after;
+}
+
+/*
+ * The boundary at next_reset_at, and with it all later ones that are due and
+ * that give the same when the ones before them are left out: without rollover
+ * only the last of them leaves a trace.
+ */
+static bool
+fold_boundary(CrAccount *acc, const CrEnv *env, CrTime upto, const CrPlanVersion *before)
+{
+	const char *zone = acc->facts.time_zone;
+	CrLocal		anchor = acc->facts.cycle_anchor;
+	CrTime		at = acc->next_reset_at;
+	CrTime		end = CR_NEVER;
+	const CrPlanVersion *plan = NULL;
+	int32_t		skipped = 0;
+	CrRow		row;
+
+	if (acc->facts.plan)
+	{
+		plan = env->plan_at(env->ctx, acc->facts.plan, at);
+		if (plan == NULL)
+			return false;
+		end = cr_period_end(env, before ? before->cycle : plan->cycle, plan->cycle,
+							zone, anchor, at);
+		while (end <= upto)
+		{
+			const CrPlanVersion *next = env->plan_at(env->ctx, acc->facts.plan, end);
+
+			if (next == NULL || next->rollover_limit > 0)
+				break;
+			at = end;
+			end = cr_period_end(env, plan->cycle, next->cycle, zone, anchor, at);
+			plan = next;
+			skipped++;
+		}
+	}
+	cr_apply_boundary(acc, at, plan, end, skipped, &row);
+	emit(env, &row);
+	return true;
+}
+
+/*
+ * Applies, in time order, every event up to and including a time.  False if a
+ * plan that the account has is not there, which the plan table's rules exclude.
+ */
+bool
+cr_fold_due(CrAccount *acc, const CrEnv *env, CrTime upto)
+{
+	while (acc->next_reset_at != CR_NEVER && acc->next_reset_at <= upto)
+	{
+		const CrPlanVersion *before = NULL;
+
+		if (acc->facts.plan)
+		{
+			before = env->plan_version(env->ctx, acc->facts.plan, acc->facts.plan_version);
+			if (before == NULL)
+				return false;
+		}
+		if (acc->facts.scheduled_plan)
+		{
+			const CrPlanVersion *plan = NULL;
+			CrRow		row;
+
+			if (acc->facts.scheduled_plan[0] != '\0')
+			{
+				plan = env->plan_at(env->ctx, acc->facts.scheduled_plan, acc->next_reset_at);
+				if (plan == NULL)
+					return false;
+			}
+			cr_apply_plan_change(acc, acc->next_reset_at, plan, &row);
+			emit(env, &row);
+		}
+		if (!fold_boundary(acc, env, upto, before))
+			return false;
+	}
+	acc->next_event_at = acc->next_reset_at;
+	return true;
+}

@@ -1,0 +1,110 @@
+/*
+ * names.c
+ *		The stored texts of the core's enumerations.
+ *
+ * These texts are in history rows and hashed with them: they never change.
+ */
+#include <string.h>
+
+#include "core/core.h"
+
+static const char *const kind_names[CR_KIND_COUNT] = {
+	[CR_KIND_OPEN] = "open",
+	[CR_KIND_DEDUCT] = "deduct",
+	[CR_KIND_PURCHASE] = "purchase",
+	[CR_KIND_ADJUST] = "adjust",
+	[CR_KIND_SET_PLAN] = "set_plan",
+	[CR_KIND_SCHEDULE_PLAN] = "schedule_plan",
+	[CR_KIND_PLAN_CHANGE] = "plan_change",
+	[CR_KIND_RESET] = "reset",
+	[CR_KIND_FREEZE] = "freeze",
+	[CR_KIND_UNFREEZE] = "unfreeze",
+	[CR_KIND_CLOCK_REPAIR] = "clock_repair",
+};
+
+static const char *const status_names[] = {
+	[CR_ACTIVE] = "active",
+	[CR_FROZEN] = "frozen",
+};
+
+static const char *const cycle_names[] = {
+	[CR_CALENDAR] = "calendar",
+	[CR_ANNIVERSARY] = "anniversary",
+};
+
+static const char *const bucket_names[] = {
+	[CR_MONTHLY] = "monthly",
+	[CR_GRANTED] = "granted",
+	[CR_PURCHASED] = "purchased",
+};
+
+#define LENGTH(names) ((int) (sizeof(names) / sizeof((names)[0])))
+
+static int
+find(const char *const *names, int count, const char *name)
+{
+	for (int i = 0; i < count; i++)
+	{
+		if (strcmp(names[i], name) == 0)
+			return i;
+	}
+	return -1;
+}
+
+const char *
+cr_kind_name(CrKind kind)
+{
+	return kind_names[kind];
+}
+
+bool
+cr_kind_parse(const char *name, CrKind *kind)
+{
+	int			i = find(kind_names, CR_KIND_COUNT, name);
+
+	if (i >= 0)
+		*kind = (CrKind) i;
+	return i >= 0;
+}
+
+const char *
+cr_status_name(CrStatus status)
+{
+	return status_names[status];
+}
+
+bool
+cr_status_parse(const char *name, CrStatus *status)
+{
+	int			i = find(status_names, LENGTH(status_names), name);
+
+	if (i >= 0)
+		*status = (CrStatus) i;
+	return i >= 0;
+}
+
+const char *
+cr_cycle_name(CrCycle cycle)
+{
+	return cycle_names[cycle];
+}
+
+bool
+cr_cycle_parse(const char *name, CrCycle *cycle)
+{
+	int			i = find(cycle_names, LENGTH(cycle_names), name);
+
+	if (i >= 0)
+		*cycle = (CrCycle) i;
+	return i >= 0;
+}
+
+bool
+cr_bucket_parse(const char *name, CrBucket *bucket)
+{
+	int			i = find(bucket_names, LENGTH(bucket_names), name);
+
+	if (i >= 0)
+		*bucket = (CrBucket) i;
+	return i >= 0;
+}

@@ -1,0 +1,207 @@
+/*
+ * replay.c
+ *		Does a stored row follow from the state before it?
+ *
+ * Verification replays an account's rows through the very rules that wrote
+ * them.  What a row takes from outside the ledger, the end of its period,
+ * is believed (the chain protects it): time-zone data may have changed since.
+ */
+#include <string.h>
+
+#include "core/core.h"
+
+static const char *
+compare_rows(const CrRow *expected, const CrRow *row)
+{
+#define CHECK(field, complaint) \
+	do { if (expected->field != row->field) return complaint; } while (0)
+
+	CHECK(delta.monthly, "monthly_delta does not follow from the operation");
+	CHECK(delta.granted, "granted_delta does not follow from the operation");
+	CHECK(delta.purchased, "purchased_delta does not follow from the operation");
+	CHECK(balance.monthly, "monthly is not the balance before plus the delta");
+	CHECK(balance.granted, "granted is not the balance before plus the delta");
+	CHECK(balance.purchased, "purchased is not the balance before plus the delta");
+	CHECK(held.monthly, "held_monthly does not follow from the operation");
+	CHECK(held.granted, "held_granted does not follow from the operation");
+	CHECK(held.purchased, "held_purchased does not follow from the operation");
+	CHECK(owed_monthly, "owed_monthly does not follow from the operation");
+	CHECK(owed_purchased, "owed_purchased does not follow from the operation");
+	CHECK(amount, "amount does not follow from the operation");
+	CHECK(expired, "expired does not follow from the operation");
+	CHECK(forfeited, "forfeited does not follow from the operation");
+	CHECK(skipped, "skipped does not follow from the operation");
+	CHECK(period_start, "period_start does not follow from the operation");
+	CHECK(next_reset_at, "next_reset_at does not follow from the operation");
+	CHECK(plan_version, "plan_version does not follow from the operation");
+	CHECK(has_facts, "facts are stored where none changed, or missing where they did");
+	CHECK(has_ref_seq, "ref_seq does not follow from the operation");
+	CHECK(has_ends_at, "ends_at does not follow from the operation");
+	CHECK(n_allocations, "allocations do not follow from the operation");
+#undef CHECK
+	if (row->has_facts && !cr_facts_equal(&expected->facts, &row->facts))
+		return "plan, cycle, zone, status or limits do not follow from the operation";
+	return NULL;
+}
+
+/*
+ * The version that a row says a plan had.  The plan's name is in the row where
+ * the row changed it, else the account's.
+ */
+static const CrPlanVersion *
+row_plan(const CrAccount *acc, const CrEnv *env, const CrRow *row, const char **complaint)
+{
+	const char *name = row->has_facts ? row->facts.plan : acc->facts.plan;
+	const CrPlanVersion *plan;
+
+	if (name == NULL)
+		return NULL;
+	plan = env->plan_version(env->ctx, name, row->plan_version);
+	if (plan == NULL)
+		*complaint = "plan_version names no version of the plan";
+	else if (plan->effective_from > row->effective_at)
+		*complaint = "plan_version was not in force";
+	return plan;
+}
+
+const char *
+cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row)
+{
+	CrAccount	after = *acc;
+	CrRow		expected;
+	CrVerdict	verdict = CR_OK;
+	CrTime		at = row->effective_at;
+	bool		event = row->kind == CR_KIND_RESET || row->kind == CR_KIND_PLAN_CHANGE;
+	const char *complaint = NULL;
+	const CrPlanVersion *plan = NULL;
+
+	if (row->seq != acc->history_seq + 1)
+		return "seq has a gap";
+	if (row->seq == 1 && row->kind != CR_KIND_OPEN)
+		return "the first row does not open the account";
+	if (row->amount < -CR_MAX_CREDITS || row->amount > CR_MAX_CREDITS ||
+		(row->amount < 1 && (row->kind == CR_KIND_DEDUCT || row->kind == CR_KIND_PURCHASE)))
+		return "amount is out of range";
+	if (at < acc->effective_at && row->kind != CR_KIND_CLOCK_REPAIR)
+		return "effective_at is before the row before it";
+
+	/* A row is written only after all that was due before it. */
+	if (!event && row->kind != CR_KIND_CLOCK_REPAIR && acc->next_reset_at <= at)
+		return "a reset that was due is missing";
+	if (event && (row->skipped < 0 || acc->next_reset_at == CR_NEVER ||
+				  (row->skipped == 0 ? at != acc->next_reset_at : at <= acc->next_reset_at)))
+		return "effective_at is not the end of the period";
+
+	if (event || row->kind == CR_KIND_OPEN || row->kind == CR_KIND_SET_PLAN)
+	{
+		plan = row_plan(acc, env, row, &complaint);
+		if (complaint)
+			return complaint;
+	}
+
+	/*
+	 * Text that the rules store in the account is taken from the row, whose
+	 * memory the caller keeps.
+	 */
+	switch (row->kind)
+	{
+		case CR_KIND_OPEN:
+			if (!row->has_facts)
+				return "the opening row has no facts";
+			if (acc->history_seq > 0 && (acc->facts.plan || acc->next_reset_at != CR_NEVER))
+				return "the account was open already";
+			verdict = cr_apply_open(&after, at, plan, row->facts.cycle_anchor,
+									row->facts.time_zone, row->next_reset_at, &expected);
+			break;
+		case CR_KIND_DEDUCT:
+			verdict = cr_deduct(&after, at, row->amount, &expected);
+			break;
+		case CR_KIND_PURCHASE:
+			verdict = cr_purchase(&after, at, row->amount, &expected);
+			break;
+		case CR_KIND_ADJUST:
+			verdict = cr_adjust(&after, at,
+								row->delta.granted != 0 ? CR_GRANTED :
+								row->delta.monthly != 0 ||
+								row->owed_monthly != acc->owed_monthly ? CR_MONTHLY :
+								CR_PURCHASED, row->amount, &expected);
+			break;
+		case CR_KIND_SET_PLAN:
+			verdict = cr_apply_plan(&after, at, plan, row->next_reset_at, &expected);
+			break;
+		case CR_KIND_SCHEDULE_PLAN:
+			{
+				const char *next = row->has_facts ? row->facts.scheduled_plan :
+					acc->facts.scheduled_plan;
+
+				verdict = cr_schedule_plan(&after, at,
+										   next == NULL ? acc->facts.plan :
+										   next[0] == '\0' ? NULL : next, &expected);
+				break;
+			}
+		case CR_KIND_PLAN_CHANGE:
+			if (acc->facts.scheduled_plan == NULL)
+				return "no plan change was scheduled";
+			if (!cr_text_equal(plan ? plan->plan : "", acc->facts.scheduled_plan))
+				return "the plan is not the one scheduled";
+			cr_apply_plan_change(&after, at, plan, &expected);
+			break;
+		case CR_KIND_RESET:
+			if (acc->facts.scheduled_plan)
+				return "the scheduled plan change is missing";
+			if (row->next_reset_at <= at)
+				return "next_reset_at is not after the reset";
+			cr_apply_boundary(&after, at, plan, row->next_reset_at, row->skipped, &expected);
+			break;
+		case CR_KIND_FREEZE:
+			verdict = cr_set_status(&after, at, CR_FROZEN, &expected);
+			break;
+		case CR_KIND_UNFREEZE:
+			verdict = cr_set_status(&after, at, CR_ACTIVE, &expected);
+			break;
+		case CR_KIND_CLOCK_REPAIR:
+			verdict = cr_repair_clock(&after, at, &expected);
+			break;
+		case CR_KIND_COUNT:
+			return "kind is not known";
+	}
+	if (verdict != CR_OK)
+		return "the operation could not have been done in this state";
+	complaint = compare_rows(&expected, row);
+	if (complaint)
+		return complaint;
+
+	after.history_seq = row->seq;
+	memcpy(after.history_hash, row->hash, CR_HASH_LEN);
+	*acc = after;
+	return NULL;
+}
+
+/* Is the account's own row the state that its history ends in? */
+const char *
+cr_compare_head(const CrAccount *stored, const CrAccount *replayed)
+{
+#define CHECK(field, complaint) \
+	do { if (stored->field != replayed->field) return complaint; } while (0)
+
+	CHECK(history_seq, "history_seq is not the last row's");
+	if (memcmp(stored->history_hash, replayed->history_hash, CR_HASH_LEN) != 0)
+		return "history_hash is not the last row's";
+	CHECK(balance.monthly, "monthly is not what the history gives");
+	CHECK(balance.granted, "granted is not what the history gives");
+	CHECK(balance.purchased, "purchased is not what the history gives");
+	CHECK(held.monthly, "held_monthly is not what the history gives");
+	CHECK(held.granted, "held_granted is not what the history gives");
+	CHECK(held.purchased, "held_purchased is not what the history gives");
+	CHECK(owed_monthly, "owed_monthly is not what the history gives");
+	CHECK(owed_purchased, "owed_purchased is not what the history gives");
+	CHECK(period_start, "last_monthly_reset is not what the history gives");
+	CHECK(next_reset_at, "next_reset_at is not what the history gives");
+	CHECK(effective_at, "effective_at is not the last row's");
+#undef CHECK
+	if (!cr_facts_equal(&stored->facts, &replayed->facts))
+		return "plan, cycle, zone, status or limits are not what the history gives";
+	if (stored->next_event_at > replayed->next_event_at)
+		return "next_event_at is later than the next event";
+	return NULL;
+}

@@ -1,0 +1,42 @@
+/*
+ * row.c
+ *		A history row is what lies between two states of an account.
+ */
+#include <string.h>
+
+#include "core/core.h"
+
+void
+cr_row_init(CrRow *row, CrKind kind, CrTime at, int64_t amount)
+{
+	memset(row, 0, sizeof(*row));
+	row->kind = kind;
+	row->effective_at = at;
+	row->amount = amount;
+}
+
+/*
+ * Fills the row from the states before and after, and moves the account's time
+ * to the row's.  Facts are in the row only where they change.
+ */
+void
+cr_row_finish(CrRow *row, const CrAccount *before, CrAccount *after)
+{
+	after->effective_at = row->effective_at;
+	after->next_event_at = after->next_reset_at;
+
+	row->period_start = after->period_start;
+	row->next_reset_at = after->next_reset_at;
+	row->plan_version = after->facts.plan_version;
+	row->delta.monthly = after->balance.monthly - before->balance.monthly;
+	row->delta.granted = after->balance.granted - before->balance.granted;
+	row->delta.purchased = after->balance.purchased - before->balance.purchased;
+	row->balance = after->balance;
+	row->held = after->held;
+	row->owed_monthly = after->owed_monthly;
+	row->owed_purchased = after->owed_purchased;
+	row->has_facts = row->kind == CR_KIND_OPEN ||
+		!cr_facts_equal(&before->facts, &after->facts);
+	if (row->has_facts)
+		row->facts = after->facts;
+}

@@ -1,0 +1,324 @@
+/*
+ * rules.c
+ *		What each command does to an account.
+ *
+ * Every function works on a copy and stores it only when nothing refuses, so a
+ * verdict other than CR_OK leaves account and row as they were.  Amounts were
+ * checked to lie within the cap, and an account's balances and holds never
+ * pass it together, so that no sum here can overflow.
+ */
+#include <string.h>
+
+#include "core/core.h"
+
+int64_t
+cr_available(const CrAccount *acc)
+{
+	return acc->balance.monthly + acc->balance.granted + acc->balance.purchased;
+}
+
+int64_t
+cr_held(const CrAccount *acc)
+{
+	return acc->held.monthly + acc->held.granted + acc->held.purchased;
+}
+
+int64_t
+cr_owed(const CrAccount *acc)
+{
+	return acc->owed_monthly + acc->owed_purchased;
+}
+
+bool
+cr_is_low(const CrAccount *acc, const CrPlanVersion *plan)
+{
+	return plan != NULL && cr_available(acc) < plan->low_balance_threshold;
+}
+
+bool
+cr_text_equal(const char *a, const char *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return strcmp(a, b) == 0;
+}
+
+bool
+cr_facts_equal(const CrFacts *a, const CrFacts *b)
+{
+	return cr_text_equal(a->plan, b->plan) &&
+		a->plan_version == b->plan_version &&
+		cr_text_equal(a->scheduled_plan, b->scheduled_plan) &&
+		a->cycle_anchor == b->cycle_anchor &&
+		cr_text_equal(a->time_zone, b->time_zone) &&
+		a->status == b->status &&
+		a->overdraft_limit == b->overdraft_limit &&
+		a->period_granted == b->period_granted;
+}
+
+/* An account that has no row yet. */
+void
+cr_account_init(CrAccount *acc, const char *user_id)
+{
+	memset(acc, 0, sizeof(*acc));
+	acc->user_id = user_id;
+	acc->facts.time_zone = "UTC";
+	acc->facts.status = CR_ACTIVE;
+	acc->period_start = INT64_MIN;
+	acc->effective_at = INT64_MIN;
+	acc->next_reset_at = CR_NEVER;
+	acc->next_event_at = CR_NEVER;
+}
+
+/* How much the account can still be credited. */
+static int64_t
+room(const CrAccount *acc)
+{
+	return CR_MAX_CREDITS - cr_available(acc) - cr_held(acc);
+}
+
+/*
+ * Credits one bucket, paying what the bucket owes first.  Refuses what would
+ * take the account past the cap.
+ */
+static bool
+credit(CrAccount *acc, int64_t *bucket, int64_t *owed, int64_t amount)
+{
+	int64_t		pays = amount < *owed ? amount : *owed;
+
+	if (amount - pays > room(acc))
+		return false;
+	*owed -= pays;
+	*bucket += amount - pays;
+	return true;
+}
+
+/* Takes as much as a bucket has, up to what is still wanted. */
+static void
+take(int64_t *bucket, int64_t *wanted)
+{
+	int64_t		taken = *wanted < *bucket ? *wanted : *bucket;
+
+	*bucket -= taken;
+	*wanted -= taken;
+}
+
+static void
+set_facts_plan(CrFacts *facts, const CrPlanVersion *plan)
+{
+	facts->plan = plan ? plan->plan : NULL;
+	facts->plan_version = plan ? plan->version : 0;
+}
+
+CrVerdict
+cr_open(CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan,
+		CrLocal anchor, const char *zone, CrRow *row)
+{
+	CrTime		end = CR_NEVER;
+
+	if (plan)
+		end = cr_next_boundary(env, plan->cycle, zone, anchor, at);
+	return cr_apply_open(acc, at, plan, anchor, zone, end, row);
+}
+
+/*
+ * Opens an account and grants the plan's first allowance; also an account that
+ * a purchase opened without a plan.
+ */
+CrVerdict
+cr_apply_open(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrLocal anchor,
+			  const char *zone, CrTime next_reset_at, CrRow *row)
+{
+	CrAccount	after = *acc;
+	int64_t		allowance = plan ? plan->monthly_credits : 0;
+
+	if (!credit(&after, &after.balance.monthly, &after.owed_monthly, allowance))
+		return CR_OVER_CAP;
+	set_facts_plan(&after.facts, plan);
+	after.facts.scheduled_plan = NULL;
+	after.facts.cycle_anchor = anchor;
+	after.facts.time_zone = zone;
+	after.facts.period_granted = allowance;
+	after.period_start = at;
+	after.next_reset_at = next_reset_at;
+
+	cr_row_init(row, CR_KIND_OPEN, at, allowance);
+	cr_row_finish(row, acc, &after);
+	*acc = after;
+	return CR_OK;
+}
+
+/*
+ * Spends monthly first, then granted, then purchased; a shortfall within the
+ * overdraft limit is owed by the purchased bucket.
+ */
+CrVerdict
+cr_deduct(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
+{
+	CrAccount	after = *acc;
+	int64_t		wanted = amount;
+
+	if (acc->facts.status == CR_FROZEN)
+		return CR_IS_FROZEN;
+	take(&after.balance.monthly, &wanted);
+	take(&after.balance.granted, &wanted);
+	take(&after.balance.purchased, &wanted);
+	if (wanted > 0)
+	{
+		if (wanted > acc->facts.overdraft_limit - acc->owed_purchased)
+			return CR_INSUFFICIENT;
+		after.owed_purchased += wanted;
+	}
+
+	cr_row_init(row, CR_KIND_DEDUCT, at, amount);
+	cr_row_finish(row, acc, &after);
+	*acc = after;
+	return CR_OK;
+}
+
+CrVerdict
+cr_purchase(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
+{
+	CrAccount	after = *acc;
+
+	if (!credit(&after, &after.balance.purchased, &after.owed_purchased, amount))
+		return CR_OVER_CAP;
+
+	cr_row_init(row, CR_KIND_PURCHASE, at, amount);
+	cr_row_finish(row, acc, &after);
+	*acc = after;
+	return CR_OK;
+}
+
+/* An administrator's signed correction of one bucket. */
+CrVerdict
+cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket, int64_t delta, CrRow *row)
+{
+	CrAccount	after = *acc;
+	int64_t		nothing = 0;
+	int64_t    *balance = bucket == CR_MONTHLY ? &after.balance.monthly :
+		bucket == CR_GRANTED ? &after.balance.granted : &after.balance.purchased;
+	int64_t    *owed = bucket == CR_MONTHLY ? &after.owed_monthly :
+		bucket == CR_GRANTED ? &nothing : &after.owed_purchased;
+
+	if (delta > 0 && bucket == CR_GRANTED)
+		return CR_GRANT_UPWARDS;
+	if (delta > 0)
+	{
+		if (!credit(&after, balance, owed, delta))
+			return CR_OVER_CAP;
+	}
+	else
+	{
+		if (*balance + delta < 0)
+			return CR_INSUFFICIENT;
+		*balance += delta;
+	}
+
+	cr_row_init(row, CR_KIND_ADJUST, at, delta);
+	cr_row_finish(row, acc, &after);
+	*acc = after;
+	return CR_OK;
+}
+
+/*
+ * Another plan now; NULL cancels, keeping the period to its end.  A plan of
+ * another cycle stretches the period; an open-ended one starts anew.
+ */
+CrVerdict
+cr_set_plan(CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan,
+			CrRow *row)
+{
+	const char *zone = acc->facts.time_zone;
+	CrLocal		anchor = acc->facts.cycle_anchor;
+	CrTime		end = acc->next_reset_at;
+
+	if (plan)
+		end = end == CR_NEVER ?
+			cr_next_boundary(env, plan->cycle, zone, anchor, at) :
+			cr_stretch(env, plan->cycle, zone, anchor, end);
+	return cr_apply_plan(acc, at, plan, end, row);
+}
+
+CrVerdict
+cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
+			  CrTime next_reset_at, CrRow *row)
+{
+	CrAccount	after = *acc;
+	int64_t		change = (plan ? plan->monthly_credits : 0) - acc->facts.period_granted;
+
+	if (change > 0)
+	{
+		if (!credit(&after, &after.balance.monthly, &after.owed_monthly, change))
+			return CR_OVER_CAP;
+	}
+	else
+	{
+		int64_t		still_wanted = -change;
+
+		take(&after.balance.monthly, &still_wanted);
+		change += still_wanted; /* what could be taken */
+	}
+	after.facts.period_granted += change;
+	set_facts_plan(&after.facts, plan);
+	after.facts.scheduled_plan = NULL;
+	if (acc->next_reset_at == CR_NEVER && next_reset_at != CR_NEVER)
+		after.period_start = at;
+	after.next_reset_at = next_reset_at;
+
+	cr_row_init(row, CR_KIND_SET_PLAN, at, change);
+	cr_row_finish(row, acc, &after);
+	*acc = after;
+	return CR_OK;
+}
+
+/*
+ * Another plan from the next boundary on; NULL cancels then.  Scheduling the
+ * plan that the account has takes back what was scheduled.
+ */
+CrVerdict
+cr_schedule_plan(CrAccount *acc, CrTime at, const char *plan, CrRow *row)
+{
+	CrAccount	after = *acc;
+
+	if (acc->next_reset_at == CR_NEVER)
+		return CR_NO_PERIOD;
+	if (cr_text_equal(plan, acc->facts.plan))
+		after.facts.scheduled_plan = NULL;
+	else
+		after.facts.scheduled_plan = plan ? plan : "";
+
+	cr_row_init(row, CR_KIND_SCHEDULE_PLAN, at, 0);
+	cr_row_finish(row, acc, &after);
+	*acc = after;
+	return CR_OK;
+}
+
+CrVerdict
+cr_set_status(CrAccount *acc, CrTime at, CrStatus status, CrRow *row)
+{
+	CrAccount	after = *acc;
+
+	after.facts.status = status;
+	cr_row_init(row, status == CR_FROZEN ? CR_KIND_FREEZE : CR_KIND_UNFREEZE, at, 0);
+	cr_row_finish(row, acc, &after);
+	*acc = after;
+	return CR_OK;
+}
+
+/*
+ * Takes the account's time back to the clock.  The period and its end stay, so
+ * nothing that was granted ahead of time is granted again.
+ */
+CrVerdict
+cr_repair_clock(CrAccount *acc, CrTime at, CrRow *row)
+{
+	CrAccount	after = *acc;
+
+	if (at >= acc->effective_at)
+		return CR_NOT_AHEAD;
+	cr_row_init(row, CR_KIND_CLOCK_REPAIR, at, 0);
+	cr_row_finish(row, acc, &after);
+	*acc = after;
+	return CR_OK;
+}

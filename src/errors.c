@@ -1,0 +1,333 @@
+/*
+ * errors.c
+ *		Every error of the ledger.
+ */
+#include "postgres.h"
+
+#include "utils/json.h"
+
+#include "errors.h"
+#include "utc.h"
+
+static void
+json_key(StringInfo buf, const char *key)
+{
+	if (buf->len > 1)
+		appendStringInfoString(buf, ", ");
+	escape_json(buf, key);
+	appendStringInfoString(buf, ": ");
+}
+
+void
+json_begin(StringInfo buf)
+{
+	initStringInfo(buf);
+	appendStringInfoChar(buf, '{');
+}
+
+void
+json_text(StringInfo buf, const char *key, const char *value)
+{
+	json_key(buf, key);
+	if (value)
+		escape_json(buf, value);
+	else
+		appendStringInfoString(buf, "null");
+}
+
+void
+json_int(StringInfo buf, const char *key, int64 value)
+{
+	json_key(buf, key);
+	appendStringInfo(buf, INT64_FORMAT, value);
+}
+
+void
+json_bool(StringInfo buf, const char *key, bool value)
+{
+	json_key(buf, key);
+	appendStringInfoString(buf, value ? "true" : "false");
+}
+
+/* UTC, ISO 8601; null for no such moment. */
+void
+json_time(StringInfo buf, const char *key, CrTime value)
+{
+	char		text[UTC_TEXT_SIZE];
+
+	json_text(buf, key, value == CR_NEVER ? NULL : utc_text(value, text));
+}
+
+char *
+json_end(StringInfo buf)
+{
+	appendStringInfoChar(buf, '}');
+	return buf->data;
+}
+
+/* The numbers behind UC001, for its DETAIL and for credits_try_deduct. */
+void
+insufficient_numbers(StringInfo buf, const CrAccount *acc, int64 required)
+{
+	json_text(buf, "user_id", acc->user_id);
+	json_int(buf, "required", required);
+	json_int(buf, "available", cr_available(acc));
+	json_int(buf, "monthly", acc->balance.monthly);
+	json_int(buf, "granted", acc->balance.granted);
+	json_int(buf, "purchased", acc->balance.purchased);
+	json_int(buf, "held", cr_held(acc));
+	json_int(buf, "owed", cr_owed(acc));
+	json_int(buf, "overdraft_limit", acc->facts.overdraft_limit);
+	json_time(buf, "next_reset_at", acc->next_reset_at);
+}
+
+void
+error_insufficient(const CrAccount *acc, int64 required)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	insufficient_numbers(&buf, acc, required);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_INSUFFICIENT),
+			 errmsg("insufficient credits"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Buy credits, wait for the next reset, or ask for less.")));
+}
+
+/* The core refused. */
+void
+error_refused(CrVerdict verdict, const CrAccount *acc, int64 amount)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "user_id", acc->user_id);
+	switch (verdict)
+	{
+		case CR_OK:
+			break;
+		case CR_INSUFFICIENT:
+			error_insufficient(acc, amount < 0 ? -amount : amount);
+			break;
+		case CR_IS_FROZEN:
+			json_text(&buf, "status", cr_status_name(acc->facts.status));
+			ereport(ERROR,
+					(errcode(ERRCODE_CREDITS_FROZEN),
+					 errmsg("account is frozen"),
+					 errdetail("%s", json_end(&buf)),
+					 errhint("An administrator can release it with credits_unfreeze.")));
+			break;
+		case CR_OVER_CAP:
+			json_int(&buf, "amount", amount);
+			json_int(&buf, "available", cr_available(acc));
+			json_int(&buf, "held", cr_held(acc));
+			json_int(&buf, "max", CR_MAX_CREDITS);
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("account would pass the largest total"),
+					 errdetail("%s", json_end(&buf)),
+					 errhint("An account's total is at most 2^53 - 1 credits.")));
+			break;
+		case CR_NO_PERIOD:
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("account has no next reset to change the plan at"),
+					 errdetail("%s", json_end(&buf)),
+					 errhint("Use at => 'now'.")));
+			break;
+		case CR_NOT_AHEAD:
+			json_time(&buf, "effective_at", acc->effective_at);
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("account's time is not ahead of the clock"),
+					 errdetail("%s", json_end(&buf)),
+					 errhint("There is nothing to repair.")));
+			break;
+		case CR_GRANT_UPWARDS:
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("granted credits can only be adjusted downwards"),
+					 errdetail("%s", json_end(&buf)),
+					 errhint("Adjust the monthly or purchased bucket instead.")));
+			break;
+	}
+	elog(ERROR, "unexpected verdict %d", (int) verdict);
+}
+
+void
+error_account_not_found(const char *user_id)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "user_id", user_id);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_ACCOUNT_NOT_FOUND),
+			 errmsg("account not found"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Open it with credits_open_account, or set credits.default_plan.")));
+}
+
+void
+error_plan_not_found(const char *plan)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "plan", plan);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_PLAN_NOT_FOUND),
+			 errmsg("plan not found"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Define it with credits_define_plan; a version not yet in force does not count.")));
+}
+
+void
+error_key_conflict(const char *key, int64 seq, const char *kind)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "idempotency_key", key);
+	json_int(&buf, "seq", seq);
+	json_text(&buf, "kind", kind);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_IDEMPOTENCY),
+			 errmsg("idempotency key was used for another request"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Use a new key for a new request, and the same arguments for a retry.")));
+}
+
+/* Says nothing of the other user: who may add purchases may not read them. */
+void
+error_payment_conflict(const char *payment_ref)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "payment_ref", payment_ref);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_IDEMPOTENCY),
+			 errmsg("payment was credited with another user or amount"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("A payment_ref is credited once for ever.")));
+}
+
+void
+error_open_conflict(const char *user_id)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "user_id", user_id);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_IDEMPOTENCY),
+			 errmsg("account was opened with other facts"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Use credits_set_plan to change the plan.")));
+}
+
+void
+error_append_only(const char *table, const char *command)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "table", table);
+	json_text(&buf, "command", command);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_APPEND_ONLY),
+			 errmsg("\"%s\" refuses %s", table, command),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Change credits with the credits_ functions only.")));
+}
+
+void
+error_corrupted(const char *object, const char *problem)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "object", object);
+	json_text(&buf, "problem", problem);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_CORRUPTED),
+			 errmsg("ledger is corrupted: %s: %s", object, problem),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Run credits_verify() and restore what it names from a backup.")));
+}
+
+void
+error_serialization(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent update"),
+			 errhint("Retry the transaction.")));
+}
+
+void
+error_null(const char *argument)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			 errmsg("%s must not be null", argument),
+			 errdetail("{\"argument\": \"%s\"}", argument)));
+}
+
+void
+error_bad_length(const char *argument, int max)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s must have 1 to %d bytes", argument, max),
+			 errdetail("{\"argument\": \"%s\", \"max_bytes\": %d}", argument, max)));
+}
+
+void
+error_bad_value(const char *argument, const char *value, const char *allowed)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "argument", argument);
+	json_text(&buf, "value", value);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s is not valid", argument),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Use %s.", allowed)));
+}
+
+void
+error_too_small(const char *argument, int64 value, int64 min)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "argument", argument);
+	json_int(&buf, "value", value);
+	json_int(&buf, "min", min);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s is too small", argument),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Use at least " INT64_FORMAT ".", min)));
+}
+
+void
+error_out_of_range(const char *argument, int64 value, int64 max)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "argument", argument);
+	json_int(&buf, "value", value);
+	json_int(&buf, "max", max);
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("%s is out of range", argument),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Use at most " INT64_FORMAT ".", max)));
+}

@@ -1,0 +1,56 @@
+/*
+ * errors.h
+ *		Every error of the ledger: one function each, one place for SQLSTATEs.
+ *
+ * MESSAGE is one plain sentence, DETAIL one JSON object with the numbers, HINT
+ * what to do.
+ */
+#ifndef CREDITS_ERRORS_H
+#define CREDITS_ERRORS_H
+
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+
+#include "core/core.h"
+
+#define ERRCODE_CREDITS_INSUFFICIENT		MAKE_SQLSTATE('U', 'C', '0', '0', '1')
+#define ERRCODE_CREDITS_ACCOUNT_NOT_FOUND	MAKE_SQLSTATE('U', 'C', '0', '0', '2')
+#define ERRCODE_CREDITS_IDEMPOTENCY			MAKE_SQLSTATE('U', 'C', '0', '0', '3')
+#define ERRCODE_CREDITS_FROZEN				MAKE_SQLSTATE('U', 'C', '0', '0', '4')
+#define ERRCODE_CREDITS_APPEND_ONLY			MAKE_SQLSTATE('U', 'C', '0', '0', '7')
+#define ERRCODE_CREDITS_CORRUPTED			MAKE_SQLSTATE('U', 'C', '0', '0', '8')
+#define ERRCODE_CREDITS_PLAN_NOT_FOUND		MAKE_SQLSTATE('U', 'C', '0', '0', '9')
+
+/* A flat JSON object, written as text. */
+extern void json_begin(StringInfo buf);
+extern void json_text(StringInfo buf, const char *key, const char *value);
+extern void json_int(StringInfo buf, const char *key, int64 value);
+extern void json_bool(StringInfo buf, const char *key, bool value);
+extern void json_time(StringInfo buf, const char *key, CrTime value);
+extern char *json_end(StringInfo buf);
+
+extern void insufficient_numbers(StringInfo buf, const CrAccount *acc, int64 required);
+
+extern void error_insufficient(const CrAccount *acc, int64 required) pg_attribute_noreturn();
+extern void error_refused(CrVerdict verdict, const CrAccount *acc,
+						  int64 amount) pg_attribute_noreturn();
+extern void error_account_not_found(const char *user_id) pg_attribute_noreturn();
+extern void error_plan_not_found(const char *plan) pg_attribute_noreturn();
+extern void error_key_conflict(const char *key, int64 seq,
+							   const char *kind) pg_attribute_noreturn();
+extern void error_payment_conflict(const char *payment_ref) pg_attribute_noreturn();
+extern void error_open_conflict(const char *user_id) pg_attribute_noreturn();
+extern void error_append_only(const char *table, const char *command) pg_attribute_noreturn();
+extern void error_corrupted(const char *object, const char *problem) pg_attribute_noreturn();
+extern void error_serialization(void) pg_attribute_noreturn();
+extern void error_null(const char *argument) pg_attribute_noreturn();
+extern void error_bad_length(const char *argument, int max) pg_attribute_noreturn();
+extern void error_bad_value(const char *argument, const char *value,
+							const char *allowed) pg_attribute_noreturn();
+extern void error_too_small(const char *argument, int64 value,
+							int64 min) pg_attribute_noreturn();
+extern void error_out_of_range(const char *argument, int64 value,
+							   int64 max) pg_attribute_noreturn();
+
+#endif

@@ -1,0 +1,161 @@
+/*
+ * guards.c
+ *		The triggers that keep the tables append-only, and their repair.
+ *
+ * The guards are BEFORE STATEMENT and ENABLE ALWAYS: they refuse everybody,
+ * superuser and owner included, also under session_replication_role = replica.
+ * The ledger's own writes do not pass statement triggers.  The apply worker of
+ * logical replication may do all: what it applies passed a guard elsewhere.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "replication/logicalworker.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "audit.h"
+#include "errors.h"
+#include "guards.h"
+#include "receipt.h"
+#include "roles.h"
+#include "writer.h"
+
+#define GUARD_NAME "credits_guard"
+#define GUARD_TYPE (TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_UPDATE | \
+					TRIGGER_TYPE_DELETE | TRIGGER_TYPE_TRUNCATE)
+
+PG_FUNCTION_INFO_V1(credits_guard);
+PG_FUNCTION_INFO_V1(credits_repair_guards);
+
+Datum
+credits_guard(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(data->tg_event) ||
+		!TRIGGER_FIRED_FOR_STATEMENT(data->tg_event) ||
+		TRIGGER_FIRED_BY_INSERT(data->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("credits_guard must be fired by BEFORE UPDATE, DELETE or TRUNCATE FOR EACH STATEMENT")));
+	if (!IsLogicalWorker())
+		error_append_only(RelationGetRelationName(data->tg_relation),
+						  TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? "UPDATE" :
+						  TRIGGER_FIRED_BY_DELETE(data->tg_event) ? "DELETE" : "TRUNCATE");
+	return PointerGetDatum(NULL);
+}
+
+static const Trigger *
+find_guard(Relation rel)
+{
+	for (int i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)
+	{
+		if (strcmp(rel->trigdesc->triggers[i].tgname, GUARD_NAME) == 0)
+			return &rel->trigdesc->triggers[i];
+	}
+	return NULL;
+}
+
+/* Does the trigger call this library's guard, with nothing in its way? */
+static bool
+is_whole(const Trigger *guard)
+{
+	FmgrInfo	function;
+
+	if (guard->tgtype != GUARD_TYPE || guard->tgqual != NULL || guard->tgnattr != 0)
+		return false;
+	fmgr_info(guard->tgfoid, &function);
+	return function.fn_addr == credits_guard;
+}
+
+/* What is wrong with a table's guard; NULL if nothing is. */
+const char *
+guard_problem(StoreTable table)
+{
+	Relation	rel = table_open(store_table(table), AccessShareLock);
+	const Trigger *guard = find_guard(rel);
+	const char *problem = NULL;
+
+	if (guard == NULL)
+		problem = "the guard trigger is missing";
+	else if (!is_whole(guard))
+		problem = "the guard trigger was altered";
+	else if (guard->tgenabled != TRIGGER_FIRES_ALWAYS)
+		problem = "the guard trigger is not ENABLE ALWAYS";
+	table_close(rel, AccessShareLock);
+	return problem;
+}
+
+/* A statement on a parent fires the parent's triggers only. */
+const char *
+inheritance_problem(StoreTable table)
+{
+	Oid			relid = store_table(table);
+
+	return get_rel_relispartition(relid) || has_superclass(relid) ?
+		"the table is a child or partition, which goes round its guard" : NULL;
+}
+
+static void
+execute(const char *command)
+{
+	if (SPI_execute(command, false, 0) < 0)
+		elog(ERROR, "could not execute: %s", command);
+}
+
+static void
+put_guard_back(StoreTable table)
+{
+	const char *schema = quote_identifier(store_schema_name());
+	const char *name = store_table_name(table);
+
+	execute(psprintf("DROP TRIGGER IF EXISTS " GUARD_NAME " ON %s.%s", schema, name));
+	execute(psprintf("CREATE TRIGGER " GUARD_NAME " BEFORE UPDATE OR DELETE OR TRUNCATE "
+					 "ON %s.%s FOR EACH STATEMENT EXECUTE FUNCTION %s.credits_guard()",
+					 schema, name, schema));
+	execute(psprintf("ALTER TABLE %s.%s ENABLE ALWAYS TRIGGER " GUARD_NAME, schema, name));
+}
+
+/* Inheritance is reported, not mended: undoing it is for whoever did it. */
+Datum
+credits_repair_guards(PG_FUNCTION_ARGS)
+{
+	Object		object;
+	int			repaired = 0;
+
+	store_attach(fcinfo);
+	writer_check_allowed("credits_repair_guards()");
+	roles_check_owner("credits_repair_guards()");
+	SPI_connect();
+	for (int table = 0; table < TABLE_COUNT; table++)
+	{
+		const char *problem = guard_problem(table);
+
+		if (problem == NULL)
+			continue;
+		put_guard_back(table);
+		repaired++;
+	}
+	SPI_finish();
+
+	object_begin(&object);
+	object_bool(&object, "ok", true);
+	object_int(&object, "repaired", repaired);
+	if (repaired > 0)
+	{
+		Object		after;
+
+		object_begin(&after);
+		object_int(&after, "repaired", repaired);
+		audit_append("repair_guards", "guards", (Datum) 0, object_end(&after));
+	}
+	return object_end(&object);
+}

@@ -1,0 +1,54 @@
+/*
+ * ledger.h
+ *		One account, locked: look up the key, apply what is due, let the core
+ *		decide, append.  The only way to change an account.
+ *
+ *		ledger_begin(&ledger, &request);
+ *		if (!ledger_replay(&ledger, &receipt))
+ *		{
+ *			ledger_apply_due(&ledger);
+ *			verdict = cr_...(&ledger.acc, ledger.now, ..., &row);
+ *			if (verdict != CR_OK) error_refused(...);
+ *			receipt = ledger_append(&ledger, &row);
+ *		}
+ *		ledger_end(&ledger);
+ */
+#ifndef CREDITS_LEDGER_H
+#define CREDITS_LEDGER_H
+
+#include "postgres.h"
+
+#include "executor/tuptable.h"
+#include "nodes/lockoptions.h"
+#include "utils/rel.h"
+
+#include "core/core.h"
+#include "plans.h"
+#include "request.h"
+
+typedef struct Ledger
+{
+	const Request *request;
+	Relation	rel;			/* credit_account */
+	TupleTableSlot *locked;		/* the account's newest version */
+	bool		is_new;			/* no account yet: what is appended opens it */
+	CrAccount	acc;
+	CrTime		clock;			/* the clock, read under the lock */
+	CrTime		now;			/* the account's time: never before its last row */
+	Plans	   *plans;
+	Plans		own_plans;
+	CrEnv		env;
+	CrRow	   *rows;			/* to be appended */
+	int			n_rows;
+	int			room;
+} Ledger;
+
+extern void ledger_begin(Ledger *ledger, const Request *request);
+extern bool ledger_try_begin(Ledger *ledger, const Request *request, Plans *plans);
+extern bool ledger_replay(Ledger *ledger, Datum *receipt);
+extern void ledger_apply_due(Ledger *ledger);
+extern Datum ledger_append(Ledger *ledger, const CrRow *row);
+extern void ledger_write(Ledger *ledger);
+extern void ledger_end(Ledger *ledger);
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * locks.h
+ *		Locks on what has no row of its own to lock.
+ *
+ * All are transaction-level and in the advisory lock space under a class of
+ * their own, so that they never meet a user's advisory locks.  Order: a
+ * payment before accounts, accounts in user order, then an unopened user, then
+ * plans, the audit log last.
+ */
+#ifndef CREDITS_LOCKS_H
+#define CREDITS_LOCKS_H
+
+#include "postgres.h"
+
+#include "storage/lock.h"
+
+typedef enum LockClass
+{
+	LOCK_PAYMENT = 0x6301,		/* a payment_ref */
+	LOCK_OPENING,				/* a user who has no account yet */
+	LOCK_PLAN,					/* a plan's versions: defining is exclusive */
+	LOCK_SWEEP,					/* one runner */
+	LOCK_AUDIT_LOG				/* the head of the audit log's chain */
+} LockClass;
+
+extern void lock_name(LockClass lock_class, const char *name, LOCKMODE mode);
+extern bool try_lock_name(LockClass lock_class, const char *name, LOCKMODE mode);
+
+#endif

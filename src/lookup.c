@@ -1,0 +1,151 @@
+/*
+ * lookup.c
+ *		Reading the extension's tables by index, below the executor.
+ *
+ * Snapshots: reads for a caller use the statement's.  Look-ups under an
+ * account's lock use SnapshotSelf, the latest committed state and our own
+ * writes: nobody else can change what the lock protects, and a snapshot that
+ * is not MVCC takes no SIREAD locks, so adjacent users do not conflict under
+ * SERIALIZABLE for nothing.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/relscan.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_collation.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "errors.h"
+#include "store.h"
+
+void
+lookup_begin(Lookup *lookup, StoreTable table, StoreIndex index, Snapshot snapshot)
+{
+	lookup->heap = table_open(store_table(table), AccessShareLock);
+	lookup->index = index_open(store_index(index), AccessShareLock);
+	lookup->slot = table_slot_create(lookup->heap, NULL);
+	lookup->snapshot = snapshot;
+	lookup->scan = NULL;
+	lookup->nkeys = 0;
+}
+
+void
+lookup_key(Lookup *lookup, AttrNumber index_column, StrategyNumber strategy,
+		   RegProcedure operator_function, Datum value)
+{
+	Assert(lookup->scan == NULL && lookup->nkeys < (int) lengthof(lookup->keys));
+	ScanKeyEntryInitialize(&lookup->keys[lookup->nkeys++], 0, index_column, strategy,
+						   InvalidOid,
+						   lookup->index->rd_indcollation[index_column - 1],
+						   operator_function, value);
+}
+
+void
+lookup_text_key(Lookup *lookup, AttrNumber index_column, const char *value)
+{
+	lookup_key(lookup, index_column, BTEqualStrategyNumber, F_TEXTEQ,
+			   CStringGetTextDatum(value));
+}
+
+/* The next row, in lookup->slot. */
+bool
+lookup_next(Lookup *lookup, ScanDirection direction)
+{
+	if (lookup->scan == NULL)
+	{
+		lookup->scan = cr_index_beginscan(lookup->heap, lookup->index,
+										  lookup->snapshot, lookup->nkeys);
+		index_rescan(lookup->scan, lookup->keys, lookup->nkeys, NULL, 0);
+	}
+	return index_getnext_slot(lookup->scan, direction, lookup->slot);
+}
+
+/* Locks stay until the end of the transaction. */
+void
+lookup_end(Lookup *lookup)
+{
+	if (lookup->scan)
+		index_endscan(lookup->scan);
+	ExecDropSingleTupleTableSlot(lookup->slot);
+	index_close(lookup->index, NoLock);
+	table_close(lookup->heap, NoLock);
+}
+
+bool
+lookup_account(const char *user_id, Snapshot snapshot, CrAccount *acc)
+{
+	Lookup		lookup;
+	bool		found;
+
+	lookup_begin(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT, snapshot);
+	lookup_text_key(&lookup, 1, user_id);
+	found = lookup_next(&lookup, ForwardScanDirection);
+	if (found)
+		account_from_slot(acc, lookup.slot);
+	lookup_end(&lookup);
+	return found;
+}
+
+bool
+lookup_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row)
+{
+	Lookup		lookup;
+	bool		found;
+
+	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY, snapshot);
+	lookup_text_key(&lookup, 1, user_id);
+	lookup_key(&lookup, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(seq));
+	found = lookup_next(&lookup, ForwardScanDirection);
+	if (found)
+		row_from_slot(row, lookup.slot);
+	lookup_end(&lookup);
+	return found;
+}
+
+/* The row that an idempotency key left; call it under the account's lock. */
+bool
+lookup_keyed_row(const char *user_id, const char *key, CrRow *row)
+{
+	Lookup		lookup;
+	bool		found;
+
+	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY_KEY, SnapshotSelf);
+	lookup_text_key(&lookup, 1, user_id);
+	lookup_text_key(&lookup, 2, key);
+	found = lookup_next(&lookup, ForwardScanDirection);
+	if (found)
+		row_from_slot(row, lookup.slot);
+	lookup_end(&lookup);
+	return found;
+}
+
+/*
+ * The payment of a reference; call it under the reference's lock.  Above READ
+ * COMMITTED one that committed since the transaction's snapshot is 40001.
+ */
+bool
+lookup_payment(const char *payment_ref, Payment *payment)
+{
+	Lookup		lookup;
+	bool		found;
+
+	lookup_begin(&lookup, TABLE_PAYMENT, INDEX_PAYMENT, SnapshotSelf);
+	lookup_text_key(&lookup, 1, payment_ref);
+	found = lookup_next(&lookup, ForwardScanDirection);
+	if (found)
+	{
+		if (IsolationUsesXactSnapshot() &&
+			!table_tuple_satisfies_snapshot(lookup.heap, lookup.slot,
+											GetTransactionSnapshot()))
+			error_serialization();
+		payment_from_slot(payment, lookup.slot);
+	}
+	lookup_end(&lookup);
+	return found;
+}

@@ -1,0 +1,144 @@
+/*
+ * plans.c
+ *		Plans as the core asks for them: a CrEnv over the plan table.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "locks.h"
+#include "plans.h"
+#include "store.h"
+#include "zone.h"
+
+typedef struct LoadedPlan
+{
+	const char *name;
+	int			count;
+	CrPlanVersion *versions;	/* newest first */
+} LoadedPlan;
+
+void
+plans_init(Plans *plans, Snapshot snapshot)
+{
+	plans->snapshot = snapshot;
+	plans->loaded = NIL;
+	plans->memory = CurrentMemoryContext;
+	plans->emit = NULL;
+	plans->emit_ctx = NULL;
+}
+
+static LoadedPlan *
+load(Plans *plans, const char *name)
+{
+	LoadedPlan *plan = palloc(sizeof(LoadedPlan));
+	int			room = 4;
+	Lookup		lookup;
+
+	if (plans->snapshot == NULL)
+		lock_name(LOCK_PLAN, name, ShareLock);
+
+	plan->name = pstrdup(name);
+	plan->count = 0;
+	plan->versions = palloc(sizeof(CrPlanVersion) * room);
+	lookup_begin(&lookup, TABLE_PLAN, INDEX_PLAN,
+				 plans->snapshot ? plans->snapshot : SnapshotSelf);
+	lookup_text_key(&lookup, 1, name);
+	while (lookup_next(&lookup, BackwardScanDirection))
+	{
+		if (plan->count == room)
+		{
+			room *= 2;
+			plan->versions = repalloc(plan->versions, sizeof(CrPlanVersion) * room);
+		}
+		plan_from_slot(&plan->versions[plan->count++], lookup.slot);
+	}
+	lookup_end(&lookup);
+	return plan;
+}
+
+static const LoadedPlan *
+find(Plans *plans, const char *name)
+{
+	ListCell   *cell;
+	MemoryContext old;
+	LoadedPlan *plan;
+
+	foreach(cell, plans->loaded)
+	{
+		plan = lfirst(cell);
+		if (strcmp(plan->name, name) == 0)
+			return plan;
+	}
+	old = MemoryContextSwitchTo(plans->memory);
+	plan = load(plans, name);
+	plans->loaded = lappend(plans->loaded, plan);
+	MemoryContextSwitchTo(old);
+	return plan;
+}
+
+/* The version in force at a time, or NULL. */
+const CrPlanVersion *
+plans_in_force(Plans *plans, const char *name, CrTime at)
+{
+	const LoadedPlan *plan = find(plans, name);
+
+	for (int i = 0; i < plan->count; i++)
+	{
+		if (plan->versions[i].effective_from <= at)
+			return &plan->versions[i];
+	}
+	return NULL;
+}
+
+const CrPlanVersion *
+plans_newest(Plans *plans, const char *name)
+{
+	const LoadedPlan *plan = find(plans, name);
+
+	return plan->count > 0 ? &plan->versions[0] : NULL;
+}
+
+static const CrPlanVersion *
+env_plan_at(void *ctx, const char *name, CrTime at)
+{
+	return plans_in_force(ctx, name, at);
+}
+
+static const CrPlanVersion *
+env_plan_version(void *ctx, const char *name, int32_t version)
+{
+	const LoadedPlan *plan = find(ctx, name);
+
+	for (int i = 0; i < plan->count; i++)
+	{
+		if (plan->versions[i].version == version)
+			return &plan->versions[i];
+	}
+	return NULL;
+}
+
+static void
+env_emit(void *ctx, const CrRow *row)
+{
+	Plans	   *plans = ctx;
+
+	if (plans->emit)
+		plans->emit(plans->emit_ctx, row);
+}
+
+CrEnv
+plans_env(Plans *plans)
+{
+	CrEnv		env = {
+		.ctx = plans,
+		.local_to_utc = zone_local_to_utc,
+		.utc_to_local = zone_utc_to_local,
+		.plan_at = env_plan_at,
+		.plan_version = env_plan_version,
+		.emit = env_emit,
+	};
+
+	return env;
+}

@@ -1,0 +1,153 @@
+/*
+ * purchase.c
+ *		credits_add_purchased and credits_adjust.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+#include "errors.h"
+#include "ledger.h"
+#include "locks.h"
+#include "receipt.h"
+#include "store.h"
+#include "writer.h"
+
+PG_FUNCTION_INFO_V1(credits_add_purchased);
+PG_FUNCTION_INFO_V1(credits_adjust);
+
+static void
+insert_payment(const Ledger *ledger, int64 amount)
+{
+	Writer		writer;
+	Datum	   *values;
+
+	writer_begin(&writer, TABLE_PAYMENT);
+	writer_clear(&writer);
+	memset(writer.slot->tts_isnull, 0, sizeof(bool) * PAY_NATTS);
+	values = writer.slot->tts_values;
+	values[PAY_AMOUNT - 1] = Int64GetDatum(amount);
+	values[PAY_REVOKED - 1] = Int64GetDatum(0);
+	values[PAY_SEQ - 1] = Int64GetDatum(ledger->acc.history_seq);
+	values[PAY_PAYMENT_REF - 1] = CStringGetTextDatum(ledger->request->payment_ref);
+	values[PAY_USER_ID - 1] = CStringGetTextDatum(ledger->request->user_id);
+	writer_insert(&writer);
+	writer_end(&writer);
+}
+
+/*
+ * A payment that was credited before: the receipt it gave, or UC003 if it was
+ * for another user or amount.
+ */
+static Datum
+replay_payment(const Request *request, const Payment *payment, int64 amount)
+{
+	CrRow		row;
+
+	if (payment->amount != amount || strcmp(payment->user_id, request->user_id) != 0)
+		error_payment_conflict(request->payment_ref);
+	if (!lookup_row(payment->user_id, payment->seq, SnapshotSelf, &row))
+		error_corrupted("credit_payment", "a payment has no history row");
+	return receipt_from_row(&row, true);
+}
+
+/*
+ * The reference is locked before the account, so that the same payment sent to
+ * two users at once waits here and not crosswise.
+ */
+Datum
+credits_add_purchased(PG_FUNCTION_ARGS)
+{
+	Request		request;
+	Ledger		ledger;
+	Payment		payment;
+	CrRow		row;
+	CrVerdict	verdict;
+	Datum		receipt;
+	int64		amount;
+
+	request_init(&request, fcinfo, "credits_add_purchased()", CR_KIND_PURCHASE);
+	amount = arg_amount(fcinfo, 1, "amount");
+	request.payment_ref = arg_name(fcinfo, 2, "payment_ref");
+	request.reason = arg_optional_text(fcinfo, 3);
+	request.idempotency_key = arg_optional_name(fcinfo, 4, "idempotency_key");
+	request_metadata(&request, fcinfo, 5);
+	request_seal(&request, amount, NULL, NULL);
+
+	writer_check_allowed(request.function);
+	lock_name(LOCK_PAYMENT, request.payment_ref, ExclusiveLock);
+	ledger_begin(&ledger, &request);
+	if (!ledger_replay(&ledger, &receipt))
+	{
+		if (lookup_payment(request.payment_ref, &payment))
+			receipt = replay_payment(&request, &payment, amount);
+		else
+		{
+			ledger_apply_due(&ledger);
+			verdict = cr_purchase(&ledger.acc, ledger.now, amount, &row);
+			if (verdict != CR_OK)
+				error_refused(verdict, &ledger.acc, amount);
+			receipt = ledger_append(&ledger, &row);
+			insert_payment(&ledger, amount);
+		}
+	}
+	ledger_end(&ledger);
+	return receipt;
+}
+
+static int64
+arg_delta(FunctionCallInfo fcinfo, int arg)
+{
+	int64		delta;
+
+	if (PG_ARGISNULL(arg))
+		error_null("delta");
+	delta = PG_GETARG_INT64(arg);
+	if (delta == 0)
+		error_bad_value("delta", "0", "a number of credits above or below 0");
+	if (delta > CR_MAX_CREDITS || delta < -CR_MAX_CREDITS)
+		error_out_of_range("delta", delta, CR_MAX_CREDITS);
+	return delta;
+}
+
+Datum
+credits_adjust(PG_FUNCTION_ARGS)
+{
+	Request		request;
+	Ledger		ledger;
+	CrRow		row;
+	CrVerdict	verdict;
+	CrBucket	bucket;
+	Datum		receipt;
+	char	   *bucket_name;
+	int64		delta;
+
+	request_init(&request, fcinfo, "credits_adjust()", CR_KIND_ADJUST);
+	bucket_name = arg_name(fcinfo, 1, "bucket");
+	if (!cr_bucket_parse(bucket_name, &bucket))
+		error_bad_value("bucket", bucket_name, "monthly, granted or purchased");
+	delta = arg_delta(fcinfo, 2);
+	if (PG_ARGISNULL(3))
+		error_null("reason");
+	request.reason = arg_optional_text(fcinfo, 3);
+	if (request.reason[0] == '\0')
+		error_bad_value("reason", "", "a text that says why");
+	request.idempotency_key = arg_optional_name(fcinfo, 4, "idempotency_key");
+	request_metadata(&request, fcinfo, 5);
+	if (request.idempotency_key)
+		request_seal(&request, delta, bucket_name, NULL);
+
+	ledger_begin(&ledger, &request);
+	if (!ledger_replay(&ledger, &receipt))
+	{
+		ledger_apply_due(&ledger);
+		verdict = cr_adjust(&ledger.acc, ledger.now, bucket, delta, &row);
+		if (verdict != CR_OK)
+			error_refused(verdict, &ledger.acc, delta);
+		receipt = ledger_append(&ledger, &row);
+	}
+	ledger_end(&ledger);
+	return receipt;
+}

@@ -1,0 +1,346 @@
+/*
+ * read.c
+ *		Balances and histories, for apps, people and end users.
+ *
+ * Reads use the statement's snapshot, write nothing and take no lock on any
+ * row, so they work on a hot standby.  What is due is applied in memory by the
+ * same core that would write it.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+
+#include "compat.h"
+#include "errors.h"
+#include "plans.h"
+#include "receipt.h"
+#include "request.h"
+#include "settings.h"
+#include "store.h"
+#include "zone.h"
+
+#define DEFAULT_PAGE 50
+#define MAX_PAGE 1000
+
+PG_FUNCTION_INFO_V1(credits_balance);
+PG_FUNCTION_INFO_V1(credits_account_state);
+PG_FUNCTION_INFO_V1(credits_history);
+PG_FUNCTION_INFO_V1(credits_current_user_id);
+PG_FUNCTION_INFO_V1(credits_my_balance);
+PG_FUNCTION_INFO_V1(credits_my_history);
+
+/* The account as it stands at a time: everything due applied, in memory. */
+static const CrPlanVersion *
+bring_up_to(CrAccount *acc, Plans *plans, CrTime at)
+{
+	CrEnv		env = plans_env(plans);
+
+	if (cr_is_due(acc, at) && !cr_fold_due(acc, &env, at))
+		error_corrupted("credit_plan", "a plan that an account has is missing");
+	return acc->facts.plan ?
+		env.plan_version(plans, acc->facts.plan, acc->facts.plan_version) : NULL;
+}
+
+/*
+ * A user without an account: what the first call would open, if a default plan
+ * is set.
+ */
+static void
+imagine_account(CrAccount *acc, const char *user_id, Plans *plans, CrTime at)
+{
+	const char *name = settings_default_plan();
+	const CrPlanVersion *plan;
+	CrEnv		env = plans_env(plans);
+	CrRow		row;
+
+	if (name == NULL)
+		error_account_not_found(user_id);
+	plan = plans_in_force(plans, name, at);
+	if (plan == NULL)
+		error_plan_not_found(name);
+	cr_account_init(acc, user_id);
+	if (cr_open(acc, &env, at, plan, zone_utc_to_local(NULL, "UTC", at), "UTC", &row) != CR_OK)
+		elog(ERROR, "could not imagine an account");
+}
+
+static Datum
+balance(const char *user_id)
+{
+	CrAccount	acc;
+	Plans		plans;
+	const CrPlanVersion *plan;
+	CrTime		now = clock_now();
+	Object		object;
+
+	plans_init(&plans, GetActiveSnapshot());
+	if (!lookup_account(user_id, GetActiveSnapshot(), &acc))
+		imagine_account(&acc, user_id, &plans, now);
+	plan = bring_up_to(&acc, &plans, Max(now, acc.effective_at));
+
+	object_begin(&object);
+	object_text(&object, "user_id", acc.user_id);
+	object_int(&object, "monthly", acc.balance.monthly);
+	object_int(&object, "granted", acc.balance.granted);
+	object_int(&object, "purchased", acc.balance.purchased);
+	object_int(&object, "available", cr_available(&acc));
+	object_int(&object, "held", cr_held(&acc));
+	object_int(&object, "owed", cr_owed(&acc));
+	object_int(&object, "overdraft_limit", acc.facts.overdraft_limit);
+	object_text(&object, "plan", acc.facts.plan);
+	object_text(&object, "scheduled_plan", acc.facts.scheduled_plan);
+	object_int(&object, "monthly_credits", plan ? plan->monthly_credits : 0);
+	object_text(&object, "status", cr_status_name(acc.facts.status));
+	object_text(&object, "time_zone", acc.facts.time_zone);
+	object_time(&object, "period_start", acc.period_start);
+	object_time(&object, "next_reset_at", acc.next_reset_at);
+	object_bool(&object, "low", cr_is_low(&acc, plan));
+	object_int(&object, "seq", acc.history_seq);
+	object_time(&object, "as_of", Max(now, acc.effective_at));
+	return object_end(&object);
+}
+
+Datum
+credits_balance(PG_FUNCTION_ARGS)
+{
+	store_attach(fcinfo);
+	return balance(arg_name(fcinfo, 0, "user_id"));
+}
+
+/* A row of credit_account as the view credit_balance shows it. */
+Datum
+credits_account_state(PG_FUNCTION_ARGS)
+{
+	HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(0);
+	HeapTupleData tuple;
+	TupleDesc	in;
+	TupleDesc	out;
+	Datum	   *in_values;
+	bool	   *in_nulls;
+	Datum		values[12];
+	bool		nulls[12] = {0};
+	CrAccount	acc;
+	Plans		plans;
+	const CrPlanVersion *plan;
+
+	store_attach(fcinfo);
+	if (get_call_result_type(fcinfo, NULL, &out) != TYPEFUNC_COMPOSITE || out->natts != 12)
+		elog(ERROR, "return type must be a row type");
+	in = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header),
+								HeapTupleHeaderGetTypMod(header));
+	if (in->natts < ACC_NATTS)
+		elog(ERROR, "argument is not a row of credit_account");
+	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+	ItemPointerSetInvalid(&tuple.t_self);
+	tuple.t_tableOid = InvalidOid;
+	tuple.t_data = header;
+	in_values = palloc(sizeof(Datum) * in->natts);
+	in_nulls = palloc(sizeof(bool) * in->natts);
+	heap_deform_tuple(&tuple, in, in_values, in_nulls);
+	for (int i = 0; i < ACC_NEXT_RESET_AT - 1; i++)
+	{
+		if (in_nulls[i])
+			PG_RETURN_NULL();	/* the row of an outer join without a partner */
+	}
+	account_from_values(&acc, in_values, in_nulls);
+	ReleaseTupleDesc(in);
+
+	plans_init(&plans, GetActiveSnapshot());
+	plan = bring_up_to(&acc, &plans, Max(clock_now(), acc.effective_at));
+	values[0] = Int64GetDatum(acc.balance.monthly);
+	values[1] = Int64GetDatum(acc.balance.granted);
+	values[2] = Int64GetDatum(acc.balance.purchased);
+	values[3] = Int64GetDatum(cr_available(&acc));
+	values[4] = Int64GetDatum(cr_held(&acc));
+	values[5] = Int64GetDatum(cr_owed(&acc));
+	nulls[6] = nulls[7] = acc.facts.plan == NULL;
+	if (acc.facts.plan)
+	{
+		values[6] = CStringGetTextDatum(acc.facts.plan);
+		values[7] = Int32GetDatum(acc.facts.plan_version);
+	}
+	values[8] = CStringGetTextDatum(cr_status_name(acc.facts.status));
+	values[9] = TimestampTzGetDatum(acc.period_start);
+	nulls[10] = acc.next_reset_at == CR_NEVER;
+	values[10] = TimestampTzGetDatum(acc.next_reset_at);
+	values[11] = BoolGetDatum(cr_is_low(&acc, plan));
+	return HeapTupleGetDatum(heap_form_tuple(out, values, nulls));
+}
+
+/*
+ * Where a result column comes from: the history column of the same name, or a
+ * sum of some.
+ */
+typedef struct Source
+{
+	AttrNumber	attno;			/* 0: a sum */
+	int			n;
+	AttrNumber	sum[3];
+} Source;
+
+static Source
+find_source(const char *name, TupleDesc history)
+{
+	Source		source = {0};
+
+	if (strcmp(name, "available") == 0)
+		source = (Source) {0, 3, {HIST_MONTHLY, HIST_GRANTED, HIST_PURCHASED}};
+	else if (strcmp(name, "held") == 0)
+		source = (Source) {0, 3, {HIST_HELD_MONTHLY, HIST_HELD_GRANTED, HIST_HELD_PURCHASED}};
+	else if (strcmp(name, "owed") == 0)
+		source = (Source) {0, 2, {HIST_OWED_MONTHLY, HIST_OWED_PURCHASED, 0}};
+	else
+	{
+		for (int i = 0; i < history->natts && source.attno == 0; i++)
+		{
+			if (strcmp(NameStr(TupleDescAttr(history, i)->attname), name) == 0)
+				source.attno = i + 1;
+		}
+		if (source.attno == 0)
+			elog(ERROR, "credit_history has no column \"%s\"", name);
+	}
+	return source;
+}
+
+/* The key of the row that opened an account is no key of the caller's. */
+static void
+hide_opening_key(AttrNumber attno, Datum value, bool *isnull)
+{
+	if (attno == HIST_IDEMPOTENCY_KEY && !*isnull &&
+		VARSIZE_ANY_EXHDR(DatumGetTextPP(value)) == 0)
+		*isnull = true;
+}
+
+static void
+put_page(FunctionCallInfo fcinfo, const char *user_id, int64 before, int64 count)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	TupleDesc	out = rsinfo->setDesc;
+	Source	   *sources = palloc(sizeof(Source) * out->natts);
+	Datum	   *values = palloc(sizeof(Datum) * out->natts);
+	bool	   *nulls = palloc(sizeof(bool) * out->natts);
+	Lookup		lookup;
+
+	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY, GetActiveSnapshot());
+	for (int i = 0; i < out->natts; i++)
+		sources[i] = find_source(NameStr(TupleDescAttr(out, i)->attname),
+								 RelationGetDescr(lookup.heap));
+	lookup_text_key(&lookup, 1, user_id);
+	lookup_key(&lookup, 2, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(before));
+	while (count-- > 0 && lookup_next(&lookup, BackwardScanDirection))
+	{
+		slot_getallattrs(lookup.slot);
+		for (int i = 0; i < out->natts; i++)
+		{
+			const Source *source = &sources[i];
+
+			if (source->attno > 0)
+			{
+				values[i] = lookup.slot->tts_values[source->attno - 1];
+				nulls[i] = lookup.slot->tts_isnull[source->attno - 1];
+				hide_opening_key(source->attno, values[i], &nulls[i]);
+				continue;
+			}
+			nulls[i] = false;
+			values[i] = Int64GetDatum(0);
+			for (int j = 0; j < source->n; j++)
+				values[i] = Int64GetDatum(DatumGetInt64(values[i]) +
+										  DatumGetInt64(lookup.slot->tts_values[source->sum[j] - 1]));
+		}
+		tuplestore_putvalues(rsinfo->setResult, out, values, nulls);
+	}
+	lookup_end(&lookup);
+}
+
+static void
+history(FunctionCallInfo fcinfo, const char *user_id, int first_arg)
+{
+	int64		before = PG_ARGISNULL(first_arg) ? PG_INT64_MAX : PG_GETARG_INT64(first_arg);
+	int64		count = arg_optional_count(fcinfo, first_arg + 1, "page_size",
+										   DEFAULT_PAGE, 1, MAX_PAGE);
+	CrAccount	acc;
+
+	if (!lookup_account(user_id, GetActiveSnapshot(), &acc))
+	{
+		if (settings_default_plan() == NULL)
+			error_account_not_found(user_id);
+		return;
+	}
+	put_page(fcinfo, user_id, before, count);
+}
+
+Datum
+credits_history(PG_FUNCTION_ARGS)
+{
+	store_attach(fcinfo);
+	InitMaterializedSRF(fcinfo, 0);
+	history(fcinfo, arg_name(fcinfo, 0, "user_id"), 1);
+	return (Datum) 0;
+}
+
+/*
+ * The sub claim of request.jwt.claims, as PostgREST and its like set it; NULL
+ * if there is none.  It narrows what is visible and is trusted for nothing
+ * else.
+ */
+static char *
+current_user_id(void)
+{
+	const char *claims = GetConfigOption("request.jwt.claims", true, false);
+	Jsonb	   *jsonb;
+	JsonbValue	buffer;
+	JsonbValue *sub;
+
+	if (claims == NULL || claims[0] == '\0')
+		return NULL;
+	jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(claims)));
+	if (!JB_ROOT_IS_OBJECT(jsonb))
+		return NULL;
+	sub = getKeyJsonValueFromContainer(&jsonb->root, "sub", 3, &buffer);
+	if (sub == NULL || sub->type != jbvString || sub->val.string.len == 0)
+		return NULL;
+	return pnstrdup(sub->val.string.val, sub->val.string.len);
+}
+
+Datum
+credits_current_user_id(PG_FUNCTION_ARGS)
+{
+	char	   *user_id = current_user_id();
+
+	if (user_id == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(user_id));
+}
+
+Datum
+credits_my_balance(PG_FUNCTION_ARGS)
+{
+	char	   *user_id = current_user_id();
+
+	if (user_id == NULL)
+		PG_RETURN_NULL();
+	store_attach(fcinfo);
+	return balance(user_id);
+}
+
+Datum
+credits_my_history(PG_FUNCTION_ARGS)
+{
+	char	   *user_id = current_user_id();
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (user_id == NULL)
+		return (Datum) 0;
+	store_attach(fcinfo);
+	history(fcinfo, user_id, 0);
+	return (Datum) 0;
+}

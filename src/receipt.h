@@ -1,0 +1,31 @@
+/*
+ * receipt.h
+ *		Receipts: what a call answers, built from the row that records it.
+ */
+#ifndef CREDITS_RECEIPT_H
+#define CREDITS_RECEIPT_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+
+#include "core/core.h"
+
+/* A flat jsonb object under construction. */
+typedef struct Object
+{
+	JsonbParseState *state;
+} Object;
+
+extern void object_begin(Object *object);
+extern void object_text(Object *object, const char *key, const char *value);
+extern void object_int(Object *object, const char *key, int64 value);
+extern void object_bool(Object *object, const char *key, bool value);
+extern void object_time(Object *object, const char *key, CrTime value);
+extern void object_uuid(Object *object, const char *key, const uint8_t *uuid);
+extern Datum object_end(Object *object);
+
+extern Datum receipt_from_row(const CrRow *row, bool replayed);
+extern Datum receipt_refused(const CrAccount *acc, int64 required);
+
+#endif

@@ -1,0 +1,122 @@
+/*
+ * request.c
+ *		What a caller asks: checked arguments, and their digest.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+
+#include "digest.h"
+#include "errors.h"
+#include "request.h"
+#include "store.h"
+
+/* A required name: 1 to 255 bytes. */
+char *
+arg_name(FunctionCallInfo fcinfo, int arg, const char *name)
+{
+	if (PG_ARGISNULL(arg))
+		error_null(name);
+	return arg_optional_name(fcinfo, arg, name);
+}
+
+char *
+arg_optional_name(FunctionCallInfo fcinfo, int arg, const char *name)
+{
+	text	   *value;
+
+	if (PG_ARGISNULL(arg))
+		return NULL;
+	value = PG_GETARG_TEXT_PP(arg);
+	if (VARSIZE_ANY_EXHDR(value) < 1 || VARSIZE_ANY_EXHDR(value) > CR_MAX_NAME)
+		error_bad_length(name, CR_MAX_NAME);
+	return text_to_cstring(value);
+}
+
+char *
+arg_optional_text(FunctionCallInfo fcinfo, int arg)
+{
+	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
+}
+
+/* An amount of credits: 1 to 2^53 - 1. */
+int64
+arg_amount(FunctionCallInfo fcinfo, int arg, const char *name)
+{
+	int64		amount;
+
+	if (PG_ARGISNULL(arg))
+		error_null(name);
+	amount = PG_GETARG_INT64(arg);
+	if (amount < 1)
+		error_too_small(name, amount, 1);
+	if (amount > CR_MAX_CREDITS)
+		error_out_of_range(name, amount, CR_MAX_CREDITS);
+	return amount;
+}
+
+/* An optional number between two limits, given as int4 or int8. */
+int64
+arg_optional_count(FunctionCallInfo fcinfo, int arg, const char *name,
+				   int64 fallback, int64 min, int64 max)
+{
+	int64		value;
+
+	if (PG_ARGISNULL(arg))
+		return fallback;
+	value = get_fn_expr_argtype(fcinfo->flinfo, arg) == INT4OID ?
+		PG_GETARG_INT32(arg) : PG_GETARG_INT64(arg);
+	if (value < min)
+		error_too_small(name, value, min);
+	if (value > max)
+		error_out_of_range(name, value, max);
+	return value;
+}
+
+/* The first argument of every call about an account is its user. */
+void
+request_init(Request *request, FunctionCallInfo fcinfo, const char *function, CrKind kind)
+{
+	memset(request, 0, sizeof(*request));
+	store_attach(fcinfo);
+	request->function = function;
+	request->kind = kind;
+	request->user_id = arg_name(fcinfo, 0, "user_id");
+}
+
+void
+request_metadata(Request *request, FunctionCallInfo fcinfo, int arg)
+{
+	Jsonb	   *metadata;
+
+	if (PG_ARGISNULL(arg))
+		return;
+	metadata = PG_GETARG_JSONB_P(arg);
+	request->metadata_datum = JsonbPGetDatum(metadata);
+	request->metadata = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
+}
+
+/*
+ * The digest of what a retry must ask the same: kind, user, amount and
+ * references, not texts for people.  Needed only where a replay can be asked
+ * for.
+ */
+void
+request_seal(Request *request, int64 amount, const char *first, const char *second)
+{
+	uint8_t		bytes[2048];	/* six fields of at most 255 bytes */
+	CrBuf		buf = {.data = bytes, .cap = sizeof(bytes)};
+
+	cr_buf_raw(&buf, "credits-r1", 10);
+	cr_buf_text(&buf, cr_kind_name(request->kind));
+	cr_buf_text(&buf, request->user_id);
+	cr_buf_int(&buf, amount);
+	cr_buf_text(&buf, request->payment_ref);
+	cr_buf_text(&buf, first);
+	cr_buf_text(&buf, second);
+	Assert(buf.len <= buf.cap);
+	sha256(buf.data, buf.len, request->digest);
+	request->has_digest = true;
+}

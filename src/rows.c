@@ -1,0 +1,429 @@
+/*
+ * rows.c
+ *		Table rows and the core's structs, both ways.
+ *
+ * Reading copies texts and digests into the current memory context, so a
+ * struct outlives the slot that it came from.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "compat.h"
+#include "errors.h"
+#include "store.h"
+
+/* One row's columns, whichever way they were fetched. */
+typedef struct Columns
+{
+	const Datum *values;
+	const bool *nulls;
+} Columns;
+
+static int64
+get_int(const Columns *c, AttrNumber attno)
+{
+	return DatumGetInt64(c->values[attno - 1]);
+}
+
+static CrTime
+get_time(const Columns *c, AttrNumber attno)
+{
+	return c->nulls[attno - 1] ? CR_NEVER : DatumGetTimestampTz(c->values[attno - 1]);
+}
+
+static char *
+get_text(const Columns *c, AttrNumber attno)
+{
+	return c->nulls[attno - 1] ? NULL : TextDatumGetCString(c->values[attno - 1]);
+}
+
+/* A bytea; NULL if it is null. */
+static const uint8_t *
+get_bytes(const Columns *c, AttrNumber attno, size_t *len)
+{
+	bytea	   *value;
+
+	*len = 0;
+	if (c->nulls[attno - 1])
+		return NULL;
+	value = DatumGetByteaPCopy(c->values[attno - 1]);
+	*len = VARSIZE_ANY_EXHDR(value);
+	return (const uint8_t *) VARDATA_ANY(value);
+}
+
+/* A digest; one of a wrong length reads as zeros, which verify as nothing. */
+static const uint8_t *
+get_digest(const Columns *c, AttrNumber attno)
+{
+	size_t		len;
+	const uint8_t *bytes = get_bytes(c, attno, &len);
+
+	if (bytes == NULL || len == CR_HASH_LEN)
+		return bytes;
+	return palloc0(CR_HASH_LEN);
+}
+
+static CrStatus
+get_status(const Columns *c, AttrNumber attno)
+{
+	CrStatus	status;
+	char	   *name = get_text(c, attno);
+
+	if (!cr_status_parse(name, &status))
+		error_corrupted("status", "it is not known");
+	return status;
+}
+
+char *
+slot_text(TupleTableSlot *slot, AttrNumber attno)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(slot, attno, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+static Datum
+bytes_datum(const uint8_t *bytes, size_t len)
+{
+	bytea	   *result = palloc(VARHDRSZ + len);
+
+	SET_VARSIZE(result, VARHDRSZ + len);
+	memcpy(VARDATA(result), bytes, len);
+	return PointerGetDatum(result);
+}
+
+static void
+set(TupleTableSlot *slot, AttrNumber attno, Datum value)
+{
+	slot->tts_values[attno - 1] = value;
+	slot->tts_isnull[attno - 1] = false;
+}
+
+static void
+set_null(TupleTableSlot *slot, AttrNumber attno)
+{
+	slot->tts_values[attno - 1] = (Datum) 0;
+	slot->tts_isnull[attno - 1] = true;
+}
+
+static void
+set_int(TupleTableSlot *slot, AttrNumber attno, int64 value)
+{
+	set(slot, attno, Int64GetDatum(value));
+}
+
+static void
+set_text(TupleTableSlot *slot, AttrNumber attno, const char *value)
+{
+	if (value)
+		set(slot, attno, CStringGetTextDatum(value));
+	else
+		set_null(slot, attno);
+}
+
+static void
+set_digest(TupleTableSlot *slot, AttrNumber attno, const uint8_t *digest)
+{
+	if (digest)
+		set(slot, attno, bytes_datum(digest, CR_HASH_LEN));
+	else
+		set_null(slot, attno);
+}
+
+static void
+set_time(TupleTableSlot *slot, AttrNumber attno, CrTime at)
+{
+	if (at == CR_NEVER)
+		set_null(slot, attno);
+	else
+		set(slot, attno, TimestampTzGetDatum(at));
+}
+
+void
+account_from_values(CrAccount *acc, const Datum *values, const bool *nulls)
+{
+	Columns		c = {values, nulls};
+	const uint8_t *hash;
+
+	memset(acc, 0, sizeof(*acc));
+	acc->user_id = get_text(&c, ACC_USER_ID);
+	acc->balance.monthly = get_int(&c, ACC_MONTHLY);
+	acc->balance.granted = get_int(&c, ACC_GRANTED);
+	acc->balance.purchased = get_int(&c, ACC_PURCHASED);
+	acc->held.monthly = get_int(&c, ACC_HELD_MONTHLY);
+	acc->held.granted = get_int(&c, ACC_HELD_GRANTED);
+	acc->held.purchased = get_int(&c, ACC_HELD_PURCHASED);
+	acc->owed_monthly = get_int(&c, ACC_OWED_MONTHLY);
+	acc->owed_purchased = get_int(&c, ACC_OWED_PURCHASED);
+	acc->facts.overdraft_limit = get_int(&c, ACC_OVERDRAFT_LIMIT);
+	acc->facts.period_granted = get_int(&c, ACC_PERIOD_GRANTED);
+	acc->period_start = get_time(&c, ACC_LAST_MONTHLY_RESET);
+	acc->effective_at = get_time(&c, ACC_EFFECTIVE_AT);
+	acc->facts.cycle_anchor = DatumGetTimestamp(values[ACC_CYCLE_ANCHOR - 1]);
+	acc->history_seq = get_int(&c, ACC_HISTORY_SEQ);
+	acc->facts.time_zone = get_text(&c, ACC_TIME_ZONE);
+	acc->facts.status = get_status(&c, ACC_STATUS);
+	hash = get_digest(&c, ACC_HISTORY_HASH);
+	memcpy(acc->history_hash, hash, CR_HASH_LEN);
+	acc->next_reset_at = get_time(&c, ACC_NEXT_RESET_AT);
+	acc->next_event_at = get_time(&c, ACC_NEXT_EVENT_AT);
+	if (!nulls[ACC_PLAN_VERSION - 1])
+		acc->facts.plan_version = DatumGetInt32(values[ACC_PLAN_VERSION - 1]);
+	acc->facts.plan = get_text(&c, ACC_PLAN);
+	acc->facts.scheduled_plan = get_text(&c, ACC_SCHEDULED_PLAN);
+}
+
+void
+account_from_slot(CrAccount *acc, TupleTableSlot *slot)
+{
+	slot_getallattrs(slot);
+	account_from_values(acc, slot->tts_values, slot->tts_isnull);
+}
+
+/*
+ * Writes the columns that are ours; any that a DBA added stay as they are in
+ * the slot.
+ */
+void
+account_to_slot(const CrAccount *acc, TupleTableSlot *slot)
+{
+	set_int(slot, ACC_MONTHLY, acc->balance.monthly);
+	set_int(slot, ACC_GRANTED, acc->balance.granted);
+	set_int(slot, ACC_PURCHASED, acc->balance.purchased);
+	set_int(slot, ACC_HELD_MONTHLY, acc->held.monthly);
+	set_int(slot, ACC_HELD_GRANTED, acc->held.granted);
+	set_int(slot, ACC_HELD_PURCHASED, acc->held.purchased);
+	set_int(slot, ACC_OWED_MONTHLY, acc->owed_monthly);
+	set_int(slot, ACC_OWED_PURCHASED, acc->owed_purchased);
+	set_int(slot, ACC_OVERDRAFT_LIMIT, acc->facts.overdraft_limit);
+	set_int(slot, ACC_PERIOD_GRANTED, acc->facts.period_granted);
+	set_time(slot, ACC_LAST_MONTHLY_RESET, acc->period_start);
+	set_time(slot, ACC_EFFECTIVE_AT, acc->effective_at);
+	set(slot, ACC_CYCLE_ANCHOR, TimestampGetDatum(acc->facts.cycle_anchor));
+	set_int(slot, ACC_HISTORY_SEQ, acc->history_seq);
+	set_text(slot, ACC_USER_ID, acc->user_id);
+	set_text(slot, ACC_TIME_ZONE, acc->facts.time_zone);
+	set_text(slot, ACC_STATUS, cr_status_name(acc->facts.status));
+	set_digest(slot, ACC_HISTORY_HASH, acc->history_hash);
+	set_time(slot, ACC_NEXT_RESET_AT, acc->next_reset_at);
+	set_time(slot, ACC_NEXT_EVENT_AT, acc->next_event_at);
+	if (acc->facts.plan)
+		set(slot, ACC_PLAN_VERSION, Int32GetDatum(acc->facts.plan_version));
+	else
+		set_null(slot, ACC_PLAN_VERSION);
+	set_text(slot, ACC_PLAN, acc->facts.plan);
+	set_text(slot, ACC_SCHEDULED_PLAN, acc->facts.scheduled_plan);
+}
+
+/* An int8[] of grant and credits in turn. */
+static const int64_t *
+get_allocations(const Columns *c, int *pairs)
+{
+	ArrayType  *array;
+	int			count;
+
+	*pairs = 0;
+	if (c->nulls[HIST_ALLOCATIONS - 1])
+		return NULL;
+	array = DatumGetArrayTypePCopy(c->values[HIST_ALLOCATIONS - 1]);
+	if (ARR_NDIM(array) != 1 || ARR_HASNULL(array) || ARR_ELEMTYPE(array) != INT8OID)
+		error_corrupted("allocations", "it is not an array of pairs");
+	count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	*pairs = count / 2;
+	return (const int64_t *) ARR_DATA_PTR(array);
+}
+
+void
+row_from_slot(CrRow *row, TupleTableSlot *slot)
+{
+	Columns		c;
+	const uint8_t *hash;
+	char	   *kind;
+	size_t		len;
+
+	slot_getallattrs(slot);
+	c.values = slot->tts_values;
+	c.nulls = slot->tts_isnull;
+
+	memset(row, 0, sizeof(*row));
+	row->seq = get_int(&c, HIST_SEQ);
+	row->created_at = get_time(&c, HIST_CREATED_AT);
+	row->effective_at = get_time(&c, HIST_EFFECTIVE_AT);
+	row->period_start = get_time(&c, HIST_PERIOD_START);
+	row->amount = get_int(&c, HIST_AMOUNT);
+	row->delta.monthly = get_int(&c, HIST_MONTHLY_DELTA);
+	row->delta.granted = get_int(&c, HIST_GRANTED_DELTA);
+	row->delta.purchased = get_int(&c, HIST_PURCHASED_DELTA);
+	row->balance.monthly = get_int(&c, HIST_MONTHLY);
+	row->balance.granted = get_int(&c, HIST_GRANTED);
+	row->balance.purchased = get_int(&c, HIST_PURCHASED);
+	row->held.monthly = get_int(&c, HIST_HELD_MONTHLY);
+	row->held.granted = get_int(&c, HIST_HELD_GRANTED);
+	row->held.purchased = get_int(&c, HIST_HELD_PURCHASED);
+	row->owed_monthly = get_int(&c, HIST_OWED_MONTHLY);
+	row->owed_purchased = get_int(&c, HIST_OWED_PURCHASED);
+	row->expired = get_int(&c, HIST_EXPIRED);
+	row->forfeited = get_int(&c, HIST_FORFEITED);
+	row->skipped = DatumGetInt32(c.values[HIST_SKIPPED - 1]);
+	if (!c.nulls[HIST_PLAN_VERSION - 1])
+		row->plan_version = DatumGetInt32(c.values[HIST_PLAN_VERSION - 1]);
+	row->user_id = get_text(&c, HIST_USER_ID);
+	kind = get_text(&c, HIST_KIND);
+	if (!cr_kind_parse(kind, &row->kind))
+		row->kind = CR_KIND_COUNT;
+	row->actor = get_text(&c, HIST_ACTOR);
+	hash = get_digest(&c, HIST_HASH);
+	memcpy(row->hash, hash, CR_HASH_LEN);
+	row->next_reset_at = get_time(&c, HIST_NEXT_RESET_AT);
+	row->has_ref_seq = !c.nulls[HIST_REF_SEQ - 1];
+	row->ref_seq = get_int(&c, HIST_REF_SEQ);
+	row->has_ends_at = !c.nulls[HIST_ENDS_AT - 1];
+	row->ends_at = get_time(&c, HIST_ENDS_AT);
+	if (!c.nulls[HIST_RUN_ID - 1])
+	{
+		uint8_t    *copy = palloc(CR_UUID_LEN);
+
+		memcpy(copy, DatumGetUUIDP(c.values[HIST_RUN_ID - 1])->data, CR_UUID_LEN);
+		row->run_id = copy;
+	}
+	row->idempotency_key = get_text(&c, HIST_IDEMPOTENCY_KEY);
+	row->request_digest = get_digest(&c, HIST_REQUEST_DIGEST);
+	row->payment_ref = get_text(&c, HIST_PAYMENT_REF);
+	row->spender = get_text(&c, HIST_SPENDER);
+	row->allocations = get_allocations(&c, &row->n_allocations);
+	row->has_facts = !c.nulls[HIST_STATUS - 1];
+	if (row->has_facts)
+	{
+		row->facts.plan = get_text(&c, HIST_PLAN);
+		row->facts.plan_version = row->plan_version;
+		row->facts.scheduled_plan = get_text(&c, HIST_SCHEDULED_PLAN);
+		row->facts.cycle_anchor = DatumGetTimestamp(c.values[HIST_CYCLE_ANCHOR - 1]);
+		row->facts.time_zone = get_text(&c, HIST_TIME_ZONE);
+		row->facts.status = get_status(&c, HIST_STATUS);
+		row->facts.overdraft_limit = get_int(&c, HIST_OVERDRAFT_LIMIT);
+		row->facts.period_granted = get_int(&c, HIST_PERIOD_GRANTED);
+	}
+	row->text_salt = get_bytes(&c, HIST_TEXT_SALT, &len);
+	row->text_salt_len = len;
+	row->reason = get_text(&c, HIST_REASON);
+	if (!c.nulls[HIST_METADATA - 1])
+	{
+		Jsonb	   *metadata = DatumGetJsonbP(c.values[HIST_METADATA - 1]);
+
+		row->metadata = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
+	}
+	row->reason_digest = get_digest(&c, HIST_REASON_DIGEST);
+	row->metadata_digest = get_digest(&c, HIST_METADATA_DIGEST);
+}
+
+/* metadata: the jsonb that row->metadata is the text of; unused if that is NULL. */
+void
+row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata)
+{
+	for (int i = 0; i < slot->tts_tupleDescriptor->natts; i++)
+		set_null(slot, i + 1);
+
+	set_int(slot, HIST_SEQ, row->seq);
+	set_time(slot, HIST_CREATED_AT, row->created_at);
+	set_time(slot, HIST_EFFECTIVE_AT, row->effective_at);
+	set_time(slot, HIST_PERIOD_START, row->period_start);
+	set_int(slot, HIST_AMOUNT, row->amount);
+	set_int(slot, HIST_MONTHLY_DELTA, row->delta.monthly);
+	set_int(slot, HIST_GRANTED_DELTA, row->delta.granted);
+	set_int(slot, HIST_PURCHASED_DELTA, row->delta.purchased);
+	set_int(slot, HIST_MONTHLY, row->balance.monthly);
+	set_int(slot, HIST_GRANTED, row->balance.granted);
+	set_int(slot, HIST_PURCHASED, row->balance.purchased);
+	set_int(slot, HIST_HELD_MONTHLY, row->held.monthly);
+	set_int(slot, HIST_HELD_GRANTED, row->held.granted);
+	set_int(slot, HIST_HELD_PURCHASED, row->held.purchased);
+	set_int(slot, HIST_OWED_MONTHLY, row->owed_monthly);
+	set_int(slot, HIST_OWED_PURCHASED, row->owed_purchased);
+	set_int(slot, HIST_EXPIRED, row->expired);
+	set_int(slot, HIST_FORFEITED, row->forfeited);
+	set(slot, HIST_SKIPPED, Int32GetDatum(row->skipped));
+	if (row->plan_version != 0)
+		set(slot, HIST_PLAN_VERSION, Int32GetDatum(row->plan_version));
+	set_text(slot, HIST_USER_ID, row->user_id);
+	set_text(slot, HIST_KIND, cr_kind_name(row->kind));
+	set_text(slot, HIST_ACTOR, row->actor);
+	set_digest(slot, HIST_HASH, row->hash);
+	set_time(slot, HIST_NEXT_RESET_AT, row->next_reset_at);
+	if (row->has_ref_seq)
+		set_int(slot, HIST_REF_SEQ, row->ref_seq);
+	if (row->has_ends_at)
+		set_time(slot, HIST_ENDS_AT, row->ends_at);
+	if (row->run_id)
+		set(slot, HIST_RUN_ID, PointerGetDatum(row->run_id));
+	set_text(slot, HIST_IDEMPOTENCY_KEY, row->idempotency_key);
+	set_digest(slot, HIST_REQUEST_DIGEST, row->request_digest);
+	set_text(slot, HIST_PAYMENT_REF, row->payment_ref);
+	set_text(slot, HIST_SPENDER, row->spender);
+	if (row->has_facts)
+	{
+		set_text(slot, HIST_PLAN, row->facts.plan);
+		set_text(slot, HIST_SCHEDULED_PLAN, row->facts.scheduled_plan);
+		set(slot, HIST_CYCLE_ANCHOR, TimestampGetDatum(row->facts.cycle_anchor));
+		set_text(slot, HIST_TIME_ZONE, row->facts.time_zone);
+		set_text(slot, HIST_STATUS, cr_status_name(row->facts.status));
+		set_int(slot, HIST_OVERDRAFT_LIMIT, row->facts.overdraft_limit);
+		set_int(slot, HIST_PERIOD_GRANTED, row->facts.period_granted);
+	}
+	if (row->n_allocations > 0)
+	{
+		int			count = row->n_allocations * 2;
+		Datum	   *items = palloc(sizeof(Datum) * count);
+
+		for (int i = 0; i < count; i++)
+			items[i] = Int64GetDatum(row->allocations[i]);
+		set(slot, HIST_ALLOCATIONS,
+			PointerGetDatum(construct_array(items, count, INT8OID, 8,
+											FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
+	}
+	if (row->text_salt)
+		set(slot, HIST_TEXT_SALT, bytes_datum(row->text_salt, row->text_salt_len));
+	set_text(slot, HIST_REASON, row->reason);
+	if (row->metadata)
+		set(slot, HIST_METADATA, metadata);
+	set_digest(slot, HIST_REASON_DIGEST, row->reason_digest);
+	set_digest(slot, HIST_METADATA_DIGEST, row->metadata_digest);
+}
+
+void
+payment_from_slot(Payment *payment, TupleTableSlot *slot)
+{
+	bool		isnull;
+
+	payment->amount = DatumGetInt64(slot_getattr(slot, PAY_AMOUNT, &isnull));
+	payment->revoked = DatumGetInt64(slot_getattr(slot, PAY_REVOKED, &isnull));
+	payment->seq = DatumGetInt64(slot_getattr(slot, PAY_SEQ, &isnull));
+	payment->payment_ref = slot_text(slot, PAY_PAYMENT_REF);
+	payment->user_id = slot_text(slot, PAY_USER_ID);
+}
+
+void
+plan_from_slot(CrPlanVersion *plan, TupleTableSlot *slot)
+{
+	bool		isnull;
+	char	   *cycle = slot_text(slot, PLAN_CYCLE);
+
+	plan->version = DatumGetInt32(slot_getattr(slot, PLAN_VERSION, &isnull));
+	plan->effective_from =
+		DatumGetTimestampTz(slot_getattr(slot, PLAN_EFFECTIVE_FROM, &isnull));
+	plan->monthly_credits =
+		DatumGetInt64(slot_getattr(slot, PLAN_MONTHLY_CREDITS, &isnull));
+	plan->rollover_limit =
+		DatumGetInt64(slot_getattr(slot, PLAN_ROLLOVER_LIMIT, &isnull));
+	plan->low_balance_threshold =
+		DatumGetInt64(slot_getattr(slot, PLAN_LOW_BALANCE_THRESHOLD, &isnull));
+	plan->plan = slot_text(slot, PLAN_PLAN);
+	if (!cr_cycle_parse(cycle, &plan->cycle))
+		error_corrupted("credit_plan.cycle", "it is not known");
+}

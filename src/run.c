@@ -1,0 +1,190 @@
+/*
+ * run.c
+ *		The record of a bulk run: a row in credit_reset_run.
+ *
+ * The row is written when the run starts and kept up to date batch by batch,
+ * so that a DBA can watch it; it is the runner's own, nobody else writes it.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/jsonb.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "digest.h"
+#include "errors.h"
+#include "receipt.h"
+#include "run.h"
+#include "settings.h"
+#include "store.h"
+#include "writer.h"
+
+#define MAX_LISTED 100
+
+static const char *const state_names[] = {
+	[RUN_RUNNING] = "running",
+	[RUN_FINISHED] = "finished",
+	[RUN_STOPPED] = "stopped",
+};
+
+static char *
+failed_json(const Run *run)
+{
+	StringInfoData buf;
+	ListCell   *cell;
+
+	initStringInfo(&buf);
+	appendStringInfoChar(&buf, '[');
+	foreach(cell, run->failed)
+	{
+		if (buf.len > 1)
+			appendStringInfoString(&buf, ", ");
+		appendStringInfoString(&buf, lfirst(cell));
+	}
+	appendStringInfoChar(&buf, ']');
+	return buf.data;
+}
+
+static void
+fill(const Run *run, TupleTableSlot *slot)
+{
+	Datum	   *values = slot->tts_values;
+	bool	   *nulls = slot->tts_isnull;
+
+	memset(nulls, 0, sizeof(bool) * RUN_NATTS);
+	values[RUN_STARTED_AT - 1] = TimestampTzGetDatum(run->started_at);
+	values[RUN_FINISHED_AT - 1] = TimestampTzGetDatum(run->finished_at);
+	nulls[RUN_FINISHED_AT - 1] = run->state == RUN_RUNNING;
+	values[RUN_ACCOUNTS - 1] = Int64GetDatum(run->counts.accounts);
+	values[RUN_CREDITS_GRANTED - 1] = Int64GetDatum(run->counts.granted);
+	values[RUN_CREDITS_EXPIRED - 1] = Int64GetDatum(run->counts.expired);
+	values[RUN_FAILURES - 1] = Int64GetDatum(run->failures);
+	values[RUN_RUN_ID - 1] = PointerGetDatum(run->run_id);
+	values[RUN_KIND - 1] = CStringGetTextDatum(run->kind);
+	values[RUN_STATE - 1] = CStringGetTextDatum(state_names[run->state]);
+	values[RUN_ACTOR - 1] = CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false));
+	nulls[RUN_FAILED - 1] = run->failed == NIL;
+	if (run->failed != NIL)
+		values[RUN_FAILED - 1] =
+			DirectFunctionCall1(jsonb_in, CStringGetDatum(failed_json(run)));
+}
+
+void
+run_start(Run *run, const char *kind)
+{
+	Writer		writer;
+
+	memset(run, 0, sizeof(*run));
+	new_uuid(run->run_id);
+	run->kind = kind;
+	run->started_at = clock_now();
+	run->memory = CurrentMemoryContext;
+
+	writer_begin(&writer, TABLE_RESET_RUN);
+	writer_clear(&writer);
+	fill(run, writer.slot);
+	writer_insert(&writer);
+	writer_end(&writer);
+}
+
+void
+run_add(Run *run, const RunCounts *counts)
+{
+	run->counts.accounts += counts->accounts;
+	run->counts.granted += counts->granted;
+	run->counts.expired += counts->expired;
+	run->counts.skipped_locked += counts->skipped_locked;
+}
+
+/* Adds what one history row granted and took away. */
+void
+run_count_row(void *counts, const CrRow *row)
+{
+	RunCounts  *sums = counts;
+
+	if (row->kind == CR_KIND_RESET)
+		sums->granted += row->amount;
+	sums->expired += row->expired;
+}
+
+/* An account that failed alone is reported and left for the next run. */
+void
+run_failed(Run *run, const char *user_id, const ErrorData *error)
+{
+	StringInfoData buf;
+	MemoryContext old = MemoryContextSwitchTo(run->memory);
+
+	run->failures++;
+	json_begin(&buf);
+	json_text(&buf, "user_id", user_id);
+	json_text(&buf, "sqlstate", unpack_sql_state(error->sqlerrcode));
+	json_text(&buf, "message", error->message);
+	if (list_length(run->failed) < MAX_LISTED)
+	{
+		run->failed = lappend(run->failed, json_end(&buf));
+		ereport(WARNING,
+				(errmsg("account \"%s\" could not be reset: %s", user_id, error->message)));
+	}
+	MemoryContextSwitchTo(old);
+}
+
+int64
+run_done(const Run *run)
+{
+	return run->counts.accounts + run->failures;
+}
+
+/* Writes the run's row as it is now. */
+void
+run_save(Run *run)
+{
+	Lookup		lookup;
+	Writer		writer;
+
+	CommandCounterIncrement();
+	lookup_begin(&lookup, TABLE_RESET_RUN, INDEX_RESET_RUN, SnapshotSelf);
+	lookup_key(&lookup, 1, BTEqualStrategyNumber, F_UUID_EQ, PointerGetDatum(run->run_id));
+	if (!lookup_next(&lookup, ForwardScanDirection))
+		error_corrupted("credit_reset_run", "the run's row is missing");
+	writer_begin(&writer, TABLE_RESET_RUN);
+	writer_clear(&writer);
+	fill(run, writer.slot);
+	writer_update(&writer, lookup.slot);
+	writer_end(&writer);
+	lookup_end(&lookup);
+}
+
+void
+run_finish(Run *run, RunState state)
+{
+	run->state = state;
+	run->finished_at = clock_now();
+	run_save(run);
+}
+
+Datum
+run_report(const Run *run, bool more, bool dry_run)
+{
+	Object		object;
+
+	object_begin(&object);
+	object_bool(&object, "ok", true);
+	object_bool(&object, "dry_run", dry_run);
+	if (!dry_run)
+	{
+		object_uuid(&object, "run_id", run->run_id);
+		object_text(&object, "state", state_names[run->state]);
+	}
+	object_int(&object, "accounts", run->counts.accounts);
+	object_int(&object, "credits_granted", run->counts.granted);
+	object_int(&object, "credits_expired", run->counts.expired);
+	object_int(&object, "failures", run->failures);
+	object_int(&object, "skipped_locked", run->counts.skipped_locked);
+	object_bool(&object, "more", more);
+	return object_end(&object);
+}

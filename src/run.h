@@ -1,0 +1,51 @@
+/*
+ * run.h
+ *		The record of a bulk run: a row in credit_reset_run.
+ */
+#ifndef CREDITS_RUN_H
+#define CREDITS_RUN_H
+
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+
+#include "core/core.h"
+
+typedef enum RunState
+{
+	RUN_RUNNING,
+	RUN_FINISHED,				/* all that was due is done */
+	RUN_STOPPED					/* a cap or another runner ended it early */
+} RunState;
+
+typedef struct RunCounts
+{
+	int64		accounts;
+	int64		granted;
+	int64		expired;
+	int64		skipped_locked;
+} RunCounts;
+
+typedef struct Run
+{
+	uint8_t		run_id[CR_UUID_LEN];
+	const char *kind;
+	CrTime		started_at;
+	CrTime		finished_at;
+	RunState	state;
+	RunCounts	counts;
+	int64		failures;
+	List	   *failed;			/* JSON objects, the first 100 */
+	MemoryContext memory;
+} Run;
+
+extern void run_start(Run *run, const char *kind);
+extern void run_add(Run *run, const RunCounts *counts);
+extern void run_count_row(void *counts, const CrRow *row);
+extern void run_failed(Run *run, const char *user_id, const ErrorData *error);
+extern int64 run_done(const Run *run);
+extern void run_save(Run *run);
+extern void run_finish(Run *run, RunState state);
+extern Datum run_report(const Run *run, bool more, bool dry_run);
+
+#endif

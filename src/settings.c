@@ -1,0 +1,103 @@
+/*
+ * settings.c
+ *		The extension's settings, and the clock.
+ *
+ * Both settings are for superusers: who could move the clock could have the
+ * next month's credits today.
+ */
+#include "postgres.h"
+
+#include "utils/datetime.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "settings.h"
+
+static char *clock_text = NULL;
+static char *default_plan = NULL;
+static CrTime fixed_clock = CR_NEVER;	/* CR_NEVER: the real one */
+
+/*
+ * Parses a timestamptz without raising, as a check hook must; only years that
+ * any client can show are taken.
+ */
+static bool
+parse_clock(const char *text, CrTime *result)
+{
+	char		work[MAXDATELEN + MAXDATEFIELDS];
+	char	   *fields[MAXDATEFIELDS];
+	int			types[MAXDATEFIELDS];
+	int			count,
+				dtype,
+				tz;
+	struct pg_tm tm;
+	fsec_t		fraction;
+	TimestampTz at;
+
+	if (strlen(text) >= MAXDATELEN ||
+		ParseDateTime(text, work, sizeof(work), fields, types, MAXDATEFIELDS, &count) != 0)
+		return false;
+	if (cr_decode_datetime(fields, types, count, &dtype, &tm, &fraction, &tz) != 0)
+		return false;
+	if (dtype != DTK_DATE || tm2timestamp(&tm, fraction, &tz, &at) != 0)
+		return false;
+	if (tm.tm_year < 1970 || tm.tm_year > 9999)
+		return false;
+	*result = at;
+	return true;
+}
+
+static bool
+check_clock(char **newval, void **extra, GucSource source)
+{
+	CrTime	   *parsed = cr_guc_malloc(sizeof(CrTime));
+
+	(void) source;
+	if (parsed == NULL)
+		return false;
+	*parsed = CR_NEVER;
+	if (*newval != NULL && (*newval)[0] != '\0' && !parse_clock(*newval, parsed))
+	{
+		GUC_check_errdetail("It must be empty, or a timestamp with a time zone in the years 1970 to 9999.");
+		return false;
+	}
+	*extra = parsed;
+	return true;
+}
+
+static void
+assign_clock(const char *newval, void *extra)
+{
+	(void) newval;
+	fixed_clock = extra ? *(CrTime *) extra : CR_NEVER;
+}
+
+void
+settings_define(void)
+{
+	DefineCustomStringVariable("credits.clock",
+							   "Fixes the time that the ledger reads; empty: the real clock.",
+							   "For tests and for replaying the past. A timestamp with a time zone.",
+							   &clock_text, "", PGC_SUSET, GUC_NOT_IN_SAMPLE,
+							   check_clock, assign_clock, NULL);
+	DefineCustomStringVariable("credits.default_plan",
+							   "Plan that an unknown user's account is opened with by the first call; empty: none.",
+							   "While empty, a call for an unknown user is UC002.",
+							   &default_plan, "", PGC_SUSET, 0,
+							   NULL, NULL, NULL);
+	cr_reserve_guc_prefix("credits");
+}
+
+const char *
+settings_default_plan(void)
+{
+	return default_plan && default_plan[0] ? default_plan : NULL;
+}
+
+/* Now. The clock is read after the lock is held, never before. */
+CrTime
+clock_now(void)
+{
+	return fixed_clock != CR_NEVER ? fixed_clock : GetCurrentTimestamp();
+}

@@ -1,0 +1,14 @@
+/*
+ * settings.h
+ *		The extension's settings (GUCs), and the clock that one of them replaces.
+ */
+#ifndef CREDITS_SETTINGS_H
+#define CREDITS_SETTINGS_H
+
+#include "core/core.h"
+
+extern void settings_define(void);
+extern const char *settings_default_plan(void);
+extern CrTime clock_now(void);
+
+#endif

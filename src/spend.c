@@ -1,0 +1,62 @@
+/*
+ * spend.c
+ *		credits_deduct and credits_try_deduct.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+
+#include "errors.h"
+#include "ledger.h"
+#include "receipt.h"
+
+PG_FUNCTION_INFO_V1(credits_deduct);
+PG_FUNCTION_INFO_V1(credits_try_deduct);
+
+/* For idempotency the two are one kind; only a refusal differs. */
+static Datum
+deduct(FunctionCallInfo fcinfo, const char *function, bool raise)
+{
+	Request		request;
+	Ledger		ledger;
+	CrRow		row;
+	CrVerdict	verdict;
+	Datum		receipt;
+	int64		amount;
+
+	request_init(&request, fcinfo, function, CR_KIND_DEDUCT);
+	amount = arg_amount(fcinfo, 1, "amount");
+	request.reason = arg_optional_text(fcinfo, 2);
+	request.idempotency_key = arg_optional_name(fcinfo, 3, "idempotency_key");
+	request_metadata(&request, fcinfo, 4);
+	request.spender = arg_optional_name(fcinfo, 5, "spender");
+	if (request.idempotency_key)
+		request_seal(&request, amount, NULL, NULL);
+
+	ledger_begin(&ledger, &request);
+	if (!ledger_replay(&ledger, &receipt))
+	{
+		ledger_apply_due(&ledger);
+		verdict = cr_deduct(&ledger.acc, ledger.now, amount, &row);
+		if (verdict == CR_OK)
+			receipt = ledger_append(&ledger, &row);
+		else if (verdict == CR_INSUFFICIENT && !raise)
+			receipt = receipt_refused(&ledger.acc, amount);
+		else
+			error_refused(verdict, &ledger.acc, amount);
+	}
+	ledger_end(&ledger);
+	return receipt;
+}
+
+Datum
+credits_deduct(PG_FUNCTION_ARGS)
+{
+	return deduct(fcinfo, "credits_deduct()", true);
+}
+
+Datum
+credits_try_deduct(PG_FUNCTION_ARGS)
+{
+	return deduct(fcinfo, "credits_try_deduct()", false);
+}

@@ -1,0 +1,435 @@
+/*
+ * sweep.c
+ *		The reset sweep: applying what is due to the accounts that nobody called.
+ *
+ * No balance depends on it: every call and every read applies what is due by
+ * itself.  It keeps the rows fresh and the trail complete.  Accounts are taken
+ * in next_event_at order, locked ones are left for the next sweep, each batch
+ * is one transaction.  A batch runs in one subtransaction; if it fails, its
+ * accounts are done singly, and one that fails alone is parked for this run
+ * and reported.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "tcop/pquery.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "digest.h"
+#include "errors.h"
+#include "ledger.h"
+#include "locks.h"
+#include "request.h"
+#include "run.h"
+#include "settings.h"
+#include "store.h"
+#include "writer.h"
+
+#define DEFAULT_BATCH 1000
+#define MAX_BATCH 100000
+#define LOCK_TIMEOUT "5s"
+
+PG_FUNCTION_INFO_V1(credits_reset_due);
+PG_FUNCTION_INFO_V1(credits_run_reset);
+
+typedef struct Sweep
+{
+	const char *function;
+	Run			run;
+	int64		batch_size;
+	int64		max_accounts;
+	bool		more;			/* something due was left */
+	CrTime		position;		/* next_event_at that the sweep has come to */
+	HTAB	   *passed;			/* users that were locked or failed: not again */
+	MemoryContext memory;		/* lives as long as the sweep */
+} Sweep;
+
+static void
+sweep_init(Sweep *sweep, const char *function)
+{
+	HASHCTL		info = {.keysize = CR_MAX_NAME + 1, .entrysize = CR_MAX_NAME + 1};
+
+	memset(sweep, 0, sizeof(*sweep));
+	sweep->function = function;
+	sweep->memory = CurrentMemoryContext;
+	sweep->position = DT_NOBEGIN;
+	info.hcxt = sweep->memory;
+	sweep->passed = hash_create("credits sweep", 256, &info,
+								HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+}
+
+static void
+pass(Sweep *sweep, const char *user_id)
+{
+	char		key[CR_MAX_NAME + 1] = {0};
+
+	strlcpy(key, user_id, sizeof(key));
+	(void) hash_search(sweep->passed, key, HASH_ENTER, NULL);
+}
+
+static bool
+was_passed(Sweep *sweep, const char *user_id)
+{
+	char		key[CR_MAX_NAME + 1] = {0};
+
+	strlcpy(key, user_id, sizeof(key));
+	return hash_search(sweep->passed, key, HASH_FIND, NULL) != NULL;
+}
+
+/*
+ * The next users that something is due for, in next_event_at order.  Users at
+ * the position that the last batch ended with and that are still due are
+ * listed again, so those that were passed over are remembered.
+ */
+static List *
+list_due(Sweep *sweep, CrTime now, int64 limit)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	List	   *users = NIL;
+	Lookup		lookup;
+	bool		isnull;
+
+	sweep->more = false;
+	lookup_begin(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT_NEXT_EVENT, snapshot);
+	lookup_key(&lookup, 1, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
+			   TimestampTzGetDatum(sweep->position));
+	lookup_key(&lookup, 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+			   TimestampTzGetDatum(now));
+	while (lookup_next(&lookup, ForwardScanDirection))
+	{
+		char	   *user_id = slot_text(lookup.slot, ACC_USER_ID);
+
+		CHECK_FOR_INTERRUPTS();
+		if (was_passed(sweep, user_id))
+			continue;
+		if (list_length(users) >= limit)
+		{
+			sweep->more = true;
+			break;
+		}
+		users = lappend(users, user_id);
+		sweep->position = DatumGetTimestampTz(slot_getattr(lookup.slot, ACC_NEXT_EVENT_AT,
+														   &isnull));
+	}
+	lookup_end(&lookup);
+	UnregisterSnapshot(snapshot);
+	return users;
+}
+
+/* Locks one account, unless somebody else has, and applies what is due. */
+static void
+reset_one(Sweep *sweep, const char *user_id, Plans *plans, RunCounts *counts)
+{
+	Request		request = {.function = sweep->function,.kind = CR_KIND_RESET};
+	Ledger		ledger;
+
+	request.user_id = user_id;
+	request.run_id = sweep->run.run_id;
+	if (!ledger_try_begin(&ledger, &request, plans))
+	{
+		pass(sweep, user_id);
+		counts->skipped_locked++;
+		return;
+	}
+	if (cr_is_due(&ledger.acc, ledger.now))
+	{
+		ledger_apply_due(&ledger);
+		ledger_write(&ledger);
+		counts->accounts++;
+		for (int i = 0; i < ledger.n_rows; i++)
+			run_count_row(counts, &ledger.rows[i]);
+	}
+	ledger_end(&ledger);
+}
+
+static void
+reset_users(Sweep *sweep, List *users, RunCounts *counts)
+{
+	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "credits sweep account",
+												 ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = CurrentMemoryContext;
+	Plans		plans;
+	ListCell   *cell;
+
+	plans_init(&plans, NULL);
+	foreach(cell, users)
+	{
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(memory);
+		reset_one(sweep, lfirst(cell), &plans, counts);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(memory);
+	}
+	MemoryContextDelete(memory);
+}
+
+/* What ends the run whatever it was doing, as against one account's trouble. */
+static bool
+is_fatal(int sqlstate)
+{
+	int			class = ERRCODE_TO_CATEGORY(sqlstate);
+
+	return class == ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION) ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR) ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_INVALID_TRANSACTION_STATE);
+}
+
+/*
+ * Does some users in one subtransaction.  On an error nothing of it stays; the
+ * error is returned, or thrown on if it is fatal.
+ */
+static ErrorData *
+try_users(Sweep *sweep, List *users)
+{
+	MemoryContext memory = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile RunCounts counts = {0};
+	ErrorData  *volatile failure = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(memory);
+	PG_TRY();
+	{
+		reset_users(sweep, users, (RunCounts *) &counts);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(memory);
+		failure = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(memory);
+	CurrentResourceOwner = owner;
+
+	if (failure == NULL)
+		run_add(&sweep->run, (const RunCounts *) &counts);
+	else if (is_fatal(failure->sqlerrcode))
+		ReThrowError(failure);
+	return failure;
+}
+
+/* One batch: at most limit accounts.  False if nothing was due any more. */
+static bool
+sweep_batch(Sweep *sweep, int64 limit)
+{
+	MemoryContext memory = AllocSetContextCreate(sweep->memory, "credits sweep batch",
+												 ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(memory);
+	List	   *users = list_due(sweep, clock_now(), limit);
+	ListCell   *cell;
+	bool		found = users != NIL;
+
+	if (found && try_users(sweep, users) != NULL)
+	{
+		foreach(cell, users)
+		{
+			ErrorData  *failure = try_users(sweep, list_make1(lfirst(cell)));
+
+			if (failure)
+			{
+				pass(sweep, lfirst(cell));
+				run_failed(&sweep->run, lfirst(cell), failure);
+			}
+		}
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(memory);
+	return found;
+}
+
+/* A wait for anything but a row, which is skipped, is cut short. */
+static int
+set_lock_timeout(void)
+{
+	int			nest = NewGUCNestLevel();
+
+	if (LockTimeout == 0)
+		(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	return nest;
+}
+
+/* What a sweep would do, without writing or locking. */
+static void
+dry_run(Sweep *sweep)
+{
+	CrTime		now = clock_now();
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext memory = AllocSetContextCreate(old, "credits sweep account",
+												 ALLOCSET_DEFAULT_SIZES);
+	Plans		plans;
+	CrEnv		env;
+	Lookup		lookup;
+
+	plans_init(&plans, snapshot);
+	plans.emit = run_count_row;
+	plans.emit_ctx = &sweep->run.counts;
+	env = plans_env(&plans);
+	lookup_begin(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT_NEXT_EVENT, snapshot);
+	lookup_key(&lookup, 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+			   TimestampTzGetDatum(now));
+	while (lookup_next(&lookup, ForwardScanDirection))
+	{
+		CrAccount	acc;
+
+		CHECK_FOR_INTERRUPTS();
+		if (sweep->run.counts.accounts >= sweep->max_accounts)
+		{
+			sweep->more = true;
+			break;
+		}
+		MemoryContextSwitchTo(memory);
+		account_from_slot(&acc, lookup.slot);
+		if (!cr_fold_due(&acc, &env, Max(now, acc.effective_at)))
+			error_corrupted("credit_plan", "a plan that an account has is missing");
+		sweep->run.counts.accounts++;
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(memory);
+	}
+	lookup_end(&lookup);
+	UnregisterSnapshot(snapshot);
+	MemoryContextDelete(memory);
+}
+
+/* One batch in the caller's transaction. */
+Datum
+credits_reset_due(PG_FUNCTION_ARGS)
+{
+	Sweep		sweep;
+	int			nest;
+
+	store_attach(fcinfo);
+	sweep_init(&sweep, "credits_reset_due()");
+	sweep.max_accounts = arg_optional_count(fcinfo, 0, "batch_size", DEFAULT_BATCH, 1, MAX_BATCH);
+	if (!PG_ARGISNULL(1) && PG_GETARG_BOOL(1))
+	{
+		dry_run(&sweep);
+		return run_report(&sweep.run, sweep.more, true);
+	}
+	writer_check_allowed(sweep.function);
+	CommandCounterIncrement();
+	nest = set_lock_timeout();
+	run_start(&sweep.run, "reset");
+	(void) sweep_batch(&sweep, sweep.max_accounts);
+	run_finish(&sweep.run, RUN_FINISHED);
+	AtEOXact_GUC(true, nest);
+	return run_report(&sweep.run, sweep.more, false);
+}
+
+/*
+ * Another transaction.  The portal's snapshot ends with the old one, so each
+ * transaction ensures its own.
+ */
+static void
+commit(void)
+{
+	SPI_commit();
+	EnsurePortalSnapshotExists();
+}
+
+/*
+ * Runs batches until nothing is due.  One runner at a time: the lock is held
+ * for each batch's transaction, and whoever finds it taken stops.
+ */
+static RunState
+sweep_all(Sweep *sweep)
+{
+	bool		going = true;
+
+	while (going)
+	{
+		int64		limit = Min(sweep->batch_size,
+								sweep->max_accounts - run_done(&sweep->run));
+		int			nest;
+
+		if (limit <= 0)
+		{
+			sweep->more = list_due(sweep, clock_now(), 1) != NIL;
+			return sweep->more ? RUN_STOPPED : RUN_FINISHED;
+		}
+		if (!try_lock_name(LOCK_SWEEP, "", ExclusiveLock))
+		{
+			ereport(NOTICE, (errmsg("another reset run is under way")));
+			sweep->more = true;
+			return RUN_STOPPED;
+		}
+		nest = set_lock_timeout();
+		going = sweep_batch(sweep, limit);
+		AtEOXact_GUC(true, nest);
+		if (going)
+		{
+			run_save(&sweep->run);
+			commit();
+		}
+	}
+	return RUN_FINISHED;
+}
+
+Datum
+credits_run_reset(PG_FUNCTION_ARGS)
+{
+	CallContext *call = (CallContext *) fcinfo->context;
+	MemoryContext memory = CurrentMemoryContext;
+	Sweep		sweep;
+	bool		dry;
+	RunState	state;
+	Datum		report;
+	HeapTuple	tuple;
+	TupleDesc	desc;
+	bool		isnull = false;
+
+	store_attach(fcinfo);
+	sweep_init(&sweep, "credits_run_reset()");
+	sweep.batch_size = arg_optional_count(fcinfo, 0, "batch_size", DEFAULT_BATCH, 1, MAX_BATCH);
+	sweep.max_accounts = arg_optional_count(fcinfo, 1, "max_accounts", PG_INT64_MAX, 1,
+											PG_INT64_MAX);
+	dry = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
+
+	if (dry)
+		dry_run(&sweep);
+	else
+	{
+		writer_check_allowed(sweep.function);
+		if (call == NULL || !IsA(call, CallContext) || call->atomic)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+					 errmsg("credits_run_reset cannot run inside a transaction block, because it commits"),
+					 errhint("Use credits_reset_due() there.")));
+		SPI_connect_ext(SPI_OPT_NONATOMIC);
+		MemoryContextSwitchTo(memory);
+		EnsurePortalSnapshotExists();
+		run_start(&sweep.run, "reset");
+		commit();
+		MemoryContextSwitchTo(memory);
+		state = sweep_all(&sweep);
+		run_finish(&sweep.run, state);
+		SPI_finish();
+		MemoryContextSwitchTo(memory);
+	}
+	report = run_report(&sweep.run, sweep.more, dry);
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	tuple = heap_form_tuple(desc, &report, &isnull);
+	return HeapTupleGetDatum(tuple);
+}

@@ -1,0 +1,14 @@
+/*
+ * utc.h
+ *		Times as receipts and DETAILs show them: UTC, ISO 8601.
+ */
+#ifndef CREDITS_UTC_H
+#define CREDITS_UTC_H
+
+#include "core/core.h"
+
+#define UTC_TEXT_SIZE 48
+
+extern char *utc_text(CrTime at, char out[UTC_TEXT_SIZE]);
+
+#endif

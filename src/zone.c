@@ -1,0 +1,116 @@
+/*
+ * zone.c
+ *		Time zones: the core's callbacks, and which names are zones.
+ *
+ * A wall-clock time in a gap is read with the offset before it, one in an
+ * overlap with the offset after it: PostgreSQL's own rule
+ * (DetermineTimeZoneOffset).
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "pgtime.h"
+#include "utils/datetime.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "errors.h"
+#include "zone.h"
+
+static pg_tz *
+find_zone(const char *zone)
+{
+	pg_tz	   *tz = pg_tzset(zone);
+
+	if (tz == NULL)
+		error_corrupted(zone, "the time zone is not known to this server");
+	return tz;
+}
+
+static void
+out_of_range(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+			 errmsg("timestamp out of range")));
+}
+
+CrTime
+zone_local_to_utc(void *ctx, const char *zone, CrLocal local)
+{
+	struct pg_tm tm;
+	fsec_t		fraction;
+	TimestampTz utc;
+	int			offset;
+
+	(void) ctx;
+	CHECK_FOR_INTERRUPTS();
+	if (timestamp2tm(local, NULL, &tm, &fraction, NULL, NULL) != 0)
+		out_of_range();
+	offset = DetermineTimeZoneOffset(&tm, find_zone(zone));
+	if (tm2timestamp(&tm, fraction, &offset, &utc) != 0)
+		out_of_range();
+	return utc;
+}
+
+CrLocal
+zone_utc_to_local(void *ctx, const char *zone, CrTime utc)
+{
+	struct pg_tm tm;
+	fsec_t		fraction;
+	Timestamp	local;
+	int			offset;
+
+	(void) ctx;
+	if (timestamp2tm(utc, &offset, &tm, &fraction, NULL, find_zone(zone)) != 0 ||
+		tm2timestamp(&tm, fraction, NULL, &local) != 0)
+		out_of_range();
+	return local;
+}
+
+/*
+ * The name as pg_timezone_names has it, or NULL.  pg_tzset alone would take
+ * POSIX rules as well ("FOO5BAR"), so the name is looked for in the list; what
+ * was found once is remembered, because reading the list takes milliseconds.
+ */
+const char *
+zone_canonical(const char *zone)
+{
+	static HTAB *known = NULL;
+	pg_tz	   *tz;
+	pg_tzenum  *list;
+	const char *name;
+	bool		found = false;
+	char		key[TZ_STRLEN_MAX + 1] = {0};
+
+	if (strlen(zone) > TZ_STRLEN_MAX || (tz = pg_tzset(zone)) == NULL)
+		return NULL;
+	name = pg_get_timezone_name(tz);
+	if (name == NULL)
+		return NULL;
+	if (known == NULL)
+	{
+		HASHCTL		info = {.keysize = sizeof(key), .entrysize = sizeof(key)};
+
+		known = hash_create("credits time zones", 64, &info, HASH_ELEM | HASH_STRINGS);
+	}
+	strlcpy(key, name, sizeof(key));
+	if (hash_search(known, key, HASH_FIND, NULL))
+		return name;
+
+	list = pg_tzenumerate_start();
+	while (!found)
+	{
+		pg_tz	   *entry = pg_tzenumerate_next(list);
+
+		if (entry == NULL)
+			break;
+		found = strcmp(pg_get_timezone_name(entry), name) == 0;
+	}
+	pg_tzenumerate_end(list);
+	if (!found)
+		return NULL;
+	(void) hash_search(known, key, HASH_ENTER, NULL);
+	return name;
+}

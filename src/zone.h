@@ -1,0 +1,14 @@
+/*
+ * zone.h
+ *		Time zones: the core's callbacks, and which names are zones.
+ */
+#ifndef CREDITS_ZONE_H
+#define CREDITS_ZONE_H
+
+#include "core/core.h"
+
+extern CrTime zone_local_to_utc(void *ctx, const char *zone, CrLocal local);
+extern CrLocal zone_utc_to_local(void *ctx, const char *zone, CrTime utc);
+extern const char *zone_canonical(const char *zone);
+
+#endif

@@ -1,0 +1,132 @@
+# Shared by demo.sh and test.sh: a private PostgreSQL with the extension in it.
+#
+# Everything happens in one directory under /tmp, owned by an unprivileged
+# user: a copy of the installed PostgreSQL (it finds its files relative to its
+# programs, so a copy is an installation of its own), a copy of this tree, the
+# servers and their sockets.  On exit, however it comes, the servers are
+# stopped and the directory is removed.  Called by root, the work is done as
+# the user postgres; called by anybody else, as the caller.
+set -euo pipefail
+
+PG_MAJOR=${PG_MAJOR:-15}
+TREE=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+WORK=
+JOB=
+
+# Nothing of the caller's settings may leak in: not a PGHOST, not make's flags.
+for name in $(compgen -e PG) MAKEFLAGS MFLAGS MAKELEVEL TZ LANGUAGE PERL5LIB PROVE_OPTS; do
+    [ "$name" = PG_MAJOR ] || unset "$name"
+done
+export LC_ALL=C.UTF-8
+
+die() {
+    echo "$*" >&2
+    exit 1
+}
+
+need_deps() {
+    PG_MAJOR=$PG_MAJOR "$TREE/test/run/deps.sh"
+}
+
+# Run a command as the unprivileged user, whose home is the working directory.
+as_user() {
+    if [ "$(id -u)" = 0 ]; then
+        runuser -u postgres -- env "HOME=$WORK" "$@"
+    else
+        env "HOME=$WORK" "$@"
+    fi
+}
+
+# The same for what takes long: in a process group of its own, which an
+# interrupt ends as a whole.
+run() {
+    local status=0
+    set -m
+    as_user "$@" </dev/null &
+    JOB=$!
+    set +m
+    wait "$JOB" || status=$?
+    JOB=
+    return "$status"
+}
+
+cleanup() {
+    local pidfile i
+    trap '' INT TERM HUP
+    if [ -n "$JOB" ]; then
+        kill -TERM -- "-$JOB" 2>/dev/null || true
+        for i in $(seq 100); do
+            kill -0 -- "-$JOB" 2>/dev/null || break
+            [ "$i" != 50 ] || kill -KILL -- "-$JOB" 2>/dev/null || true
+            sleep 0.1
+        done
+    fi
+    [ -n "$WORK" ] || return 0
+    cd /
+    while read -r pidfile; do
+        as_user "$PG_BIN/pg_ctl" -D "${pidfile%/*}" -m immediate -s stop || true
+    done < <(find "$WORK" -name postmaster.pid 2>/dev/null)
+    if [ "${KEEP:-}" = 1 ]; then
+        echo "kept: $WORK" >&2
+    else
+        rm -rf "$WORK"
+    fi
+}
+
+# Make the working directory and, in it, the installation and the tree's copy.
+make_temp_install() {
+    local pg=/usr/lib/postgresql/$PG_MAJOR share=/usr/share/postgresql/$PG_MAJOR
+    local libdir
+
+    [ -x "$pg/bin/postgres" ] || die "no PostgreSQL $PG_MAJOR in $pg"
+    trap cleanup EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    WORK=$(mktemp -d /tmp/credits.XXXXXX)
+    PG_BIN=$WORK$pg/bin
+    PG_TEST=$WORK$pg/lib/pgxs/src/test
+    libdir=$("$pg/bin/pg_config" --libdir)
+    mkdir -p "$WORK${pg%/*}" "$WORK${share%/*}" "$WORK${libdir%/*}" "$WORK/tree" "$WORK/tmp"
+    cp -a "$pg" "$WORK${pg%/*}/"
+    cp -a "$share" "$WORK${share%/*}/"
+    ln -s /usr/include "$WORK/usr/include"
+    ln -s "$libdir" "$WORK$libdir"
+
+    # Sources only: the build is from scratch.
+    tar -C "$TREE" --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
+        --exclude=./results --exclude='./regression.*' --exclude='tmp_check' -cf - . |
+        tar -C "$WORK/tree" --no-same-owner -xf -
+    if [ "$(id -u)" = 0 ]; then
+        chown -Rh postgres: "$WORK"
+    fi
+
+    export PATH=$PG_BIN:$PATH TMPDIR=$WORK/tmp WORK PG_BIN PG_TEST
+    cd "$WORK/tree"
+}
+
+# Build the copy and install it into the private PostgreSQL.
+build_extension() {
+    run make -j2 install "PG_CONFIG=$PG_BIN/pg_config" with_llvm=no "WERROR=${WERROR:-}" \
+        >"$WORK/build.log" 2>&1
+}
+
+# start_server LINE...: a new server, with these lines in its configuration.
+start_server() {
+    as_user initdb -D "$WORK/server" -U postgres -A trust -E UTF8 --no-sync >"$WORK/initdb.log"
+    mkdir "$WORK/socket"
+    if [ "$(id -u)" = 0 ]; then
+        chown postgres: "$WORK/socket"
+    fi
+    printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$WORK/socket'" "$@" |
+        as_user tee -a "$WORK/server/postgresql.conf" >/dev/null
+    export PGHOST=$WORK/socket PGPORT=65432 PGUSER=postgres
+    as_user pg_ctl -D "$WORK/server" -o "-p $PGPORT" -l "$WORK/server.log" -w -s start || {
+        tail -n 30 "$WORK/server.log" >&2
+        die "the server did not start"
+    }
+}
+
+stop_server() {
+    as_user pg_ctl -D "$WORK/server" -m fast -s stop
+}

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Install what "make demo" and "make test" need on Debian.  Does nothing when
+# it is all there; otherwise wants root.
+set -euo pipefail
+
+PG_MAJOR=${PG_MAJOR:-15}
+packages=(
+    make gcc libc6-dev libssl-dev
+    "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR"
+    "postgresql-$PG_MAJOR-cron" "postgresql-$PG_MAJOR-pgtap"
+    perl libtap-parser-sourcehandler-pgtap-perl libipc-run-perl
+)
+
+installed() {
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "deps: not a Debian machine; taking it that these are installed: ${packages[*]}" >&2
+    exit 0
+fi
+
+# Only what is missing is named to apt, so that nothing installed is upgraded.
+missing=()
+for package in "${packages[@]}"; do
+    installed "$package" || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if [ "$(id -u)" != 0 ]; then
+    echo "deps: not installed: ${missing[*]}; as root, run: make deps" >&2
+    exit 1
+fi
+
+# A new PostgreSQL would create and start a cluster of its own; nobody asked
+# for one.
+if ! installed "postgresql-$PG_MAJOR"; then
+    conf=/etc/postgresql-common/createcluster.d/credits-deps.conf
+    trap 'rm -f "$conf"' EXIT
+    mkdir -p "${conf%/*}"
+    echo "create_main_cluster = false" >"$conf"
+fi
+
+echo "deps: installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C
+apt_get() {
+    apt-get -qq -o DPkg::Lock::Timeout=400 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 "$@" </dev/null
+}
+apt_get update || echo "deps: apt-get update failed; trying with the lists there are" >&2
+log=$(mktemp)
+if ! apt_get install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
+    tail -n 30 "$log" >&2
+    rm -f "$log"
+    echo "deps: installation failed" >&2
+    exit 1
+fi
+rm -f "$log"

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# make test: every suite, on private servers.  One prove runs them all, so its
+# last line and exit status are the verdict.  SUITES selects some of them.
+. "$(dirname "$0")/common.sh"
+
+all="checkver build unit regress isolation pgtap tap"
+suites=" ${SUITES:-$all} "
+for suite in $suites; do
+    [[ " $all " = *" $suite "* ]] || die "no suite '$suite'; there are: $all"
+done
+if [ -n "${CI:-}" ]; then
+    WERROR=${WERROR:-1}
+fi
+
+need_deps
+make_temp_install
+export BUILD_STATUS=0 WERROR
+build_extension || BUILD_STATUS=$?
+if [ "$BUILD_STATUS" != 0 ]; then
+    suites=" checkver build "
+fi
+echo "PostgreSQL $PG_MAJOR, extension built in ${SECONDS} s, suites:$suites"
+
+# add SUITE FILE...: to what prove is to run.  A suite without a test fails.
+tests=()
+add() {
+    local suite=$1
+    shift
+    [[ $suites = *" $suite "* ]] || return 0
+    if [ ! -e "$1" ]; then
+        printf '1..1\nnot ok 1 - there are tests like %s\n' "$1" >"no-tests-$suite.tap"
+        set -- "no-tests-$suite.tap"
+        echo "no tests for the suite $suite" >&2
+    fi
+    tests+=("$@")
+}
+add checkver test/run/checkver.sh
+add build test/run/suite-build.sh
+add unit test/run/suite-unit.sh
+add regress test/run/suite-regress.sh
+add isolation test/run/suite-isolation.sh
+add pgtap test/pgtap/*.sql
+add tap test/t/*.pl
+
+if [[ $suites = *" pgtap "* ]]; then
+    start_server "fsync = off"
+fi
+
+# For PostgreSQL::Test.
+export TESTDIR=$PWD TESTDATADIR=$PWD/tmp_check TESTLOGDIR=$PWD/tmp_check/log
+export PG_REGRESS=$PG_TEST/regress/pg_regress
+
+status=0
+run prove --jobs "${JOBS:-2}" --timer -I "$PG_TEST/perl" -I test/t/lib \
+    --source pgTAP --pgtap-option suffix=.sql --pgtap-option psql=test/run/pgtap-psql.sh \
+    "${tests[@]}" || status=$?
+
+# When PostgreSQL::Test programs fail, why is in their logs.
+shown=
+show() {
+    echo "--- the end of $1"
+    tail -n 40 "$1"
+    shown=1
+}
+if [ "$status" != 0 ]; then
+    for log in tmp_check/log/regress_log_*; do
+        [ -e "$log" ] || continue
+        if grep -q 'not ok' "$log" || ! grep -Eq '1\.\.[0-9]' "$log"; then
+            show "$log"
+        fi
+    done
+    if [ -e "$WORK/server.log" ] && grep -Eq 'PANIC|terminated by signal' "$WORK/server.log"; then
+        show "$WORK/server.log"
+    fi
+    [ -z "$shown" ] || echo "Result: FAIL"
+fi
+exit "$status"
