@@ -49,6 +49,11 @@ cr_init_range_table(EState *estate, RangeTblEntry *rte)
 #endif
 }
 
+/* Where ExecConstraints keeps a relation's compiled CHECK constraints. */
+#if PG_VERSION_NUM >= 180000
+#define ri_ConstraintExprs ri_CheckConstraintExprs
+#endif
+
 /* EvalPlanQual state for writing one row whose newest version we hold. */
 static inline void
 cr_epq_init(EPQState *epq, EState *estate)

@@ -159,12 +159,12 @@ begin_unknown(Ledger *ledger)
 		error_account_not_found(request->user_id);
 	}
 	lock_name(LOCK_OPENING, request->user_id, ExclusiveLock);
-	if (lookup_account(request->user_id, SnapshotSelf, &found))
+	if (lookup_opened(request->user_id))
 	{
-		if (IsolationUsesXactSnapshot())
-			error_serialization();
-		if (lock_account(ledger, LockWaitBlock) == LOCKED)
-			return;
+		unlock_name(LOCK_OPENING, request->user_id, ExclusiveLock);
+		if (lock_account(ledger, LockWaitBlock) != LOCKED)
+			elog(ERROR, "could not lock an account that was just opened");
+		return;
 	}
 	ledger->is_new = true;
 	cr_account_init(&ledger->acc, request->user_id);
@@ -354,6 +354,8 @@ ledger_append(Ledger *ledger, const CrRow *row)
 void
 ledger_end(Ledger *ledger)
 {
+	if (ledger->is_new)
+		unlock_name(LOCK_OPENING, ledger->request->user_id, ExclusiveLock);
 	ExecDropSingleTupleTableSlot(ledger->locked);
 	table_close(ledger->rel, NoLock);
 }

@@ -13,25 +13,37 @@
  * A name's lock is that of its 64-bit hash: two names that collide wait for
  * each other, and nothing worse.
  */
-static LockAcquireResult
-acquire(LockClass lock_class, const char *name, LOCKMODE mode, bool dont_wait)
+static LOCKTAG
+name_tag(LockClass lock_class, const char *name)
 {
 	uint64		hash = hash_bytes_extended((const unsigned char *) name, (int) strlen(name), 0);
 	LOCKTAG		tag;
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash,
 						 (uint16) lock_class);
-	return LockAcquire(&tag, mode, false, dont_wait);
+	return tag;
 }
 
 void
 lock_name(LockClass lock_class, const char *name, LOCKMODE mode)
 {
-	(void) acquire(lock_class, name, mode, false);
+	LOCKTAG		tag = name_tag(lock_class, name);
+
+	(void) LockAcquire(&tag, mode, false, false);
 }
 
 bool
 try_lock_name(LockClass lock_class, const char *name, LOCKMODE mode)
 {
-	return acquire(lock_class, name, mode, true) != LOCKACQUIRE_NOT_AVAIL;
+	LOCKTAG		tag = name_tag(lock_class, name);
+
+	return LockAcquire(&tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+void
+unlock_name(LockClass lock_class, const char *name, LOCKMODE mode)
+{
+	LOCKTAG		tag = name_tag(lock_class, name);
+
+	(void) LockRelease(&tag, mode, false);
 }

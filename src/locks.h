@@ -6,6 +6,10 @@
  * their own, so that they never meet a user's advisory locks.  Order: a
  * payment before accounts, accounts in user order, then an unopened user, then
  * plans, the audit log last.
+ *
+ * The locks on a payment and on an unopened user are let go when the call has
+ * inserted its row, so that a transaction of a million calls does not need a
+ * million locks: who comes next finds the row, and waits for its transaction.
  */
 #ifndef CREDITS_LOCKS_H
 #define CREDITS_LOCKS_H
@@ -24,6 +28,7 @@ typedef enum LockClass
 } LockClass;
 
 extern void lock_name(LockClass lock_class, const char *name, LOCKMODE mode);
+extern void unlock_name(LockClass lock_class, const char *name, LOCKMODE mode);
 extern bool try_lock_name(LockClass lock_class, const char *name, LOCKMODE mode);
 
 #endif

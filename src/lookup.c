@@ -15,7 +15,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/pg_collation.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
@@ -126,26 +126,58 @@ lookup_keyed_row(const char *user_id, const char *key, CrRow *row)
 }
 
 /*
- * The payment of a reference; call it under the reference's lock.  Above READ
- * COMMITTED one that committed since the transaction's snapshot is 40001.
+ * Finds the row of a key that the caller has locked, first waiting for any
+ * transaction that has just inserted it and not ended.  Above READ COMMITTED a
+ * row that committed since the transaction's snapshot is 40001.  On true, the
+ * caller ends the lookup.
  */
+static bool
+lookup_settled(Lookup *lookup, StoreTable table, StoreIndex index, const char *key)
+{
+	for (;;)
+	{
+		SnapshotData dirty;
+
+		InitDirtySnapshot(dirty);
+		lookup_begin(lookup, table, index, &dirty);
+		lookup_text_key(lookup, 1, key);
+		if (!lookup_next(lookup, ForwardScanDirection))
+		{
+			lookup_end(lookup);
+			return false;
+		}
+		if (!TransactionIdIsValid(dirty.xmin))
+			break;
+		lookup_end(lookup);
+		XactLockTableWait(dirty.xmin, NULL, NULL, XLTW_None);
+	}
+	if (IsolationUsesXactSnapshot() &&
+		!table_tuple_satisfies_snapshot(lookup->heap, lookup->slot, GetTransactionSnapshot()))
+		error_serialization();
+	return true;
+}
+
+/* Is there an account after all?  Call it under the user's opening lock. */
+bool
+lookup_opened(const char *user_id)
+{
+	Lookup		lookup;
+
+	if (!lookup_settled(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT, user_id))
+		return false;
+	lookup_end(&lookup);
+	return true;
+}
+
+/* The payment of a reference; call it under the reference's lock. */
 bool
 lookup_payment(const char *payment_ref, Payment *payment)
 {
 	Lookup		lookup;
-	bool		found;
 
-	lookup_begin(&lookup, TABLE_PAYMENT, INDEX_PAYMENT, SnapshotSelf);
-	lookup_text_key(&lookup, 1, payment_ref);
-	found = lookup_next(&lookup, ForwardScanDirection);
-	if (found)
-	{
-		if (IsolationUsesXactSnapshot() &&
-			!table_tuple_satisfies_snapshot(lookup.heap, lookup.slot,
-											GetTransactionSnapshot()))
-			error_serialization();
-		payment_from_slot(payment, lookup.slot);
-	}
+	if (!lookup_settled(&lookup, TABLE_PAYMENT, INDEX_PAYMENT, payment_ref))
+		return false;
+	payment_from_slot(payment, lookup.slot);
 	lookup_end(&lookup);
-	return found;
+	return true;
 }

@@ -94,6 +94,7 @@ credits_add_purchased(PG_FUNCTION_ARGS)
 		}
 	}
 	ledger_end(&ledger);
+	unlock_name(LOCK_PAYMENT, request.payment_ref, ExclusiveLock);
 	return receipt;
 }
 

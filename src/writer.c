@@ -24,10 +24,13 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "nodes/readfuncs.h"
+#include "optimizer/optimizer.h"
 #include "utils/acl.h"
-#include "utils/builtins.h"
-#include "utils/lsyscache.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "compat.h"
 #include "writer.h"
@@ -77,6 +80,91 @@ check_triggers(Relation rel)
 	}
 }
 
+/*
+ * A table's compiled CHECK constraints.  Compiling them costs several times
+ * what a whole call does, so they are kept until the table or any function
+ * changes.
+ */
+typedef struct Checks
+{
+	MemoryContext memory;		/* this struct and all that it points to */
+	Oid			relid;
+	ExprState **exprs;			/* NULL: the table has none */
+	int			users;			/* writers that hold it */
+} Checks;
+
+static Checks *checks_cache[TABLE_COUNT];
+static bool checks_valid[TABLE_COUNT];
+
+static void
+forget_checks(Datum arg, Oid relid)
+{
+	(void) arg;
+	for (int i = 0; i < TABLE_COUNT; i++)
+	{
+		if (checks_cache[i] && (relid == InvalidOid || relid == checks_cache[i]->relid))
+			checks_valid[i] = false;
+	}
+}
+
+static void
+forget_all_checks(Datum arg, int cache_id, uint32 hash)
+{
+	(void) cache_id;
+	(void) hash;
+	forget_checks(arg, InvalidOid);
+}
+
+static Checks *
+compile_checks(Relation rel)
+{
+	MemoryContext memory = AllocSetContextCreate(TopMemoryContext, "credits checks",
+												 ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(memory);
+	Checks	   *checks = palloc0(sizeof(Checks));
+	TupleConstr *constraints = RelationGetDescr(rel)->constr;
+	int			count = constraints ? constraints->num_check : 0;
+
+	checks->memory = memory;
+	checks->relid = RelationGetRelid(rel);
+	if (count > 0)
+		checks->exprs = palloc0(sizeof(ExprState *) * count);
+	for (int i = 0; i < count; i++)
+	{
+		Node	   *node = stringToNode(constraints->check[i].ccbin);
+
+		checks->exprs[i] = ExecInitExpr(expression_planner((Expr *) node), NULL);
+	}
+	MemoryContextSwitchTo(old);
+	return checks;
+}
+
+/* An entry that a writer still holds, in a call that a trigger came from, stays. */
+static Checks *
+get_checks(StoreTable table, Relation rel)
+{
+	static bool registered = false;
+	Checks	   *checks = checks_cache[table];
+
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(forget_checks, (Datum) 0);
+		CacheRegisterSyscacheCallback(PROCOID, forget_all_checks, (Datum) 0);
+		registered = true;
+	}
+	if (checks == NULL || !checks_valid[table] || checks->relid != RelationGetRelid(rel))
+	{
+		checks_cache[table] = NULL;
+		if (checks && checks->users == 0)
+			MemoryContextDelete(checks->memory);
+		checks = compile_checks(rel);
+		checks_cache[table] = checks;
+		checks_valid[table] = true;
+	}
+	checks->users++;
+	return checks;
+}
+
 void
 writer_begin(Writer *writer, StoreTable table)
 {
@@ -99,6 +187,8 @@ writer_begin(Writer *writer, StoreTable table)
 	InitResultRelInfo(writer->rri, writer->rel, 1, NULL, 0);
 	writer->estate->es_opened_result_relations =
 		lappend(writer->estate->es_opened_result_relations, writer->rri);
+	writer->checks = get_checks(table, writer->rel);
+	writer->rri->ri_ConstraintExprs = writer->checks->exprs;
 	ExecOpenIndices(writer->rri, false);
 
 	writer->slot = MakeSingleTupleTableSlot(RelationGetDescr(writer->rel), &TTSOpsVirtual);
@@ -186,6 +276,7 @@ writer_end(Writer *writer)
 
 	AfterTriggerEndQuery(writer->estate);
 	become_caller(saved);
+	writer->checks->users--;
 	ExecCloseIndices(writer->rri);
 	ExecDropSingleTupleTableSlot(writer->slot);
 	ExecResetTupleTable(writer->estate->es_tupleTable, false);

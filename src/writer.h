@@ -12,9 +12,12 @@
 
 #include "store.h"
 
+struct Checks;
+
 typedef struct Writer
 {
 	Relation	rel;
+	struct Checks *checks;
 	EState	   *estate;
 	ResultRelInfo *rri;
 	TupleTableSlot *slot;		/* the row to write */

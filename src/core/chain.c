@@ -11,7 +11,7 @@
 
 #include "core/core.h"
 
-#define USECS_TO_2000	(INT64_C(10957) * INT64_C(86400000000))
+#define USECS_TO_2000	(10957 * CR_DAY)
 
 /* Appends if it fits; what does not is only counted. */
 void

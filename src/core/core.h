@@ -27,6 +27,7 @@ typedef int64_t CrLocal;
 #define CR_HASH_LEN		32
 #define CR_UUID_LEN		16
 #define CR_MAX_NAME		255			/* bytes in a user id, key, plan ... */
+#define CR_DAY			INT64_C(86400000000)	/* microseconds */
 
 typedef enum CrCycle
 {
@@ -204,6 +205,8 @@ extern CrTime cr_next_boundary(const CrEnv *env, CrCycle cycle, const char *zone
 							   CrLocal anchor, CrTime after);
 extern CrTime cr_period_end(const CrEnv *env, CrCycle old_cycle, CrCycle new_cycle,
 							const char *zone, CrLocal anchor, CrTime start);
+extern CrTime cr_first_period_end(const CrEnv *env, CrCycle cycle, const char *zone,
+								  CrLocal anchor, CrTime start);
 extern CrTime cr_stretch(const CrEnv *env, CrCycle cycle, const char *zone,
 						 CrLocal anchor, CrTime end);
 

@@ -93,8 +93,9 @@ fold_boundary(CrAccount *acc, const CrEnv *env, CrTime upto, const CrPlanVersion
 		plan = env->plan_at(env->ctx, acc->facts.plan, at);
 		if (plan == NULL)
 			return false;
-		end = cr_period_end(env, before ? before->cycle : plan->cycle, plan->cycle,
-							zone, anchor, at);
+		end = before ?
+			cr_period_end(env, before->cycle, plan->cycle, zone, anchor, at) :
+			cr_first_period_end(env, plan->cycle, zone, anchor, at);
 		while (end <= upto)
 		{
 			const CrPlanVersion *next = env->plan_at(env->ctx, acc->facts.plan, end);

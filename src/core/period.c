@@ -13,7 +13,6 @@
  */
 #include "core/core.h"
 
-#define USECS_PER_DAY	INT64_C(86400000000)
 #define DAYS_TO_2000	10957			/* from 1970-01-01 */
 
 /* Beyond the last year that PostgreSQL's timestamps have there is no boundary. */
@@ -71,7 +70,7 @@ month_number(CrLocal local)
 	int			month,
 				day;
 
-	civil_from_days(floor_div(local, USECS_PER_DAY), &year, &month, &day);
+	civil_from_days(floor_div(local, CR_DAY), &year, &month, &day);
 	return year * 12 + month - 1;
 }
 
@@ -79,7 +78,7 @@ month_number(CrLocal local)
 static CrLocal
 move_to_month(CrLocal anchor, int64_t target)
 {
-	int64_t		anchor_days = floor_div(anchor, USECS_PER_DAY);
+	int64_t		anchor_days = floor_div(anchor, CR_DAY);
 	int64_t		year;
 	int			month,
 				day,
@@ -91,8 +90,8 @@ move_to_month(CrLocal anchor, int64_t target)
 	last = days_in_month(year, month);
 	if (day > last)
 		day = last;
-	return days_from_civil(year, month, day) * USECS_PER_DAY +
-		(anchor - anchor_days * USECS_PER_DAY);
+	return days_from_civil(year, month, day) * CR_DAY +
+		(anchor - anchor_days * CR_DAY);
 }
 
 /* The first boundary of the cycle strictly after a time. */
@@ -125,17 +124,39 @@ cr_next_boundary(const CrEnv *env, CrCycle cycle, const char *zone,
 }
 
 /*
- * The end of a period that starts at a boundary where the cycle may change:
- * what would have been its end, stretched to the new cycle's first boundary at
- * or after that, so that a change of cycle never gives two allowances.
+ * The end of the period that starts at a boundary of the old cycle, in the new
+ * one: what would have been its end, stretched to the new cycle's first
+ * boundary at or after that, so that a change of cycle never gives two
+ * allowances.
+ *
+ * A stored boundary is final, but time-zone data may have moved it by hours
+ * since; boundaries of one cycle are 28 days apart, so the next one is looked
+ * for well after the start.
  */
 CrTime
 cr_period_end(const CrEnv *env, CrCycle old_cycle, CrCycle new_cycle,
 			  const char *zone, CrLocal anchor, CrTime start)
 {
-	CrTime		end = cr_next_boundary(env, old_cycle, zone, anchor, start);
+	CrTime		end = cr_next_boundary(env, old_cycle, zone, anchor,
+									   start + 2 * CR_DAY);
 
 	return old_cycle == new_cycle ? end : cr_stretch(env, new_cycle, zone, anchor, end);
+}
+
+/*
+ * The same where nothing is known of the cycle that the boundary belongs to.
+ * Each period of one cycle has one boundary of the other in it, so taking the
+ * start for a boundary of the other cycle gives the plain next boundary if it
+ * is one of this cycle, and stretches the period if it is not.
+ */
+CrTime
+cr_first_period_end(const CrEnv *env, CrCycle cycle, const char *zone,
+					CrLocal anchor, CrTime start)
+{
+	CrCycle		other = cycle == CR_CALENDAR ? CR_ANNIVERSARY : CR_CALENDAR;
+
+	return cr_stretch(env, cycle, zone, anchor,
+					  cr_next_boundary(env, other, zone, anchor, start));
 }
 
 /* The first boundary of the cycle at or after the end a period had. */

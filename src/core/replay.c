@@ -3,8 +3,10 @@
  *		Does a stored row follow from the state before it?
  *
  * Verification replays an account's rows through the very rules that wrote
- * them.  What a row takes from outside the ledger, the end of its period,
- * is believed (the chain protects it): time-zone data may have changed since.
+ * them.  The end of a period is not worked out again, because time-zone data
+ * may have changed since: it is believed within what any zone could give (the
+ * chain protects it).  So is the version of a plan, if it was in force: with a
+ * clock that ran ahead, a newer one can be defined for a time already passed.
  */
 #include <string.h>
 
@@ -64,6 +66,39 @@ row_plan(const CrAccount *acc, const CrEnv *env, const CrRow *row, const char **
 	return plan;
 }
 
+/* Some 140,000 years either way: no difference of two times overflows. */
+#define EARLIEST_TIME	(INT64_MIN / 2)
+#define LATEST_TIME		(INT64_MAX / 2)
+
+/* No period is longer: two months and what zones can shift. */
+#define LONGEST_PERIOD	(64 * CR_DAY)
+
+/* Is the end that a row gives the period one that it can have? */
+static const char *
+end_problem(const CrAccount *acc, const CrEnv *env, const CrRow *row,
+			const CrPlanVersion *plan)
+{
+	CrTime		end = row->next_reset_at;
+	bool		fresh = row->kind != CR_KIND_SET_PLAN || acc->next_reset_at == CR_NEVER;
+	const CrPlanVersion *old = NULL;
+
+	if (plan == NULL)
+		return end == (fresh ? CR_NEVER : acc->next_reset_at) ? NULL :
+			"next_reset_at is not what it is without a plan";
+	if (end == CR_NEVER || end <= row->effective_at)
+		return "next_reset_at is no end of the period";
+	if (end - (fresh ? row->effective_at : acc->next_reset_at) > LONGEST_PERIOD)
+		return "next_reset_at is too far away";
+	if (fresh)
+		return NULL;
+	if (acc->facts.plan)
+		old = env->plan_version(env->ctx, acc->facts.plan, acc->facts.plan_version);
+	if (end < acc->next_reset_at ||
+		(old && old->cycle == plan->cycle && end != acc->next_reset_at))
+		return "next_reset_at is not the end that the period had";
+	return NULL;
+}
+
 const char *
 cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row)
 {
@@ -82,6 +117,8 @@ cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row)
 	if (row->amount < -CR_MAX_CREDITS || row->amount > CR_MAX_CREDITS ||
 		(row->amount < 1 && (row->kind == CR_KIND_DEDUCT || row->kind == CR_KIND_PURCHASE)))
 		return "amount is out of range";
+	if (at < EARLIEST_TIME || at > LATEST_TIME)
+		return "effective_at is out of range";
 	if (at < acc->effective_at && row->kind != CR_KIND_CLOCK_REPAIR)
 		return "effective_at is before the row before it";
 
@@ -95,6 +132,8 @@ cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row)
 	if (event || row->kind == CR_KIND_OPEN || row->kind == CR_KIND_SET_PLAN)
 	{
 		plan = row_plan(acc, env, row, &complaint);
+		if (complaint == NULL && row->kind != CR_KIND_PLAN_CHANGE)
+			complaint = end_problem(acc, env, row, plan);
 		if (complaint)
 			return complaint;
 	}
@@ -149,8 +188,8 @@ cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row)
 		case CR_KIND_RESET:
 			if (acc->facts.scheduled_plan)
 				return "the scheduled plan change is missing";
-			if (row->next_reset_at <= at)
-				return "next_reset_at is not after the reset";
+			if (row->skipped > 0 && (plan == NULL || plan->rollover_limit > 0))
+				return "boundaries were skipped where each one counts";
 			cr_apply_boundary(&after, at, plan, row->next_reset_at, row->skipped, &expected);
 			break;
 		case CR_KIND_FREEZE:

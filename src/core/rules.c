@@ -222,22 +222,33 @@ cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket, int64_t delta, CrRow *row)
 }
 
 /*
- * Another plan now; NULL cancels, keeping the period to its end.  A plan of
- * another cycle stretches the period; an open-ended one starts anew.
+ * The end that a period gets with another plan: a stored end is final, only
+ * another cycle stretches it; an open-ended period starts anew.
  */
+static CrTime
+end_with_plan(const CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan)
+{
+	const CrPlanVersion *old = NULL;
+	const char *zone = acc->facts.time_zone;
+	CrLocal		anchor = acc->facts.cycle_anchor;
+
+	if (plan == NULL)
+		return acc->next_reset_at;
+	if (acc->next_reset_at == CR_NEVER)
+		return cr_next_boundary(env, plan->cycle, zone, anchor, at);
+	if (acc->facts.plan)
+		old = env->plan_version(env->ctx, acc->facts.plan, acc->facts.plan_version);
+	if (old && old->cycle == plan->cycle)
+		return acc->next_reset_at;
+	return cr_stretch(env, plan->cycle, zone, anchor, acc->next_reset_at);
+}
+
+/* Another plan now; NULL cancels, keeping the period to its end. */
 CrVerdict
 cr_set_plan(CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan,
 			CrRow *row)
 {
-	const char *zone = acc->facts.time_zone;
-	CrLocal		anchor = acc->facts.cycle_anchor;
-	CrTime		end = acc->next_reset_at;
-
-	if (plan)
-		end = end == CR_NEVER ?
-			cr_next_boundary(env, plan->cycle, zone, anchor, at) :
-			cr_stretch(env, plan->cycle, zone, anchor, end);
-	return cr_apply_plan(acc, at, plan, end, row);
+	return cr_apply_plan(acc, at, plan, end_with_plan(acc, env, at, plan), row);
 }
 
 CrVerdict
