@@ -21,7 +21,8 @@
 #include "store.h"
 #include "writer.h"
 
-static char *
+/* A jsonb's text, which the chain hashes; NULL for none. */
+char *
 jsonb_text(Datum value)
 {
 	Jsonb	   *jsonb;

@@ -25,6 +25,14 @@ json_begin(StringInfo buf)
 	appendStringInfoChar(buf, '{');
 }
 
+/* The DETAIL of a UC error starts with its name. */
+static void
+json_begin_error(StringInfo buf, const char *name)
+{
+	json_begin(buf);
+	json_text(buf, "error", name);
+}
+
 void
 json_text(StringInfo buf, const char *key, const char *value)
 {
@@ -69,6 +77,7 @@ json_end(StringInfo buf)
 void
 insufficient_numbers(StringInfo buf, const CrAccount *acc, int64 required)
 {
+	json_text(buf, "error", "insufficient_credits");
 	json_text(buf, "user_id", acc->user_id);
 	json_int(buf, "required", required);
 	json_int(buf, "available", cr_available(acc));
@@ -95,22 +104,41 @@ error_insufficient(const CrAccount *acc, int64 required)
 			 errhint("Buy credits, wait for the next reset, or ask for less.")));
 }
 
+/* credits_adjust takes from one bucket alone. */
+void
+error_bucket_insufficient(const CrAccount *acc, const char *bucket, int64 balance,
+						  int64 required)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "insufficient_credits");
+	json_text(&buf, "user_id", acc->user_id);
+	json_text(&buf, "bucket", bucket);
+	json_int(&buf, "required", required);
+	json_int(&buf, "available", balance);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_INSUFFICIENT),
+			 errmsg("insufficient %s credits", bucket),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("No bucket's balance goes below 0.")));
+}
+
 /* The core refused. */
 void
 error_refused(CrVerdict verdict, const CrAccount *acc, int64 amount)
 {
 	StringInfoData buf;
 
-	json_begin(&buf);
-	json_text(&buf, "user_id", acc->user_id);
 	switch (verdict)
 	{
 		case CR_OK:
 			break;
 		case CR_INSUFFICIENT:
-			error_insufficient(acc, amount < 0 ? -amount : amount);
+			error_insufficient(acc, amount);
 			break;
 		case CR_IS_FROZEN:
+			json_begin_error(&buf, "account_frozen");
+			json_text(&buf, "user_id", acc->user_id);
 			json_text(&buf, "status", cr_status_name(acc->facts.status));
 			ereport(ERROR,
 					(errcode(ERRCODE_CREDITS_FROZEN),
@@ -119,6 +147,8 @@ error_refused(CrVerdict verdict, const CrAccount *acc, int64 amount)
 					 errhint("An administrator can release it with credits_unfreeze.")));
 			break;
 		case CR_OVER_CAP:
+			json_begin(&buf);
+			json_text(&buf, "user_id", acc->user_id);
 			json_int(&buf, "amount", amount);
 			json_int(&buf, "available", cr_available(acc));
 			json_int(&buf, "held", cr_held(acc));
@@ -130,6 +160,8 @@ error_refused(CrVerdict verdict, const CrAccount *acc, int64 amount)
 					 errhint("An account's total is at most 2^53 - 1 credits.")));
 			break;
 		case CR_NO_PERIOD:
+			json_begin(&buf);
+			json_text(&buf, "user_id", acc->user_id);
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("account has no next reset to change the plan at"),
@@ -137,6 +169,8 @@ error_refused(CrVerdict verdict, const CrAccount *acc, int64 amount)
 					 errhint("Use at => 'now'.")));
 			break;
 		case CR_NOT_AHEAD:
+			json_begin(&buf);
+			json_text(&buf, "user_id", acc->user_id);
 			json_time(&buf, "effective_at", acc->effective_at);
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -145,6 +179,8 @@ error_refused(CrVerdict verdict, const CrAccount *acc, int64 amount)
 					 errhint("There is nothing to repair.")));
 			break;
 		case CR_GRANT_UPWARDS:
+			json_begin(&buf);
+			json_text(&buf, "user_id", acc->user_id);
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("granted credits can only be adjusted downwards"),
@@ -160,7 +196,7 @@ error_account_not_found(const char *user_id)
 {
 	StringInfoData buf;
 
-	json_begin(&buf);
+	json_begin_error(&buf, "account_not_found");
 	json_text(&buf, "user_id", user_id);
 	ereport(ERROR,
 			(errcode(ERRCODE_CREDITS_ACCOUNT_NOT_FOUND),
@@ -174,7 +210,7 @@ error_plan_not_found(const char *plan)
 {
 	StringInfoData buf;
 
-	json_begin(&buf);
+	json_begin_error(&buf, "plan_not_found");
 	json_text(&buf, "plan", plan);
 	ereport(ERROR,
 			(errcode(ERRCODE_CREDITS_PLAN_NOT_FOUND),
@@ -188,7 +224,7 @@ error_key_conflict(const char *key, int64 seq, const char *kind)
 {
 	StringInfoData buf;
 
-	json_begin(&buf);
+	json_begin_error(&buf, "idempotency_conflict");
 	json_text(&buf, "idempotency_key", key);
 	json_int(&buf, "seq", seq);
 	json_text(&buf, "kind", kind);
@@ -205,7 +241,7 @@ error_payment_conflict(const char *payment_ref)
 {
 	StringInfoData buf;
 
-	json_begin(&buf);
+	json_begin_error(&buf, "idempotency_conflict");
 	json_text(&buf, "payment_ref", payment_ref);
 	ereport(ERROR,
 			(errcode(ERRCODE_CREDITS_IDEMPOTENCY),
@@ -219,7 +255,7 @@ error_open_conflict(const char *user_id)
 {
 	StringInfoData buf;
 
-	json_begin(&buf);
+	json_begin_error(&buf, "idempotency_conflict");
 	json_text(&buf, "user_id", user_id);
 	ereport(ERROR,
 			(errcode(ERRCODE_CREDITS_IDEMPOTENCY),
@@ -233,7 +269,7 @@ error_append_only(const char *table, const char *command)
 {
 	StringInfoData buf;
 
-	json_begin(&buf);
+	json_begin_error(&buf, "append_only_violation");
 	json_text(&buf, "table", table);
 	json_text(&buf, "command", command);
 	ereport(ERROR,
@@ -248,7 +284,7 @@ error_corrupted(const char *object, const char *problem)
 {
 	StringInfoData buf;
 
-	json_begin(&buf);
+	json_begin_error(&buf, "ledger_corrupted");
 	json_text(&buf, "object", object);
 	json_text(&buf, "problem", problem);
 	ereport(ERROR,
@@ -329,5 +365,5 @@ error_out_of_range(const char *argument, int64 value, int64 max)
 			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 			 errmsg("%s is out of range", argument),
 			 errdetail("%s", json_end(&buf)),
-			 errhint("Use at most " INT64_FORMAT ".", max)));
+			 errhint("Amounts are at most " INT64_FORMAT " credits.", max)));
 }

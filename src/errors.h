@@ -33,6 +33,9 @@ extern char *json_end(StringInfo buf);
 extern void insufficient_numbers(StringInfo buf, const CrAccount *acc, int64 required);
 
 extern void error_insufficient(const CrAccount *acc, int64 required) pg_attribute_noreturn();
+extern void error_bucket_insufficient(const CrAccount *acc, const char *bucket,
+									  int64 balance,
+									  int64 required) pg_attribute_noreturn();
 extern void error_refused(CrVerdict verdict, const CrAccount *acc,
 						  int64 amount) pg_attribute_noreturn();
 extern void error_account_not_found(const char *user_id) pg_attribute_noreturn();

@@ -13,6 +13,7 @@
 #include "errors.h"
 #include "ledger.h"
 #include "locks.h"
+#include "plan.h"
 #include "receipt.h"
 #include "settings.h"
 #include "store.h"
@@ -44,24 +45,38 @@ insert_version(const CrPlanVersion *plan, CrTime created_at)
 	writer_end(&writer);
 }
 
-static Datum
-plan_object(const CrPlanVersion *plan, bool receipt, bool replayed)
+static void
+put_facts(Object *object, const CrPlanVersion *plan)
+{
+	object_text(object, "plan", plan->plan);
+	object_int(object, "version", plan->version);
+	object_time(object, "effective_from", plan->effective_from);
+	object_int(object, "monthly_credits", plan->monthly_credits);
+	object_text(object, "cycle", cr_cycle_name(plan->cycle));
+	object_int(object, "rollover_limit", plan->rollover_limit);
+	object_int(object, "low_balance_threshold", plan->low_balance_threshold);
+}
+
+/* A version as the audit log has it; verification looks for it there. */
+Datum
+plan_facts(const CrPlanVersion *plan)
 {
 	Object		object;
 
 	object_begin(&object);
-	if (receipt)
-	{
-		object_bool(&object, "ok", true);
-		object_bool(&object, "replayed", replayed);
-	}
-	object_text(&object, "plan", plan->plan);
-	object_int(&object, "version", plan->version);
-	object_time(&object, "effective_from", plan->effective_from);
-	object_int(&object, "monthly_credits", plan->monthly_credits);
-	object_text(&object, "cycle", cr_cycle_name(plan->cycle));
-	object_int(&object, "rollover_limit", plan->rollover_limit);
-	object_int(&object, "low_balance_threshold", plan->low_balance_threshold);
+	put_facts(&object, plan);
+	return object_end(&object);
+}
+
+static Datum
+plan_receipt(const CrPlanVersion *plan, bool replayed)
+{
+	Object		object;
+
+	object_begin(&object);
+	object_bool(&object, "ok", true);
+	object_bool(&object, "replayed", replayed);
+	put_facts(&object, plan);
 	return object_end(&object);
 }
 
@@ -76,19 +91,14 @@ choose_effective_from(CrPlanVersion *plan, const CrPlanVersion *newest, CrTime n
 {
 	char		text[UTC_TEXT_SIZE];
 
-	if (PG_ARGISNULL(arg))
-	{
-		plan->effective_from = now;
-		if (newest && newest->effective_from >= now)
-			plan->effective_from = newest->effective_from + 1;
-		return;
-	}
-	plan->effective_from = PG_GETARG_TIMESTAMPTZ(arg);
+	plan->effective_from = PG_ARGISNULL(arg) ? now : PG_GETARG_TIMESTAMPTZ(arg);
 	if (TIMESTAMP_NOT_FINITE(plan->effective_from))
 		error_bad_value("effective_from", "infinity", "a finite time");
 	if (plan->effective_from < now)
 		error_bad_value("effective_from", utc_text(plan->effective_from, text),
 						"a time that is not in the past");
+	if (PG_ARGISNULL(arg) && newest && newest->effective_from == now)
+		plan->effective_from = now + 1; /* two versions in one microsecond */
 	if (newest && plan->effective_from <= newest->effective_from)
 		error_bad_value("effective_from", utc_text(plan->effective_from, text),
 						"a time after the newest version's");
@@ -108,7 +118,7 @@ credits_define_plan(PG_FUNCTION_ARGS)
 	plan.plan = arg_name(fcinfo, 0, "plan");
 	if (PG_ARGISNULL(1))
 		error_null("monthly_credits");
-	plan.monthly_credits = arg_optional_count(fcinfo, 1, "monthly_credits", 0, 0, CR_MAX_CREDITS);
+	plan.monthly_credits = arg_optional_credits(fcinfo, 1, "monthly_credits", 0);
 	cycle = arg_optional_name(fcinfo, 2, "cycle");
 	if (cycle && !cr_cycle_parse(cycle, &plan.cycle))
 		error_bad_value("cycle", cycle, "calendar or anniversary");
@@ -121,25 +131,23 @@ credits_define_plan(PG_FUNCTION_ARGS)
 	newest = plans_newest(&plans, plan.plan);
 	if (cycle == NULL && newest)
 		plan.cycle = newest->cycle;
-	plan.rollover_limit = arg_optional_count(fcinfo, 3, "rollover_limit",
-											 newest ? newest->rollover_limit : 0,
-											 0, CR_MAX_CREDITS);
-	plan.low_balance_threshold = arg_optional_count(fcinfo, 4, "low_balance_threshold",
-													newest ? newest->low_balance_threshold : 0,
-													0, CR_MAX_CREDITS);
+	plan.rollover_limit = arg_optional_credits(fcinfo, 3, "rollover_limit",
+											   newest ? newest->rollover_limit : 0);
+	plan.low_balance_threshold =
+		arg_optional_credits(fcinfo, 4, "low_balance_threshold",
+							 newest ? newest->low_balance_threshold : 0);
 	if (newest && plan.monthly_credits == newest->monthly_credits &&
 		plan.cycle == newest->cycle && plan.rollover_limit == newest->rollover_limit &&
 		plan.low_balance_threshold == newest->low_balance_threshold &&
 		(PG_ARGISNULL(5) || PG_GETARG_TIMESTAMPTZ(5) == newest->effective_from))
-		return plan_object(newest, true, true);
+		return plan_receipt(newest, true);
 
 	choose_effective_from(&plan, newest, now, fcinfo, 5);
 	plan.version = newest ? newest->version + 1 : 1;
 	insert_version(&plan, now);
-	result = plan_object(&plan, true, false);
+	result = plan_receipt(&plan, false);
 	audit_append("define_plan", plan.plan,
-				 newest ? plan_object(newest, false, false) : (Datum) 0,
-				 plan_object(&plan, false, false));
+				 newest ? plan_facts(newest) : (Datum) 0, plan_facts(&plan));
 	return result;
 }
 

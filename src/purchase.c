@@ -145,6 +145,9 @@ credits_adjust(PG_FUNCTION_ARGS)
 	{
 		ledger_apply_due(&ledger);
 		verdict = cr_adjust(&ledger.acc, ledger.now, bucket, delta, &row);
+		if (verdict == CR_INSUFFICIENT)
+			error_bucket_insufficient(&ledger.acc, bucket_name,
+									  cr_bucket_balance(&ledger.acc, bucket), -delta);
 		if (verdict != CR_OK)
 			error_refused(verdict, &ledger.acc, delta);
 		receipt = ledger_append(&ledger, &row);

@@ -266,7 +266,7 @@ history(FunctionCallInfo fcinfo, const char *user_id, int first_arg)
 {
 	int64		before = PG_ARGISNULL(first_arg) ? PG_INT64_MAX : PG_GETARG_INT64(first_arg);
 	int64		count = arg_optional_count(fcinfo, first_arg + 1, "page_size",
-										   DEFAULT_PAGE, 1, MAX_PAGE);
+										   DEFAULT_PAGE, MAX_PAGE);
 	CrAccount	acc;
 
 	if (!lookup_account(user_id, GetActiveSnapshot(), &acc))

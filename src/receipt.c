@@ -143,7 +143,6 @@ receipt_refused(const CrAccount *acc, int64 required)
 
 	json_begin(&buf);
 	json_bool(&buf, "ok", false);
-	json_text(&buf, "error", "insufficient_credits");
 	insufficient_numbers(&buf, acc, required);
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json_end(&buf)));
 }

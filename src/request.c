@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
@@ -57,22 +56,34 @@ arg_amount(FunctionCallInfo fcinfo, int arg, const char *name)
 	return amount;
 }
 
-/* An optional number between two limits, given as int4 or int8. */
+/* An optional number of credits of a plan: 0 to 2^53 - 1. */
 int64
-arg_optional_count(FunctionCallInfo fcinfo, int arg, const char *name,
-				   int64 fallback, int64 min, int64 max)
+arg_optional_credits(FunctionCallInfo fcinfo, int arg, const char *name, int64 fallback)
 {
-	int64		value;
+	int64		credits;
 
 	if (PG_ARGISNULL(arg))
 		return fallback;
-	value = get_fn_expr_argtype(fcinfo->flinfo, arg) == INT4OID ?
-		PG_GETARG_INT32(arg) : PG_GETARG_INT64(arg);
-	if (value < min)
-		error_too_small(name, value, min);
-	if (value > max)
-		error_out_of_range(name, value, max);
-	return value;
+	credits = PG_GETARG_INT64(arg);
+	if (credits < 0)
+		error_too_small(name, credits, 0);
+	if (credits > CR_MAX_CREDITS)
+		error_out_of_range(name, credits, CR_MAX_CREDITS);
+	return credits;
+}
+
+/* An optional int4 count, from 1 to a limit. */
+int32
+arg_optional_count(FunctionCallInfo fcinfo, int arg, const char *name, int32 fallback, int32 max)
+{
+	int32		count;
+
+	if (PG_ARGISNULL(arg))
+		return fallback;
+	count = PG_GETARG_INT32(arg);
+	if (count < 1 || count > max)
+		error_bad_value(name, psprintf("%d", count), psprintf("a number from 1 to %d", max));
+	return count;
 }
 
 /* The first argument of every call about an account is its user. */

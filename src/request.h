@@ -31,8 +31,10 @@ extern char *arg_name(FunctionCallInfo fcinfo, int arg, const char *name);
 extern char *arg_optional_name(FunctionCallInfo fcinfo, int arg, const char *name);
 extern char *arg_optional_text(FunctionCallInfo fcinfo, int arg);
 extern int64 arg_amount(FunctionCallInfo fcinfo, int arg, const char *name);
-extern int64 arg_optional_count(FunctionCallInfo fcinfo, int arg, const char *name,
-								int64 fallback, int64 min, int64 max);
+extern int64 arg_optional_credits(FunctionCallInfo fcinfo, int arg, const char *name,
+								  int64 fallback);
+extern int32 arg_optional_count(FunctionCallInfo fcinfo, int arg, const char *name,
+								int32 fallback, int32 max);
 extern void request_init(Request *request, FunctionCallInfo fcinfo, const char *function,
 						 CrKind kind);
 extern void request_metadata(Request *request, FunctionCallInfo fcinfo, int arg);

@@ -266,15 +266,17 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 	lock_name(LOCK_AUDIT_LOG, "", ExclusiveLock);
 	CommandCounterIncrement();
 	had = presets_of(role);
+
+	/* The rights themselves may have been lost since: always set them. */
+	SPI_connect();
+	if (grant)
+		grant_schema_usage(roleid, role);
+	change_rights(role, bit, grant ? 0 : had & ~bit, grant);
+	SPI_finish();
 	if (((had & bit) != 0) != grant)
 	{
 		Object		after;
 
-		SPI_connect();
-		if (grant)
-			grant_schema_usage(roleid, role);
-		change_rights(role, bit, grant ? 0 : had & ~bit, grant);
-		SPI_finish();
 		if (grant)
 			record_preset(role, preset);
 		else

@@ -320,7 +320,7 @@ credits_reset_due(PG_FUNCTION_ARGS)
 
 	store_attach(fcinfo);
 	sweep_init(&sweep, "credits_reset_due()");
-	sweep.max_accounts = arg_optional_count(fcinfo, 0, "batch_size", DEFAULT_BATCH, 1, MAX_BATCH);
+	sweep.max_accounts = arg_optional_count(fcinfo, 0, "batch_size", DEFAULT_BATCH, MAX_BATCH);
 	if (!PG_ARGISNULL(1) && PG_GETARG_BOOL(1))
 	{
 		dry_run(&sweep);
@@ -400,9 +400,10 @@ credits_run_reset(PG_FUNCTION_ARGS)
 
 	store_attach(fcinfo);
 	sweep_init(&sweep, "credits_run_reset()");
-	sweep.batch_size = arg_optional_count(fcinfo, 0, "batch_size", DEFAULT_BATCH, 1, MAX_BATCH);
-	sweep.max_accounts = arg_optional_count(fcinfo, 1, "max_accounts", PG_INT64_MAX, 1,
-											PG_INT64_MAX);
+	sweep.batch_size = arg_optional_count(fcinfo, 0, "batch_size", DEFAULT_BATCH, MAX_BATCH);
+	sweep.max_accounts = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
+	if (sweep.max_accounts < 1)
+		error_too_small("max_accounts", sweep.max_accounts, 1);
 	dry = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
 
 	if (dry)

@@ -68,6 +68,8 @@ payment_problem(Lookup *payments, const CrRow *row)
 		if (strcmp(payment.user_id, row->user_id) != 0 || payment.seq != row->seq ||
 			payment.amount != row->amount)
 			problem = "its payment in credit_payment says otherwise";
+		else if (payment.revoked != 0)
+			problem = "its payment was revoked without a history row";
 	}
 	lookup_end(payments);
 	return problem;

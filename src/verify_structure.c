@@ -16,10 +16,47 @@
 #include "compat.h"
 #include "digest.h"
 #include "guards.h"
+#include "plan.h"
 #include "store.h"
 #include "verify.h"
 
 PG_FUNCTION_INFO_V1(credits_verify_structure);
+
+/* What the audit log says was defined: the texts of the plans' facts. */
+static List *
+defined_plans(void)
+{
+	List	   *defined = NIL;
+	Lookup		lookup;
+
+	lookup_begin(&lookup, TABLE_AUDIT_LOG, INDEX_AUDIT_LOG, GetActiveSnapshot());
+	while (lookup_next(&lookup, ForwardScanDirection))
+	{
+		CrAuditRow	row;
+
+		audit_from_slot(&row, lookup.slot);
+		if (strcmp(row.action, "define_plan") == 0 && row.after)
+			defined = lappend(defined, pstrdup(row.after));
+	}
+	lookup_end(&lookup);
+	return defined;
+}
+
+static bool
+take_defined(List **defined, const char *facts)
+{
+	ListCell   *cell;
+
+	foreach(cell, *defined)
+	{
+		if (strcmp(lfirst(cell), facts) == 0)
+		{
+			*defined = foreach_delete_current(*defined, cell);
+			return true;
+		}
+	}
+	return false;
+}
 
 static void
 verify_guards(FunctionCallInfo fcinfo)
@@ -36,12 +73,17 @@ verify_guards(FunctionCallInfo fcinfo)
 	}
 }
 
-/* Versions have no gaps, and each is in force later than the one before it. */
+/*
+ * Versions have no gaps, each is in force later than the one before it, and
+ * the audit log has just these.
+ */
 static void
 verify_plans(FunctionCallInfo fcinfo)
 {
 	Lookup		lookup;
 	CrPlanVersion last = {0};
+	List	   *defined = defined_plans();
+	ListCell   *cell;
 
 	lookup_begin(&lookup, TABLE_PLAN, INDEX_PLAN, GetActiveSnapshot());
 	while (lookup_next(&lookup, ForwardScanDirection))
@@ -57,9 +99,16 @@ verify_plans(FunctionCallInfo fcinfo)
 		if (same && plan.effective_from <= last.effective_from)
 			verify_report(fcinfo, "credit_plan", plan.plan, plan.version,
 						  "effective_from does not increase");
+		if (!take_defined(&defined, jsonb_text(plan_facts(&plan))))
+			verify_report(fcinfo, "credit_plan", plan.plan, plan.version,
+						  "the audit log does not define it so");
 		last = plan;
 	}
 	lookup_end(&lookup);
+	foreach(cell, defined)
+		verify_report(fcinfo, "credit_plan", NULL, 0,
+					  psprintf("a version that the audit log defines is missing: %s",
+							   (char *) lfirst(cell)));
 }
 
 /* Every payment has its history row. */

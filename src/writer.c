@@ -211,71 +211,91 @@ typedef struct SavedUser
 {
 	Oid			userid;
 	int			context;
+	ErrorContextCallback hiding;
 } SavedUser;
 
-static SavedUser
-become_owner(Relation rel)
+/*
+ * A violated constraint's DETAIL shows the row, to whom the owner would show
+ * it; the caller may have no right to read the table at all.
+ */
+static void
+hide_row(void *arg)
 {
-	SavedUser	saved;
+	if (ERRCODE_TO_CATEGORY(geterrcode()) ==
+		ERRCODE_TO_CATEGORY(ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION))
+		errdetail("The row of table \"%s\" is not shown.",
+				  RelationGetRelationName((Relation) arg));
+}
 
-	GetUserIdAndSecContext(&saved.userid, &saved.context);
+static void
+become_owner(SavedUser *saved, Relation rel)
+{
+	GetUserIdAndSecContext(&saved->userid, &saved->context);
 	SetUserIdAndSecContext(rel->rd_rel->relowner,
-						   saved.context | SECURITY_LOCAL_USERID_CHANGE |
+						   saved->context | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_NOFORCE_RLS);
-	return saved;
+	saved->hiding.callback = hide_row;
+	saved->hiding.arg = rel;
+	saved->hiding.previous = error_context_stack;
+	error_context_stack = &saved->hiding;
 }
 
 /* An error instead restores the user with the (sub)transaction's abort. */
 static void
-become_caller(SavedUser saved)
+become_caller(const SavedUser *saved)
 {
-	SetUserIdAndSecContext(saved.userid, saved.context);
+	error_context_stack = saved->hiding.previous;
+	SetUserIdAndSecContext(saved->userid, saved->context);
 }
 
 void
 writer_insert(Writer *writer)
 {
-	SavedUser	saved = become_owner(writer->rel);
+	SavedUser	saved;
 
+	become_owner(&saved, writer->rel);
 	ExecStoreVirtualTuple(writer->slot);
 	ExecSimpleRelationInsert(writer->rri, writer->estate, writer->slot);
-	become_caller(saved);
+	become_caller(&saved);
 }
 
 /* locked: the row's newest version, whose lock we hold. */
 void
 writer_update(Writer *writer, TupleTableSlot *locked)
 {
-	SavedUser	saved = become_owner(writer->rel);
+	SavedUser	saved;
 	EPQState	epq;
 
+	become_owner(&saved, writer->rel);
 	cr_epq_init(&epq, writer->estate);
 	ExecStoreVirtualTuple(writer->slot);
 	ExecSimpleRelationUpdate(writer->rri, writer->estate, &epq, locked, writer->slot);
 	EvalPlanQualEnd(&epq);
-	become_caller(saved);
+	become_caller(&saved);
 }
 
 void
 writer_delete(Writer *writer, TupleTableSlot *locked)
 {
-	SavedUser	saved = become_owner(writer->rel);
+	SavedUser	saved;
 	EPQState	epq;
 
+	become_owner(&saved, writer->rel);
 	cr_epq_init(&epq, writer->estate);
 	ExecSimpleRelationDelete(writer->rri, writer->estate, &epq, locked);
 	EvalPlanQualEnd(&epq);
-	become_caller(saved);
+	become_caller(&saved);
 }
 
 /* Fires the triggers and makes the rows visible to what comes next. */
 void
 writer_end(Writer *writer)
 {
-	SavedUser	saved = become_owner(writer->rel);
+	SavedUser	saved;
 
+	become_owner(&saved, writer->rel);
 	AfterTriggerEndQuery(writer->estate);
-	become_caller(saved);
+	become_caller(&saved);
 	writer->checks->users--;
 	ExecCloseIndices(writer->rri);
 	ExecDropSingleTupleTableSlot(writer->slot);

@@ -217,6 +217,7 @@ extern CrTime cr_stretch(const CrEnv *env, CrCycle cycle, const char *zone,
  * stored; the functions without it work it out.
  */
 extern int64_t cr_available(const CrAccount *acc);
+extern int64_t cr_bucket_balance(const CrAccount *acc, CrBucket bucket);
 extern int64_t cr_held(const CrAccount *acc);
 extern int64_t cr_owed(const CrAccount *acc);
 extern bool cr_is_low(const CrAccount *acc, const CrPlanVersion *plan);

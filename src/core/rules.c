@@ -18,6 +18,13 @@ cr_available(const CrAccount *acc)
 }
 
 int64_t
+cr_bucket_balance(const CrAccount *acc, CrBucket bucket)
+{
+	return bucket == CR_MONTHLY ? acc->balance.monthly :
+		bucket == CR_GRANTED ? acc->balance.granted : acc->balance.purchased;
+}
+
+int64_t
 cr_held(const CrAccount *acc)
 {
 	return acc->held.monthly + acc->held.granted + acc->held.purchased;
