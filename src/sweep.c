@@ -19,7 +19,6 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/lock.h"
-#include "storage/proc.h"
 #include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -43,6 +42,7 @@
 #define DEFAULT_BATCH 1000
 #define MAX_BATCH 100000
 #define LOCK_TIMEOUT "5s"
+#define LOCK_TIMEOUT_ONCE_MET "10ms"
 
 PG_FUNCTION_INFO_V1(credits_reset_due);
 PG_FUNCTION_INFO_V1(credits_run_reset);
@@ -227,6 +227,42 @@ try_users(Sweep *sweep, List *users)
 	return failure;
 }
 
+/*
+ * A wait for anything but a row, which is skipped, is cut short: for a plan
+ * that is being defined, say.  Undone by AtEOXact_GUC with the nest level.
+ */
+static int
+limit_lock_waits(const char *timeout)
+{
+	int			nest = NewGUCNestLevel();
+
+	(void) set_config_option("lock_timeout", timeout, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	return nest;
+}
+
+/*
+ * After a batch failed: its accounts one by one.  One wait for a lock is
+ * enough; whoever else needs the same lock does not wait again.
+ */
+static void
+sweep_singly(Sweep *sweep, List *users)
+{
+	ListCell   *cell;
+
+	foreach(cell, users)
+	{
+		ErrorData  *failure = try_users(sweep, list_make1(lfirst(cell)));
+
+		if (failure == NULL)
+			continue;
+		pass(sweep, lfirst(cell));
+		run_failed(&sweep->run, lfirst(cell), failure);
+		if (failure->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+			(void) limit_lock_waits(LOCK_TIMEOUT_ONCE_MET);
+	}
+}
+
 /* One batch: at most limit accounts.  False if nothing was due any more. */
 static bool
 sweep_batch(Sweep *sweep, int64 limit)
@@ -234,38 +270,16 @@ sweep_batch(Sweep *sweep, int64 limit)
 	MemoryContext memory = AllocSetContextCreate(sweep->memory, "credits sweep batch",
 												 ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(memory);
+	int			nest = limit_lock_waits(LOCK_TIMEOUT);
 	List	   *users = list_due(sweep, clock_now(), limit);
-	ListCell   *cell;
 	bool		found = users != NIL;
 
 	if (found && try_users(sweep, users) != NULL)
-	{
-		foreach(cell, users)
-		{
-			ErrorData  *failure = try_users(sweep, list_make1(lfirst(cell)));
-
-			if (failure)
-			{
-				pass(sweep, lfirst(cell));
-				run_failed(&sweep->run, lfirst(cell), failure);
-			}
-		}
-	}
+		sweep_singly(sweep, users);
+	AtEOXact_GUC(true, nest);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(memory);
 	return found;
-}
-
-/* A wait for anything but a row, which is skipped, is cut short. */
-static int
-set_lock_timeout(void)
-{
-	int			nest = NewGUCNestLevel();
-
-	if (LockTimeout == 0)
-		(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
-	return nest;
 }
 
 /* What a sweep would do, without writing or locking. */
@@ -316,7 +330,6 @@ Datum
 credits_reset_due(PG_FUNCTION_ARGS)
 {
 	Sweep		sweep;
-	int			nest;
 
 	store_attach(fcinfo);
 	sweep_init(&sweep, "credits_reset_due()");
@@ -328,11 +341,9 @@ credits_reset_due(PG_FUNCTION_ARGS)
 	}
 	writer_check_allowed(sweep.function);
 	CommandCounterIncrement();
-	nest = set_lock_timeout();
 	run_start(&sweep.run, "reset");
 	(void) sweep_batch(&sweep, sweep.max_accounts);
 	run_finish(&sweep.run, RUN_FINISHED);
-	AtEOXact_GUC(true, nest);
 	return run_report(&sweep.run, sweep.more, false);
 }
 
@@ -360,7 +371,6 @@ sweep_all(Sweep *sweep)
 	{
 		int64		limit = Min(sweep->batch_size,
 								sweep->max_accounts - run_done(&sweep->run));
-		int			nest;
 
 		if (limit <= 0)
 		{
@@ -373,9 +383,7 @@ sweep_all(Sweep *sweep)
 			sweep->more = true;
 			return RUN_STOPPED;
 		}
-		nest = set_lock_timeout();
 		going = sweep_batch(sweep, limit);
-		AtEOXact_GUC(true, nest);
 		if (going)
 		{
 			run_save(&sweep->run);
