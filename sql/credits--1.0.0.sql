@@ -145,7 +145,9 @@ CREATE TABLE @extschema@.credit_history (
         pg_catalog.octet_length(hash) OPERATOR(pg_catalog.=) 32),
     CONSTRAINT credit_history_text CHECK (
         (reason IS NULL OR reason_digest IS NULL) AND (metadata IS NULL OR metadata_digest IS NULL) AND
-        (text_salt IS NOT NULL OR (reason IS NULL AND metadata IS NULL)))
+        (text_salt IS NOT NULL OR (reason IS NULL AND metadata IS NULL))),
+    CONSTRAINT credit_history_facts CHECK (status IS NOT NULL OR
+        (plan IS NULL AND scheduled_plan IS NULL AND cycle_anchor IS NULL AND time_zone IS NULL AND overdraft_limit IS NULL AND period_granted IS NULL))
 );
 CREATE UNIQUE INDEX credit_history_key_idx ON @extschema@.credit_history (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_history', '');

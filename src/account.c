@@ -13,6 +13,7 @@
 #include "receipt.h"
 #include "settings.h"
 #include "store.h"
+#include "utc.h"
 #include "zone.h"
 
 PG_FUNCTION_INFO_V1(credits_open_account);
@@ -28,20 +29,14 @@ typedef struct Opening
 	const char *zone;
 } Opening;
 
-/* A wall-clock time in the years that any client can show. */
 static void
 opening_anchor(Opening *opening, FunctionCallInfo fcinfo, int arg)
 {
-	struct pg_tm tm;
-	fsec_t		fraction;
-
 	opening->has_anchor = !PG_ARGISNULL(arg);
 	if (!opening->has_anchor)
 		return;
 	opening->anchor = PG_GETARG_TIMESTAMP(arg);
-	if (TIMESTAMP_NOT_FINITE(opening->anchor) ||
-		timestamp2tm(opening->anchor, NULL, &tm, &fraction, NULL, NULL) != 0 ||
-		tm.tm_year < 1 || tm.tm_year > 9999)
+	if (!utc_is_ordinary(opening->anchor))
 		error_bad_value("cycle_anchor", "out of range", "a time in the years 1 to 9999");
 }
 
@@ -122,18 +117,20 @@ credits_open_account(PG_FUNCTION_ARGS)
 }
 
 static Datum
-status_object(CrStatus status, const char *reason)
+status_object(CrStatus status)
 {
 	Object		object;
 
 	object_begin(&object);
 	object_text(&object, "status", cr_status_name(status));
-	if (reason)
-		object_text(&object, "reason", reason);
 	return object_end(&object);
 }
 
-/* An administrative act is in the account's history and in the audit log. */
+/*
+ * An administrative act is in the account's history and in the audit log; its
+ * reason, which may be personal, is in the history alone, where it can be
+ * erased.
+ */
 static Datum
 set_status(FunctionCallInfo fcinfo, const char *function, CrKind kind, CrStatus status)
 {
@@ -153,7 +150,7 @@ set_status(FunctionCallInfo fcinfo, const char *function, CrKind kind, CrStatus 
 	receipt = ledger_append(&ledger, &row);
 	ledger_end(&ledger);
 	audit_append(cr_kind_name(kind), request.user_id,
-				 status_object(before, NULL), status_object(status, request.reason));
+				 status_object(before), status_object(status));
 	return receipt;
 }
 
@@ -170,14 +167,12 @@ credits_unfreeze(PG_FUNCTION_ARGS)
 }
 
 static Datum
-clock_object(CrTime effective_at, const char *reason)
+clock_object(CrTime effective_at)
 {
 	Object		object;
 
 	object_begin(&object);
 	object_time(&object, "effective_at", effective_at);
-	if (reason)
-		object_text(&object, "reason", reason);
 	return object_end(&object);
 }
 
@@ -205,6 +200,6 @@ credits_repair_clock(PG_FUNCTION_ARGS)
 	receipt = ledger_append(&ledger, &row);
 	ledger_end(&ledger);
 	audit_append("clock_repair", request.user_id,
-				 clock_object(before, NULL), clock_object(ledger.clock, request.reason));
+				 clock_object(before), clock_object(ledger.clock));
 	return receipt;
 }

@@ -94,14 +94,20 @@ guard_problem(StoreTable table)
 	return problem;
 }
 
-/* A statement on a parent fires the parent's triggers only. */
+/*
+ * A statement on a parent fires the parent's triggers only, and rows of a child
+ * show in its parent.
+ */
 const char *
 inheritance_problem(StoreTable table)
 {
 	Oid			relid = store_table(table);
 
-	return get_rel_relispartition(relid) || has_superclass(relid) ?
-		"the table is a child or partition, which goes round its guard" : NULL;
+	if (get_rel_relispartition(relid) || has_superclass(relid))
+		return "the table is a child or partition, which goes round its guard";
+	if (find_inheritance_children(relid, NoLock) != NIL)
+		return "the table has a child, whose rows show in it";
+	return NULL;
 }
 
 static void

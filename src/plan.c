@@ -92,8 +92,8 @@ choose_effective_from(CrPlanVersion *plan, const CrPlanVersion *newest, CrTime n
 	char		text[UTC_TEXT_SIZE];
 
 	plan->effective_from = PG_ARGISNULL(arg) ? now : PG_GETARG_TIMESTAMPTZ(arg);
-	if (TIMESTAMP_NOT_FINITE(plan->effective_from))
-		error_bad_value("effective_from", "infinity", "a finite time");
+	if (!utc_is_ordinary(plan->effective_from))
+		error_bad_value("effective_from", "out of range", "a time in the years 1 to 9999");
 	if (plan->effective_from < now)
 		error_bad_value("effective_from", utc_text(plan->effective_from, text),
 						"a time that is not in the past");

@@ -323,6 +323,29 @@ row_from_slot(CrRow *row, TupleTableSlot *slot)
 	row->metadata_digest = get_digest(&c, HIST_METADATA_DIGEST);
 }
 
+/*
+ * Is there anything in columns that this row has no use for, which its hash
+ * does not cover?
+ */
+bool
+slot_has_stray_columns(TupleTableSlot *slot)
+{
+	static const AttrNumber facts[] = {HIST_PLAN, HIST_SCHEDULED_PLAN, HIST_CYCLE_ANCHOR,
+	HIST_TIME_ZONE, HIST_OVERDRAFT_LIMIT, HIST_PERIOD_GRANTED};
+	const bool *nulls = slot->tts_isnull;
+
+	slot_getallattrs(slot);
+	for (size_t i = 0; i < lengthof(facts); i++)
+	{
+		if (nulls[HIST_STATUS - 1] && !nulls[facts[i] - 1])
+			return true;
+	}
+	if (!nulls[HIST_TEXT_SALT - 1] && nulls[HIST_REASON - 1] && nulls[HIST_METADATA - 1])
+		return true;
+	return (!nulls[HIST_REASON - 1] && !nulls[HIST_REASON_DIGEST - 1]) ||
+		(!nulls[HIST_METADATA - 1] && !nulls[HIST_METADATA_DIGEST - 1]);
+}
+
 /* metadata: the jsonb that row->metadata is the text of; unused if that is NULL. */
 void
 row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata)

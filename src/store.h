@@ -126,6 +126,7 @@ extern void account_from_slot(CrAccount *acc, TupleTableSlot *slot);
 extern void account_to_slot(const CrAccount *acc, TupleTableSlot *slot);
 extern void account_from_values(CrAccount *acc, const Datum *values, const bool *nulls);
 extern void row_from_slot(CrRow *row, TupleTableSlot *slot);
+extern bool slot_has_stray_columns(TupleTableSlot *slot);
 extern void row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata);
 extern void payment_from_slot(Payment *payment, TupleTableSlot *slot);
 extern void plan_from_slot(CrPlanVersion *plan, TupleTableSlot *slot);

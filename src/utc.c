@@ -8,6 +8,18 @@
 
 #include "utc.h"
 
+/* Finite, and in the years 1 to 9999, which any client can show. */
+bool
+utc_is_ordinary(CrTime at)
+{
+	struct pg_tm tm;
+	fsec_t		fraction;
+
+	return !TIMESTAMP_NOT_FINITE(at) &&
+		timestamp2tm(at, NULL, &tm, &fraction, NULL, NULL) == 0 &&
+		tm.tm_year >= 1 && tm.tm_year <= 9999;
+}
+
 /* "2026-11-01T00:00:00Z"; a fraction only if there is one. */
 char *
 utc_text(CrTime at, char out[UTC_TEXT_SIZE])

@@ -9,6 +9,7 @@
 
 #define UTC_TEXT_SIZE 48
 
+extern bool utc_is_ordinary(CrTime at);
 extern char *utc_text(CrTime at, char out[UTC_TEXT_SIZE]);
 
 #endif

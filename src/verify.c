@@ -131,7 +131,8 @@ verify_account(FunctionCallInfo fcinfo, const CrAccount *stored)
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(row_memory);
 		row_from_slot(&row, rows.slot);
-		problem = row_problem(&acc, &env, &row);
+		problem = slot_has_stray_columns(rows.slot) ?
+			"columns are set that the row has no use for" : row_problem(&acc, &env, &row);
 		MemoryContextSwitchTo(memory);
 		if (problem)
 			verify_report(fcinfo, "credit_history", stored->user_id, row.seq, problem);
