@@ -300,7 +300,7 @@ CREATE FUNCTION @extschema@.credits_define_plan(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_define_plan';
 COMMENT ON FUNCTION @extschema@.credits_define_plan(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.int8, pg_catalog.int8, pg_catalog.timestamptz) IS
-'Defines a plan, or a new version of one, in force from effective_from (default: now) on. What is NULL is taken from the version before it, else calendar, 0, 0. Asking for what the newest version already says changes nothing and answers replayed. Errors: 22003, 22004, 22023 (effective_from in the past or not after the newest version), 25006.';
+'Defines a plan, or a new version of one, in force from effective_from (default: now; a new version of a plan counts from the microsecond after) on. What is NULL is taken from the version before it, else calendar, 0, 0. Asking for what the newest version already says changes nothing and answers replayed. Errors: 22003, 22004, 22023 (effective_from in the past or not after the newest version), 25006.';
 
 CREATE FUNCTION @extschema@.credits_open_account(
     user_id pg_catalog.text, plan pg_catalog.text DEFAULT NULL,

@@ -81,9 +81,10 @@ plan_receipt(const CrPlanVersion *plan, bool replayed)
 }
 
 /*
- * effective_from strictly increases and is not before the time that is read
- * under the plan's exclusive lock, held to commit: so no boundary that was
- * applied under the shared lock is ever given another version afterwards.
+ * effective_from strictly increases and, for a plan that accounts can have, is
+ * after the time that is read under the plan's exclusive lock, held to commit:
+ * so no boundary that was applied under the shared lock is ever given another
+ * version afterwards.
  */
 static void
 choose_effective_from(CrPlanVersion *plan, const CrPlanVersion *newest, CrTime now,
@@ -97,8 +98,8 @@ choose_effective_from(CrPlanVersion *plan, const CrPlanVersion *newest, CrTime n
 	if (plan->effective_from < now)
 		error_bad_value("effective_from", utc_text(plan->effective_from, text),
 						"a time that is not in the past");
-	if (PG_ARGISNULL(arg) && newest && newest->effective_from == now)
-		plan->effective_from = now + 1; /* two versions in one microsecond */
+	if (newest && plan->effective_from == now)
+		plan->effective_from++; /* a boundary at this instant may be applied already */
 	if (newest && plan->effective_from <= newest->effective_from)
 		error_bad_value("effective_from", utc_text(plan->effective_from, text),
 						"a time after the newest version's");
