@@ -113,7 +113,7 @@ put_text(Writer *writer, AttrNumber attno, const char *value)
 void
 audit_append(const char *action, const char *subject, Datum before, Datum after)
 {
-	Writer		writer;
+	Writer	   *writer;
 	CrAuditRow	row = {0};
 	uint8_t		head[CR_HASH_LEN];
 	bytea	   *hash = palloc(VARHDRSZ + CR_HASH_LEN);
@@ -133,20 +133,20 @@ audit_append(const char *action, const char *subject, Datum before, Datum after)
 	SET_VARSIZE(hash, VARHDRSZ + CR_HASH_LEN);
 	memcpy(VARDATA(hash), row.hash, CR_HASH_LEN);
 
-	writer_begin(&writer, TABLE_AUDIT_LOG);
-	writer_clear(&writer);
-	put(&writer, AUDIT_SEQ, Int64GetDatum(row.seq));
-	put(&writer, AUDIT_CREATED_AT, TimestampTzGetDatum(row.created_at));
-	put_text(&writer, AUDIT_ACTION, row.action);
-	put_text(&writer, AUDIT_SUBJECT, row.subject);
-	put_text(&writer, AUDIT_ACTOR, row.actor);
-	put(&writer, AUDIT_HASH, PointerGetDatum(hash));
-	put_text(&writer, AUDIT_CLIENT_ADDR, row.client_addr);
-	put_text(&writer, AUDIT_APPLICATION, row.application);
+	writer = writer_begin(TABLE_AUDIT_LOG);
+	writer_clear(writer);
+	put(writer, AUDIT_SEQ, Int64GetDatum(row.seq));
+	put(writer, AUDIT_CREATED_AT, TimestampTzGetDatum(row.created_at));
+	put_text(writer, AUDIT_ACTION, row.action);
+	put_text(writer, AUDIT_SUBJECT, row.subject);
+	put_text(writer, AUDIT_ACTOR, row.actor);
+	put(writer, AUDIT_HASH, PointerGetDatum(hash));
+	put_text(writer, AUDIT_CLIENT_ADDR, row.client_addr);
+	put_text(writer, AUDIT_APPLICATION, row.application);
 	if (before != (Datum) 0)
-		put(&writer, AUDIT_BEFORE, before);
+		put(writer, AUDIT_BEFORE, before);
 	if (after != (Datum) 0)
-		put(&writer, AUDIT_AFTER, after);
-	writer_insert(&writer);
-	writer_end(&writer);
+		put(writer, AUDIT_AFTER, after);
+	writer_insert(writer);
+	writer_end(writer);
 }

@@ -289,24 +289,24 @@ sign_row(Ledger *ledger, CrRow *row, const char *actor)
 static void
 write_account(Ledger *ledger)
 {
-	Writer		writer;
+	Writer	   *writer;
 
-	writer_begin(&writer, TABLE_ACCOUNT);
-	writer_clear(&writer);
+	writer = writer_begin(TABLE_ACCOUNT);
+	writer_clear(writer);
 	if (!ledger->is_new)
 	{
 		int			natts = ledger->locked->tts_tupleDescriptor->natts;
 
 		slot_getallattrs(ledger->locked);
-		memcpy(writer.slot->tts_values, ledger->locked->tts_values, sizeof(Datum) * natts);
-		memcpy(writer.slot->tts_isnull, ledger->locked->tts_isnull, sizeof(bool) * natts);
+		memcpy(writer->slot->tts_values, ledger->locked->tts_values, sizeof(Datum) * natts);
+		memcpy(writer->slot->tts_isnull, ledger->locked->tts_isnull, sizeof(bool) * natts);
 	}
-	account_to_slot(&ledger->acc, writer.slot);
+	account_to_slot(&ledger->acc, writer->slot);
 	if (ledger->is_new)
-		writer_insert(&writer);
+		writer_insert(writer);
 	else
-		writer_update(&writer, ledger->locked);
-	writer_end(&writer);
+		writer_update(writer, ledger->locked);
+	writer_end(writer);
 }
 
 /* Writes the rows that were pushed, and the account as it is after them. */
@@ -314,20 +314,20 @@ void
 ledger_write(Ledger *ledger)
 {
 	const char *actor = GetUserNameFromId(GetOuterUserId(), false);
-	Writer		writer;
+	Writer	   *writer;
 
 	Assert(cr_available(&ledger->acc) + cr_held(&ledger->acc) <= CR_MAX_CREDITS);
 	if (ledger->n_rows > 0)
 	{
-		writer_begin(&writer, TABLE_HISTORY);
+		writer = writer_begin(TABLE_HISTORY);
 		for (int i = 0; i < ledger->n_rows; i++)
 		{
 			sign_row(ledger, &ledger->rows[i], actor);
-			writer_clear(&writer);
-			row_to_slot(&ledger->rows[i], writer.slot, ledger->request->metadata_datum);
-			writer_insert(&writer);
+			writer_clear(writer);
+			row_to_slot(&ledger->rows[i], writer->slot, ledger->request->metadata_datum);
+			writer_insert(writer);
 		}
-		writer_end(&writer);
+		writer_end(writer);
 	}
 	write_account(ledger);
 }

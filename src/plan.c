@@ -26,13 +26,13 @@ PG_FUNCTION_INFO_V1(credits_set_plan);
 static void
 insert_version(const CrPlanVersion *plan, CrTime created_at)
 {
-	Writer		writer;
+	Writer	   *writer;
 	Datum	   *values;
 
-	writer_begin(&writer, TABLE_PLAN);
-	writer_clear(&writer);
-	memset(writer.slot->tts_isnull, 0, sizeof(bool) * PLAN_NATTS);
-	values = writer.slot->tts_values;
+	writer = writer_begin(TABLE_PLAN);
+	writer_clear(writer);
+	memset(writer->slot->tts_isnull, 0, sizeof(bool) * PLAN_NATTS);
+	values = writer->slot->tts_values;
 	values[PLAN_VERSION - 1] = Int32GetDatum(plan->version);
 	values[PLAN_EFFECTIVE_FROM - 1] = TimestampTzGetDatum(plan->effective_from);
 	values[PLAN_MONTHLY_CREDITS - 1] = Int64GetDatum(plan->monthly_credits);
@@ -41,8 +41,8 @@ insert_version(const CrPlanVersion *plan, CrTime created_at)
 	values[PLAN_CREATED_AT - 1] = TimestampTzGetDatum(created_at);
 	values[PLAN_PLAN - 1] = CStringGetTextDatum(plan->plan);
 	values[PLAN_CYCLE - 1] = CStringGetTextDatum(cr_cycle_name(plan->cycle));
-	writer_insert(&writer);
-	writer_end(&writer);
+	writer_insert(writer);
+	writer_end(writer);
 }
 
 static void

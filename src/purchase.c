@@ -21,20 +21,20 @@ PG_FUNCTION_INFO_V1(credits_adjust);
 static void
 insert_payment(const Ledger *ledger, int64 amount)
 {
-	Writer		writer;
+	Writer	   *writer;
 	Datum	   *values;
 
-	writer_begin(&writer, TABLE_PAYMENT);
-	writer_clear(&writer);
-	memset(writer.slot->tts_isnull, 0, sizeof(bool) * PAY_NATTS);
-	values = writer.slot->tts_values;
+	writer = writer_begin(TABLE_PAYMENT);
+	writer_clear(writer);
+	memset(writer->slot->tts_isnull, 0, sizeof(bool) * PAY_NATTS);
+	values = writer->slot->tts_values;
 	values[PAY_AMOUNT - 1] = Int64GetDatum(amount);
 	values[PAY_REVOKED - 1] = Int64GetDatum(0);
 	values[PAY_SEQ - 1] = Int64GetDatum(ledger->acc.history_seq);
 	values[PAY_PAYMENT_REF - 1] = CStringGetTextDatum(ledger->request->payment_ref);
 	values[PAY_USER_ID - 1] = CStringGetTextDatum(ledger->request->user_id);
-	writer_insert(&writer);
-	writer_end(&writer);
+	writer_insert(writer);
+	writer_end(writer);
 }
 
 /*

@@ -212,34 +212,34 @@ presets_of(const char *role)
 static void
 record_preset(const char *role, const char *preset)
 {
-	Writer		writer;
+	Writer	   *writer;
 	Datum	   *values;
 
-	writer_begin(&writer, TABLE_ROLE);
-	writer_clear(&writer);
-	memset(writer.slot->tts_isnull, 0, sizeof(bool) * ROLE_NATTS);
-	values = writer.slot->tts_values;
+	writer = writer_begin(TABLE_ROLE);
+	writer_clear(writer);
+	memset(writer->slot->tts_isnull, 0, sizeof(bool) * ROLE_NATTS);
+	values = writer->slot->tts_values;
 	values[ROLE_GRANTED_AT - 1] = TimestampTzGetDatum(clock_now());
 	values[ROLE_ROLE_NAME - 1] = CStringGetTextDatum(role);
 	values[ROLE_PRESET - 1] = CStringGetTextDatum(preset);
-	writer_insert(&writer);
-	writer_end(&writer);
+	writer_insert(writer);
+	writer_end(writer);
 }
 
 static void
 forget_preset(const char *role, const char *preset)
 {
 	Lookup		lookup;
-	Writer		writer;
+	Writer	   *writer;
 
 	lookup_begin(&lookup, TABLE_ROLE, INDEX_ROLE, SnapshotSelf);
 	lookup_text_key(&lookup, 1, role);
 	lookup_text_key(&lookup, 2, preset);
 	if (lookup_next(&lookup, ForwardScanDirection))
 	{
-		writer_begin(&writer, TABLE_ROLE);
-		writer_delete(&writer, lookup.slot);
-		writer_end(&writer);
+		writer = writer_begin(TABLE_ROLE);
+		writer_delete(writer, lookup.slot);
+		writer_end(writer);
 	}
 	lookup_end(&lookup);
 }

@@ -77,7 +77,7 @@ fill(const Run *run, TupleTableSlot *slot)
 void
 run_start(Run *run, const char *kind)
 {
-	Writer		writer;
+	Writer	   *writer;
 
 	memset(run, 0, sizeof(*run));
 	new_uuid(run->run_id);
@@ -85,11 +85,11 @@ run_start(Run *run, const char *kind)
 	run->started_at = clock_now();
 	run->memory = CurrentMemoryContext;
 
-	writer_begin(&writer, TABLE_RESET_RUN);
-	writer_clear(&writer);
-	fill(run, writer.slot);
-	writer_insert(&writer);
-	writer_end(&writer);
+	writer = writer_begin(TABLE_RESET_RUN);
+	writer_clear(writer);
+	fill(run, writer->slot);
+	writer_insert(writer);
+	writer_end(writer);
 }
 
 void
@@ -144,18 +144,18 @@ void
 run_save(Run *run)
 {
 	Lookup		lookup;
-	Writer		writer;
+	Writer	   *writer;
 
 	CommandCounterIncrement();
 	lookup_begin(&lookup, TABLE_RESET_RUN, INDEX_RESET_RUN, SnapshotSelf);
 	lookup_key(&lookup, 1, BTEqualStrategyNumber, F_UUID_EQ, PointerGetDatum(run->run_id));
 	if (!lookup_next(&lookup, ForwardScanDirection))
 		error_corrupted("credit_reset_run", "the run's row is missing");
-	writer_begin(&writer, TABLE_RESET_RUN);
-	writer_clear(&writer);
-	fill(run, writer.slot);
-	writer_update(&writer, lookup.slot);
-	writer_end(&writer);
+	writer = writer_begin(TABLE_RESET_RUN);
+	writer_clear(writer);
+	fill(run, writer->slot);
+	writer_update(writer, lookup.slot);
+	writer_end(writer);
 	lookup_end(&lookup);
 }
 

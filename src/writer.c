@@ -57,142 +57,209 @@ refuse_trigger(Relation rel, const char *name)
 			 errhint("Only AFTER ... FOR EACH ROW triggers are supported on the ledger's tables.")));
 }
 
-static void
+/* True if there are triggers to fire. */
+static bool
 check_triggers(Relation rel)
 {
 	TriggerDesc *triggers = rel->trigdesc;
+	bool		found = false;
 
-	if (triggers == NULL)
-		return;
-	for (int i = 0; i < triggers->numtriggers; i++)
+	for (int i = 0; triggers && i < triggers->numtriggers; i++)
 	{
 		Trigger    *trigger = &triggers->triggers[i];
 
-		if (trigger->tgisinternal || trigger->tgenabled == TRIGGER_DISABLED)
+		if (trigger->tgenabled == TRIGGER_DISABLED)
 			continue;
 		if (TRIGGER_FOR_ROW(trigger->tgtype) && TRIGGER_FOR_AFTER(trigger->tgtype) &&
 			trigger->tgoldtable == NULL && trigger->tgnewtable == NULL)
-			continue;
-		if (strcmp(trigger->tgname, "credits_guard") == 0 &&
-			!TRIGGER_FOR_INSERT(trigger->tgtype))
-			continue;
-		refuse_trigger(rel, trigger->tgname);
+			found = true;
+		else if (strcmp(trigger->tgname, "credits_guard") != 0 ||
+				 TRIGGER_FOR_INSERT(trigger->tgtype))
+			refuse_trigger(rel, trigger->tgname);
 	}
+	return found;
 }
 
-/*
- * A table's compiled CHECK constraints.  Compiling them costs several times
- * what a whole call does, so they are kept until the table or any function
- * changes.
- */
-typedef struct Checks
-{
-	MemoryContext memory;		/* this struct and all that it points to */
-	Oid			relid;
-	ExprState **exprs;			/* NULL: the table has none */
-	int			users;			/* writers that hold it */
-} Checks;
-
-static Checks *checks_cache[TABLE_COUNT];
-static bool checks_valid[TABLE_COUNT];
+static Writer *cache[TABLE_COUNT];
+static bool valid[TABLE_COUNT];
 
 static void
-forget_checks(Datum arg, Oid relid)
+forget_table(Datum arg, Oid relid)
 {
 	(void) arg;
 	for (int i = 0; i < TABLE_COUNT; i++)
 	{
-		if (checks_cache[i] && (relid == InvalidOid || relid == checks_cache[i]->relid))
-			checks_valid[i] = false;
+		if (cache[i] && (relid == InvalidOid || relid == cache[i]->relid))
+			valid[i] = false;
 	}
 }
 
 static void
-forget_all_checks(Datum arg, int cache_id, uint32 hash)
+forget_all(Datum arg, int cache_id, uint32 hash)
 {
 	(void) cache_id;
 	(void) hash;
-	forget_checks(arg, InvalidOid);
+	forget_table(arg, InvalidOid);
 }
 
-static Checks *
-compile_checks(Relation rel)
+/* What an aborted transaction or subtransaction was using is free again. */
+static void
+release_from(int nest_level)
 {
-	MemoryContext memory = AllocSetContextCreate(TopMemoryContext, "credits checks",
-												 ALLOCSET_SMALL_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(memory);
-	Checks	   *checks = palloc0(sizeof(Checks));
-	TupleConstr *constraints = RelationGetDescr(rel)->constr;
+	for (int i = 0; i < TABLE_COUNT; i++)
+	{
+		if (cache[i] && cache[i]->nest_level >= nest_level)
+			cache[i]->nest_level = 0;
+	}
+}
+
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	(void) arg;
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT)
+		release_from(1);
+}
+
+static void
+at_subtransaction_end(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
+					  void *arg)
+{
+	(void) mine;
+	(void) parent;
+	(void) arg;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		release_from(GetCurrentTransactionNestLevel());
+}
+
+static void
+register_callbacks(void)
+{
+	static bool registered = false;
+
+	if (registered)
+		return;
+	CacheRegisterRelcacheCallback(forget_table, (Datum) 0);
+	CacheRegisterSyscacheCallback(PROCOID, forget_all, (Datum) 0);
+	RegisterXactCallback(at_transaction_end, NULL);
+	RegisterSubXactCallback(at_subtransaction_end, NULL);
+	registered = true;
+}
+
+/*
+ * Compiles the table's CHECK constraints, which costs several times what a
+ * whole call does; ExecConstraints would do it for every statement.
+ */
+static void
+compile_checks(Writer *writer)
+{
+	TupleConstr *constraints = RelationGetDescr(writer->rel)->constr;
 	int			count = constraints ? constraints->num_check : 0;
 
-	checks->memory = memory;
-	checks->relid = RelationGetRelid(rel);
-	if (count > 0)
-		checks->exprs = palloc0(sizeof(ExprState *) * count);
+	if (count == 0)
+		return;
+	writer->rri->ri_ConstraintExprs = palloc0(sizeof(ExprState *) * count);
 	for (int i = 0; i < count; i++)
 	{
 		Node	   *node = stringToNode(constraints->check[i].ccbin);
 
-		checks->exprs[i] = ExecInitExpr(expression_planner((Expr *) node), NULL);
+		writer->rri->ri_ConstraintExprs[i] =
+			ExecInitExpr(expression_planner((Expr *) node), NULL);
 	}
-	MemoryContextSwitchTo(old);
-	return checks;
 }
 
-/* An entry that a writer still holds, in a call that a trigger came from, stays. */
-static Checks *
-get_checks(StoreTable table, Relation rel)
+static Writer *
+prepare(Relation rel)
 {
-	static bool registered = false;
-	Checks	   *checks = checks_cache[table];
+	MemoryContext memory = AllocSetContextCreate(TopMemoryContext, "credits writer",
+												 ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(memory);
+	Writer	   *writer = palloc0(sizeof(Writer));
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
 
-	if (!registered)
-	{
-		CacheRegisterRelcacheCallback(forget_checks, (Datum) 0);
-		CacheRegisterSyscacheCallback(PROCOID, forget_all_checks, (Datum) 0);
-		registered = true;
-	}
-	if (checks == NULL || !checks_valid[table] || checks->relid != RelationGetRelid(rel))
-	{
-		checks_cache[table] = NULL;
-		if (checks && checks->users == 0)
-			MemoryContextDelete(checks->memory);
-		checks = compile_checks(rel);
-		checks_cache[table] = checks;
-		checks_valid[table] = true;
-	}
-	checks->users++;
-	return checks;
-}
-
-void
-writer_begin(Writer *writer, StoreTable table)
-{
-	RangeTblEntry *rte;
-
-	writer->rel = table_open(store_table(table), RowExclusiveLock);
-	check_triggers(writer->rel);
-
+	writer->memory = memory;
+	writer->relid = RelationGetRelid(rel);
+	writer->rel = rel;
+	writer->has_triggers = check_triggers(rel);
 	writer->estate = CreateExecutorState();
-	rte = makeNode(RangeTblEntry);
 	rte->rtekind = RTE_RELATION;
-	rte->relid = RelationGetRelid(writer->rel);
-	rte->relkind = writer->rel->rd_rel->relkind;
+	rte->relid = writer->relid;
+	rte->relkind = rel->rd_rel->relkind;
 	rte->rellockmode = RowExclusiveLock;
 	cr_init_range_table(writer->estate, rte);
-	writer->estate->es_snapshot = GetActiveSnapshot();
-	writer->estate->es_output_cid = GetCurrentCommandId(true);
 
 	writer->rri = makeNode(ResultRelInfo);
-	InitResultRelInfo(writer->rri, writer->rel, 1, NULL, 0);
+	InitResultRelInfo(writer->rri, rel, 1, NULL, 0);
+	if (!writer->has_triggers)
+		writer->rri->ri_TrigDesc = NULL;	/* the guards do not concern us */
 	writer->estate->es_opened_result_relations =
 		lappend(writer->estate->es_opened_result_relations, writer->rri);
-	writer->checks = get_checks(table, writer->rel);
-	writer->rri->ri_ConstraintExprs = writer->checks->exprs;
+	compile_checks(writer);
 	ExecOpenIndices(writer->rri, false);
+	writer->indexes = palloc(sizeof(Oid) * Max(writer->rri->ri_NumIndices, 1));
+	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
+		writer->indexes[i] = RelationGetRelid(writer->rri->ri_IndexRelationDescs[i]);
+	writer->slot = MakeSingleTupleTableSlot(CreateTupleDescCopyConstr(RelationGetDescr(rel)),
+											&TTSOpsVirtual);
+	MemoryContextSwitchTo(old);
+	return writer;
+}
 
-	writer->slot = MakeSingleTupleTableSlot(RelationGetDescr(writer->rel), &TTSOpsVirtual);
-	AfterTriggerBeginQuery();
+static void
+open_indexes(Writer *writer)
+{
+	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
+		writer->rri->ri_IndexRelationDescs[i] = index_open(writer->indexes[i], RowExclusiveLock);
+}
+
+static void
+close_indexes(Writer *writer)
+{
+	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
+		index_close(writer->rri->ri_IndexRelationDescs[i], NoLock);
+}
+
+/*
+ * A writer of a table.  One that a call further out is using, which a trigger
+ * came from, and one that fires triggers, whose slots belong to a transaction,
+ * are not kept.
+ */
+Writer *
+writer_begin(StoreTable table)
+{
+	Relation	rel = table_open(store_table(table), RowExclusiveLock);
+	Writer	   *writer = cache[table];
+
+	register_callbacks();
+	if (writer && writer->nest_level == 0 &&
+		(!valid[table] || writer->relid != RelationGetRelid(rel)))
+	{
+		cache[table] = NULL;
+		MemoryContextDelete(writer->memory);
+		writer = NULL;
+	}
+	if (writer && writer->nest_level == 0)
+	{
+		writer->rel = rel;
+		writer->rri->ri_RelationDesc = rel;
+		open_indexes(writer);
+	}
+	else
+	{
+		writer = prepare(rel);
+		if (cache[table] == NULL && !writer->has_triggers)
+		{
+			writer->kept = true;
+			cache[table] = writer;
+			valid[table] = true;
+		}
+	}
+	writer->nest_level = GetCurrentTransactionNestLevel();
+	writer->estate->es_snapshot = GetActiveSnapshot();
+	writer->estate->es_output_cid = GetCurrentCommandId(true);
+	if (writer->has_triggers)
+		AfterTriggerBeginQuery();
+	return writer;
 }
 
 /* Makes the slot an empty row: every column NULL. */
@@ -291,16 +358,23 @@ writer_delete(Writer *writer, TupleTableSlot *locked)
 void
 writer_end(Writer *writer)
 {
-	SavedUser	saved;
+	if (writer->has_triggers)
+	{
+		SavedUser	saved;
 
-	become_owner(&saved, writer->rel);
-	AfterTriggerEndQuery(writer->estate);
-	become_caller(&saved);
-	writer->checks->users--;
-	ExecCloseIndices(writer->rri);
-	ExecDropSingleTupleTableSlot(writer->slot);
-	ExecResetTupleTable(writer->estate->es_tupleTable, false);
-	FreeExecutorState(writer->estate);
+		become_owner(&saved, writer->rel);
+		AfterTriggerEndQuery(writer->estate);
+		become_caller(&saved);
+	}
+	close_indexes(writer);
+	ExecClearTuple(writer->slot);
+	ResetPerTupleExprContext(writer->estate);
 	table_close(writer->rel, NoLock);
+	writer->nest_level = 0;
+	if (!writer->kept)
+	{
+		ExecResetTupleTable(writer->estate->es_tupleTable, false);
+		MemoryContextDelete(writer->memory);
+	}
 	CommandCounterIncrement();
 }

@@ -12,19 +12,26 @@
 
 #include "store.h"
 
-struct Checks;
-
+/*
+ * A table prepared for writing: everything that does not change from call to
+ * call, kept until the table or any function changes.
+ */
 typedef struct Writer
 {
-	Relation	rel;
-	struct Checks *checks;
+	MemoryContext memory;		/* this struct and all that it points to */
+	Oid			relid;
+	Relation	rel;			/* open while in use, as are the indexes */
 	EState	   *estate;
 	ResultRelInfo *rri;
+	Oid		   *indexes;
 	TupleTableSlot *slot;		/* the row to write */
+	bool		has_triggers;	/* a DBA's AFTER ROW triggers */
+	bool		kept;			/* in the cache, else freed by writer_end */
+	int			nest_level;		/* of the transaction that uses it; 0: none */
 } Writer;
 
 extern void writer_check_allowed(const char *function);
-extern void writer_begin(Writer *writer, StoreTable table);
+extern Writer *writer_begin(StoreTable table);
 extern void writer_clear(Writer *writer);
 extern void writer_insert(Writer *writer);
 extern void writer_update(Writer *writer, TupleTableSlot *locked);
