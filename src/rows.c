@@ -346,13 +346,13 @@ slot_has_stray_columns(TupleTableSlot *slot)
 		(!nulls[HIST_METADATA - 1] && !nulls[HIST_METADATA_DIGEST - 1]);
 }
 
-/* metadata: the jsonb that row->metadata is the text of; unused if that is NULL. */
+/*
+ * Into an empty slot.  metadata: the jsonb that row->metadata is the text of;
+ * unused if that is NULL.
+ */
 void
 row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata)
 {
-	for (int i = 0; i < slot->tts_tupleDescriptor->natts; i++)
-		set_null(slot, i + 1);
-
 	set_int(slot, HIST_SEQ, row->seq);
 	set_time(slot, HIST_CREATED_AT, row->created_at);
 	set_time(slot, HIST_EFFECTIVE_AT, row->effective_at);

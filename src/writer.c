@@ -26,6 +26,7 @@
 #include "nodes/makefuncs.h"
 #include "nodes/readfuncs.h"
 #include "optimizer/optimizer.h"
+#include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -168,6 +169,27 @@ compile_checks(Writer *writer)
 	}
 }
 
+/* Our own columns have no defaults; columns that a DBA added may. */
+static void
+compile_defaults(Writer *writer)
+{
+	TupleDesc	desc = RelationGetDescr(writer->rel);
+
+	if (desc->constr == NULL || desc->constr->num_defval == 0)
+		return;
+	writer->defaults = palloc0(sizeof(ExprState *) * desc->natts);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+		Node	   *node = NULL;
+
+		if (column->atthasdef && !column->attisdropped && column->attgenerated == '\0')
+			node = build_column_default(writer->rel, i + 1);
+		if (node)
+			writer->defaults[i] = ExecInitExpr(expression_planner((Expr *) node), NULL);
+	}
+}
+
 static Writer *
 prepare(Relation rel)
 {
@@ -195,6 +217,7 @@ prepare(Relation rel)
 	writer->estate->es_opened_result_relations =
 		lappend(writer->estate->es_opened_result_relations, writer->rri);
 	compile_checks(writer);
+	compile_defaults(writer);
 	ExecOpenIndices(writer->rri, false);
 	writer->indexes = palloc(sizeof(Oid) * Max(writer->rri->ri_NumIndices, 1));
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
@@ -262,15 +285,22 @@ writer_begin(StoreTable table)
 	return writer;
 }
 
-/* Makes the slot an empty row: every column NULL. */
+/* Makes the slot an empty row: every column NULL, or its default. */
 void
 writer_clear(Writer *writer)
 {
-	ExecClearTuple(writer->slot);
-	for (int i = 0; i < writer->slot->tts_tupleDescriptor->natts; i++)
+	TupleTableSlot *slot = writer->slot;
+
+	ExecClearTuple(slot);
+	for (int i = 0; i < slot->tts_tupleDescriptor->natts; i++)
 	{
-		writer->slot->tts_values[i] = (Datum) 0;
-		writer->slot->tts_isnull[i] = true;
+		slot->tts_values[i] = (Datum) 0;
+		slot->tts_isnull[i] = true;
+		if (writer->defaults && writer->defaults[i])
+			slot->tts_values[i] =
+				ExecEvalExprSwitchContext(writer->defaults[i],
+										  GetPerTupleExprContext(writer->estate),
+										  &slot->tts_isnull[i]);
 	}
 }
 
