@@ -289,23 +289,20 @@ sign_row(Ledger *ledger, CrRow *row, const char *actor)
 static void
 write_account(Ledger *ledger)
 {
-	Writer	   *writer;
+	Writer	   *writer = writer_begin(TABLE_ACCOUNT);
 
-	writer = writer_begin(TABLE_ACCOUNT);
-	writer_clear(writer);
-	if (!ledger->is_new)
-	{
-		int			natts = ledger->locked->tts_tupleDescriptor->natts;
-
-		slot_getallattrs(ledger->locked);
-		memcpy(writer->slot->tts_values, ledger->locked->tts_values, sizeof(Datum) * natts);
-		memcpy(writer->slot->tts_isnull, ledger->locked->tts_isnull, sizeof(bool) * natts);
-	}
-	account_to_slot(&ledger->acc, writer->slot);
 	if (ledger->is_new)
+	{
+		writer_clear(writer);
+		account_to_slot(&ledger->acc, writer->slot);
 		writer_insert(writer);
+	}
 	else
+	{
+		writer_copy(writer, ledger->locked);
+		account_to_slot(&ledger->acc, writer->slot);
 		writer_update(writer, ledger->locked);
+	}
 	writer_end(writer);
 }
 

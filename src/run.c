@@ -152,7 +152,7 @@ run_save(Run *run)
 	if (!lookup_next(&lookup, ForwardScanDirection))
 		error_corrupted("credit_reset_run", "the run's row is missing");
 	writer = writer_begin(TABLE_RESET_RUN);
-	writer_clear(writer);
+	writer_copy(writer, lookup.slot);
 	fill(run, writer->slot);
 	writer_update(writer, lookup.slot);
 	writer_end(writer);

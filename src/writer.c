@@ -304,6 +304,18 @@ writer_clear(Writer *writer)
 	}
 }
 
+/* Makes the slot a copy of a row, whose memory it shares. */
+void
+writer_copy(Writer *writer, TupleTableSlot *old)
+{
+	int			natts = old->tts_tupleDescriptor->natts;
+
+	ExecClearTuple(writer->slot);
+	slot_getallattrs(old);
+	memcpy(writer->slot->tts_values, old->tts_values, sizeof(Datum) * natts);
+	memcpy(writer->slot->tts_isnull, old->tts_isnull, sizeof(bool) * natts);
+}
+
 typedef struct SavedUser
 {
 	Oid			userid;

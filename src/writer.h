@@ -34,6 +34,7 @@ typedef struct Writer
 extern void writer_check_allowed(const char *function);
 extern Writer *writer_begin(StoreTable table);
 extern void writer_clear(Writer *writer);
+extern void writer_copy(Writer *writer, TupleTableSlot *old);
 extern void writer_insert(Writer *writer);
 extern void writer_update(Writer *writer, TupleTableSlot *locked);
 extern void writer_delete(Writer *writer, TupleTableSlot *locked);
