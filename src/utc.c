@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "utc.h"
@@ -20,23 +21,36 @@ utc_is_ordinary(CrTime at)
 		tm.tm_year >= 1 && tm.tm_year <= 9999;
 }
 
+static char *
+put_number(char *out, int number, int width, char after)
+{
+	out = pg_ultostr_zeropad(out, (uint32) number, width);
+	*out++ = after;
+	return out;
+}
+
 /* "2026-11-01T00:00:00Z"; a fraction only if there is one. */
 char *
-utc_text(CrTime at, char out[UTC_TEXT_SIZE])
+utc_text(CrTime at, char text[UTC_TEXT_SIZE])
 {
 	struct pg_tm tm;
 	fsec_t		fraction;
-	int			length;
+	char	   *out = text;
 
 	if (timestamp2tm(at, NULL, &tm, &fraction, NULL, NULL) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("timestamp out of range")));
-	length = snprintf(out, UTC_TEXT_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d",
-					  tm.tm_year, tm.tm_mon, tm.tm_mday,
-					  tm.tm_hour, tm.tm_min, tm.tm_sec);
-	if (fraction != 0)
-		length += snprintf(out + length, UTC_TEXT_SIZE - length, ".%06d", (int) fraction);
-	snprintf(out + length, UTC_TEXT_SIZE - length, "Z");
-	return out;
+	if (tm.tm_year < 0)
+		*out++ = '-';
+	out = put_number(out, abs(tm.tm_year), 4, '-');
+	out = put_number(out, tm.tm_mon, 2, '-');
+	out = put_number(out, tm.tm_mday, 2, 'T');
+	out = put_number(out, tm.tm_hour, 2, ':');
+	out = put_number(out, tm.tm_min, 2, ':');
+	out = put_number(out, tm.tm_sec, 2, fraction ? '.' : 'Z');
+	if (fraction)
+		out = put_number(out, fraction, 6, 'Z');
+	*out = '\0';
+	return text;
 }

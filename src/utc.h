@@ -10,6 +10,6 @@
 #define UTC_TEXT_SIZE 48
 
 extern bool utc_is_ordinary(CrTime at);
-extern char *utc_text(CrTime at, char out[UTC_TEXT_SIZE]);
+extern char *utc_text(CrTime at, char text[UTC_TEXT_SIZE]);
 
 #endif
