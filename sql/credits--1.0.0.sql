@@ -2,6 +2,15 @@
 
 \echo Use "CREATE EXTENSION credits" to load this file. \quit
 
+/* The hash chain is over UTF-8 text, so that it survives a dump and restore. */
+DO LANGUAGE plpgsql $credits$
+BEGIN
+    IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8'::pg_catalog.name THEN
+        RAISE EXCEPTION USING ERRCODE = '0A000', MESSAGE = 'credits needs a database with encoding UTF8';
+    END IF;
+END
+$credits$;
+
 /*
  * Tables.  The ledger reads and writes them below the executor by attribute
  * number (src/store.h names them and checks them against the catalog), so
@@ -145,9 +154,10 @@ CREATE TABLE @extschema@.credit_history (
         pg_catalog.octet_length(hash) OPERATOR(pg_catalog.=) 32),
     CONSTRAINT credit_history_text CHECK (
         (reason IS NULL OR reason_digest IS NULL) AND (metadata IS NULL OR metadata_digest IS NULL) AND
-        (text_salt IS NOT NULL OR (reason IS NULL AND metadata IS NULL))),
-    CONSTRAINT credit_history_facts CHECK (status IS NOT NULL OR
-        (plan IS NULL AND scheduled_plan IS NULL AND cycle_anchor IS NULL AND time_zone IS NULL AND overdraft_limit IS NULL AND period_granted IS NULL))
+        CASE WHEN reason IS NULL AND metadata IS NULL THEN text_salt IS NULL ELSE pg_catalog.octet_length(text_salt) OPERATOR(pg_catalog.=) 16 END),
+    CONSTRAINT credit_history_facts CHECK (CASE WHEN status IS NULL THEN
+        (plan IS NULL AND scheduled_plan IS NULL AND cycle_anchor IS NULL AND time_zone IS NULL AND overdraft_limit IS NULL AND period_granted IS NULL)
+        ELSE cycle_anchor IS NOT NULL AND time_zone IS NOT NULL AND overdraft_limit IS NOT NULL AND period_granted IS NOT NULL END)
 );
 CREATE UNIQUE INDEX credit_history_key_idx ON @extschema@.credit_history (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_history', '');
@@ -196,9 +206,10 @@ CREATE TABLE @extschema@.credit_reset_run (
     CONSTRAINT credit_reset_run_pkey PRIMARY KEY (run_id),
     CONSTRAINT credit_reset_run_state CHECK (state OPERATOR(pg_catalog.=) 'running' OR state OPERATOR(pg_catalog.=) 'finished' OR state OPERATOR(pg_catalog.=) 'stopped')
 );
+CREATE INDEX credit_reset_run_state_idx ON @extschema@.credit_reset_run (state);
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_reset_run', '');
 COMMENT ON TABLE @extschema@.credit_reset_run IS 'One row per sweep or other bulk run.';
-COMMENT ON COLUMN @extschema@.credit_reset_run.state IS 'running; finished: everything due was done; stopped: a cap, an error, or another runner ended it early.';
+COMMENT ON COLUMN @extschema@.credit_reset_run.state IS 'running; finished: everything due was done; stopped: a limit, a lock or another runner ended it early, or it died and the next run found it.';
 COMMENT ON COLUMN @extschema@.credit_reset_run.failed IS 'The accounts that failed: [{user_id, sqlstate, message}], the first 100.';
 
 CREATE TABLE @extschema@.credit_audit_log (
@@ -224,10 +235,12 @@ CREATE TABLE @extschema@.credit_role (
     granted_at pg_catalog.timestamptz NOT NULL,
     role_name  pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     preset     pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    granted_usage pg_catalog.bool NOT NULL,
     CONSTRAINT credit_role_pkey PRIMARY KEY (role_name, preset)
 );
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_role', '');
 COMMENT ON TABLE @extschema@.credit_role IS 'Which preset was granted to which role by credits_grant_role.';
+COMMENT ON COLUMN @extschema@.credit_role.granted_usage IS 'The role''s USAGE on the schema came with a preset, and goes with the last one.';
 
 /*
  * Guards: no UPDATE, DELETE or TRUNCATE by anybody, also as a replica.  The
@@ -363,7 +376,7 @@ CREATE VIEW @extschema@.credit_balance AS
     SELECT a.user_id, s.monthly, s.granted, s.purchased, s.available, s.held, s.owed,
            s.plan, s.plan_version, s.status, s.period_start, s.next_reset_at, s.low,
            a.history_seq AS seq
-      FROM @extschema@.credit_account a CROSS JOIN LATERAL @extschema@.credits_account_state(a) s;
+      FROM ONLY @extschema@.credit_account a CROSS JOIN LATERAL @extschema@.credits_account_state(a) s;
 COMMENT ON VIEW @extschema@.credit_balance IS 'What each user has now, everything due already applied; typed columns for people, BI and ORMs.';
 
 CREATE FUNCTION @extschema@.credits_history(
@@ -457,7 +470,7 @@ BEGIN ATOMIC
       FROM @extschema@.credits_verify_structure() s
     UNION ALL
     SELECT v.object, v.bad_user_id, v.bad_seq, v.problem
-      FROM @extschema@.credit_account a CROSS JOIN LATERAL @extschema@.credits_verify_account(a.user_id) v;
+      FROM ONLY @extschema@.credit_account a CROSS JOIN LATERAL @extschema@.credits_verify_account(a.user_id) v;
 END;
 COMMENT ON FUNCTION @extschema@.credits_verify() IS
 'Verifies everything in one snapshot: no row means clean; else the first bad row of each bad account, and every bad guard, plan, payment and audit row.';

@@ -31,20 +31,24 @@ cr_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys)
 #endif
 }
 
-/* A range table of one relation, for writing it outside a plan. */
+/*
+ * A range table of one relation, for writing it outside a plan.  updated: the
+ * columns that an update sets.
+ */
 static inline void
-cr_init_range_table(EState *estate, RangeTblEntry *rte)
+cr_init_range_table(EState *estate, RangeTblEntry *rte, Bitmapset *updated)
 {
 #if PG_VERSION_NUM >= 160000
 	List	   *perminfos = NIL;
 
-	addRTEPermissionInfo(&perminfos, rte);
+	addRTEPermissionInfo(&perminfos, rte)->updatedCols = updated;
 #if PG_VERSION_NUM >= 180000
 	ExecInitRangeTable(estate, list_make1(rte), perminfos, bms_make_singleton(1));
 #else
 	ExecInitRangeTable(estate, list_make1(rte), perminfos);
 #endif
 #else
+	rte->updatedCols = updated;
 	ExecInitRangeTable(estate, list_make1(rte));
 #endif
 }

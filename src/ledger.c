@@ -287,46 +287,49 @@ sign_row(Ledger *ledger, CrRow *row, const char *actor)
 }
 
 static void
-write_account(Ledger *ledger)
+fill_account(Ledger *ledger, Writer *writer)
 {
-	Writer	   *writer = writer_begin(TABLE_ACCOUNT);
-
 	if (ledger->is_new)
-	{
 		writer_clear(writer);
-		account_to_slot(&ledger->acc, writer->slot);
-		writer_insert(writer);
-	}
 	else
-	{
 		writer_copy(writer, ledger->locked);
-		account_to_slot(&ledger->acc, writer->slot);
-		writer_update(writer, ledger->locked);
-	}
-	writer_end(writer);
+	account_to_slot(&ledger->acc, writer->slot);
 }
 
-/* Writes the rows that were pushed, and the account as it is after them. */
+/*
+ * Writes the rows that were pushed, and the account as it is after them.  A
+ * DBA's triggers fire when all is written, so that they can call the ledger
+ * themselves.
+ */
 void
 ledger_write(Ledger *ledger)
 {
 	const char *actor = GetUserNameFromId(GetOuterUserId(), false);
-	Writer	   *writer;
+	Writer	   *history = writer_begin(TABLE_HISTORY);
+	Writer	   *account = writer_begin(TABLE_ACCOUNT);
 
 	Assert(cr_available(&ledger->acc) + cr_held(&ledger->acc) <= CR_MAX_CREDITS);
-	if (ledger->n_rows > 0)
+	for (int i = 0; i < ledger->n_rows; i++)
 	{
-		writer = writer_begin(TABLE_HISTORY);
-		for (int i = 0; i < ledger->n_rows; i++)
-		{
-			sign_row(ledger, &ledger->rows[i], actor);
-			writer_clear(writer);
-			row_to_slot(&ledger->rows[i], writer->slot, ledger->request->metadata_datum);
-			writer_insert(writer);
-		}
-		writer_end(writer);
+		sign_row(ledger, &ledger->rows[i], actor);
+		writer_clear(history);
+		row_to_slot(&ledger->rows[i], history->slot, ledger->request->metadata_datum);
+		writer_insert(history);
 	}
-	write_account(ledger);
+	fill_account(ledger, account);
+	if (ledger->is_new)
+		writer_insert(account);
+	else
+		writer_update(account, ledger->locked);
+	writer_end(account);
+	writer_end(history);
+}
+
+/* The seq that the call's own row will have. */
+int64
+ledger_next_seq(const Ledger *ledger)
+{
+	return ledger->acc.history_seq + ledger->n_rows + 1;
 }
 
 /* Appends the call's own row after the events', and gives its receipt. */

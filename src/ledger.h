@@ -47,6 +47,7 @@ extern void ledger_begin(Ledger *ledger, const Request *request);
 extern bool ledger_try_begin(Ledger *ledger, const Request *request, Plans *plans);
 extern bool ledger_replay(Ledger *ledger, Datum *receipt);
 extern void ledger_apply_due(Ledger *ledger);
+extern int64 ledger_next_seq(const Ledger *ledger);
 extern Datum ledger_append(Ledger *ledger, const CrRow *row);
 extern void ledger_write(Ledger *ledger);
 extern void ledger_end(Ledger *ledger);

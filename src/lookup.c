@@ -92,6 +92,7 @@ lookup_account(const char *user_id, Snapshot snapshot, CrAccount *acc)
 	return found;
 }
 
+/* A row by its number, which may be malformed. */
 bool
 lookup_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row)
 {
@@ -103,7 +104,7 @@ lookup_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row)
 	lookup_key(&lookup, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(seq));
 	found = lookup_next(&lookup, ForwardScanDirection);
 	if (found)
-		row_from_slot(row, lookup.slot);
+		row_read(row, lookup.slot);
 	lookup_end(&lookup);
 	return found;
 }

@@ -24,7 +24,7 @@ PG_FUNCTION_INFO_V1(credits_define_plan);
 PG_FUNCTION_INFO_V1(credits_set_plan);
 
 static void
-insert_version(const CrPlanVersion *plan, CrTime created_at)
+insert_version(const CrPlanVersion *plan)
 {
 	Writer	   *writer;
 	Datum	   *values;
@@ -38,7 +38,7 @@ insert_version(const CrPlanVersion *plan, CrTime created_at)
 	values[PLAN_MONTHLY_CREDITS - 1] = Int64GetDatum(plan->monthly_credits);
 	values[PLAN_ROLLOVER_LIMIT - 1] = Int64GetDatum(plan->rollover_limit);
 	values[PLAN_LOW_BALANCE_THRESHOLD - 1] = Int64GetDatum(plan->low_balance_threshold);
-	values[PLAN_CREATED_AT - 1] = TimestampTzGetDatum(created_at);
+	values[PLAN_CREATED_AT - 1] = TimestampTzGetDatum(plan->created_at);
 	values[PLAN_PLAN - 1] = CStringGetTextDatum(plan->plan);
 	values[PLAN_CYCLE - 1] = CStringGetTextDatum(cr_cycle_name(plan->cycle));
 	writer_insert(writer);
@@ -50,6 +50,7 @@ put_facts(Object *object, const CrPlanVersion *plan)
 {
 	object_text(object, "plan", plan->plan);
 	object_int(object, "version", plan->version);
+	object_time(object, "created_at", plan->created_at);
 	object_time(object, "effective_from", plan->effective_from);
 	object_int(object, "monthly_credits", plan->monthly_credits);
 	object_text(object, "cycle", cr_cycle_name(plan->cycle));
@@ -145,7 +146,8 @@ credits_define_plan(PG_FUNCTION_ARGS)
 
 	choose_effective_from(&plan, newest, now, fcinfo, 5);
 	plan.version = newest ? newest->version + 1 : 1;
-	insert_version(&plan, now);
+	plan.created_at = now;
+	insert_version(&plan);
 	result = plan_receipt(&plan, false);
 	audit_append("define_plan", plan.plan,
 				 newest ? plan_facts(newest) : (Datum) 0, plan_facts(&plan));

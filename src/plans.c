@@ -7,6 +7,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "errors.h"
 #include "locks.h"
 #include "plans.h"
 #include "store.h"
@@ -25,6 +26,7 @@ plans_init(Plans *plans, Snapshot snapshot)
 	plans->snapshot = snapshot;
 	plans->loaded = NIL;
 	plans->memory = CurrentMemoryContext;
+	plans->lenient = false;
 	plans->emit = NULL;
 	plans->emit_ctx = NULL;
 }
@@ -35,6 +37,7 @@ load(Plans *plans, const char *name)
 	LoadedPlan *plan = palloc(sizeof(LoadedPlan));
 	int			room = 4;
 	Lookup		lookup;
+	const char *complaint;
 
 	if (plans->snapshot == NULL)
 		lock_name(LOCK_PLAN, name, ShareLock);
@@ -52,7 +55,9 @@ load(Plans *plans, const char *name)
 			room *= 2;
 			plan->versions = repalloc(plan->versions, sizeof(CrPlanVersion) * room);
 		}
-		plan_from_slot(&plan->versions[plan->count++], lookup.slot);
+		complaint = plan_read(&plan->versions[plan->count++], lookup.slot);
+		if (complaint && !plans->lenient)
+			error_corrupted("credit_plan", complaint);
 	}
 	lookup_end(&lookup);
 	return plan;

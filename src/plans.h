@@ -22,6 +22,7 @@ typedef struct Plans
 	Snapshot	snapshot;		/* NULL: lock, and read the latest */
 	List	   *loaded;			/* of LoadedPlan */
 	MemoryContext memory;
+	bool		lenient;		/* verification reports bad plans itself */
 	void		(*emit) (void *ctx, const CrRow *row);
 	void	   *emit_ctx;
 } Plans;

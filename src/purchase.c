@@ -30,7 +30,7 @@ insert_payment(const Ledger *ledger, int64 amount)
 	values = writer->slot->tts_values;
 	values[PAY_AMOUNT - 1] = Int64GetDatum(amount);
 	values[PAY_REVOKED - 1] = Int64GetDatum(0);
-	values[PAY_SEQ - 1] = Int64GetDatum(ledger->acc.history_seq);
+	values[PAY_SEQ - 1] = Int64GetDatum(ledger_next_seq(ledger));
 	values[PAY_PAYMENT_REF - 1] = CStringGetTextDatum(ledger->request->payment_ref);
 	values[PAY_USER_ID - 1] = CStringGetTextDatum(ledger->request->user_id);
 	writer_insert(writer);
@@ -48,14 +48,15 @@ replay_payment(const Request *request, const Payment *payment, int64 amount)
 
 	if (payment->amount != amount || strcmp(payment->user_id, request->user_id) != 0)
 		error_payment_conflict(request->payment_ref);
-	if (!lookup_row(payment->user_id, payment->seq, SnapshotSelf, &row))
+	if (!lookup_row(payment->user_id, payment->seq, SnapshotSelf, &row) || row.malformed)
 		error_corrupted("credit_payment", "a payment has no history row");
 	return receipt_from_row(&row, true);
 }
 
 /*
- * The reference is locked before the account, so that the same payment sent to
- * two users at once waits here and not crosswise.
+ * The reference is locked, and who else is inserting it waited for, before the
+ * account is locked, so that the same payment sent to two users at once waits
+ * here and not crosswise.
  */
 Datum
 credits_add_purchased(PG_FUNCTION_ARGS)
@@ -67,6 +68,7 @@ credits_add_purchased(PG_FUNCTION_ARGS)
 	CrVerdict	verdict;
 	Datum		receipt;
 	int64		amount;
+	bool		known;
 
 	request_init(&request, fcinfo, "credits_add_purchased()", CR_KIND_PURCHASE);
 	amount = arg_amount(fcinfo, 1, "amount");
@@ -78,10 +80,11 @@ credits_add_purchased(PG_FUNCTION_ARGS)
 
 	writer_check_allowed(request.function);
 	lock_name(LOCK_PAYMENT, request.payment_ref, ExclusiveLock);
+	known = lookup_payment(request.payment_ref, &payment);
 	ledger_begin(&ledger, &request);
 	if (!ledger_replay(&ledger, &receipt))
 	{
-		if (lookup_payment(request.payment_ref, &payment))
+		if (known)
 			receipt = replay_payment(&request, &payment, amount);
 		else
 		{
@@ -89,8 +92,8 @@ credits_add_purchased(PG_FUNCTION_ARGS)
 			verdict = cr_purchase(&ledger.acc, ledger.now, amount, &row);
 			if (verdict != CR_OK)
 				error_refused(verdict, &ledger.acc, amount);
-			receipt = ledger_append(&ledger, &row);
 			insert_payment(&ledger, amount);
+			receipt = ledger_append(&ledger, &row);
 		}
 	}
 	ledger_end(&ledger);

@@ -146,13 +146,13 @@ credits_account_state(PG_FUNCTION_ARGS)
 	in_values = palloc(sizeof(Datum) * in->natts);
 	in_nulls = palloc(sizeof(bool) * in->natts);
 	heap_deform_tuple(&tuple, in, in_values, in_nulls);
+	ReleaseTupleDesc(in);
 	for (int i = 0; i < ACC_NEXT_RESET_AT - 1; i++)
 	{
 		if (in_nulls[i])
 			PG_RETURN_NULL();	/* the row of an outer join without a partner */
 	}
 	account_from_values(&acc, in_values, in_nulls);
-	ReleaseTupleDesc(in);
 
 	plans_init(&plans, GetActiveSnapshot());
 	plan = bring_up_to(&acc, &plans, Max(clock_now(), acc.effective_at));

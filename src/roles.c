@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/catcache.h"
 #include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/snapmgr.h"
@@ -130,9 +131,9 @@ preset_bit(const char *name)
 					"app, billing, auditor, support, admin, monitor or end_user");
 }
 
-/* The one routine of that name that belongs to the extension, with arguments. */
-static char *
-routine_signature(const char *name)
+/* The one routine of that name that belongs to the extension. */
+static Oid
+find_routine(const char *name)
 {
 	CatCList   *list = SearchSysCacheList1(PROCNAMEARGSNSP, CStringGetDatum(name));
 	Oid			extension = getExtensionOfObject(RelationRelationId, store_table(TABLE_ROLE));
@@ -149,7 +150,35 @@ routine_signature(const char *name)
 	ReleaseSysCacheList(list);
 	if (!OidIsValid(found))
 		error_corrupted(name, "it does not exist");
-	return format_procedure_qualified(found);
+	return found;
+}
+
+/* Does the role have every right of a preset? */
+static bool
+has_rights(Oid roleid, int preset)
+{
+	Datum		role = ObjectIdGetDatum(roleid);
+	Datum		execute_right = CStringGetTextDatum("EXECUTE");
+	Datum		select_right = CStringGetTextDatum("SELECT");
+
+	for (size_t i = 0; i < lengthof(routine_rights); i++)
+	{
+		if ((routine_rights[i].presets & preset) &&
+			!DatumGetBool(DirectFunctionCall3(has_function_privilege_id_id, role,
+											  ObjectIdGetDatum(find_routine(routine_rights[i].object)),
+											  execute_right)))
+			return false;
+	}
+	for (size_t i = 0; i < lengthof(table_rights); i++)
+	{
+		Oid			relid = get_relname_relid(table_rights[i].object, store_schema());
+
+		if ((table_rights[i].presets & preset) &&
+			!DatumGetBool(DirectFunctionCall3(has_table_privilege_id_id, role,
+											  ObjectIdGetDatum(relid), select_right)))
+			return false;
+	}
+	return true;
 }
 
 static void
@@ -173,7 +202,7 @@ change_rights(const char *role, int wanted, int others, bool grant)
 
 		if ((right->presets & wanted) && !(right->presets & others))
 			execute(psprintf("%s EXECUTE ON ROUTINE %s %s %s", verb,
-							 routine_signature(right->object), to, quote_identifier(role)));
+							 format_procedure_qualified(find_routine(right->object)), to, quote_identifier(role)));
 	}
 	for (size_t i = 0; i < lengthof(table_rights); i++)
 	{
@@ -187,41 +216,53 @@ change_rights(const char *role, int wanted, int others, bool grant)
 
 /* Without USAGE on the schema no right in it is worth anything. */
 static void
-grant_schema_usage(Oid roleid, const char *role)
+change_usage(const char *role, bool grant)
 {
-	if (!cr_has_schema_usage(store_schema(), roleid))
-		execute(psprintf("GRANT USAGE ON SCHEMA %s TO %s",
-						 quote_identifier(store_schema_name()), quote_identifier(role)));
+	execute(psprintf("%s USAGE ON SCHEMA %s %s %s", grant ? "GRANT" : "REVOKE",
+					 quote_identifier(store_schema_name()), grant ? "TO" : "FROM",
+					 quote_identifier(role)));
 }
 
-/* The presets that a role has. */
-static int
-presets_of(const char *role)
+/* What credit_role says of a role. */
+typedef struct Recorded
 {
+	int			presets;
+	bool		granted_usage;	/* by a preset, not by somebody else */
+} Recorded;
+
+static Recorded
+read_recorded(const char *role)
+{
+	Recorded	recorded = {0};
 	Lookup		lookup;
-	int			bits = 0;
 
 	lookup_begin(&lookup, TABLE_ROLE, INDEX_ROLE, SnapshotSelf);
 	lookup_text_key(&lookup, 1, role);
 	while (lookup_next(&lookup, ForwardScanDirection))
-		bits |= preset_bit(slot_text(lookup.slot, ROLE_PRESET));
+	{
+		bool		isnull;
+
+		recorded.presets |= preset_bit(slot_text(lookup.slot, ROLE_PRESET));
+		recorded.granted_usage |=
+			DatumGetBool(slot_getattr(lookup.slot, ROLE_GRANTED_USAGE, &isnull));
+	}
 	lookup_end(&lookup);
-	return bits;
+	return recorded;
 }
 
 static void
-record_preset(const char *role, const char *preset)
+record_preset(const char *role, const char *preset, bool granted_usage)
 {
-	Writer	   *writer;
+	Writer	   *writer = writer_begin(TABLE_ROLE);
 	Datum	   *values;
 
-	writer = writer_begin(TABLE_ROLE);
 	writer_clear(writer);
 	memset(writer->slot->tts_isnull, 0, sizeof(bool) * ROLE_NATTS);
 	values = writer->slot->tts_values;
 	values[ROLE_GRANTED_AT - 1] = TimestampTzGetDatum(clock_now());
 	values[ROLE_ROLE_NAME - 1] = CStringGetTextDatum(role);
 	values[ROLE_PRESET - 1] = CStringGetTextDatum(preset);
+	values[ROLE_GRANTED_USAGE - 1] = BoolGetDatum(granted_usage);
 	writer_insert(writer);
 	writer_end(writer);
 }
@@ -244,6 +285,28 @@ forget_preset(const char *role, const char *preset)
 	lookup_end(&lookup);
 }
 
+/*
+ * The recorded presets that the role really has.  A role can lose its rights,
+ * or be dropped and made anew, behind the record's back; what is recorded in
+ * vain is forgotten.
+ */
+static int
+forget_lost_presets(const char *role, Oid roleid, int recorded)
+{
+	int			kept = 0;
+
+	for (size_t i = 0; i < lengthof(presets); i++)
+	{
+		if (!(recorded & presets[i].bit))
+			continue;
+		if (OidIsValid(roleid) && has_rights(roleid, presets[i].bit))
+			kept |= presets[i].bit;
+		else
+			forget_preset(role, presets[i].name);
+	}
+	return kept;
+}
+
 static Datum
 change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 {
@@ -251,7 +314,9 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 	char	   *preset;
 	int			bit,
 				had;
+	bool		changed;
 	Oid			roleid;
+	Recorded	recorded;
 	Object		object;
 
 	store_attach(fcinfo);
@@ -260,38 +325,51 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 	bit = preset_bit(preset);
 	writer_check_allowed(function);
 	roles_check_owner(function);
-	roleid = get_role_oid(role, false);
 
 	/* One change at a time, so that nobody's rights are derived from a past. */
 	lock_name(LOCK_AUDIT_LOG, "", ExclusiveLock);
 	CommandCounterIncrement();
-	had = presets_of(role);
+	recorded = read_recorded(role);
+	roleid = get_role_oid(role, !grant && (recorded.presets & bit) != 0);
+	had = forget_lost_presets(role, roleid, recorded.presets);
 
-	/* The rights themselves may have been lost since: always set them. */
 	SPI_connect();
 	if (grant)
-		grant_schema_usage(roleid, role);
-	change_rights(role, bit, grant ? 0 : had & ~bit, grant);
+	{
+		if (!cr_has_schema_usage(store_schema(), roleid))
+		{
+			change_usage(role, true);
+			recorded.granted_usage = true;
+		}
+		change_rights(role, bit, 0, true);
+		if (!(had & bit))
+			record_preset(role, preset, recorded.granted_usage);
+	}
+	else
+	{
+		if (OidIsValid(roleid))
+			change_rights(role, bit, had & ~bit, false);
+		if (OidIsValid(roleid) && (had & ~bit) == 0 && recorded.granted_usage)
+			change_usage(role, false);
+		forget_preset(role, preset);
+	}
 	SPI_finish();
-	if (((had & bit) != 0) != grant)
+
+	changed = grant ? !(had & bit) : (recorded.presets & bit) != 0;
+	if (changed)
 	{
 		Object		after;
 
-		if (grant)
-			record_preset(role, preset);
-		else
-			forget_preset(role, preset);
 		object_begin(&after);
 		object_text(&after, "preset", preset);
 		audit_append(grant ? "grant_role" : "revoke_role", role, (Datum) 0,
 					 object_end(&after));
 	}
-
 	object_begin(&object);
 	object_bool(&object, "ok", true);
 	object_text(&object, "role", role);
 	object_text(&object, "preset", preset);
-	object_bool(&object, "changed", ((had & bit) != 0) != grant);
+	object_bool(&object, "changed", changed);
 	return object_end(&object);
 }
 

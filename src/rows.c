@@ -15,6 +15,7 @@
 #include "utils/uuid.h"
 
 #include "compat.h"
+#include "digest.h"
 #include "errors.h"
 #include "store.h"
 
@@ -57,27 +58,55 @@ get_bytes(const Columns *c, AttrNumber attno, size_t *len)
 	return (const uint8_t *) VARDATA_ANY(value);
 }
 
-/* A digest; one of a wrong length reads as zeros, which verify as nothing. */
+/*
+ * A digest, or NULL.  Reading never throws for what a row holds, so that
+ * verification can name the row: the first complaint is kept instead.
+ */
 static const uint8_t *
-get_digest(const Columns *c, AttrNumber attno)
+get_digest(const Columns *c, AttrNumber attno, const char **complaint)
 {
 	size_t		len;
 	const uint8_t *bytes = get_bytes(c, attno, &len);
 
 	if (bytes == NULL || len == CR_HASH_LEN)
 		return bytes;
+	*complaint = "a digest or hash has a wrong length";
 	return palloc0(CR_HASH_LEN);
 }
 
 static CrStatus
-get_status(const Columns *c, AttrNumber attno)
+get_status(const Columns *c, AttrNumber attno, const char **complaint)
 {
-	CrStatus	status;
-	char	   *name = get_text(c, attno);
+	CrStatus	status = CR_FROZEN;
 
-	if (!cr_status_parse(name, &status))
-		error_corrupted("status", "it is not known");
+	if (!cr_status_parse(get_text(c, attno), &status))
+		*complaint = "status is not known";
 	return status;
+}
+
+/* A plan's version; 0 for none. */
+static int32
+get_version(const Columns *c, AttrNumber attno, const char **complaint)
+{
+	int32		version;
+
+	if (c->nulls[attno - 1])
+		return 0;
+	version = DatumGetInt32(c->values[attno - 1]);
+	if (version < 1)
+		*complaint = "plan_version is not a version";
+	return version;
+}
+
+/* A time that is finite where it is given. */
+static CrTime
+get_moment(const Columns *c, AttrNumber attno, const char **complaint)
+{
+	CrTime		at = get_time(c, attno);
+
+	if (!c->nulls[attno - 1] && TIMESTAMP_NOT_FINITE(at))
+		*complaint = "a time is infinite";
+	return at;
 }
 
 char *
@@ -146,11 +175,12 @@ set_time(TupleTableSlot *slot, AttrNumber attno, CrTime at)
 		set(slot, attno, TimestampTzGetDatum(at));
 }
 
-void
-account_from_values(CrAccount *acc, const Datum *values, const bool *nulls)
+/* What is wrong with a stored account row; NULL if it can be read. */
+const char *
+account_read(CrAccount *acc, const Datum *values, const bool *nulls)
 {
 	Columns		c = {values, nulls};
-	const uint8_t *hash;
+	const char *complaint = NULL;
 
 	memset(acc, 0, sizeof(*acc));
 	acc->user_id = get_text(&c, ACC_USER_ID);
@@ -164,20 +194,30 @@ account_from_values(CrAccount *acc, const Datum *values, const bool *nulls)
 	acc->owed_purchased = get_int(&c, ACC_OWED_PURCHASED);
 	acc->facts.overdraft_limit = get_int(&c, ACC_OVERDRAFT_LIMIT);
 	acc->facts.period_granted = get_int(&c, ACC_PERIOD_GRANTED);
-	acc->period_start = get_time(&c, ACC_LAST_MONTHLY_RESET);
-	acc->effective_at = get_time(&c, ACC_EFFECTIVE_AT);
+	acc->period_start = get_moment(&c, ACC_LAST_MONTHLY_RESET, &complaint);
+	acc->effective_at = get_moment(&c, ACC_EFFECTIVE_AT, &complaint);
 	acc->facts.cycle_anchor = DatumGetTimestamp(values[ACC_CYCLE_ANCHOR - 1]);
 	acc->history_seq = get_int(&c, ACC_HISTORY_SEQ);
 	acc->facts.time_zone = get_text(&c, ACC_TIME_ZONE);
-	acc->facts.status = get_status(&c, ACC_STATUS);
-	hash = get_digest(&c, ACC_HISTORY_HASH);
-	memcpy(acc->history_hash, hash, CR_HASH_LEN);
-	acc->next_reset_at = get_time(&c, ACC_NEXT_RESET_AT);
-	acc->next_event_at = get_time(&c, ACC_NEXT_EVENT_AT);
-	if (!nulls[ACC_PLAN_VERSION - 1])
-		acc->facts.plan_version = DatumGetInt32(values[ACC_PLAN_VERSION - 1]);
+	acc->facts.status = get_status(&c, ACC_STATUS, &complaint);
+	memcpy(acc->history_hash, get_digest(&c, ACC_HISTORY_HASH, &complaint), CR_HASH_LEN);
+	acc->next_reset_at = get_moment(&c, ACC_NEXT_RESET_AT, &complaint);
+	acc->next_event_at = get_moment(&c, ACC_NEXT_EVENT_AT, &complaint);
+	acc->facts.plan_version = get_version(&c, ACC_PLAN_VERSION, &complaint);
 	acc->facts.plan = get_text(&c, ACC_PLAN);
 	acc->facts.scheduled_plan = get_text(&c, ACC_SCHEDULED_PLAN);
+	if ((acc->facts.plan == NULL) != (acc->facts.plan_version == 0))
+		complaint = "plan without plan_version, or the other way round";
+	return complaint;
+}
+
+void
+account_from_values(CrAccount *acc, const Datum *values, const bool *nulls)
+{
+	const char *complaint = account_read(acc, values, nulls);
+
+	if (complaint)
+		error_corrupted("credit_account", complaint);
 }
 
 void
@@ -224,7 +264,7 @@ account_to_slot(const CrAccount *acc, TupleTableSlot *slot)
 
 /* An int8[] of grant and credits in turn. */
 static const int64_t *
-get_allocations(const Columns *c, int *pairs)
+get_allocations(const Columns *c, int *pairs, const char **complaint)
 {
 	ArrayType  *array;
 	int			count;
@@ -233,20 +273,82 @@ get_allocations(const Columns *c, int *pairs)
 	if (c->nulls[HIST_ALLOCATIONS - 1])
 		return NULL;
 	array = DatumGetArrayTypePCopy(c->values[HIST_ALLOCATIONS - 1]);
-	if (ARR_NDIM(array) != 1 || ARR_HASNULL(array) || ARR_ELEMTYPE(array) != INT8OID)
-		error_corrupted("allocations", "it is not an array of pairs");
 	count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	if (ARR_NDIM(array) != 1 || ARR_HASNULL(array) || ARR_ELEMTYPE(array) != INT8OID ||
+		count % 2 != 0)
+	{
+		*complaint = "allocations is not an array of pairs";
+		return NULL;
+	}
 	*pairs = count / 2;
 	return (const int64_t *) ARR_DATA_PTR(array);
 }
 
+/*
+ * A row that changed facts has them all (plan and scheduled_plan may be none);
+ * another has none.
+ */
+static void
+get_facts(CrRow *row, const Columns *c, const char **complaint)
+{
+	static const AttrNumber always[] = {HIST_CYCLE_ANCHOR, HIST_TIME_ZONE,
+	HIST_OVERDRAFT_LIMIT, HIST_PERIOD_GRANTED};
+
+	row->has_facts = !c->nulls[HIST_STATUS - 1];
+	for (size_t i = 0; i < lengthof(always); i++)
+	{
+		if (c->nulls[always[i] - 1] == row->has_facts)
+			*complaint = "facts are not whole";
+	}
+	if (!row->has_facts)
+	{
+		if (!c->nulls[HIST_PLAN - 1] || !c->nulls[HIST_SCHEDULED_PLAN - 1])
+			*complaint = "facts are not whole";
+		return;
+	}
+	row->facts.plan = get_text(c, HIST_PLAN);
+	row->facts.plan_version = row->plan_version;
+	row->facts.scheduled_plan = get_text(c, HIST_SCHEDULED_PLAN);
+	row->facts.cycle_anchor = DatumGetTimestamp(c->values[HIST_CYCLE_ANCHOR - 1]);
+	row->facts.time_zone = get_text(c, HIST_TIME_ZONE);
+	row->facts.status = get_status(c, HIST_STATUS, complaint);
+	row->facts.overdraft_limit = get_int(c, HIST_OVERDRAFT_LIMIT);
+	row->facts.period_granted = get_int(c, HIST_PERIOD_GRANTED);
+}
+
+/*
+ * A text has its salt and no digest stored; an erased one its digest alone.
+ * The salt's length is fixed, or bytes could move between salt and text.
+ */
+static void
+get_texts(CrRow *row, const Columns *c, const char **complaint)
+{
+	row->reason = get_text(c, HIST_REASON);
+	if (!c->nulls[HIST_METADATA - 1])
+	{
+		Jsonb	   *metadata = DatumGetJsonbP(c->values[HIST_METADATA - 1]);
+
+		row->metadata = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
+	}
+	row->text_salt = get_bytes(c, HIST_TEXT_SALT, &row->text_salt_len);
+	row->reason_digest = get_digest(c, HIST_REASON_DIGEST, complaint);
+	row->metadata_digest = get_digest(c, HIST_METADATA_DIGEST, complaint);
+	if (row->text_salt_len != (row->reason || row->metadata ? SALT_LEN : 0) ||
+		(row->text_salt != NULL) != (row->reason || row->metadata))
+		*complaint = "text_salt does not go with the texts";
+	if ((row->reason && row->reason_digest) || (row->metadata && row->metadata_digest))
+		*complaint = "a text is stored beside its digest";
+}
+
+/*
+ * Reads a stored row.  One that no call could have written is marked malformed
+ * instead of being refused, so that verification can name it.
+ */
 void
-row_from_slot(CrRow *row, TupleTableSlot *slot)
+row_read(CrRow *row, TupleTableSlot *slot)
 {
 	Columns		c;
-	const uint8_t *hash;
-	char	   *kind;
-	size_t		len;
+	const char *complaint = NULL;
 
 	slot_getallattrs(slot);
 	c.values = slot->tts_values;
@@ -254,9 +356,9 @@ row_from_slot(CrRow *row, TupleTableSlot *slot)
 
 	memset(row, 0, sizeof(*row));
 	row->seq = get_int(&c, HIST_SEQ);
-	row->created_at = get_time(&c, HIST_CREATED_AT);
-	row->effective_at = get_time(&c, HIST_EFFECTIVE_AT);
-	row->period_start = get_time(&c, HIST_PERIOD_START);
+	row->created_at = get_moment(&c, HIST_CREATED_AT, &complaint);
+	row->effective_at = get_moment(&c, HIST_EFFECTIVE_AT, &complaint);
+	row->period_start = get_moment(&c, HIST_PERIOD_START, &complaint);
 	row->amount = get_int(&c, HIST_AMOUNT);
 	row->delta.monthly = get_int(&c, HIST_MONTHLY_DELTA);
 	row->delta.granted = get_int(&c, HIST_GRANTED_DELTA);
@@ -272,20 +374,20 @@ row_from_slot(CrRow *row, TupleTableSlot *slot)
 	row->expired = get_int(&c, HIST_EXPIRED);
 	row->forfeited = get_int(&c, HIST_FORFEITED);
 	row->skipped = DatumGetInt32(c.values[HIST_SKIPPED - 1]);
-	if (!c.nulls[HIST_PLAN_VERSION - 1])
-		row->plan_version = DatumGetInt32(c.values[HIST_PLAN_VERSION - 1]);
+	row->plan_version = get_version(&c, HIST_PLAN_VERSION, &complaint);
 	row->user_id = get_text(&c, HIST_USER_ID);
-	kind = get_text(&c, HIST_KIND);
-	if (!cr_kind_parse(kind, &row->kind))
+	if (!cr_kind_parse(get_text(&c, HIST_KIND), &row->kind))
+	{
 		row->kind = CR_KIND_COUNT;
+		complaint = "kind is not known";
+	}
 	row->actor = get_text(&c, HIST_ACTOR);
-	hash = get_digest(&c, HIST_HASH);
-	memcpy(row->hash, hash, CR_HASH_LEN);
-	row->next_reset_at = get_time(&c, HIST_NEXT_RESET_AT);
+	memcpy(row->hash, get_digest(&c, HIST_HASH, &complaint), CR_HASH_LEN);
+	row->next_reset_at = get_moment(&c, HIST_NEXT_RESET_AT, &complaint);
 	row->has_ref_seq = !c.nulls[HIST_REF_SEQ - 1];
-	row->ref_seq = get_int(&c, HIST_REF_SEQ);
+	row->ref_seq = row->has_ref_seq ? get_int(&c, HIST_REF_SEQ) : 0;
 	row->has_ends_at = !c.nulls[HIST_ENDS_AT - 1];
-	row->ends_at = get_time(&c, HIST_ENDS_AT);
+	row->ends_at = get_moment(&c, HIST_ENDS_AT, &complaint);
 	if (!c.nulls[HIST_RUN_ID - 1])
 	{
 		uint8_t    *copy = palloc(CR_UUID_LEN);
@@ -294,56 +396,22 @@ row_from_slot(CrRow *row, TupleTableSlot *slot)
 		row->run_id = copy;
 	}
 	row->idempotency_key = get_text(&c, HIST_IDEMPOTENCY_KEY);
-	row->request_digest = get_digest(&c, HIST_REQUEST_DIGEST);
+	row->request_digest = get_digest(&c, HIST_REQUEST_DIGEST, &complaint);
 	row->payment_ref = get_text(&c, HIST_PAYMENT_REF);
 	row->spender = get_text(&c, HIST_SPENDER);
-	row->allocations = get_allocations(&c, &row->n_allocations);
-	row->has_facts = !c.nulls[HIST_STATUS - 1];
-	if (row->has_facts)
-	{
-		row->facts.plan = get_text(&c, HIST_PLAN);
-		row->facts.plan_version = row->plan_version;
-		row->facts.scheduled_plan = get_text(&c, HIST_SCHEDULED_PLAN);
-		row->facts.cycle_anchor = DatumGetTimestamp(c.values[HIST_CYCLE_ANCHOR - 1]);
-		row->facts.time_zone = get_text(&c, HIST_TIME_ZONE);
-		row->facts.status = get_status(&c, HIST_STATUS);
-		row->facts.overdraft_limit = get_int(&c, HIST_OVERDRAFT_LIMIT);
-		row->facts.period_granted = get_int(&c, HIST_PERIOD_GRANTED);
-	}
-	row->text_salt = get_bytes(&c, HIST_TEXT_SALT, &len);
-	row->text_salt_len = len;
-	row->reason = get_text(&c, HIST_REASON);
-	if (!c.nulls[HIST_METADATA - 1])
-	{
-		Jsonb	   *metadata = DatumGetJsonbP(c.values[HIST_METADATA - 1]);
-
-		row->metadata = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
-	}
-	row->reason_digest = get_digest(&c, HIST_REASON_DIGEST);
-	row->metadata_digest = get_digest(&c, HIST_METADATA_DIGEST);
+	row->allocations = get_allocations(&c, &row->n_allocations, &complaint);
+	get_facts(row, &c, &complaint);
+	get_texts(row, &c, &complaint);
+	row->malformed = complaint;
 }
 
-/*
- * Is there anything in columns that this row has no use for, which its hash
- * does not cover?
- */
-bool
-slot_has_stray_columns(TupleTableSlot *slot)
+/* For everybody but verification. */
+void
+row_from_slot(CrRow *row, TupleTableSlot *slot)
 {
-	static const AttrNumber facts[] = {HIST_PLAN, HIST_SCHEDULED_PLAN, HIST_CYCLE_ANCHOR,
-	HIST_TIME_ZONE, HIST_OVERDRAFT_LIMIT, HIST_PERIOD_GRANTED};
-	const bool *nulls = slot->tts_isnull;
-
-	slot_getallattrs(slot);
-	for (size_t i = 0; i < lengthof(facts); i++)
-	{
-		if (nulls[HIST_STATUS - 1] && !nulls[facts[i] - 1])
-			return true;
-	}
-	if (!nulls[HIST_TEXT_SALT - 1] && nulls[HIST_REASON - 1] && nulls[HIST_METADATA - 1])
-		return true;
-	return (!nulls[HIST_REASON - 1] && !nulls[HIST_REASON_DIGEST - 1]) ||
-		(!nulls[HIST_METADATA - 1] && !nulls[HIST_METADATA_DIGEST - 1]);
+	row_read(row, slot);
+	if (row->malformed)
+		error_corrupted("credit_history", row->malformed);
 }
 
 /*
@@ -431,22 +499,29 @@ payment_from_slot(Payment *payment, TupleTableSlot *slot)
 	payment->user_id = slot_text(slot, PAY_USER_ID);
 }
 
-void
-plan_from_slot(CrPlanVersion *plan, TupleTableSlot *slot)
+/* What is wrong with a stored plan version; NULL if it can be read. */
+const char *
+plan_read(CrPlanVersion *plan, TupleTableSlot *slot)
 {
-	bool		isnull;
-	char	   *cycle = slot_text(slot, PLAN_CYCLE);
+	Columns		c;
+	const char *complaint = NULL;
 
-	plan->version = DatumGetInt32(slot_getattr(slot, PLAN_VERSION, &isnull));
-	plan->effective_from =
-		DatumGetTimestampTz(slot_getattr(slot, PLAN_EFFECTIVE_FROM, &isnull));
-	plan->monthly_credits =
-		DatumGetInt64(slot_getattr(slot, PLAN_MONTHLY_CREDITS, &isnull));
-	plan->rollover_limit =
-		DatumGetInt64(slot_getattr(slot, PLAN_ROLLOVER_LIMIT, &isnull));
-	plan->low_balance_threshold =
-		DatumGetInt64(slot_getattr(slot, PLAN_LOW_BALANCE_THRESHOLD, &isnull));
-	plan->plan = slot_text(slot, PLAN_PLAN);
-	if (!cr_cycle_parse(cycle, &plan->cycle))
-		error_corrupted("credit_plan.cycle", "it is not known");
+	slot_getallattrs(slot);
+	c.values = slot->tts_values;
+	c.nulls = slot->tts_isnull;
+	plan->plan = get_text(&c, PLAN_PLAN);
+	plan->version = get_version(&c, PLAN_VERSION, &complaint);
+	plan->effective_from = get_moment(&c, PLAN_EFFECTIVE_FROM, &complaint);
+	plan->created_at = get_moment(&c, PLAN_CREATED_AT, &complaint);
+	plan->monthly_credits = get_int(&c, PLAN_MONTHLY_CREDITS);
+	plan->rollover_limit = get_int(&c, PLAN_ROLLOVER_LIMIT);
+	plan->low_balance_threshold = get_int(&c, PLAN_LOW_BALANCE_THRESHOLD);
+	plan->cycle = CR_CALENDAR;
+	if (!cr_cycle_parse(get_text(&c, PLAN_CYCLE), &plan->cycle))
+		complaint = "cycle is not known";
+	if (Min(Min(plan->monthly_credits, plan->rollover_limit), plan->low_balance_threshold) < 0 ||
+		Max(Max(plan->monthly_credits, plan->rollover_limit),
+			plan->low_balance_threshold) > CR_MAX_CREDITS)
+		complaint = "an amount is out of range";
+	return complaint;
 }

@@ -139,6 +139,15 @@ run_done(const Run *run)
 	return run->counts.accounts + run->failures;
 }
 
+static bool
+find_run(Lookup *lookup, const Run *run)
+{
+	CommandCounterIncrement();
+	lookup_begin(lookup, TABLE_RESET_RUN, INDEX_RESET_RUN, SnapshotSelf);
+	lookup_key(lookup, 1, BTEqualStrategyNumber, F_UUID_EQ, PointerGetDatum(run->run_id));
+	return lookup_next(lookup, ForwardScanDirection);
+}
+
 /* Writes the run's row as it is now. */
 void
 run_save(Run *run)
@@ -146,16 +155,53 @@ run_save(Run *run)
 	Lookup		lookup;
 	Writer	   *writer;
 
-	CommandCounterIncrement();
-	lookup_begin(&lookup, TABLE_RESET_RUN, INDEX_RESET_RUN, SnapshotSelf);
-	lookup_key(&lookup, 1, BTEqualStrategyNumber, F_UUID_EQ, PointerGetDatum(run->run_id));
-	if (!lookup_next(&lookup, ForwardScanDirection))
+	if (!find_run(&lookup, run))
 		error_corrupted("credit_reset_run", "the run's row is missing");
 	writer = writer_begin(TABLE_RESET_RUN);
 	writer_copy(writer, lookup.slot);
 	fill(run, writer->slot);
 	writer_update(writer, lookup.slot);
 	writer_end(writer);
+	lookup_end(&lookup);
+}
+
+/* Has no other run ended this one? */
+bool
+run_is_ours(const Run *run)
+{
+	Lookup		lookup;
+	bool		running = false;
+
+	if (find_run(&lookup, run))
+		running = strcmp(slot_text(lookup.slot, RUN_STATE), state_names[RUN_RUNNING]) == 0;
+	lookup_end(&lookup);
+	return running;
+}
+
+/*
+ * Ends every run that is still called running: it was cancelled or killed, or
+ * is between two batches and will find itself ended.  Call it under LOCK_SWEEP.
+ */
+void
+run_stop_others(void)
+{
+	Lookup		lookup;
+	Writer	   *writer;
+
+	CommandCounterIncrement();
+	lookup_begin(&lookup, TABLE_RESET_RUN, INDEX_RESET_RUN_STATE, SnapshotSelf);
+	lookup_text_key(&lookup, 1, state_names[RUN_RUNNING]);
+	while (lookup_next(&lookup, ForwardScanDirection))
+	{
+		writer = writer_begin(TABLE_RESET_RUN);
+		writer_copy(writer, lookup.slot);
+		writer->slot->tts_values[RUN_STATE - 1] =
+			CStringGetTextDatum(state_names[RUN_STOPPED]);
+		writer->slot->tts_values[RUN_FINISHED_AT - 1] = TimestampTzGetDatum(clock_now());
+		writer->slot->tts_isnull[RUN_FINISHED_AT - 1] = false;
+		writer_update(writer, lookup.slot);
+		writer_end(writer);
+	}
 	lookup_end(&lookup);
 }
 

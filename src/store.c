@@ -10,7 +10,10 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "nodes/primnodes.h"
 #include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -32,19 +35,40 @@ static const TableName tables[TABLE_COUNT] = {
 	[TABLE_PAYMENT] = {"credit_payment", PAY_NATTS, "user_id"},
 	[TABLE_RESET_RUN] = {"credit_reset_run", RUN_NATTS, "failed"},
 	[TABLE_AUDIT_LOG] = {"credit_audit_log", AUDIT_NATTS, "after"},
-	[TABLE_ROLE] = {"credit_role", ROLE_NATTS, "preset"},
+	[TABLE_ROLE] = {"credit_role", ROLE_NATTS, "granted_usage"},
 };
 
-static const char *const indexes[INDEX_COUNT] = {
-	[INDEX_PLAN] = "credit_plan_pkey",
-	[INDEX_ACCOUNT] = "credit_account_pkey",
-	[INDEX_ACCOUNT_NEXT_EVENT] = "credit_account_next_event_idx",
-	[INDEX_HISTORY] = "credit_history_pkey",
-	[INDEX_HISTORY_KEY] = "credit_history_key_idx",
-	[INDEX_PAYMENT] = "credit_payment_pkey",
-	[INDEX_RESET_RUN] = "credit_reset_run_pkey",
-	[INDEX_AUDIT_LOG] = "credit_audit_log_pkey",
-	[INDEX_ROLE] = "credit_role_pkey",
+typedef struct IndexName
+{
+	const char *name;
+	StoreTable	table;
+	bool		unique;
+	bool		partial;		/* only where its last column is not NULL */
+	int			nkeys;
+	AttrNumber	keys[2];
+} IndexName;
+
+static const IndexName indexes[INDEX_COUNT] = {
+	[INDEX_PLAN] = {"credit_plan_pkey", TABLE_PLAN, true, false,
+	2, {PLAN_PLAN, PLAN_VERSION}},
+	[INDEX_ACCOUNT] = {"credit_account_pkey", TABLE_ACCOUNT, true, false,
+	1, {ACC_USER_ID, 0}},
+	[INDEX_ACCOUNT_NEXT_EVENT] = {"credit_account_next_event_idx", TABLE_ACCOUNT, false, false,
+	1, {ACC_NEXT_EVENT_AT, 0}},
+	[INDEX_HISTORY] = {"credit_history_pkey", TABLE_HISTORY, true, false,
+	2, {HIST_USER_ID, HIST_SEQ}},
+	[INDEX_HISTORY_KEY] = {"credit_history_key_idx", TABLE_HISTORY, true, true,
+	2, {HIST_USER_ID, HIST_IDEMPOTENCY_KEY}},
+	[INDEX_PAYMENT] = {"credit_payment_pkey", TABLE_PAYMENT, true, false,
+	1, {PAY_PAYMENT_REF, 0}},
+	[INDEX_RESET_RUN] = {"credit_reset_run_pkey", TABLE_RESET_RUN, true, false,
+	1, {RUN_RUN_ID, 0}},
+	[INDEX_RESET_RUN_STATE] = {"credit_reset_run_state_idx", TABLE_RESET_RUN, false, false,
+	1, {RUN_STATE, 0}},
+	[INDEX_AUDIT_LOG] = {"credit_audit_log_pkey", TABLE_AUDIT_LOG, true, false,
+	1, {AUDIT_SEQ, 0}},
+	[INDEX_ROLE] = {"credit_role_pkey", TABLE_ROLE, true, false,
+	2, {ROLE_ROLE_NAME, ROLE_PRESET}},
 };
 
 static struct
@@ -96,6 +120,40 @@ check_columns(const TableName *table, Oid relid)
 		error_corrupted(table->name, "its columns are not this version's");
 }
 
+static bool
+is_not_null(List *predicate, AttrNumber column)
+{
+	NullTest   *test = list_length(predicate) == 1 ? linitial(predicate) : NULL;
+
+	return test && IsA(test, NullTest) && test->nulltesttype == IS_NOT_NULL &&
+		IsA(test->arg, Var) && ((Var *) test->arg)->varattno == column;
+}
+
+/*
+ * Everything is found by these indexes, so one that is not what it should be
+ * would hide rows, or let a key in twice.
+ */
+static void
+check_index(const IndexName *index, Oid relid)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
+	Form_pg_index form = rel->rd_index;
+	bool		good = rel->rd_rel->relkind == RELKIND_INDEX &&
+		rel->rd_rel->relam == BTREE_AM_OID &&
+		form->indrelid == find_relation(tables[index->table].name) &&
+		form->indisvalid && form->indisunique == index->unique &&
+		form->indnkeyatts == index->nkeys &&
+		(index->partial ?
+		 is_not_null(RelationGetIndexPredicate(rel), index->keys[index->nkeys - 1]) :
+		 RelationGetIndexPredicate(rel) == NIL);
+
+	for (int i = 0; good && i < index->nkeys; i++)
+		good = form->indkey.values[i] == index->keys[i] && rel->rd_indoption[i] == 0;
+	relation_close(rel, AccessShareLock);
+	if (!good)
+		error_corrupted(index->name, "the index is not this version's");
+}
+
 static void
 fill_cache(void)
 {
@@ -108,7 +166,10 @@ fill_cache(void)
 		check_columns(&tables[i], found_tables[i]);
 	}
 	for (int i = 0; i < INDEX_COUNT; i++)
-		found_indexes[i] = find_relation(indexes[i]);
+	{
+		found_indexes[i] = find_relation(indexes[i].name);
+		check_index(&indexes[i], found_indexes[i]);
+	}
 
 	memcpy(cache.tables, found_tables, sizeof(found_tables));
 	memcpy(cache.indexes, found_indexes, sizeof(found_indexes));

@@ -41,6 +41,7 @@ typedef enum StoreIndex
 	INDEX_HISTORY_KEY,
 	INDEX_PAYMENT,
 	INDEX_RESET_RUN,
+	INDEX_RESET_RUN_STATE,
 	INDEX_AUDIT_LOG,
 	INDEX_ROLE,
 	INDEX_COUNT
@@ -101,7 +102,8 @@ enum
 
 enum
 {
-	ROLE_GRANTED_AT = 1, ROLE_ROLE_NAME, ROLE_PRESET, ROLE_NATTS = ROLE_PRESET
+	ROLE_GRANTED_AT = 1, ROLE_ROLE_NAME, ROLE_PRESET, ROLE_GRANTED_USAGE,
+	ROLE_NATTS = ROLE_GRANTED_USAGE
 };
 
 typedef struct Payment
@@ -122,14 +124,15 @@ extern const char *store_table_name(StoreTable table);
 extern Oid	store_index(StoreIndex index);
 
 /* rows.c: rows and the core's structs */
+extern const char *account_read(CrAccount *acc, const Datum *values, const bool *nulls);
 extern void account_from_slot(CrAccount *acc, TupleTableSlot *slot);
 extern void account_to_slot(const CrAccount *acc, TupleTableSlot *slot);
 extern void account_from_values(CrAccount *acc, const Datum *values, const bool *nulls);
+extern void row_read(CrRow *row, TupleTableSlot *slot);
 extern void row_from_slot(CrRow *row, TupleTableSlot *slot);
-extern bool slot_has_stray_columns(TupleTableSlot *slot);
 extern void row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata);
 extern void payment_from_slot(Payment *payment, TupleTableSlot *slot);
-extern void plan_from_slot(CrPlanVersion *plan, TupleTableSlot *slot);
+extern const char *plan_read(CrPlanVersion *plan, TupleTableSlot *slot);
 extern char *slot_text(TupleTableSlot *slot, AttrNumber attno);
 
 /* lookup.c: reading by index */

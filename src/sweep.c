@@ -13,6 +13,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -42,7 +43,6 @@
 #define DEFAULT_BATCH 1000
 #define MAX_BATCH 100000
 #define LOCK_TIMEOUT "5s"
-#define LOCK_TIMEOUT_ONCE_MET "10ms"
 
 PG_FUNCTION_INFO_V1(credits_reset_due);
 PG_FUNCTION_INFO_V1(credits_run_reset);
@@ -54,6 +54,8 @@ typedef struct Sweep
 	int64		batch_size;
 	int64		max_accounts;
 	bool		more;			/* something due was left */
+	bool		blocked;		/* by a lock on anything but an account */
+	bool		own_transactions;	/* not the caller's */
 	CrTime		position;		/* next_event_at that the sweep has come to */
 	HTAB	   *passed;			/* users that were locked or failed: not again */
 	MemoryContext memory;		/* lives as long as the sweep */
@@ -190,6 +192,15 @@ is_fatal(int sqlstate)
 		class == ERRCODE_TO_CATEGORY(ERRCODE_INVALID_TRANSACTION_STATE);
 }
 
+/* A DBA's deferred triggers fail here, where the account is known, or never. */
+static void
+fire_deferred_triggers(void)
+{
+	ConstraintsSetStmt *all_immediate = makeNode(ConstraintsSetStmt);
+
+	AfterTriggerSetState(all_immediate);
+}
+
 /*
  * Does some users in one subtransaction.  On an error nothing of it stays; the
  * error is returned, or thrown on if it is fatal.
@@ -207,6 +218,8 @@ try_users(Sweep *sweep, List *users)
 	PG_TRY();
 	{
 		reset_users(sweep, users, (RunCounts *) &counts);
+		if (sweep->own_transactions)
+			fire_deferred_triggers();
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -232,19 +245,16 @@ try_users(Sweep *sweep, List *users)
  * that is being defined, say.  Undone by AtEOXact_GUC with the nest level.
  */
 static int
-limit_lock_waits(const char *timeout)
+limit_lock_waits(void)
 {
 	int			nest = NewGUCNestLevel();
 
-	(void) set_config_option("lock_timeout", timeout, PGC_USERSET, PGC_S_SESSION,
+	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 	return nest;
 }
 
-/*
- * After a batch failed: its accounts one by one.  One wait for a lock is
- * enough; whoever else needs the same lock does not wait again.
- */
+/* After a batch failed: its accounts one by one. */
 static void
 sweep_singly(Sweep *sweep, List *users)
 {
@@ -254,32 +264,41 @@ sweep_singly(Sweep *sweep, List *users)
 	{
 		ErrorData  *failure = try_users(sweep, list_make1(lfirst(cell)));
 
-		if (failure == NULL)
-			continue;
-		pass(sweep, lfirst(cell));
-		run_failed(&sweep->run, lfirst(cell), failure);
-		if (failure->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
-			(void) limit_lock_waits(LOCK_TIMEOUT_ONCE_MET);
+		if (failure)
+		{
+			pass(sweep, lfirst(cell));
+			run_failed(&sweep->run, lfirst(cell), failure);
+		}
 	}
 }
 
-/* One batch: at most limit accounts.  False if nothing was due any more. */
+/*
+ * One batch: at most limit accounts.  False if nothing was due any more, or a
+ * lock was in the way: what is left is for the next run, and no account's
+ * fault.
+ */
 static bool
 sweep_batch(Sweep *sweep, int64 limit)
 {
 	MemoryContext memory = AllocSetContextCreate(sweep->memory, "credits sweep batch",
 												 ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(memory);
-	int			nest = limit_lock_waits(LOCK_TIMEOUT);
+	int			nest = limit_lock_waits();
 	List	   *users = list_due(sweep, clock_now(), limit);
 	bool		found = users != NIL;
+	ErrorData  *failure = found ? try_users(sweep, users) : NULL;
 
-	if (found && try_users(sweep, users) != NULL)
+	if (failure && failure->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+	{
+		ereport(NOTICE, (errmsg("the reset run stops: %s", failure->message)));
+		sweep->blocked = sweep->more = true;
+	}
+	else if (failure)
 		sweep_singly(sweep, users);
 	AtEOXact_GUC(true, nest);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(memory);
-	return found;
+	return found && !sweep->blocked;
 }
 
 /* What a sweep would do, without writing or locking. */
@@ -343,7 +362,7 @@ credits_reset_due(PG_FUNCTION_ARGS)
 	CommandCounterIncrement();
 	run_start(&sweep.run, "reset");
 	(void) sweep_batch(&sweep, sweep.max_accounts);
-	run_finish(&sweep.run, RUN_FINISHED);
+	run_finish(&sweep.run, sweep.more ? RUN_STOPPED : RUN_FINISHED);
 	return run_report(&sweep.run, sweep.more, false);
 }
 
@@ -360,14 +379,13 @@ commit(void)
 
 /*
  * Runs batches until nothing is due.  One runner at a time: the lock is held
- * for each batch's transaction, and whoever finds it taken stops.
+ * for each batch's transaction, and whoever finds it taken, or its run ended by
+ * another, stops.
  */
 static RunState
 sweep_all(Sweep *sweep)
 {
-	bool		going = true;
-
-	while (going)
+	for (;;)
 	{
 		int64		limit = Min(sweep->batch_size,
 								sweep->max_accounts - run_done(&sweep->run));
@@ -377,20 +395,26 @@ sweep_all(Sweep *sweep)
 			sweep->more = list_due(sweep, clock_now(), 1) != NIL;
 			return sweep->more ? RUN_STOPPED : RUN_FINISHED;
 		}
-		if (!try_lock_name(LOCK_SWEEP, "", ExclusiveLock))
+		if (!try_lock_name(LOCK_SWEEP, "", ExclusiveLock) || !run_is_ours(&sweep->run))
 		{
 			ereport(NOTICE, (errmsg("another reset run is under way")));
 			sweep->more = true;
 			return RUN_STOPPED;
 		}
-		going = sweep_batch(sweep, limit);
-		if (going)
-		{
-			run_save(&sweep->run);
-			commit();
-		}
+		if (!sweep_batch(sweep, limit))
+			return sweep->blocked ? RUN_STOPPED : RUN_FINISHED;
+		run_save(&sweep->run);
+		commit();
 	}
-	return RUN_FINISHED;
+}
+
+/* A run that finds others unfinished ends them: whoever has the lock runs. */
+static void
+start(Sweep *sweep)
+{
+	if (try_lock_name(LOCK_SWEEP, "", ExclusiveLock))
+		run_stop_others();
+	run_start(&sweep->run, "reset");
 }
 
 Datum
@@ -427,7 +451,8 @@ credits_run_reset(PG_FUNCTION_ARGS)
 		SPI_connect_ext(SPI_OPT_NONATOMIC);
 		MemoryContextSwitchTo(memory);
 		EnsurePortalSnapshotExists();
-		run_start(&sweep.run, "reset");
+		sweep.own_transactions = true;
+		start(&sweep);
 		commit();
 		MemoryContextSwitchTo(memory);
 		state = sweep_all(&sweep);

@@ -82,8 +82,8 @@ row_problem(CrAccount *acc, const CrEnv *env, const CrRow *row)
 	const char *problem;
 	Lookup		payments;
 
-	if (row->kind == CR_KIND_COUNT)
-		return "kind is not known";
+	if (row->malformed)
+		return row->malformed;
 	if (row->seq != acc->history_seq + 1)
 		return "seq has a gap";
 	row_hash(acc->history_hash, row, hash);
@@ -118,6 +118,7 @@ verify_account(FunctionCallInfo fcinfo, const CrAccount *stored)
 													 ALLOCSET_DEFAULT_SIZES);
 
 	plans_init(&plans, GetActiveSnapshot());
+	plans.lenient = true;
 	env = plans_env(&plans);
 	cr_account_init(&acc, stored->user_id);
 	genesis_hash(acc.user_id, acc.history_hash);
@@ -130,9 +131,8 @@ verify_account(FunctionCallInfo fcinfo, const CrAccount *stored)
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(row_memory);
-		row_from_slot(&row, rows.slot);
-		problem = slot_has_stray_columns(rows.slot) ?
-			"columns are set that the row has no use for" : row_problem(&acc, &env, &row);
+		row_read(&row, rows.slot);
+		problem = row_problem(&acc, &env, &row);
 		MemoryContextSwitchTo(memory);
 		if (problem)
 			verify_report(fcinfo, "credit_history", stored->user_id, row.seq, problem);
@@ -152,10 +152,30 @@ verify_account(FunctionCallInfo fcinfo, const CrAccount *stored)
 	MemoryContextDelete(row_memory);
 }
 
+/* The stored account row, and what is wrong with it if it cannot be read. */
+static bool
+find_account(const char *user_id, CrAccount *stored, const char **problem)
+{
+	Lookup		lookup;
+	bool		found;
+
+	lookup_begin(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT, GetActiveSnapshot());
+	lookup_text_key(&lookup, 1, user_id);
+	found = lookup_next(&lookup, ForwardScanDirection);
+	if (found)
+	{
+		slot_getallattrs(lookup.slot);
+		*problem = account_read(stored, lookup.slot->tts_values, lookup.slot->tts_isnull);
+	}
+	lookup_end(&lookup);
+	return found;
+}
+
 Datum
 credits_verify_account(PG_FUNCTION_ARGS)
 {
 	CrAccount	stored;
+	const char *problem;
 	char	   *user_id;
 
 	if (PG_ARGISNULL(0))
@@ -163,8 +183,11 @@ credits_verify_account(PG_FUNCTION_ARGS)
 	store_attach(fcinfo);
 	InitMaterializedSRF(fcinfo, 0);
 	user_id = arg_optional_text(fcinfo, 0);
-	if (!lookup_account(user_id, GetActiveSnapshot(), &stored))
+	if (!find_account(user_id, &stored, &problem))
 		error_account_not_found(user_id);
-	verify_account(fcinfo, &stored);
+	if (problem)
+		verify_report(fcinfo, "credit_account", user_id, stored.history_seq, problem);
+	else
+		verify_account(fcinfo, &stored);
 	return (Datum) 0;
 }

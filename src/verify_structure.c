@@ -89,9 +89,12 @@ verify_plans(FunctionCallInfo fcinfo)
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
 		CrPlanVersion plan;
+		const char *problem;
 		bool		same;
 
-		plan_from_slot(&plan, lookup.slot);
+		problem = plan_read(&plan, lookup.slot);
+		if (problem)
+			verify_report(fcinfo, "credit_plan", plan.plan, plan.version, problem);
 		same = last.plan != NULL && strcmp(plan.plan, last.plan) == 0;
 		if (plan.version != (same ? last.version + 1 : 1))
 			verify_report(fcinfo, "credit_plan", plan.plan, plan.version,
@@ -127,13 +130,26 @@ verify_payments(FunctionCallInfo fcinfo, MemoryContext row_memory)
 		CHECK_FOR_INTERRUPTS();
 		payment_from_slot(&payment, lookup.slot);
 		if (!lookup_row(payment.user_id, payment.seq, GetActiveSnapshot(), &row) ||
-			row.payment_ref == NULL || strcmp(row.payment_ref, payment.payment_ref) != 0)
+			row.malformed || row.payment_ref == NULL || strcmp(row.payment_ref, payment.payment_ref) != 0)
 			verify_report(fcinfo, "credit_payment", payment.user_id, payment.seq,
 						  psprintf("payment \"%s\" has no history row", payment.payment_ref));
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(row_memory);
 	}
 	lookup_end(&lookup);
+}
+
+static bool
+account_exists(const char *user_id)
+{
+	Lookup		lookup;
+	bool		found;
+
+	lookup_begin(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT, GetActiveSnapshot());
+	lookup_text_key(&lookup, 1, user_id);
+	found = lookup_next(&lookup, ForwardScanDirection);
+	lookup_end(&lookup);
+	return found;
 }
 
 /*
@@ -148,7 +164,6 @@ verify_orphans(FunctionCallInfo fcinfo)
 	for (;;)
 	{
 		Lookup		lookup;
-		CrAccount	acc;
 		bool		found;
 		char	   *last = user_id;
 
@@ -163,7 +178,7 @@ verify_orphans(FunctionCallInfo fcinfo)
 		lookup_end(&lookup);
 		if (!found)
 			break;
-		if (!lookup_account(user_id, GetActiveSnapshot(), &acc))
+		if (!account_exists(user_id))
 			verify_report(fcinfo, "credit_history", user_id, 0,
 						  "the history has no account");
 		if (last)

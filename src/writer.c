@@ -9,13 +9,16 @@
  * other timing would silently not fire, so it is refused.  The guards, BEFORE
  * STATEMENT, are not fired on purpose.
  *
- * EXECUTE on the calling function is the only right that a caller needs, so
- * constraints, index expressions and triggers run as the table's owner, like
- * those of a foreign key.  Row-level security is not consulted.
+ * Constraints, index expressions, defaults and triggers run as the caller, as
+ * they do for a plain INSERT: a trigger that ran as the owner would do so with
+ * the caller's search_path and temporary tables, and be a way to become the
+ * owner.  Row-level security is not consulted.
  */
 #include "postgres.h"
 
 #include "access/parallel.h"
+#include "access/sysattr.h"
+#include "access/transam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -24,6 +27,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/readfuncs.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteHandler.h"
@@ -190,10 +194,70 @@ compile_defaults(Writer *writer)
 	}
 }
 
+static bool
+is_foreign_function(Oid function, void *context)
+{
+	(void) context;
+	return function >= FirstNormalObjectId;
+}
+
+static bool
+has_foreign_code(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, CoerceToDomain) ||
+		check_functions_in_node(node, is_foreign_function, context))
+		return true;
+	return expression_tree_walker(node, has_foreign_code, context);
+}
+
+/*
+ * Does writing the table run anybody's functions?  Compiling an expression
+ * checks the right to call them and can inline their bodies, under the caller's
+ * search_path: then it is this caller's alone, and not kept for the next one.
+ */
+static bool
+runs_foreign_code(Writer *writer)
+{
+	TupleConstr *constraints = RelationGetDescr(writer->rel)->constr;
+
+	for (int i = 0; constraints && i < constraints->num_check; i++)
+	{
+		if (has_foreign_code(stringToNode(constraints->check[i].ccbin), NULL))
+			return true;
+	}
+	for (int i = 0; constraints && i < constraints->num_defval; i++)
+	{
+		if (has_foreign_code(stringToNode(constraints->defval[i].adbin), NULL))
+			return true;
+	}
+	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
+	{
+		IndexInfo  *info = writer->rri->ri_IndexRelationInfo[i];
+
+		if (has_foreign_code((Node *) info->ii_Expressions, NULL) ||
+			has_foreign_code((Node *) info->ii_Predicate, NULL))
+			return true;
+	}
+	return false;
+}
+
+/* What an update sets, for triggers that fire on some columns only: all. */
+static Bitmapset *
+all_columns(Relation rel)
+{
+	Bitmapset  *columns = NULL;
+
+	for (int i = 1; i <= RelationGetDescr(rel)->natts; i++)
+		columns = bms_add_member(columns, i - FirstLowInvalidHeapAttributeNumber);
+	return columns;
+}
+
 static Writer *
 prepare(Relation rel)
 {
-	MemoryContext memory = AllocSetContextCreate(TopMemoryContext, "credits writer",
+	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "credits writer",
 												 ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(memory);
 	Writer	   *writer = palloc0(sizeof(Writer));
@@ -208,7 +272,8 @@ prepare(Relation rel)
 	rte->relid = writer->relid;
 	rte->relkind = rel->rd_rel->relkind;
 	rte->rellockmode = RowExclusiveLock;
-	cr_init_range_table(writer->estate, rte);
+	cr_init_range_table(writer->estate, rte,
+						writer->has_triggers ? all_columns(rel) : NULL);
 
 	writer->rri = makeNode(ResultRelInfo);
 	InitResultRelInfo(writer->rri, rel, 1, NULL, 0);
@@ -219,6 +284,7 @@ prepare(Relation rel)
 	compile_checks(writer);
 	compile_defaults(writer);
 	ExecOpenIndices(writer->rri, false);
+	writer->has_foreign_code = runs_foreign_code(writer);
 	writer->indexes = palloc(sizeof(Oid) * Max(writer->rri->ri_NumIndices, 1));
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
 		writer->indexes[i] = RelationGetRelid(writer->rri->ri_IndexRelationDescs[i]);
@@ -244,8 +310,8 @@ close_indexes(Writer *writer)
 
 /*
  * A writer of a table.  One that a call further out is using, which a trigger
- * came from, and one that fires triggers, whose slots belong to a transaction,
- * are not kept.
+ * came from, one that fires triggers, whose slots belong to a transaction, and
+ * one that runs foreign code are not kept.
  */
 Writer *
 writer_begin(StoreTable table)
@@ -270,8 +336,9 @@ writer_begin(StoreTable table)
 	else
 	{
 		writer = prepare(rel);
-		if (cache[table] == NULL && !writer->has_triggers)
+		if (cache[table] == NULL && !writer->has_triggers && !writer->has_foreign_code)
 		{
+			MemoryContextSetParent(writer->memory, TopMemoryContext);
 			writer->kept = true;
 			cache[table] = writer;
 			valid[table] = true;
@@ -316,99 +383,47 @@ writer_copy(Writer *writer, TupleTableSlot *old)
 	memcpy(writer->slot->tts_isnull, old->tts_isnull, sizeof(bool) * natts);
 }
 
-typedef struct SavedUser
-{
-	Oid			userid;
-	int			context;
-	ErrorContextCallback hiding;
-} SavedUser;
-
-/*
- * A violated constraint's DETAIL shows the row, to whom the owner would show
- * it; the caller may have no right to read the table at all.
- */
-static void
-hide_row(void *arg)
-{
-	if (ERRCODE_TO_CATEGORY(geterrcode()) ==
-		ERRCODE_TO_CATEGORY(ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION))
-		errdetail("The row of table \"%s\" is not shown.",
-				  RelationGetRelationName((Relation) arg));
-}
-
-static void
-become_owner(SavedUser *saved, Relation rel)
-{
-	GetUserIdAndSecContext(&saved->userid, &saved->context);
-	SetUserIdAndSecContext(rel->rd_rel->relowner,
-						   saved->context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_NOFORCE_RLS);
-	saved->hiding.callback = hide_row;
-	saved->hiding.arg = rel;
-	saved->hiding.previous = error_context_stack;
-	error_context_stack = &saved->hiding;
-}
-
-/* An error instead restores the user with the (sub)transaction's abort. */
-static void
-become_caller(const SavedUser *saved)
-{
-	error_context_stack = saved->hiding.previous;
-	SetUserIdAndSecContext(saved->userid, saved->context);
-}
-
 void
 writer_insert(Writer *writer)
 {
-	SavedUser	saved;
-
-	become_owner(&saved, writer->rel);
 	ExecStoreVirtualTuple(writer->slot);
 	ExecSimpleRelationInsert(writer->rri, writer->estate, writer->slot);
-	become_caller(&saved);
 }
 
 /* locked: the row's newest version, whose lock we hold. */
 void
 writer_update(Writer *writer, TupleTableSlot *locked)
 {
-	SavedUser	saved;
 	EPQState	epq;
 
-	become_owner(&saved, writer->rel);
 	cr_epq_init(&epq, writer->estate);
 	ExecStoreVirtualTuple(writer->slot);
 	ExecSimpleRelationUpdate(writer->rri, writer->estate, &epq, locked, writer->slot);
 	EvalPlanQualEnd(&epq);
-	become_caller(&saved);
 }
 
 void
 writer_delete(Writer *writer, TupleTableSlot *locked)
 {
-	SavedUser	saved;
 	EPQState	epq;
 
-	become_owner(&saved, writer->rel);
 	cr_epq_init(&epq, writer->estate);
 	ExecSimpleRelationDelete(writer->rri, writer->estate, &epq, locked);
 	EvalPlanQualEnd(&epq);
-	become_caller(&saved);
 }
 
 /* Fires the triggers and makes the rows visible to what comes next. */
 void
 writer_end(Writer *writer)
 {
+	CommandCounterIncrement();
 	if (writer->has_triggers)
 	{
-		SavedUser	saved;
-
-		become_owner(&saved, writer->rel);
 		AfterTriggerEndQuery(writer->estate);
-		become_caller(&saved);
+		ExecCloseResultRelations(writer->estate);	/* the triggers' too */
 	}
-	close_indexes(writer);
+	else
+		close_indexes(writer);
 	ExecClearTuple(writer->slot);
 	ResetPerTupleExprContext(writer->estate);
 	table_close(writer->rel, NoLock);
@@ -418,5 +433,4 @@ writer_end(Writer *writer)
 		ExecResetTupleTable(writer->estate->es_tupleTable, false);
 		MemoryContextDelete(writer->memory);
 	}
-	CommandCounterIncrement();
 }

@@ -93,6 +93,7 @@ typedef struct CrPlanVersion
 	CrCycle		cycle;
 	int64_t		rollover_limit;
 	int64_t		low_balance_threshold;
+	CrTime		created_at;		/* the clock when it was defined */
 } CrPlanVersion;
 
 /*
@@ -174,6 +175,7 @@ typedef struct CrRow
 	const uint8_t *reason_digest;	/* stored only once the text is erased */
 	const uint8_t *metadata_digest;
 	uint8_t		hash[CR_HASH_LEN];
+	const char *malformed;		/* what makes a stored row no row at all; NULL */
 } CrRow;
 
 /*
@@ -221,8 +223,6 @@ extern int64_t cr_bucket_balance(const CrAccount *acc, CrBucket bucket);
 extern int64_t cr_held(const CrAccount *acc);
 extern int64_t cr_owed(const CrAccount *acc);
 extern bool cr_is_low(const CrAccount *acc, const CrPlanVersion *plan);
-extern bool cr_text_equal(const char *a, const char *b);
-extern bool cr_facts_equal(const CrFacts *a, const CrFacts *b);
 extern void cr_account_init(CrAccount *acc, const char *user_id);
 extern CrVerdict cr_open(CrAccount *acc, const CrEnv *env, CrTime at,
 						 const CrPlanVersion *plan, CrLocal anchor,
@@ -254,6 +254,8 @@ extern void cr_apply_boundary(CrAccount *acc, CrTime at, const CrPlanVersion *pl
 /*
  * row.c: a row is what lies between two states.
  */
+extern bool cr_text_equal(const char *a, const char *b);
+extern bool cr_facts_equal(const CrFacts *a, const CrFacts *b);
 extern void cr_row_init(CrRow *row, CrKind kind, CrTime at, int64_t amount);
 extern void cr_row_finish(CrRow *row, const CrAccount *before, CrAccount *after);
 

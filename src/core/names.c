@@ -54,7 +54,7 @@ find(const char *const *names, int count, const char *name)
 const char *
 cr_kind_name(CrKind kind)
 {
-	return kind_names[kind];
+	return kind < CR_KIND_COUNT ? kind_names[kind] : "unknown";
 }
 
 bool

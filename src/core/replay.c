@@ -110,6 +110,8 @@ cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row)
 	const char *complaint = NULL;
 	const CrPlanVersion *plan = NULL;
 
+	if (row->malformed)
+		return row->malformed;
 	if (row->seq != acc->history_seq + 1)
 		return "seq has a gap";
 	if (row->seq == 1 && row->kind != CR_KIND_OPEN)

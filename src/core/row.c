@@ -6,6 +6,27 @@
 
 #include "core/core.h"
 
+bool
+cr_text_equal(const char *a, const char *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return strcmp(a, b) == 0;
+}
+
+bool
+cr_facts_equal(const CrFacts *a, const CrFacts *b)
+{
+	return cr_text_equal(a->plan, b->plan) &&
+		a->plan_version == b->plan_version &&
+		cr_text_equal(a->scheduled_plan, b->scheduled_plan) &&
+		a->cycle_anchor == b->cycle_anchor &&
+		cr_text_equal(a->time_zone, b->time_zone) &&
+		a->status == b->status &&
+		a->overdraft_limit == b->overdraft_limit &&
+		a->period_granted == b->period_granted;
+}
+
 void
 cr_row_init(CrRow *row, CrKind kind, CrTime at, int64_t amount)
 {

@@ -42,27 +42,6 @@ cr_is_low(const CrAccount *acc, const CrPlanVersion *plan)
 	return plan != NULL && cr_available(acc) < plan->low_balance_threshold;
 }
 
-bool
-cr_text_equal(const char *a, const char *b)
-{
-	if (a == NULL || b == NULL)
-		return a == b;
-	return strcmp(a, b) == 0;
-}
-
-bool
-cr_facts_equal(const CrFacts *a, const CrFacts *b)
-{
-	return cr_text_equal(a->plan, b->plan) &&
-		a->plan_version == b->plan_version &&
-		cr_text_equal(a->scheduled_plan, b->scheduled_plan) &&
-		a->cycle_anchor == b->cycle_anchor &&
-		cr_text_equal(a->time_zone, b->time_zone) &&
-		a->status == b->status &&
-		a->overdraft_limit == b->overdraft_limit &&
-		a->period_granted == b->period_granted;
-}
-
 /* An account that has no row yet. */
 void
 cr_account_init(CrAccount *acc, const char *user_id)

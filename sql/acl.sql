@@ -1,0 +1,216 @@
+-- Default: nobody but the owner.  What a preset gives, and nothing else.
+SET client_min_messages = warning;
+SET timezone = 'UTC';
+SET datestyle = 'ISO, YMD';
+
+-- A platform that gives everything away.
+CREATE ROLE regress_credits_greedy;
+CREATE ROLE "regress_credits_Odd ""Name";
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO regress_credits_greedy, "regress_credits_Odd ""Name" WITH GRANT OPTION;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO PUBLIC;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO regress_credits_greedy, "regress_credits_Odd ""Name" WITH GRANT OPTION;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TYPES TO regress_credits_greedy;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO regress_credits_greedy;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO regress_credits_greedy;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON FUNCTIONS TO regress_credits_greedy, PUBLIC;
+CREATE TABLE control ();
+CREATE EXTENSION credits;
+SELECT count(*) > 10 AS really_gives FROM pg_class, aclexplode(relacl) x WHERE oid = 'control'::regclass AND x.grantee <> relowner;
+DROP TABLE control;
+
+-- No object's ACL has an entry but the owner's.
+CREATE TEMP VIEW acl AS
+    SELECT pg_describe_object(d.classid, d.objid, 0) AS object, x.grantee, x.privilege_type
+      FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'credits'
+      CROSS JOIN LATERAL (
+          SELECT relowner, coalesce(relacl, acldefault('r', relowner)) FROM pg_class WHERE d.classid = 'pg_class'::regclass AND oid = d.objid
+          UNION ALL
+          SELECT proowner, coalesce(proacl, acldefault('f', proowner)) FROM pg_proc WHERE d.classid = 'pg_proc'::regclass AND oid = d.objid
+          UNION ALL
+          SELECT typowner, typacl FROM pg_type WHERE d.classid = 'pg_type'::regclass AND oid = d.objid
+          UNION ALL
+          SELECT r.relowner, a.attacl FROM pg_attribute a JOIN pg_class r ON r.oid = a.attrelid WHERE d.classid = 'pg_class'::regclass AND a.attrelid = d.objid
+      ) AS o(owner, acl)
+      CROSS JOIN LATERAL aclexplode(o.acl) x
+     WHERE d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass AND x.grantee <> o.owner;
+SELECT * FROM acl;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM PUBLIC, regress_credits_greedy, "regress_credits_Odd ""Name";
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM regress_credits_greedy, "regress_credits_Odd ""Name";
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON TYPES FROM regress_credits_greedy;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON SEQUENCES FROM regress_credits_greedy;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON TABLES FROM regress_credits_greedy;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON FUNCTIONS FROM regress_credits_greedy, PUBLIC;
+
+-- A role for each preset, and one without any.
+SET credits.clock = '2026-01-10 00:00:00+00';
+SELECT credits_define_plan('free', 10) ->> 'version' AS version;
+SELECT credits_open_account('u', 'free') ->> 'available' AS available;
+CREATE ROLE regress_credits_app;
+CREATE ROLE regress_credits_billing;
+CREATE ROLE regress_credits_auditor;
+CREATE ROLE regress_credits_support;
+CREATE ROLE regress_credits_admin;
+CREATE ROLE regress_credits_monitor;
+CREATE ROLE regress_credits_end_user;
+CREATE ROLE regress_credits_nobody;
+SELECT jsonb_pretty(credits_grant_role('regress_credits_app', 'app'));
+SELECT count(credits_grant_role('regress_credits_' || preset, preset))
+  FROM unnest(ARRAY['billing', 'auditor', 'support', 'admin', 'monitor', 'end_user']) preset;
+SELECT role_name, preset FROM credit_role ORDER BY 1, 2;
+
+-- Who may call what, by the catalog.
+SELECT p.proname AS function, string_agg(preset, ' ' ORDER BY n) FILTER (WHERE has_function_privilege('regress_credits_' || preset, p.oid, 'EXECUTE')) AS presets
+  FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+  JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'credits'
+  CROSS JOIN unnest(ARRAY['app', 'billing', 'auditor', 'support', 'admin', 'monitor', 'end_user', 'nobody']) WITH ORDINALITY AS r(preset, n)
+ GROUP BY p.oid, p.proname ORDER BY p.proname COLLATE "C";
+-- Who may read what; nobody may write.
+SELECT c.relname AS relation, string_agg(preset, ' ' ORDER BY n) FILTER (WHERE has_table_privilege('regress_credits_' || preset, c.oid, 'SELECT')) AS may_read,
+       string_agg(preset, ' ' ORDER BY n) FILTER (WHERE has_table_privilege('regress_credits_' || preset, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')) AS may_write
+  FROM pg_class c JOIN pg_depend d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'e'
+  JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'credits'
+  CROSS JOIN unnest(ARRAY['app', 'billing', 'auditor', 'support', 'admin', 'monitor', 'end_user', 'nobody']) WITH ORDINALITY AS r(preset, n)
+ WHERE c.relkind IN ('r', 'v') GROUP BY c.relname ORDER BY c.relname COLLATE "C";
+-- nothing can be passed on
+SELECT count(*) AS grantable FROM pg_proc p, aclexplode(p.proacl) x
+ WHERE p.proname LIKE 'credits\_%' AND x.is_grantable AND x.grantee <> p.proowner;
+
+-- ... and by trying: each call as each role, undone at once.  "yes" it
+-- worked, "-" 42501, else another SQLSTATE.
+CREATE FUNCTION t.as_preset(preset text, call text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('SET LOCAL ROLE %I', 'regress_credits_' || preset);
+    EXECUTE call;
+    RAISE EXCEPTION USING ERRCODE = 'TT000';
+EXCEPTION WHEN OTHERS THEN
+    RETURN CASE SQLSTATE WHEN 'TT000' THEN 'yes' WHEN '42501' THEN '-' ELSE SQLSTATE END;
+END $$;
+SET request.jwt.claims = '{"sub": "u"}';
+SELECT call,
+       t.as_preset('app', 'SELECT ' || call) AS app, t.as_preset('billing', 'SELECT ' || call) AS billing,
+       t.as_preset('auditor', 'SELECT ' || call) AS auditor, t.as_preset('support', 'SELECT ' || call) AS support,
+       t.as_preset('admin', 'SELECT ' || call) AS admin, t.as_preset('monitor', 'SELECT ' || call) AS monitor,
+       t.as_preset('end_user', 'SELECT ' || call) AS end_user, t.as_preset('nobody', 'SELECT ' || call) AS nobody
+  FROM unnest(ARRAY[
+    $$credits_deduct('u', 1)$$,
+    $$credits_try_deduct('u', 1)$$,
+    $$credits_add_purchased('u', 1, 'p')$$,
+    $$credits_adjust('u', 'monthly', 1, 'x')$$,
+    $$credits_define_plan('p', 1)$$,
+    $$credits_open_account('v', 'free')$$,
+    $$credits_set_plan('u', 'free')$$,
+    $$credits_freeze('u')$$,
+    $$credits_unfreeze('u')$$,
+    $$credits_repair_clock('u')$$,
+    $$credits_balance('u')$$,
+    $$count(*) FROM credits_history('u')$$,
+    $$credits_current_user_id()$$,
+    $$credits_my_balance()$$,
+    $$count(*) FROM credits_my_history()$$,
+    $$credits_reset_due()$$,
+    $$credits_schedule_reset()$$,
+    $$credits_unschedule_reset()$$,
+    $$count(*) FROM credits_verify()$$,
+    $$count(*) FROM credits_verify_account('u')$$,
+    $$count(*) FROM credits_verify_structure()$$,
+    $$credits_grant_role('regress_credits_nobody', 'admin')$$,
+    $$credits_revoke_role('regress_credits_app', 'app')$$,
+    $$credits_repair_guards()$$,
+    $$count(*) FROM credit_balance$$,
+    $$count(*) FROM credit_account$$,
+    $$count(*) FROM credit_history$$,
+    $$count(*) FROM credit_payment$$,
+    $$count(*) FROM credit_plan$$,
+    $$count(*) FROM credit_reset_run$$,
+    $$count(*) FROM credit_audit_log$$,
+    $$count(*) FROM credit_role$$
+  ]) WITH ORDINALITY AS c(call, n) ORDER BY n;
+-- the sweep commits, so it is called for itself
+SET SESSION AUTHORIZATION regress_credits_app;
+CALL credits_run_reset();
+\echo :LAST_ERROR_SQLSTATE
+SET SESSION AUTHORIZATION regress_credits_admin;
+CALL credits_run_reset() \gset
+SELECT :'report'::jsonb -> 'accounts' AS accounts;
+RESET SESSION AUTHORIZATION;
+
+-- EXECUTE is the only right that is needed.
+GRANT EXECUTE ON FUNCTION credits_deduct(text, int8, text, text, jsonb, text) TO regress_credits_nobody;
+SELECT t.as_preset('nobody', $$SELECT credits_deduct('u', 1)$$);
+REVOKE EXECUTE ON FUNCTION credits_deduct(text, int8, text, text, jsonb, text) FROM regress_credits_nobody;
+SELECT t.as_preset('nobody', $$SELECT credits_deduct('u', 1)$$);
+-- ... but not for what is the owner's alone
+GRANT EXECUTE ON FUNCTION credits_grant_role(text, text), credits_revoke_role(text, text), credits_repair_guards() TO regress_credits_nobody;
+SELECT t.as_preset('nobody', $$SELECT credits_grant_role('regress_credits_nobody', 'admin')$$) AS grant_role,
+       t.as_preset('nobody', $$SELECT credits_revoke_role('regress_credits_app', 'app')$$) AS revoke_role,
+       t.as_preset('nobody', $$SELECT credits_repair_guards()$$) AS repair_guards;
+REVOKE EXECUTE ON FUNCTION credits_grant_role(text, text), credits_revoke_role(text, text), credits_repair_guards() FROM regress_credits_nobody;
+
+-- The actor is who calls, not the function that passes the call on.
+CREATE FUNCTION spend(who text) RETURNS jsonb LANGUAGE sql SECURITY DEFINER AS $$ SELECT credits_deduct(who, 1) $$;
+SET ROLE regress_credits_nobody;
+SELECT spend('u') ->> 'available' AS available;
+RESET ROLE;
+SELECT actor FROM credit_history WHERE user_id = 'u' ORDER BY seq DESC LIMIT 1;
+DROP FUNCTION spend(text);
+
+-- Two presets that overlap: taking one away leaves what the other gives.
+SELECT count(credits_grant_role('regress_credits_nobody', preset)) FROM unnest(ARRAY['app', 'support']) preset;
+SELECT t.as_preset('nobody', $$SELECT credits_deduct('u', 1)$$) AS deduct, t.as_preset('nobody', $$SELECT credits_balance('u')$$) AS balance,
+       t.as_preset('nobody', $$SELECT count(*) FROM credits_history('u')$$) AS history;
+SELECT jsonb_pretty(credits_revoke_role('regress_credits_nobody', 'app'));
+SELECT t.as_preset('nobody', $$SELECT credits_deduct('u', 1)$$) AS deduct, t.as_preset('nobody', $$SELECT credits_balance('u')$$) AS balance,
+       t.as_preset('nobody', $$SELECT count(*) FROM credits_history('u')$$) AS history;
+SELECT credits_revoke_role('regress_credits_nobody', 'support') IS NOT NULL AS revoked;
+SELECT t.as_preset('nobody', $$SELECT credits_deduct('u', 1)$$) AS deduct, t.as_preset('nobody', $$SELECT credits_balance('u')$$) AS balance,
+       t.as_preset('nobody', $$SELECT count(*) FROM credits_history('u')$$) AS history;
+-- every preset leaves nothing behind
+SELECT count(credits_revoke_role('regress_credits_' || preset, preset))
+  FROM unnest(ARRAY['app', 'billing', 'auditor', 'support', 'admin', 'monitor', 'end_user']) preset;
+SELECT count(*) AS entries FROM acl;
+SELECT count(*) AS roles FROM credit_role;
+-- a name that needs quotes
+SELECT credits_grant_role('regress_credits_Odd "Name', 'app') IS NOT NULL AS granted;
+SELECT t.as_preset('Odd "Name', $$SELECT credits_deduct('u', 1)$$);
+SELECT credits_revoke_role('regress_credits_Odd "Name', 'app') IS NOT NULL AS revoked;
+
+-- Who may do what is in the audit log.
+SELECT action, subject, actor = session_user AS actor FROM credit_audit_log WHERE action LIKE '%role' AND subject ~ 'nobody|Odd' ORDER BY seq;
+
+-- Arguments.
+SELECT call, t.sqlstate('SELECT ' || call)
+  FROM unnest(ARRAY[
+    $$credits_grant_role(NULL, 'app')$$,                          -- 22004
+    $$credits_grant_role('regress_credits_app', NULL)$$,          -- 22004
+    $$credits_grant_role('regress_credits_none', 'app')$$,        -- 42704
+    $$credits_grant_role('regress_credits_app', 'root')$$,        -- 22023
+    $$credits_grant_role('regress_credits_app', '')$$,            -- 22023
+    $$credits_revoke_role('regress_credits_none', 'app')$$,       -- 42704
+    $$credits_revoke_role('regress_credits_app', 'root')$$,       -- 22023
+    $$credits_revoke_role(NULL, 'app')$$                          -- 22004
+  ]) WITH ORDINALITY AS c(call, n) ORDER BY n;
+
+-- Settings that change what is true are the superuser's, also when they are
+-- set before the library is there to check.
+SELECT credits_grant_role('regress_credits_app', 'app') IS NOT NULL AS granted;
+SET ROLE regress_credits_app;
+SELECT t.sqlstate($$SET credits.clock = '2020-01-01 00:00:00+00'$$) AS clock, t.sqlstate($$SET credits.default_plan = 'free'$$) AS default_plan;
+RESET ROLE;
+\c -
+SET client_min_messages = error;
+SET SESSION AUTHORIZATION regress_credits_app;
+SET credits.clock = '2020-01-01 00:00:00+00';
+SET credits.default_plan = 'free';
+SELECT credits_deduct('u', 1) ->> 'created_at' > '2026-02' AS real_clock;
+SELECT sqlstate FROM t.refused($$SELECT credits_deduct('unknown', 1)$$);
+RESET SESSION AUTHORIZATION;
+SET client_min_messages = warning;
+
+SELECT count(*) AS bad FROM credits_verify();
+DROP FUNCTION t.as_preset(text, text);
+DROP EXTENSION credits;
+DROP OWNED BY regress_credits_greedy, "regress_credits_Odd ""Name", regress_credits_app, regress_credits_billing, regress_credits_auditor,
+    regress_credits_support, regress_credits_admin, regress_credits_monitor, regress_credits_end_user, regress_credits_nobody;
+DROP ROLE regress_credits_greedy, "regress_credits_Odd ""Name", regress_credits_app, regress_credits_billing, regress_credits_auditor,
+    regress_credits_support, regress_credits_admin, regress_credits_monitor, regress_credits_end_user, regress_credits_nobody;

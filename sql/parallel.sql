@@ -1,0 +1,39 @@
+-- Reads can run in parallel workers, and see there what the leader sees: the
+-- same clock, the same snapshot, what is due applied.
+SET client_min_messages = warning;
+SET timezone = 'UTC';
+SET datestyle = 'ISO, YMD';
+CREATE EXTENSION credits;
+SET credits.clock = '2026-01-10 00:00:00+00';
+SELECT credits_define_plan('free', 10) ->> 'version' AS version;
+SELECT count(credits_open_account('u' || n, 'free')) AS opened FROM generate_series(1, 2000) n;
+SELECT count(credits_deduct('u' || n, 1)) AS deducted FROM generate_series(1, 2000) n;
+ANALYZE credit_account;
+ALTER TABLE credit_account SET (parallel_workers = 2);
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+SET max_parallel_workers_per_gather = 2;
+CREATE FUNCTION pg_temp.is_parallel(query text) RETURNS bool LANGUAGE plpgsql AS $$
+DECLARE
+    plan json;
+BEGIN
+    EXECUTE 'EXPLAIN (FORMAT JSON, COSTS OFF) ' || query INTO plan;
+    RETURN plan::text LIKE '%Gather%';
+END $$;
+
+-- a clock before and one after the boundary: 9 each, then 10 each
+SELECT pg_temp.is_parallel('SELECT sum((credits_balance(user_id) ->> ''monthly'')::int8) FROM credit_account') AS parallel;
+SELECT sum((credits_balance(user_id) ->> 'monthly')::int8) AS monthly FROM credit_account;
+SET credits.clock = '2026-02-10 00:00:00+00';
+SELECT sum((credits_balance(user_id) ->> 'monthly')::int8) AS monthly FROM credit_account;
+SELECT pg_temp.is_parallel('SELECT sum(monthly) FROM credit_balance') AS parallel;
+SELECT sum(monthly) AS monthly, min(next_reset_at) AS next_reset_at, max(next_reset_at) AS next_reset_at FROM credit_balance;
+SELECT count(v.*) AS bad FROM credit_account a, LATERAL credits_verify_account(a.user_id) v;
+SELECT count(*) AS bad FROM credits_verify();
+
+-- What writes never does: the plan is not parallel.
+SELECT pg_temp.is_parallel('SELECT count(credits_deduct(user_id, 1)) FROM credit_account') AS parallel;
+SELECT count(credits_deduct(user_id, 1)) AS deducted FROM credit_account;
+SELECT sum((credits_balance(user_id) ->> 'monthly')::int8) AS monthly FROM credit_account;
+DROP EXTENSION credits;

@@ -1,0 +1,148 @@
+-- Who disables a guard can change a row; verification finds which.
+SET client_min_messages = warning;
+SET timezone = 'UTC';
+SET datestyle = 'ISO, YMD';
+CREATE EXTENSION credits;
+SET credits.clock = '2026-01-10 00:00:00+00';
+SELECT credits_define_plan('free', 10) ->> 'version' AS version;
+SELECT credits_define_plan('pro', 100, 'anniversary', 30) ->> 'version' AS version;
+SELECT credits_define_plan('spare', 1) ->> 'version' AS version;
+SELECT count(credits_open_account(u, 'free')) FROM unnest(ARRAY['a', 'b', 'c']) u;
+SELECT count(credits_deduct(u, n, 'reason ' || n, 'key ' || n, '{"a": [1, 2]}', 'someone')) FROM unnest(ARRAY['a', 'b', 'c']) u, generate_series(1, 3) n;
+SELECT count(credits_add_purchased(u, 50, 'pay_' || u)) FROM unnest(ARRAY['a', 'b', 'c', 'd']) u;
+SELECT count(credits_set_plan(u, 'pro', w)) FROM (VALUES ('a', 'now'), ('b', 'next_reset')) v(u, w);
+SELECT credits_freeze('c') ->> 'kind' AS kind;
+SET credits.clock = '2026-04-20 00:00:00+00';
+SELECT credits_reset_due() -> 'accounts' AS accounts;
+SELECT count(credits_adjust(u, 'purchased', -1, 'x')) FROM unnest(ARRAY['a', 'b', 'c', 'd']) u;
+SELECT credits_set_plan('b', NULL) ->> 'kind' AS kind;
+
+-- Clean as it is, per account and as a whole.
+SELECT * FROM credits_verify();
+SELECT * FROM credits_verify_account('a');
+SELECT * FROM credits_verify_structure();
+SELECT user_id, max(seq) AS seq FROM credit_history GROUP BY 1 ORDER BY 1;
+
+-- One tampering at a time, each undone: guards off, the change, guards on.
+CREATE FUNCTION t.tampered(change text, OUT bad int8, OUT object text, OUT bad_user_id text, OUT bad_seq int8, OUT problem text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    tab text;
+BEGIN
+    FOREACH tab IN ARRAY ARRAY['credit_plan', 'credit_account', 'credit_history', 'credit_payment', 'credit_audit_log'] LOOP
+        EXECUTE format('ALTER TABLE %I DISABLE TRIGGER credits_guard', tab);
+    END LOOP;
+    EXECUTE change;
+    FOREACH tab IN ARRAY ARRAY['credit_plan', 'credit_account', 'credit_history', 'credit_payment', 'credit_audit_log'] LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER credits_guard', tab);
+    END LOOP;
+    SELECT count(*) OVER (), v.* INTO bad, object, bad_user_id, bad_seq, problem
+      FROM credits_verify() v ORDER BY v.object COLLATE "C", v.bad_user_id COLLATE "C", v.bad_seq;
+    RAISE EXCEPTION USING ERRCODE = 'TT000';
+EXCEPTION WHEN SQLSTATE 'TT000' THEN
+    bad := coalesce(bad, 0);
+END $$;
+SELECT change, r.*
+  FROM unnest(ARRAY[
+    -- history
+    $$UPDATE credit_history SET amount = 4 WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET reason = 'reason 9' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET metadata = '{"a": [1, 3]}' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET reason = NULL WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET metadata = NULL WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET text_salt = '\x00' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET monthly_delta = monthly_delta + 1 WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET monthly = monthly + 1 WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET purchased_delta = purchased_delta + 1 WHERE user_id = 'a' AND seq = 5$$,
+    $$UPDATE credit_history SET created_at = created_at + interval '1 us' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET effective_at = effective_at - interval '1 us' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET period_start = period_start + interval '1 s' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET next_reset_at = next_reset_at + interval '1 s' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET kind = 'adjust' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET actor = 'mallory' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET spender = 'mallory' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET spender = NULL WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET idempotency_key = 'key 9' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET idempotency_key = NULL WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET request_digest = sha256('x') WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET payment_ref = 'pay_x' WHERE user_id = 'a' AND seq = 5$$,
+    $$UPDATE credit_history SET plan = 'pro' WHERE user_id = 'a' AND seq = 1$$,
+    $$UPDATE credit_history SET plan_version = 7 WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET period_granted = 11 WHERE user_id = 'a' AND seq = 1$$,
+    $$UPDATE credit_history SET time_zone = 'Europe/Paris' WHERE user_id = 'a' AND seq = 1$$,
+    $$UPDATE credit_history SET cycle_anchor = cycle_anchor + interval '1 day' WHERE user_id = 'a' AND seq = 1$$,
+    $$UPDATE credit_history SET status = 'active' WHERE user_id = 'c' AND kind = 'freeze'$$,
+    $$UPDATE credit_history SET overdraft_limit = 1000 WHERE user_id = 'a' AND seq = 1$$,
+    $$UPDATE credit_history SET expired = expired + 1 WHERE user_id = 'a' AND kind = 'reset'$$,
+    $$UPDATE credit_history SET skipped = skipped + 1 WHERE user_id = 'a' AND kind = 'reset'$$,
+    $$UPDATE credit_history SET run_id = gen_random_uuid() WHERE user_id = 'a' AND kind = 'reset'$$,
+    $$UPDATE credit_history SET owed_purchased = 1 WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET allocations = '{1,1}' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET hash = sha256('x') WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET hash = sha256('x') WHERE user_id = 'a' AND seq = (SELECT max(seq) FROM credit_history WHERE user_id = 'a')$$,
+    $$DELETE FROM credit_history WHERE user_id = 'a' AND seq = 3$$,
+    $$DELETE FROM credit_history WHERE user_id = 'a' AND seq = 1$$,
+    $$DELETE FROM credit_history WHERE user_id = 'a' AND seq = (SELECT max(seq) FROM credit_history WHERE user_id = 'a')$$,
+    $$DELETE FROM credit_history WHERE user_id = 'a'$$,
+    $$UPDATE credit_history SET user_id = 'b' || seq WHERE user_id = 'a'$$,
+    $$INSERT INTO credit_history SELECT (jsonb_populate_record(h, '{"seq": 100}')).* FROM credit_history h WHERE user_id = 'a' AND seq = 5$$,
+    $$UPDATE credit_history SET seq = seq + 1000 WHERE user_id = 'a' AND seq = 5$$,
+    -- account
+    $$UPDATE credit_account SET monthly = monthly + 1 WHERE user_id = 'a'$$,
+    $$UPDATE credit_account SET granted = granted + 1 WHERE user_id = 'a'$$,
+    $$UPDATE credit_account SET purchased = purchased + 1 WHERE user_id = 'd'$$,
+    $$UPDATE credit_account SET held_purchased = 1 WHERE user_id = 'a'$$,
+    $$UPDATE credit_account SET owed_purchased = 1 WHERE user_id = 'a'$$,
+    $$UPDATE credit_account SET overdraft_limit = 1000 WHERE user_id = 'a'$$,
+    $$UPDATE credit_account SET period_granted = 0 WHERE user_id = 'a'$$,
+    $$UPDATE credit_account SET last_monthly_reset = last_monthly_reset - interval '1 day' WHERE user_id = 'a'$$,
+    $$UPDATE credit_account SET next_reset_at = next_reset_at - interval '1 day' WHERE user_id = 'a'$$,
+    $$UPDATE credit_account SET next_event_at = next_event_at + interval '1 day' WHERE user_id = 'a'$$,
+    $$UPDATE credit_account SET next_event_at = NULL WHERE user_id = 'a'$$,
+    $$UPDATE credit_account SET effective_at = effective_at - interval '1 day' WHERE user_id = 'a'$$,
+    $$UPDATE credit_account SET cycle_anchor = cycle_anchor + interval '1 day' WHERE user_id = 'a'$$,
+    $$UPDATE credit_account SET time_zone = 'Europe/Paris' WHERE user_id = 'a'$$,
+    $$UPDATE credit_account SET status = 'active' WHERE user_id = 'c'$$,
+    $$UPDATE credit_account SET plan = 'pro', plan_version = 1 WHERE user_id = 'c'$$,
+    $$UPDATE credit_account SET scheduled_plan = 'pro' WHERE user_id = 'c'$$,
+    $$UPDATE credit_account SET history_seq = history_seq - 1 WHERE user_id = 'a'$$,
+    $$UPDATE credit_account SET history_hash = sha256('x') WHERE user_id = 'a'$$,
+    $$UPDATE credit_account SET user_id = 'z' WHERE user_id = 'a'$$,
+    $$DELETE FROM credit_account WHERE user_id = 'a'$$,
+    -- payments
+    $$UPDATE credit_payment SET amount = 51 WHERE payment_ref = 'pay_a'$$,
+    $$UPDATE credit_payment SET revoked = 1 WHERE payment_ref = 'pay_a'$$,
+    $$UPDATE credit_payment SET seq = seq - 1 WHERE payment_ref = 'pay_a'$$,
+    $$UPDATE credit_payment SET user_id = 'b' WHERE payment_ref = 'pay_a'$$,
+    $$UPDATE credit_payment SET payment_ref = 'pay_x' WHERE payment_ref = 'pay_a'$$,
+    $$DELETE FROM credit_payment WHERE payment_ref = 'pay_a'$$,
+    $$INSERT INTO credit_payment VALUES (50, 0, 5, 'pay_x', 'a')$$,
+    $$INSERT INTO credit_payment VALUES (50, 0, 5, 'pay_x', 'nobody')$$,
+    -- plans and the audit log
+    $$UPDATE credit_plan SET monthly_credits = 1000 WHERE plan = 'free'$$,
+    $$UPDATE credit_plan SET effective_from = effective_from - interval '1 day' WHERE plan = 'free'$$,
+    $$DELETE FROM credit_plan WHERE plan = 'free'$$,
+    $$DELETE FROM credit_plan WHERE plan = 'spare'$$,
+    $$UPDATE credit_plan SET low_balance_threshold = 3 WHERE plan = 'spare'$$,
+    $$INSERT INTO credit_plan VALUES (2, '2026-04-25 00:00:00+00', 1000, 0, 0, '2026-04-20 00:00:00+00', 'free', 'calendar')$$,
+    $$UPDATE credit_audit_log SET actor = 'mallory' WHERE seq = 1$$,
+    $$UPDATE credit_audit_log SET after = '{}' WHERE seq = 2$$,
+    $$DELETE FROM credit_audit_log WHERE seq = 1$$,
+    $$DELETE FROM credit_audit_log WHERE seq = 2$$,
+    $$INSERT INTO credit_audit_log SELECT 100, '2026-04-20 00:00:00+00', 'freeze', 'a', 'mallory', hash FROM credit_audit_log WHERE seq = 1$$
+  ]) WITH ORDINALITY AS c(change, n), t.tampered(c.change) r ORDER BY n;
+
+-- One bad row per bad account, the first.
+BEGIN;
+ALTER TABLE credit_history DISABLE TRIGGER credits_guard;
+UPDATE credit_history SET amount = amount + 1 WHERE user_id IN ('a', 'b') AND seq >= 3;
+SELECT object, bad_user_id, bad_seq FROM credits_verify() WHERE bad_user_id IS NOT NULL ORDER BY 2;
+SELECT object, bad_user_id, bad_seq FROM credits_verify_account('a');
+SELECT count(*) FROM credits_verify_account('c');
+ROLLBACK;
+SELECT count(*) AS bad FROM credits_verify();
+
+SELECT sqlstate FROM t.refused($$SELECT * FROM credits_verify_account('nobody')$$);
+SELECT sqlstate FROM t.refused($$SELECT * FROM credits_verify_account(NULL)$$);
+DROP FUNCTION t.tampered(text);
+DROP EXTENSION credits;

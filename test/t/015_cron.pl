@@ -1,0 +1,132 @@
+# pg_cron itself runs the sweep.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use CreditsTest;
+use IPC::Run ();
+use Test::More;
+
+# Where pg_cron is not installed there is nothing to test.
+{
+	my ($dir, $err) = ('', '');
+
+	IPC::Run::run([ 'pg_config', '--sharedir' ], '>', \$dir, '2>', \$err) or die $err;
+	chomp $dir;
+	plan skip_all => 'pg_cron is not installed' unless -e "$dir/extension/pg_cron.control";
+}
+
+# Server and pg_cron go by the real clock here, so the accounts are opened with
+# one that is years behind: they are due whenever this runs.
+my $past = q(SET credits.clock = '2020-01-15 12:00:00+00';);
+
+my $node = new_server(
+	'cron',
+	conf => q(
+shared_preload_libraries = 'pg_cron'
+cron.database_name = 'postgres'
+cron.use_background_workers = on
+max_worker_processes = 24
+));
+add_database($node, 'app');
+
+for my $db ('postgres', 'app')
+{
+	$node->safe_psql(
+		$db, qq($past
+SELECT credits_define_plan('free', 100);
+SELECT credits_define_plan('own_day', 70, 'anniversary');
+SELECT credits_open_account('user_' || n, CASE n % 2 WHEN 0 THEN 'free' ELSE 'own_day' END) FROM generate_series(1, 20) n;
+SELECT credits_deduct('user_' || n, 40) FROM generate_series(1, 20) n;
+SELECT credits_add_purchased('user_' || n, 5, 'payment_' || n) FROM generate_series(1, 20) n;
+));
+}
+
+my $reset = q(
+SELECT count(*) = 20 AND bool_and(next_reset_at > now()) FROM credit_account);
+
+# Without pg_cron in the database.
+is_outcome($node, 'postgres', q(SELECT credits_schedule_reset('* * * * *')),
+	'0A000', 'without pg_cron there is nothing to schedule with');
+$node->safe_psql('postgres', 'CREATE EXTENSION pg_cron');
+
+# In another database than pg_cron's: the statement to run there.
+my (undef, $error) = is_outcome($node, 'app', q(SELECT credits_schedule_reset('* * * * *')),
+	'0A000', 'scheduling in another database');
+my ($hint) = $error =~ /^HINT:  (.*?)(?=^LOCATION:|\z)/ms;
+my ($statement) = ($hint // '') =~ /(SELECT\s+cron\.\w+\s*\(.*\))/s;
+ok(defined $statement, 'the hint has the statement to run in the other one') or diag($error);
+is($node->safe_psql('app', 'SELECT count(*) FROM credit_audit_log WHERE action LIKE $$%schedule%$$'),
+	0, 'what was refused is not in the audit log');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 0, 'and nothing was scheduled');
+
+# pg_cron's own database.
+is_outcome($node, 'postgres', q(SELECT credits_schedule_reset('nonsense')),
+	'22023', 'a schedule that is none');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 0, '... schedules nothing');
+my $receipt = json($node->safe_psql('postgres', 'SELECT credits_schedule_reset()'));
+is( $node->safe_psql('postgres', 'SELECT schedule, database, active FROM cron.job'),
+	'*/5 * * * *|postgres|t',
+	'by default every five minutes');
+$receipt = json($node->safe_psql('postgres', q(SELECT credits_schedule_reset('* * * * *'))));
+is($node->safe_psql('postgres', 'SELECT schedule, database, active FROM cron.job'),
+	'* * * * *|postgres|t', 'scheduled again, the job has the new schedule, and there is one');
+is_outcome($node, 'postgres', $statement, '00000', 'the statement of the hint works there')
+  if defined $statement;
+is( $node->safe_psql('postgres', 'SELECT schedule, database, active FROM cron.job ORDER BY database'),
+	"* * * * *|app|t\n* * * * *|postgres|t",
+	'... and schedules the sweep of the other database');
+
+# pg_cron wakes up at the next minute.
+for my $db ('postgres', 'app')
+{
+	ok($node->poll_query_until($db, $reset), "$db: pg_cron ran the sweep");
+	ok( $node->poll_query_until(
+			$db, q(SELECT count(*) >= 1 FROM credit_reset_run WHERE state = 'finished' AND accounts = 20)),
+		"$db: the run is recorded");
+	is( $node->safe_psql(
+			$db, q(
+SELECT r.accounts, r.failures, r.failed IS NULL OR r.failed = '[]', r.finished_at >= r.started_at, r.credits_granted >= 20 * 70
+  FROM credit_reset_run r WHERE accounts > 0 ORDER BY started_at LIMIT 1)),
+		'20|0|t|t|t',
+		"$db: ... with what it did");
+	is( $node->safe_psql(
+			$db, q(
+SELECT count(*), count(DISTINCT h.user_id) FROM credit_history h
+ WHERE h.kind = 'reset' AND h.seq = 4 AND h.run_id = (SELECT run_id FROM credit_reset_run WHERE accounts > 0 ORDER BY started_at LIMIT 1))),
+		'20|20',
+		"$db: each account has one reset row of that run");
+	is( $node->safe_psql(
+			$db, q(
+SELECT count(*) FROM credit_account
+ WHERE monthly = CASE plan WHEN 'free' THEN 100 ELSE 70 END AND purchased = 5)),
+		20,
+		"$db: each has its allowance, and what it bought");
+	is_clean($node, $db, "$db: credits_verify() is clean");
+}
+ok( $node->poll_query_until(
+		'postgres', q(SELECT count(*) >= 2 AND bool_and(status = 'succeeded') FROM cron.job_run_details)),
+	'pg_cron says that it succeeded');
+is( $node->safe_psql(
+		'postgres', q(
+SELECT action, count(*) FROM credit_audit_log WHERE action LIKE '%schedule%' GROUP BY action)),
+	'schedule_reset|2',
+	'the audit log has the scheduling');
+
+# And off again.
+is_outcome($node, 'app', 'SELECT credits_unschedule_reset()', '0A000', 'unscheduling in another database');
+is_outcome($node, 'postgres', 'SELECT credits_unschedule_reset()', '00000', 'unscheduled');
+is($node->safe_psql('postgres', q(SELECT count(*) FROM cron.job WHERE database = 'postgres')),
+	0, '... the job has gone');
+is($node->safe_psql('postgres', q(SELECT count(*) FROM cron.job WHERE database = 'app')),
+	1, '... the other database keeps its own');
+is( $node->safe_psql(
+		'postgres', q(SELECT count(*) FROM credit_audit_log WHERE action = 'unschedule_reset')),
+	1,
+	'... and the audit log has it');
+is_clean($node, 'postgres', 'the audit log verifies');
+
+done_testing();

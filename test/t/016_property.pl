@@ -1,0 +1,403 @@
+# State at time T depends on history and T alone: the same random calls give
+# the same receipts, refusals and balances whether the sweep runs at random
+# moments, in random pieces, or never.
+#
+# CREDITS_SEED repeats a run; CREDITS_STEPS makes it longer.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use CreditsTest;
+use POSIX qw(strftime);
+use Test::More;
+use Time::Local qw(timegm);
+
+my $seed = $ENV{CREDITS_SEED} || int(rand(2**31));
+my $steps = $ENV{CREDITS_STEPS} || 4000;
+srand($seed);
+note("CREDITS_SEED=$seed CREDITS_STEPS=$steps");
+
+my $max = 9007199254740991;
+my @users = map { "user_$_" } 'a' .. 'n';
+my $whale = 'user_n';    # lives near the cap
+my @plans = qw(day_one carry own_day own_carry nothing huge);
+my @zones = qw(UTC Europe/Berlin America/Santiago America/New_York Pacific/Apia
+  Asia/Kathmandu Australia/Lord_Howe);
+my @keys = map { "key_$_" } 1 .. 30;
+my @refs = map { "ref_$_" } 1 .. $steps / 8;
+
+sub pick { return $_[ int(rand(@_)) ]; }
+
+sub between { return $_[0] + int(rand($_[1] - $_[0] + 1)); }
+
+sub chance { return rand() < $_[0]; }
+
+sub quoted { return defined $_[0] ? "'$_[0]'" : 'NULL'; }
+
+# The clock only goes forward: a clock that goes back is another matter.
+my $now = timegm(0, 0, 12, 10, 0, 2024);
+
+sub at { return strftime('%Y-%m-%d %H:%M:%S+00', gmtime($_[0])); }
+
+# Most moves are small; some go to the very edge of a period in some zone.
+sub move_clock
+{
+	my $r = rand();
+
+	if ($r < 0.55)
+	{
+		$now += between(1, 86400);
+	}
+	elsif ($r < 0.75)
+	{
+		$now += 86400 * between(1, 10);
+	}
+	elsif ($r < 0.85)
+	{
+		$now += 86400 * between(10, 100) + between(0, 86399);
+	}
+	else
+	{
+		my @t = gmtime($now);
+		my $first = timegm(0, 0, 0, 1, ($t[4] + 1) % 12, $t[5] + 1900 + ($t[4] == 11 ? 1 : 0));
+		my $edge = $first - 3600 * pick(0, 0, 1, 2, -3, -4, -5, 5.75, 11, 13, 14) + pick(-1, 0, 0, 1);
+
+		$now = $edge if $edge > $now;
+	}
+	return;
+}
+
+sub amount
+{
+	my ($user) = @_;
+
+	if ($user eq $whale && chance(0.5))
+	{
+		return chance(0.3) ? $max : between(1, $max);
+	}
+	return chance(0.75) ? between(1, 40) : between(1, 500);
+}
+
+sub key { return chance(0.25) ? pick(@keys) : undef; }
+
+# A random anchor: any day of the month, the awkward ones more often.
+sub anchor
+{
+	return 'NULL' if chance(0.3);
+	return sprintf "timestamp '%04d-%02d-%02d %02d:%02d:00'",
+	  pick(2023, 2024), pick(1, 3, 5, 7, 8, 10, 12), (chance(0.5) ? pick(29, 30, 31) : between(1, 28)),
+	  (chance(0.5) ? 0 : between(0, 23)), pick(0, 0, 30, 59);
+}
+
+# A random call.
+my @weights = (
+	[
+		30,
+		sub {
+			my ($user) = @_;
+			return sprintf 'credits_deduct(%s, %s, %s, %s, %s)', quoted($user), amount($user),
+			  chance(0.3) ? "'work'" : 'NULL', quoted(key()), chance(0.1) ? q('{"n": 1}') : 'NULL';
+		}
+	],
+	[
+		15,
+		sub {
+			my ($user) = @_;
+			return sprintf 'credits_try_deduct(%s, %s, NULL, %s)', quoted($user), amount($user), quoted(key());
+		}
+	],
+	[
+		9,
+		sub {
+			my ($user) = @_;
+			return sprintf 'credits_add_purchased(%s, %s, %s, NULL, %s)', quoted($user),
+			  chance(0.3) ? 10 : amount($user), quoted(pick(@refs)), chance(0.1) ? quoted(key()) : 'NULL';
+		}
+	],
+	[
+		6,
+		sub {
+			my ($user) = @_;
+			return sprintf q(credits_adjust(%s, %s, %s, 'correction', %s)), quoted($user),
+			  quoted(pick(qw(monthly monthly purchased granted))), amount($user) * pick(1, -1), quoted(key());
+		}
+	],
+	[
+		8,
+		sub {
+			my ($user) = @_;
+			my $plan = chance(0.1) ? undef : chance(0.03) ? 'no_such_plan' : pick(@plans[ 0 .. 4 ]);
+
+			$plan = 'huge' if $user eq $whale && chance(0.7);
+			return sprintf 'credits_set_plan(%s, %s, %s, NULL, %s)', quoted($user), quoted($plan),
+			  pick(q('now'), q('next_reset'), q('next_reset'), 'NULL'), quoted(key());
+		}
+	],
+	[ 1, sub { return sprintf q(credits_freeze(%s, 'why')), quoted($_[0]); } ],
+	[ 4, sub { return sprintf 'credits_unfreeze(%s)', quoted($_[0]); } ],
+	[ 0.5, sub { return sprintf 'credits_repair_clock(%s)', quoted($_[0]); } ],
+	[
+		2,
+		sub {
+			my $plan = pick(@plans[ 0 .. 4 ]);
+			return sprintf 'credits_define_plan(%s, %s, %s, %s, %s, %s)', quoted($plan),
+			  chance(0.2) ? 'NULL' : between(0, 400),
+			  chance(0.15) ? pick(q('calendar'), q('anniversary')) : 'NULL',
+			  chance(0.3) ? pick(0, 10, 50, 1000) : 'NULL',
+			  chance(0.3) ? between(0, 50) : 'NULL',
+			  chance(0.5) ? 'NULL' : quoted(at($now + between(-86400, 40 * 86400)));
+		}
+	],
+	[
+		4,
+		sub {
+			my ($user) = @_;
+			return sprintf 'credits_open_account(%s, %s, %s, %s)', quoted($user),
+			  quoted(chance(0.2) ? undef : pick(@plans[ 0 .. 4 ])), anchor(),
+			  chance(0.3) ? 'NULL' : quoted(pick(@zones));
+		}
+	]);
+my $total = 0;
+$total += $_->[0] for @weights;
+
+sub call
+{
+	my $r = rand($total);
+	my $user = pick(@users);
+
+	for my $w (@weights)
+	{
+		return $w->[1]->($user) if ($r -= $w->[0]) < 0;
+	}
+	return $weights[0][1]->($user);
+}
+
+# A random sweep, as psql is to run it: whole, in pieces, or dry.
+sub sweep
+{
+	my $sql = pick(
+		'SELECT credits_reset_due();', 'SELECT credits_reset_due(' . between(1, 4) . ');',
+		'SELECT credits_reset_due(1);', 'CALL credits_run_reset();',
+		'CALL credits_run_reset(' . between(1, 5) . ');',
+		'CALL credits_run_reset(2, ' . between(1, 6) . ');',
+		'SELECT credits_reset_due(NULL, true);');
+	return "\\o /dev/null\n$sql\n\\o\n\\if :ERROR\n\\echo a sweep failed: :LAST_ERROR_MESSAGE\n\\endif\n";
+}
+
+# Both scripts.  Each step prints "# its number", the answer, and everybody's
+# balance; what one and the other print must be the same.
+my @sql;
+my %script = (swept => '', never => '');
+
+sub both { $script{$_} .= $_[0] for keys %script; return; }
+
+sub swept { $script{swept} .= $_[0]; return; }
+
+# A refusal is told by try_call, within a subtransaction, or by psql.
+sub run_call
+{
+	my ($call, $in_transaction) = @_;
+
+	both($in_transaction || chance(0.5)
+		? sprintf("SELECT try_call(%s);\n", '$c$' . $call . '$c$')
+		: "SELECT $call - 'seq' - 'created_at';\n\\echo :SQLSTATE\n");
+	return;
+}
+
+sub begin_step
+{
+	push @sql, $_[0];
+	both("\\echo '#' $#sql\n");
+	return;
+}
+
+sub end_step
+{
+	both("SELECT * FROM everybody;\n");
+	both(sprintf "SELECT credits_balance('%s') - 'seq';\n", pick(@users)) if chance(0.2);
+	return;
+}
+
+$script{$_} .= "SET credits.clock = '" . at($now) . "';\n" for keys %script;
+for my $call (
+	q(credits_define_plan('day_one', 100, 'calendar')),
+	q(credits_define_plan('carry', 100, 'calendar', 50, 20)),
+	q(credits_define_plan('own_day', 300, 'anniversary')),
+	q(credits_define_plan('own_carry', 200, 'anniversary', 1000)),
+	q(credits_define_plan('nothing', 0)),
+	sprintf(q(credits_define_plan('huge', %s, 'calendar', %s)), $max - 5, $max),
+	(
+		map {
+			sprintf 'credits_open_account(%s, %s, %s, %s)', quoted($_), quoted(pick(@plans[ 0 .. 4 ])),
+			  anchor(), quoted(pick(@zones))
+		} @users[ 0 .. 9 ]
+	),
+	qq(credits_open_account('$whale', 'huge')))
+{
+	begin_step($call);
+	run_call($call);
+	end_step();
+}
+
+while (@sql < $steps)
+{
+	swept(sweep()) if chance(0.15);
+	if (chance(0.22))
+	{
+		move_clock();
+		begin_step('the clock moves to ' . at($now));
+		both("SET credits.clock = '" . at($now) . "';\n");
+		both(sprintf "SET timezone = '%s';\n", pick(@zones)) if chance(0.2);
+		swept(sweep()) if chance(0.25);
+		end_step();
+	}
+	elsif (chance(0.05))
+	{
+		# A transaction of some calls, and perhaps a sweep among them.
+		my @calls = map { call() } 1 .. between(2, 5);
+		my $end = chance(0.6) ? 'COMMIT' : 'ROLLBACK';
+
+		begin_step("BEGIN; @calls; $end");
+		both("BEGIN;\n");
+		for my $call (@calls)
+		{
+			swept("\\o /dev/null\nSELECT credits_reset_due(" . between(1, 20) . ");\n\\o\n") if chance(0.2);
+			run_call($call, 1);
+		}
+		both("$end;\n");
+		end_step();
+	}
+	else
+	{
+		my $call = call();
+
+		begin_step($call);
+		run_call($call);
+		end_step();
+	}
+}
+
+# Two databases, two sessions whose settings have nothing in common.
+my $node = new_server('property');
+my %start = (
+	swept => "SET timezone = 'America/Los_Angeles';\nSET datestyle = 'ISO, YMD';\n",
+	never => "SET timezone = 'Asia/Tokyo';\nSET datestyle = 'SQL, DMY';\n");
+
+for my $db (sort keys %script)
+{
+	add_database($node, $db);
+	$node->safe_psql(
+		$db, q(
+CREATE FUNCTION try_call(call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	receipt jsonb;
+	detail text;
+BEGIN
+	EXECUTE 'SELECT ' || call INTO receipt;
+	RETURN (receipt - 'seq' - 'created_at')::text;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+	RETURN SQLSTATE || ' ' || SQLERRM || CASE WHEN SQLSTATE LIKE 'UC%' THEN ' ' || (detail::jsonb - 'seq')::text ELSE '' END;
+END $$;
+CREATE VIEW everybody AS
+	SELECT string_agg(concat_ws(' ', substr(user_id, 6), monthly, granted, purchased, available, held, owed,
+			plan, plan_version, status, extract(epoch FROM period_start), extract(epoch FROM next_reset_at),
+			CASE WHEN low THEN 'low' END), '; ' ORDER BY user_id)
+	  FROM credit_balance;
+));
+}
+my @order = sort keys %script;
+my @done = map { (start_clients($node, $_, [ $start{$_} . $script{$_} ]))[0] } @order;
+my %out = map { $order[$_] => wait_client($done[$_])->{out} } 0 .. $#order;
+
+# The same, step by step; the first difference is shown.
+my %at = map {
+	my $db = $_;
+	$db => [ split /^# \d+\n/m, $out{$db} ]
+} @order;
+shift @$_ for values %at;    # what comes before the first step
+is(scalar @{ $at{$_} }, scalar @sql, "$_: every step was run") for @order;
+unlike($out{swept}, qr/a sweep failed/, 'no sweep failed');
+
+my $differs;
+for my $i (0 .. $#sql)
+{
+	my ($swept, $never) = map { $at{$_}[$i] // '' } qw(swept never);
+
+	$swept =~ s/^a sweep failed.*\n//mg;
+	if ($swept ne $never)
+	{
+		$differs = $i;
+		diag("CREDITS_SEED=$seed, step $i: $sql[$i]\n"
+			  . ((grep { /clock moves/ } @sql[ 0 .. $i ])[-1] // 'the clock is where it began') . "\n"
+			  . "swept:\n$swept\nnever:\n$never");
+		last;
+	}
+}
+is($differs, undef, 'swept or never: every step has the same outcome')
+  or diag("CREDITS_SEED=$seed");
+
+# The rows of the calls are the same too; only those of events may be fewer or
+# more, and have other numbers.
+my $rows = q(
+SELECT md5(string_agg(concat_ws('|', user_id, kind, amount, monthly_delta, granted_delta, purchased_delta, monthly, granted,
+       purchased, owed_monthly, owed_purchased, extract(epoch FROM effective_at), extract(epoch FROM period_start),
+       extract(epoch FROM next_reset_at), plan_version, payment_ref, idempotency_key), E'\n' ORDER BY user_id, seq))
+  FROM credit_history WHERE kind NOT IN ('reset', 'plan_change'));
+is($node->safe_psql('swept', $rows),
+	$node->safe_psql('never', $rows), 'swept or never: the rows of the calls are the same');
+
+# A plan version of the very instant of a boundary, defined when that boundary
+# may have been applied already, is too late for it.
+{
+	my @t = gmtime($now);
+	my $edge = at(timegm(0, 0, 0, 1, ($t[4] + 1) % 12, $t[5] + 1900 + ($t[4] == 11 ? 1 : 0)));
+	my %got = map {
+		$_ => $node->safe_psql(
+			$_, "
+SET credits.clock = '" . at($now) . "';
+DO 'BEGIN PERFORM credits_define_plan(''edge'', 100), credits_open_account(''edge'', ''edge''); END';
+SET credits.clock = '$edge';
+" . ($_ eq 'swept' ? q(DO 'BEGIN PERFORM credits_reset_due(); END';) : '') . q(
+DO 'BEGIN PERFORM credits_define_plan(''edge'', 200); END';
+SELECT monthly, plan_version FROM credit_balance WHERE user_id = 'edge'))
+	} @order;
+	is($got{swept}, $got{never}, 'swept or never: a plan changed at the instant of a boundary');
+}
+
+for my $db (@order)
+{
+	is_clean($node, $db, "$db: credits_verify() is clean");
+	is_gapless($node, $db, "$db: seq is gapless");
+}
+
+# That this was a test: things succeeded, were refused, were due.
+is($node->safe_psql('never', 'SELECT count(*) FROM credit_reset_run'), 0, 'never: no sweep ran');
+is( $node->safe_psql('swept', 'SELECT sum(failures), count(*) FILTER (WHERE state = $$running$$) FROM credit_reset_run'),
+	'0|0', 'swept: no account failed, every run has ended');
+for my $db (@order)
+{
+	for my $state (qw(UC001 UC002 UC003 UC004 UC009))
+	{
+		like($out{$db}, qr/^$state\b/m, "$db: there was a $state");
+	}
+	for my $kind (
+		qw(open deduct purchase adjust set_plan plan_change reset freeze unfreeze))
+	{
+		cmp_ok($node->safe_psql($db, "SELECT count(*) FROM credit_history WHERE kind = '$kind'"),
+			'>', 0, "$db: there are rows of the kind $kind");
+	}
+	like($out{$db}, qr/"replayed": true/, "$db: there were replays");
+}
+cmp_ok(
+	$node->safe_psql('swept', 'SELECT count(*) FROM credit_history WHERE run_id IS NOT NULL'),
+	'>', 50, 'swept: sweeps wrote rows');
+cmp_ok(
+	$node->safe_psql('never', q(SELECT count(*) FROM credit_history WHERE kind = 'reset' AND skipped > 0)),
+	'>', 0, 'never: accounts slept over boundaries');
+note($node->safe_psql('swept', 'SELECT kind, count(*) FROM credit_history GROUP BY 1 ORDER BY 1'));
+
+done_testing();

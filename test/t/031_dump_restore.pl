@@ -1,0 +1,275 @@
+# pg_dump and back: a restored ledger is the same ledger, verifies, is guarded,
+# and goes on; a restore that leaves the guards off is reported and mended.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use CreditsTest;
+use IPC::Run ();
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $verify = "$FindBin::RealBin/../verify";
+my $clock = '2026-04-10 12:00:00+00';
+my $dir = PostgreSQL::Test::Utils::tempdir();
+
+my $old = new_server('old', clock => $clock, conf => "fsync = off\n");
+
+# Another server with other settings and without a ledger.
+my $new = new_server('new', clock => $clock, conf => q(
+fsync = off
+timezone = 'America/St_Johns'
+datestyle = 'SQL, DMY'
+bytea_output = escape
+));
+$new->safe_psql('postgres', 'DROP EXTENSION credits');
+
+my $roles = q(
+CREATE ROLE app_role LOGIN;
+CREATE ROLE billing_role LOGIN;
+CREATE ROLE nobody_role LOGIN;
+);
+$_->safe_psql('postgres', $roles) for $old, $new;
+
+# A ledger with something in every table, in a schema of its own.
+$old->safe_psql('postgres', q(CREATE DATABASE ledger));
+$old->safe_psql('ledger', q(
+CREATE SCHEMA "App credits";
+CREATE EXTENSION credits SCHEMA "App credits";
+GRANT USAGE ON SCHEMA "App credits" TO app_role, billing_role, nobody_role;
+ALTER DATABASE ledger SET search_path = "App credits", public;
+));
+$old->safe_psql('ledger', <<'SQL');
+SET credits.clock = '2026-01-01 00:00:00+00';
+SELECT credits_define_plan('free', 100, 'calendar', 10, 5);
+SELECT credits_define_plan('pro', 1000, 'anniversary');
+SELECT credits_define_plan('pro', 1500, effective_from => '2026-03-01 00:00:00+00');
+SELECT credits_grant_role('app_role', 'app');
+SELECT credits_grant_role('billing_role', 'billing');
+
+SET credits.clock = '2026-01-31 20:15:00.123456+00';
+SELECT credits_open_account('user_' || n, CASE n % 3 WHEN 0 THEN 'pro' WHEN 1 THEN 'free' END,
+                            '2026-01-31 23:15:00.654321', 'Asia/Kathmandu') FROM generate_series(1, 60) n;
+SELECT credits_add_purchased('user_' || n, n * 10, 'pay_' || n, E'pack\n\\.\n\t' || n) FROM generate_series(1, 60, 2) n;
+SELECT credits_add_purchased('bought only', 9007199254740991, E'pay\\ \'x\'', 'all', 'key', '{"a": [1.0, "\u2615"]}');
+SELECT credits_deduct('user_' || n, 7, E'Zo\u00eb \u2615', 'k' || n, '{"n": 1.50}',
+	'member') FROM generate_series(3, 60, 3) n;
+SELECT credits_freeze('user_3', 'suspicious');
+SELECT credits_set_plan('user_6', 'free', 'next_reset');
+SELECT credits_set_plan('user_9', NULL);
+
+SET credits.clock = '2026-03-05 00:00:00+00';
+CALL credits_run_reset(7);
+SELECT credits_deduct('user_' || n, 1, idempotency_key => 'm' || n) FROM generate_series(12, 60, 3) n;
+SELECT credits_adjust('user_4', 'purchased', 3, 'goodwill');
+SELECT credits_unfreeze('user_3');
+SQL
+
+# Everything that the ledger holds, in a form that no setting changes.
+sub contents
+{
+	my ($node, $db) = @_;
+	return $node->safe_psql($db, q(SET timezone = 'UTC'; SET datestyle = 'ISO'; SET bytea_output = 'hex';)
+		  . join ' ', map { "SELECT '$_', t FROM $_ t ORDER BY t::text COLLATE \"C\";" }
+		  qw(credit_plan credit_account credit_history credit_payment credit_reset_run credit_audit_log credit_role));
+}
+
+sub heads
+{
+	my ($node, $db) = @_;
+	return $node->safe_psql($db, q(
+SELECT a.user_id, history_seq, encode(history_hash, 'hex'), b.monthly, b.granted, b.purchased, b.available,
+       b.plan, b.status, extract(epoch FROM b.next_reset_at)
+  FROM credit_account a JOIN credit_balance b USING (user_id) ORDER BY a.user_id COLLATE "C"));
+}
+
+# Who may do what, as the owner gave it.
+sub rights
+{
+	my ($node, $db) = @_;
+	return $node->safe_psql($db, q(
+SELECT p.proname, g.rolname FROM pg_proc p CROSS JOIN pg_roles g
+ WHERE p.proname LIKE 'credits\_%' AND g.rolname LIKE '%\_role' AND has_function_privilege(g.oid, p.oid, 'EXECUTE')
+UNION ALL
+SELECT c.relname, g.rolname FROM pg_class c CROSS JOIN pg_roles g
+ WHERE c.relname LIKE 'credit\_%' AND c.relkind IN ('r',
+	'v') AND g.rolname LIKE '%\_role' AND has_table_privilege(g.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE')
+ ORDER BY 1, 2));
+}
+
+sub guards
+{
+	my ($node, $db) = @_;
+	return $node->safe_psql($db,
+		q(SELECT string_agg(tgenabled::text, '' ORDER BY tgrelid::regclass::text) FROM pg_trigger WHERE tgname = 'credits_guard'));
+}
+
+sub run_ok
+{
+	my ($command, $test) = @_;
+	my ($out, $err);
+	my $ok = IPC::Run::run($command, '>', \$out, '2>', \$err);
+	ok($ok && $err eq '', $test) or diag("@$command\n$err");
+	return;
+}
+
+sub pg_dump
+{
+	my ($file, @options) = @_;
+	run_ok([ 'pg_dump', '-d', $old->connstr('ledger'), '-f', "$dir/$file", @options ], "pg_dump @options");
+	return "$dir/$file";
+}
+
+sub psql_file
+{
+	my ($db, $file) = @_;
+	my ($out, $err);
+	my $ok = IPC::Run::run([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $new->connstr($db), '-f', $file ],
+		'>', \$out, '2>', \$err);
+	ok($ok && $err eq '', "$db: restored") or diag($err);
+	return;
+}
+
+# A settled place for the restored schema's objects.
+sub new_database
+{
+	my ($db) = @_;
+	$new->safe_psql('postgres', "CREATE DATABASE $db TEMPLATE template0");
+	$new->safe_psql('postgres', qq(ALTER DATABASE $db SET search_path = "App credits", public));
+	return $db;
+}
+
+sub independent_is_clean
+{
+	my ($node, $db) = @_;
+	my $export = PostgreSQL::Test::Utils::tempdir();
+	run_ok([ 'psql', '-X', '-d', $node->connstr($db), '-v', "dir=$export", '-f', "$verify/export.sql" ],
+		"$db: exported");
+	my ($out, $err);
+	my $ok = IPC::Run::run([ $^X, "$verify/credits-verify.pl", $export ], '>', \$out, '2>', \$err);
+	ok($ok, "$db: the independent verifier is content") or diag($out . $err);
+	return;
+}
+
+my $contents = contents($old, 'ledger');
+my $heads = heads($old, 'ledger');
+my $rights = rights($old, 'ledger');
+like($rights, qr/^credits_deduct\|app_role$/m, 'app_role may deduct');
+unlike($rights, qr/nobody_role/, 'nobody_role may nothing');
+for my $table (qw(credit_plan credit_account credit_history credit_payment credit_reset_run credit_audit_log credit_role))
+{
+	like($contents, qr/^$table\|/m, "there is something in $table");
+}
+is(guards($old, 'ledger'), 'A' x 7, 'guards before');
+is_clean($old, 'ledger', 'clean before');
+
+# The restored ledger is the same, and works.
+sub is_same_ledger
+{
+	my ($db) = @_;
+	is(contents($new, $db), $contents, "$db: the same rows");
+	is(heads($new, $db), $heads, "$db: the same balances and heads");
+	is(rights($new, $db), $rights, "$db: the same rights");
+	is(guards($new, $db), 'A' x 7, "$db: guards are on");
+	is_clean($new, $db, "$db: clean");
+	independent_is_clean($new, $db);
+	return;
+}
+
+sub goes_on
+{
+	my ($db) = @_;
+	my $call = sub { return json($new->safe_psql($db, "SELECT $_[0]")) };
+
+	# Retries from before the dump are still known.
+	my $count = $new->safe_psql($db, 'SELECT count(*) FROM credit_history');
+	my $again = q(credits_deduct('user_12', 1, idempotency_key => 'm12'));
+	my $replay = $call->($again);
+	ok($replay->{replayed}, "$db: a retry of a deduction is a replay");
+	is_deeply($replay, json($old->safe_psql('ledger', "SELECT $again")), "$db: with the receipt of the old server");
+	ok($call->(q(credits_add_purchased('user_1', 10, 'pay_1')))->{replayed}, "$db: a payment is not credited again");
+	ok($call->(q(credits_open_account('user_1', 'free', '2026-01-31 23:15:00.654321', 'Asia/Kathmandu')))->{replayed},
+		"$db: an account is not opened again");
+	is_outcome($new, $db, q(SELECT credits_add_purchased('user_2', 10, 'pay_1')), 'UC003', "$db: nor for another user");
+	is_outcome($new, $db, q(SELECT credits_deduct('user_12', 2, idempotency_key => 'm12')), 'UC003',
+		"$db: nor is a key used again");
+	is($new->safe_psql($db, 'SELECT count(*) FROM credit_history'), $count, "$db: nothing was written");
+
+	# New calls chain on.
+	my $head = $new->safe_psql($db, q(SELECT history_seq FROM credit_account WHERE user_id = 'user_12'));
+	my $receipt = $call->(q(credits_deduct('user_12', 5, 'after the restore')));
+	cmp_ok($receipt->{seq}, '>', $head, "$db: the next deduction chains on");
+	ok(!$receipt->{replayed}, "$db: and is new");
+	is($call->(q(credits_add_purchased('user_12', 5, 'pay_after')))->{seq}, $receipt->{seq} + 1,
+		"$db: so does a purchase");
+	$new->safe_psql($db, q(CALL credits_run_reset(); SELECT credits_define_plan('after', 1);));
+	is_outcome($new, $db, q(SET ROLE app_role; SELECT credits_deduct('user_15', 1)), '00000',
+		"$db: app_role may still deduct");
+	is_outcome($new, $db, q(SET ROLE nobody_role; SELECT credits_deduct('user_15', 1)), '42501',
+		"$db: nobody_role may not");
+	is_outcome($new, $db, "$_ credit_history", 'UC007', "$db: $_ is refused") for 'DELETE FROM', 'TRUNCATE';
+	is_outcome($new, $db, q(SET session_replication_role = replica; UPDATE credit_account SET monthly = 1), 'UC007',
+		"$db: UPDATE as a replica is refused");
+	is_clean($new, $db, "$db: clean after that");
+	is_gapless($new, $db, "$db: seq has no gaps");
+	independent_is_clean($new, $db);
+	return;
+}
+
+# Plain text, into a new server.
+my $plain = pg_dump('plain.sql');
+new_database('plain');
+psql_file('plain', $plain);
+is_same_ledger('plain');
+goes_on('plain');
+
+# Custom format, with two workers, in no particular order.
+my $custom = pg_dump('custom', '-Fc');
+new_database('custom');
+run_ok([ 'pg_restore', '--exit-on-error', '-j2', '-d', $new->connstr('custom'), $custom ], 'pg_restore');
+is_same_ledger('custom');
+goes_on('custom');
+
+# What was restored can be dumped again.
+run_ok([ 'pg_dump', '-d', $new->connstr('custom'), '-f', "$dir/again.sql" ], 'pg_dump of the restored');
+new_database('again');
+psql_file('again', "$dir/again.sql");
+is(heads($new, 'again'), heads($new, 'custom'), 'again: the same balances and heads');
+is_clean($new, 'again', 'again: clean');
+
+# Data only, into an extension that is there and empty.
+my $data = pg_dump('data.sql', '--data-only');
+new_database('data');
+$new->safe_psql('data', q(CREATE SCHEMA "App credits"; CREATE EXTENSION credits SCHEMA "App credits"));
+psql_file('data', $data);
+is(contents($new, 'data'), $contents, 'data: the same rows');
+is(guards($new, 'data'), 'A' x 7, 'data: guards are on');
+is_clean($new, 'data', 'data: clean');
+
+# With --disable-triggers, pg_dump has the triggers enabled afterwards, but not
+# ALWAYS as they were.
+$data = pg_dump('disabled.sql', '--data-only', '--disable-triggers');
+like(slurp_file($data), qr/ENABLE TRIGGER ALL/, 'the dump disables triggers');
+new_database('disabled');
+$new->safe_psql('disabled', q(CREATE SCHEMA "App credits"; CREATE EXTENSION credits SCHEMA "App credits"));
+psql_file('disabled', $data);
+is(contents($new, 'disabled'), $contents, 'disabled: the same rows');
+is(heads($new, 'disabled'), $heads, 'disabled: the same balances and heads');
+my @reported = rows($new, 'disabled', 'SELECT object, problem FROM credits_verify()');
+is(scalar(@reported), 7, 'disabled: credits_verify() reports each guard') or diag(join "\n", map { join '|',
+	@$_ } @reported);
+for my $table (qw(credit_plan credit_account credit_history credit_payment credit_reset_run credit_audit_log credit_role))
+{
+	is(scalar(grep { "@$_" =~ /\b$table\b/ } @reported), 1, "disabled: that of $table");
+}
+$new->safe_psql('disabled', 'SELECT credits_repair_guards()');
+is(guards($new, 'disabled'), 'A' x 7, 'disabled: the guards are mended');
+is_clean($new, 'disabled', 'disabled: clean then');
+independent_is_clean($new, 'disabled');
+
+$old->stop;
+$new->stop;
+done_testing();

@@ -1,0 +1,60 @@
+/*
+ * names_test.c
+ *		The stored texts of the enumerations.  They are hashed, so each is
+ *		pinned here, and none may ever change.
+ */
+#include "unit.h"
+
+void
+test_names(void)
+{
+	static const char *const kinds[CR_KIND_COUNT] = {
+		[CR_KIND_OPEN] = "open",
+		[CR_KIND_DEDUCT] = "deduct",
+		[CR_KIND_PURCHASE] = "purchase",
+		[CR_KIND_ADJUST] = "adjust",
+		[CR_KIND_SET_PLAN] = "set_plan",
+		[CR_KIND_SCHEDULE_PLAN] = "schedule_plan",
+		[CR_KIND_PLAN_CHANGE] = "plan_change",
+		[CR_KIND_RESET] = "reset",
+		[CR_KIND_FREEZE] = "freeze",
+		[CR_KIND_UNFREEZE] = "unfreeze",
+		[CR_KIND_CLOCK_REPAIR] = "clock_repair",
+	};
+	static const char *const none[] = {"", " ", "DEDUCT", "deduct ", "deduc", "Monthly",
+		"monthlyx", "active ", "ANNIVERSARY", "calendars", "nothing"};
+	CrKind		kind;
+	CrStatus	status;
+	CrCycle		cycle;
+	CrBucket	bucket;
+	int			taken = 0;
+
+	for (int i = 0; i < CR_KIND_COUNT; i++)
+	{
+		ok(same_text(cr_kind_name((CrKind) i), kinds[i]) && cr_kind_parse(kinds[i], &kind) &&
+			   kind == (CrKind) i,
+		   "kind %s, there and back", kinds[i]);
+	}
+	is_text(cr_kind_name(CR_KIND_COUNT), "unknown", "a kind that does not exist is unknown");
+	ok(same_text(cr_status_name(CR_ACTIVE), "active") && cr_status_parse("active", &status) &&
+		   status == CR_ACTIVE,
+	   "status active, there and back");
+	ok(same_text(cr_status_name(CR_FROZEN), "frozen") && cr_status_parse("frozen", &status) &&
+		   status == CR_FROZEN,
+	   "status frozen, there and back");
+	ok(same_text(cr_cycle_name(CR_CALENDAR), "calendar") &&
+		   cr_cycle_parse("calendar", &cycle) && cycle == CR_CALENDAR,
+	   "cycle calendar, there and back");
+	ok(same_text(cr_cycle_name(CR_ANNIVERSARY), "anniversary") &&
+		   cr_cycle_parse("anniversary", &cycle) && cycle == CR_ANNIVERSARY,
+	   "cycle anniversary, there and back");
+	ok(cr_bucket_parse("monthly", &bucket) && bucket == CR_MONTHLY, "bucket monthly");
+	ok(cr_bucket_parse("granted", &bucket) && bucket == CR_GRANTED, "bucket granted");
+	ok(cr_bucket_parse("purchased", &bucket) && bucket == CR_PURCHASED, "bucket purchased");
+	for (int i = 0; i < lengthof(none); i++)
+	{
+		taken += cr_kind_parse(none[i], &kind) + cr_status_parse(none[i], &status) +
+			cr_cycle_parse(none[i], &cycle) + cr_bucket_parse(none[i], &bucket);
+	}
+	is_int(taken, 0, "what is no name is refused");
+}

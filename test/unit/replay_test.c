@@ -1,0 +1,595 @@
+/*
+ * replay_test.c
+ *		A history proves the state it ends in, and a row that was changed does
+ *		not follow from the one before it.
+ */
+#include "unit.h"
+
+#define START utc(2026, 1, 1, 0, 0, 0)
+#define T0 utc(2026, 1, 10, 12, 0, 0)
+#define FEB utc(2026, 2, 1, 0, 0, 0)
+#define MAR utc(2026, 3, 1, 0, 0, 0)
+#define APR utc(2026, 4, 1, 0, 0, 0)
+#define MAY utc(2026, 5, 1, 0, 0, 0)
+
+static World world;
+
+static bool
+is_event(const CrRow *row)
+{
+	return row->kind == CR_KIND_RESET || row->kind == CR_KIND_PLAN_CHANGE;
+}
+
+/* Does the row give the account its plan or its period? */
+static bool
+sets_plan(const CrRow *row)
+{
+	return is_event(row) || row->kind == CR_KIND_OPEN || row->kind == CR_KIND_SET_PLAN;
+}
+
+/*
+ * One change to a row.  Each says whether it applies to a row of this kind: the
+ * end of a period that a zone decided and what the caller of an opening chose
+ * cannot be known, only protected by the chain.
+ */
+typedef struct Change
+{
+	const char *name;
+	bool		(*make) (CrRow *row, const CrAccount *before);
+} Change;
+
+#define CHANGE(name, applies, does)                                                            \
+	static bool change_##name(CrRow *row, const CrAccount *before)                             \
+	{                                                                                          \
+		(void) before;                                                                         \
+		if (!(applies))                                                                        \
+			return false;                                                                      \
+		does;                                                                                  \
+		return true;                                                                           \
+	}
+
+CHANGE(delta_monthly, true, row->delta.monthly++)
+CHANGE(delta_granted, true, row->delta.granted--)
+CHANGE(delta_purchased, true, row->delta.purchased++)
+CHANGE(monthly, true, row->balance.monthly++)
+CHANGE(granted, true, row->balance.granted++)
+CHANGE(purchased, true, row->balance.purchased++)
+CHANGE(monthly_and_delta, true, (row->balance.monthly++, row->delta.monthly++))
+CHANGE(granted_and_delta, true, (row->balance.granted++, row->delta.granted++))
+CHANGE(purchased_and_delta, true, (row->balance.purchased++, row->delta.purchased++))
+CHANGE(held_monthly, true, row->held.monthly++)
+CHANGE(held_granted, true, row->held.granted++)
+CHANGE(held_purchased, true, row->held.purchased++)
+CHANGE(owed_monthly, true, row->owed_monthly++)
+CHANGE(owed_purchased, true, row->owed_purchased++)
+CHANGE(amount_up, true, row->amount++)
+CHANGE(amount_down, true, row->amount--)
+CHANGE(expired_up, true, row->expired++)
+CHANGE(expired_down, true, row->expired--)
+CHANGE(forfeited, true, row->forfeited++)
+CHANGE(skipped_one, row->skipped == 0, row->skipped = 1)
+CHANGE(skipped_none, row->skipped > 0, row->skipped = 0)
+CHANGE(skipped_negative, true, row->skipped = -1)
+CHANGE(period_start_later, true, row->period_start++)
+CHANGE(period_start_earlier, true, row->period_start--)
+CHANGE(plan_version_next, true, row->plan_version++)
+CHANGE(plan_version_none, row->plan_version != 0, row->plan_version = 0)
+CHANGE(next_reset_later, !sets_plan(row) || row->next_reset_at == CR_NEVER,
+	   row->next_reset_at = row->next_reset_at == CR_NEVER ? row->period_start + 30 * DAY
+														   : row->next_reset_at + 1)
+CHANGE(next_reset_earlier,
+	   row->next_reset_at != CR_NEVER &&
+		   (!sets_plan(row) || (row->kind == CR_KIND_SET_PLAN &&
+								row->next_reset_at == before->next_reset_at)),
+	   row->next_reset_at--)
+CHANGE(next_reset_never, row->next_reset_at != CR_NEVER, row->next_reset_at = CR_NEVER)
+CHANGE(next_reset_at_start, row->next_reset_at != CR_NEVER && row->kind != CR_KIND_PLAN_CHANGE,
+	   row->next_reset_at = row->period_start)
+CHANGE(back_in_time, before->history_seq > 0 && row->kind != CR_KIND_CLOCK_REPAIR,
+	   row->effective_at = before->effective_at - 1)
+CHANGE(repair_ahead, row->kind == CR_KIND_CLOCK_REPAIR,
+	   row->effective_at = before->effective_at)
+CHANGE(into_next_period, before->next_reset_at != CR_NEVER && !is_event(row),
+	   row->effective_at = before->next_reset_at)
+CHANGE(event_later, is_event(row), row->effective_at++)
+CHANGE(event_earlier, is_event(row), row->effective_at--)
+CHANGE(event_and_period_earlier, row->kind == CR_KIND_RESET,
+	   row->effective_at = row->period_start = before->next_reset_at - 1)
+CHANGE(kind_purchase, row->kind == CR_KIND_DEDUCT || row->kind == CR_KIND_RESET,
+	   row->kind = CR_KIND_PURCHASE)
+CHANGE(kind_deduct, row->kind == CR_KIND_PURCHASE, row->kind = CR_KIND_DEDUCT)
+CHANGE(kind_unfreeze, row->kind == CR_KIND_FREEZE, row->kind = CR_KIND_UNFREEZE)
+CHANGE(kind_freeze, row->kind == CR_KIND_UNFREEZE, row->kind = CR_KIND_FREEZE)
+CHANGE(kind_reset, row->kind == CR_KIND_PLAN_CHANGE, row->kind = CR_KIND_RESET)
+CHANGE(kind_unknown, true, row->kind = CR_KIND_COUNT)
+CHANGE(malformed, true, row->malformed = "no row at all")
+CHANGE(reference, true, row->has_ref_seq = true)
+CHANGE(end, true, row->has_ends_at = true)
+/* without facts these may be true calls that found nothing to change */
+CHANGE(facts_dropped,
+	   row->has_facts && row->kind != CR_KIND_SCHEDULE_PLAN &&
+		   (row->kind != CR_KIND_SET_PLAN || row->amount != 0),
+	   row->has_facts = false)
+CHANGE(facts_frozen, row->has_facts,
+	   row->facts.status = row->facts.status == CR_ACTIVE ? CR_FROZEN : CR_ACTIVE)
+CHANGE(facts_overdraft, row->has_facts, row->facts.overdraft_limit++)
+CHANGE(facts_period_granted, row->has_facts, row->facts.period_granted++)
+CHANGE(facts_version, row->has_facts, row->facts.plan_version++)
+CHANGE(facts_plan, row->has_facts, row->facts.plan = "other")
+CHANGE(facts_no_plan, row->has_facts && row->facts.plan != NULL, row->facts.plan = NULL)
+CHANGE(facts_zone, row->has_facts && row->kind != CR_KIND_OPEN,
+	   row->facts.time_zone = "Etc/Other")
+CHANGE(facts_anchor, row->has_facts && row->kind != CR_KIND_OPEN, row->facts.cycle_anchor++)
+CHANGE(facts_scheduled, row->has_facts && row->kind != CR_KIND_SCHEDULE_PLAN,
+	   row->facts.scheduled_plan = row->facts.scheduled_plan ? NULL : "")
+CHANGE(facts_added_overdraft, !row->has_facts,
+	   (row->has_facts = true, row->facts = before->facts, row->facts.overdraft_limit = 1000))
+CHANGE(facts_added_plan, !row->has_facts,
+	   (row->has_facts = true, row->facts = before->facts, row->facts.plan = "other"))
+
+#define LISTED(name)                                                                           \
+	{                                                                                          \
+		#name, change_##name                                                                   \
+	}
+
+static const Change changes[] = {
+	LISTED(delta_monthly),
+	LISTED(delta_granted),
+	LISTED(delta_purchased),
+	LISTED(monthly),
+	LISTED(granted),
+	LISTED(purchased),
+	LISTED(monthly_and_delta),
+	LISTED(granted_and_delta),
+	LISTED(purchased_and_delta),
+	LISTED(held_monthly),
+	LISTED(held_granted),
+	LISTED(held_purchased),
+	LISTED(owed_monthly),
+	LISTED(owed_purchased),
+	LISTED(amount_up),
+	LISTED(amount_down),
+	LISTED(expired_up),
+	LISTED(expired_down),
+	LISTED(forfeited),
+	LISTED(skipped_one),
+	LISTED(skipped_none),
+	LISTED(skipped_negative),
+	LISTED(period_start_later),
+	LISTED(period_start_earlier),
+	LISTED(plan_version_next),
+	LISTED(plan_version_none),
+	LISTED(next_reset_later),
+	LISTED(next_reset_earlier),
+	LISTED(next_reset_never),
+	LISTED(next_reset_at_start),
+	LISTED(back_in_time),
+	LISTED(repair_ahead),
+	LISTED(into_next_period),
+	LISTED(event_later),
+	LISTED(event_earlier),
+	LISTED(event_and_period_earlier),
+	LISTED(kind_purchase),
+	LISTED(kind_deduct),
+	LISTED(kind_unfreeze),
+	LISTED(kind_freeze),
+	LISTED(kind_reset),
+	LISTED(kind_unknown),
+	LISTED(malformed),
+	LISTED(reference),
+	LISTED(end),
+	LISTED(facts_dropped),
+	LISTED(facts_frozen),
+	LISTED(facts_overdraft),
+	LISTED(facts_period_granted),
+	LISTED(facts_version),
+	LISTED(facts_plan),
+	LISTED(facts_no_plan),
+	LISTED(facts_zone),
+	LISTED(facts_anchor),
+	LISTED(facts_scheduled),
+	LISTED(facts_added_overdraft),
+	LISTED(facts_added_plan),
+};
+
+static int	seen[lengthof(changes)][CR_KIND_COUNT];
+static int	missed[lengthof(changes)][CR_KIND_COUNT];
+
+static bool
+is_changed(const CrAccount *a, const CrAccount *b)
+{
+	return !same_account(a, b) || a->next_event_at != b->next_event_at ||
+		a->history_seq != b->history_seq;
+}
+
+/*
+ * Replays the world's rows from an account that has none.  On the way every
+ * change is tried on every row, and must be complained about.
+ */
+static const char *
+replay_all(bool with_changes)
+{
+	CrAccount	acc;
+	int			zone_calls = world.zone_calls;
+
+	cr_account_init(&acc, world.acc.user_id);
+	for (int i = 0; i < world.n_rows; i++)
+	{
+		const CrRow *row = &world.rows[i];
+		const char *complaint;
+
+		for (int c = 0; with_changes && c < lengthof(changes); c++)
+		{
+			CrAccount	state = acc;
+			CrRow		changed = *row;
+
+			if (!changes[c].make(&changed, &acc))
+				continue;
+			seen[c][row->kind]++;
+			if (cr_replay(&state, &world.env, &changed) == NULL)
+			{
+				if (missed[c][row->kind]++ == 0)
+					note("%s goes unnoticed in %s row %d at %s", changes[c].name,
+						 cr_kind_name(row->kind), i + 1, show_time(row->effective_at));
+			}
+			else if (is_changed(&state, &acc))
+				return "a complaint changed the account";
+		}
+		complaint = cr_replay(&acc, &world.env, row);
+		if (complaint != NULL)
+		{
+			note("row %d, %s at %s: %s", i + 1, cr_kind_name(row->kind),
+				 show_time(row->effective_at), complaint);
+			return "a true row is complained about";
+		}
+	}
+	if (!same_account(&acc, &world.acc))
+	{
+		note("replayed %s", show_account(&acc));
+		note("account  %s", show_account(&world.acc));
+		return "the rows do not lead to the account's state";
+	}
+	if (world.zone_calls != zone_calls)
+		return "a time zone was asked";
+	return NULL;
+}
+
+static void
+random_history(void)
+{
+	int			n_plans;
+	CrTime		at = START + random_between(0, 40 * DAY);
+
+	world_init(&world);
+	n_plans = world_random_plans(&world, START, START + 300 * DAY, true);
+	world_open(&world, at, one_in(5) ? NULL : world.versions[0].plan, zone_to_local("UTC", at),
+			   random_zone());
+	for (int i = 0; i < 30; i++)
+	{
+		Command		cmd;
+
+		at += one_in(6) ? random_between(0, 100 * DAY) : random_between(0, 9 * DAY);
+		if (at < world.acc.effective_at)
+			at = world.acc.effective_at;
+		cmd = world_random_command(at, n_plans);
+		if (one_in(15))
+		{
+			cmd.op = OP_REPAIR_CLOCK;
+			cmd.at = world.acc.effective_at - random_between(0, 20 * DAY);
+		}
+		world_run(&world, &cmd);
+	}
+	world_fold(&world, at + random_between(0, 100 * DAY));
+}
+
+static void
+test_random(void)
+{
+	const char *wrong = NULL;
+	int			kinds[CR_KIND_COUNT] = {0};
+	int			missing = 0;
+
+	for (int run = 0; run < 400 && wrong == NULL; run++)
+	{
+		random_history();
+		wrong = replay_all(true);
+		if (wrong != NULL)
+			note("run %d: %s", run, wrong);
+		for (int i = 0; i < world.n_rows; i++)
+			kinds[world.rows[i].kind]++;
+	}
+	ok(wrong == NULL, "random histories replay to the same state, without asking a time zone");
+	for (int k = 0; k < CR_KIND_COUNT; k++)
+	{
+		if (kinds[k] == 0)
+			note("no row of kind %s", cr_kind_name((CrKind) k));
+		missing += kinds[k] == 0;
+	}
+	is_int(missing, 0, "with rows of every kind");
+	for (int c = 0; c < lengthof(changes); c++)
+	{
+		int			tried = 0;
+		int			unnoticed = 0;
+
+		for (int k = 0; k < CR_KIND_COUNT; k++)
+		{
+			tried += seen[c][k];
+			unnoticed += missed[c][k];
+			if (missed[c][k] > 0)
+				note("%s rows: %d of %d", cr_kind_name((CrKind) k), missed[c][k], seen[c][k]);
+		}
+		ok(tried > 0 && unnoticed == 0, "a row with another %s is complained about",
+		   changes[c].name);
+	}
+}
+
+/* Replays all rows but the last; the last, or one in its place, is for the caller. */
+static CrAccount
+replay_to_last(void)
+{
+	CrAccount	acc;
+
+	cr_account_init(&acc, world.acc.user_id);
+	for (int i = 0; i < world.n_rows - 1; i++)
+		cr_replay(&acc, &world.env, &world.rows[i]);
+	return acc;
+}
+
+static void
+complains(CrAccount acc, const CrRow *row, const char *name)
+{
+	ok(cr_replay(&acc, &world.env, row) != NULL, "%s", name);
+}
+
+static CrRow *
+last_row(void)
+{
+	return &world.rows[world.n_rows - 1];
+}
+
+static void
+fresh(int64_t rollover)
+{
+	world_init(&world);
+	world_plan(&world, "free", utc(2020, 1, 1, 0, 0, 0), 100, CR_CALENDAR, rollover);
+	world_open(&world, T0, "free", T0, "UTC");
+}
+
+/* Rows that are right in themselves, but not what the rules give. */
+static void
+test_forged(void)
+{
+	CrRow		row;
+	CrAccount	acc;
+
+	fresh(0);
+	world_purchase(&world, T0 + 1, 50);
+	world_deduct(&world, T0 + 2, 30);
+	acc = replay_to_last();
+	row = *last_row();
+	row.delta = (CrBuckets) {0, 0, -30};
+	row.balance = (CrBuckets) {100, 0, 20};
+	complains(acc, &row, "purchased credits spent before monthly ones");
+	row = *last_row();
+	row.seq++;
+	complains(acc, &row, "a gap in seq");
+	row.seq -= 2;
+	complains(acc, &row, "a row twice");
+	row = *last_row();
+	row.amount = 151;
+	row.delta = (CrBuckets) {-100, 0, -50};
+	row.balance = (CrBuckets) {0, 0, 0};
+	row.owed_purchased = 1;
+	complains(acc, &row, "a debt without an overdraft");
+
+	fresh(0);
+	world_fold(&world, FEB);
+	acc = replay_to_last();
+	row = *last_row();
+	row.amount = row.balance.monthly = 1000;
+	row.delta.monthly = 900;
+	row.has_facts = true;
+	row.facts = world.acc.facts;
+	row.facts.period_granted = 1000;
+	complains(acc, &row, "a reset that grants more than the plan");
+	row = *last_row();
+	row.delta.monthly = 50;
+	row.balance.monthly = 150;
+	row.expired = 50;
+	complains(acc, &row, "a reset that keeps what should expire");
+	row = *last_row();
+	row.amount = 90;
+	row.forfeited = 10;
+	row.balance.monthly = 90;
+	row.delta.monthly = -10;
+	row.has_facts = true;
+	row.facts = world.acc.facts;
+	row.facts.period_granted = 90;
+	complains(acc, &row, "a reset that forfeits with room under the cap");
+
+	fresh(50);
+	world_deduct(&world, T0 + 1, 90);
+	world_fold(&world, FEB);
+	acc = replay_to_last();
+	cr_apply_boundary(&acc, APR, &world.versions[0], MAY, 2, &row);
+	row.seq = world.n_rows;
+	complains(replay_to_last(), &row, "boundaries skipped where rollover gives something else");
+
+	fresh(0);
+	world_plan(&world, "free", FEB, 50, CR_CALENDAR, 0);
+	world_fold(&world, FEB);
+	acc = replay_to_last();
+	cr_apply_boundary(&acc, FEB, &world.versions[0], MAR, 0, &row);
+	row.seq = world.n_rows;
+	row.created_at = FEB + DAY;
+	acc = replay_to_last();
+	ok(cr_replay(&acc, &world.env, &row) == NULL,
+	   "a version overtaken by a newer one is believed: the clock may have run ahead");
+
+	/* a clock ran ahead, was put right, and then the plan was changed */
+	fresh(0);
+	world_fold(&world, FEB);
+	world_plan(&world, "free", FEB - DAY, 50, CR_CALENDAR, 0);
+	world.versions[1].created_at = last_row()->created_at + 1;
+	acc = replay_to_last();
+	ok(cr_replay(&acc, &world.env, last_row()) == NULL,
+	   "a version defined only after the row was written says nothing of it");
+
+	fresh(0);
+	world_plan(&world, "free", FEB + 1, 500, CR_CALENDAR, 0);
+	world_fold(&world, FEB);
+	acc = replay_to_last();
+	cr_apply_boundary(&acc, FEB, &world.versions[1], MAR, 0, &row);
+	row.seq = world.n_rows;
+	complains(replay_to_last(), &row, "a reset by a version that was not yet in force");
+
+	fresh(0);
+	world_plan(&world, "pro", utc(2020, 1, 1, 0, 0, 0), 300, CR_CALENDAR, 0);
+	world_schedule(&world, T0 + DAY, "pro");
+	world_fold(&world, FEB);
+	cr_account_init(&acc, world.acc.user_id);
+	for (int i = 0; i < 2; i++)
+		cr_replay(&acc, &world.env, &world.rows[i]);
+	{
+		CrAccount	unchanged = acc;
+
+		cr_apply_boundary(&unchanged, FEB, &world.versions[0], MAR, 0, &row);
+		row.seq = 3;
+		complains(acc, &row, "a reset by the old plan where another was scheduled");
+	}
+	row = *last_row();
+	row.seq = 3;
+	complains(acc, &row, "a reset without the scheduled plan change before it");
+	row = world.rows[2];
+	ok(row.kind == CR_KIND_PLAN_CHANGE && cr_replay(&acc, &world.env, &row) == NULL,
+	   "the plan change itself");
+	row = (CrRow) {0};
+	cr_deduct(&acc, FEB, 1, &row);
+	acc = replay_to_last();
+	row.seq = 4;
+	complains(acc, &row, "a deduction between the plan change and its reset");
+
+	world_init(&world);
+	cr_purchase(&world.acc, T0, 5, &row);
+	row.seq = 1;
+	cr_account_init(&acc, "user_2abc");
+	complains(acc, &row, "a first row that does not open the account");
+
+	fresh(0);
+	world_open(&world, T0 + DAY, "free", T0, "UTC");
+	complains(replay_to_last(), last_row(), "an account opened twice");
+
+	fresh(0);
+	acc = world.acc;
+	cr_set_status(&acc, T0 + 1, CR_FROZEN, &row);
+	world.env.emit(&world, &row);
+	acc.facts.status = CR_ACTIVE;
+	cr_deduct(&acc, T0 + 2, 1, &row);
+	world.env.emit(&world, &row);
+	complains(replay_to_last(), last_row(), "a deduction from a frozen account");
+}
+
+/* The account's own row must say what its history ends in. */
+static void
+test_head(void)
+{
+	CrAccount	acc;
+	CrAccount	other;
+	const char *complaint;
+	int			unnoticed = 0;
+
+	fresh(0);
+	world_purchase(&world, T0 + 1, 50);
+	acc = world.acc;
+	ok(cr_compare_head(&acc, &world.acc) == NULL, "the head of the history");
+	for (int i = 0; i < 21; i++)
+	{
+		other = acc;
+		switch (i)
+		{
+			case 0:
+				other.balance.monthly++;
+				break;
+			case 1:
+				other.balance.granted++;
+				break;
+			case 2:
+				other.balance.purchased++;
+				break;
+			case 3:
+				other.held.monthly++;
+				break;
+			case 4:
+				other.held.granted++;
+				break;
+			case 5:
+				other.held.purchased++;
+				break;
+			case 6:
+				other.owed_monthly++;
+				break;
+			case 7:
+				other.owed_purchased++;
+				break;
+			case 8:
+				other.facts.plan = "pro";
+				break;
+			case 9:
+				other.facts.plan_version++;
+				break;
+			case 10:
+				other.facts.scheduled_plan = "";
+				break;
+			case 11:
+				other.facts.cycle_anchor++;
+				break;
+			case 12:
+				other.facts.time_zone = "Asia/Tokyo";
+				break;
+			case 13:
+				other.facts.status = CR_FROZEN;
+				break;
+			case 14:
+				other.facts.overdraft_limit++;
+				break;
+			case 15:
+				other.facts.period_granted++;
+				break;
+			case 16:
+				other.period_start++;
+				break;
+			case 17:
+				other.next_reset_at++;
+				break;
+			case 18:
+				other.effective_at++;
+				break;
+			case 19:
+				other.history_seq++;
+				break;
+			default:
+				other.history_hash[CR_HASH_LEN - 1] ^= 1;
+				break;
+		}
+		complaint = cr_compare_head(&other, &acc);
+		if (complaint == NULL)
+		{
+			note("change %d goes unnoticed", i);
+			unnoticed++;
+		}
+	}
+	is_int(unnoticed, 0, "an account row that says anything else is complained about");
+	other = acc;
+	other.next_event_at = FEB - DAY;
+	ok(cr_compare_head(&other, &acc) == NULL, "but next_event_at may be early");
+	other.next_event_at = FEB + 1;
+	ok(cr_compare_head(&other, &acc) != NULL, "never late");
+}
+
+void
+test_replay(void)
+{
+	test_random();
+	test_forged();
+	test_head();
+}

@@ -1,0 +1,124 @@
+/*
+ * unit.h
+ *		What the tests of the pure core share: TAP, a seeded generator, a
+ *		calendar, time zones that do not depend on the machine, and a ledger in
+ *		memory that numbers rows as the real one does.
+ */
+#ifndef CREDITS_UNIT_H
+#define CREDITS_UNIT_H
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/core.h"
+
+#define SECOND INT64_C(1000000)
+#define MINUTE (60 * SECOND)
+#define HOUR (60 * MINUTE)
+#define DAY (24 * HOUR)
+
+#define lengthof(array) ((int) (sizeof(array) / sizeof((array)[0])))
+
+#if defined(__GNUC__)
+#define UNIT_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#else
+#define UNIT_PRINTF(f, a)
+#endif
+
+/* unit.c: TAP */
+extern bool ok(bool good, const char *fmt, ...) UNIT_PRINTF(2, 3);
+extern void note(const char *fmt, ...) UNIT_PRINTF(1, 2);
+extern bool is_int(int64_t got, int64_t want, const char *name);
+extern bool is_time(CrTime got, CrTime want, const char *name);
+extern bool is_text(const char *got, const char *want, const char *name);
+extern bool same_text(const char *a, const char *b);
+
+/* unit.c: a generator that gives the same numbers everywhere */
+extern void random_seed(uint64_t seed);
+extern uint64_t random_bits(void);
+extern int64_t random_between(int64_t low, int64_t high);
+extern bool one_in(int n);
+
+/* zones.c: the calendar and the zones */
+extern int64_t utc(int year, int month, int day, int hour, int minute, int second);
+extern CrLocal add_months(CrLocal anchor, int64_t months);
+extern CrTime zone_to_utc(const char *zone, CrLocal local);
+extern CrLocal zone_to_local(const char *zone, CrTime at);
+extern CrTime nth_boundary(CrCycle cycle, const char *zone, CrLocal anchor, int64_t n);
+extern CrTime boundary_from(CrCycle cycle, const char *zone, CrLocal anchor, CrTime from);
+extern const char *random_zone(void);
+extern const char *show_time(CrTime at);
+
+/* world.c: plans, an account and its history */
+#define MAX_VERSIONS 32
+#define MAX_ROWS 1024
+
+typedef struct World
+{
+	CrPlanVersion versions[MAX_VERSIONS];
+	int			n_versions;
+	CrAccount	acc;
+	CrRow		rows[MAX_ROWS];
+	int			n_rows;
+	int			zone_calls;		/* how often a zone was asked */
+	CrEnv		env;
+} World;
+
+typedef enum Op
+{
+	OP_DEDUCT,
+	OP_PURCHASE,
+	OP_ADJUST,
+	OP_SET_PLAN,
+	OP_CANCEL,
+	OP_SCHEDULE,
+	OP_SCHEDULE_CANCEL,
+	OP_FREEZE,
+	OP_UNFREEZE,
+	OP_REPAIR_CLOCK
+} Op;
+
+typedef struct Command
+{
+	Op			op;
+	CrTime		at;
+	int64_t		amount;
+	CrBucket	bucket;
+	const char *plan;
+} Command;
+
+extern void world_init(World *w);
+extern const CrPlanVersion *world_plan(World *w, const char *plan, CrTime from,
+									   int64_t monthly, CrCycle cycle, int64_t rollover);
+extern const CrPlanVersion *world_plan_at(const World *w, const char *plan, CrTime at);
+extern CrVerdict world_open(World *w, CrTime at, const char *plan, CrLocal anchor,
+							const char *zone);
+extern int	world_fold(World *w, CrTime at);
+extern CrVerdict world_run(World *w, const Command *cmd);
+extern CrVerdict world_deduct(World *w, CrTime at, int64_t amount);
+extern CrVerdict world_purchase(World *w, CrTime at, int64_t amount);
+extern CrVerdict world_set_plan(World *w, CrTime at, const char *plan);
+extern CrVerdict world_schedule(World *w, CrTime at, const char *plan);
+extern int	world_random_plans(World *w, CrTime from, CrTime to, bool cycles);
+extern Command world_random_command(CrTime at, int n_plans);
+extern bool buckets_are(const CrBuckets *got, int64_t monthly, int64_t granted,
+						int64_t purchased);
+extern bool same_account(const CrAccount *a, const CrAccount *b);
+extern const char *row_breaks(const CrAccount *before, const CrAccount *after,
+							  const CrRow *row);
+extern const char *account_breaks(const CrAccount *acc);
+extern const char *show_account(const CrAccount *acc);
+
+/* one function a topic */
+extern void test_names(void);
+extern void test_period(void);
+extern void test_rules(void);
+extern void test_plan_change(void);
+extern void test_due(void);
+extern void test_due_random(void);
+extern void test_replay(void);
+extern void test_chain(void);
+
+#endif

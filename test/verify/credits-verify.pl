@@ -1,0 +1,249 @@
+#!/usr/bin/perl
+#
+# Verifies an export of the credits extension (export.sql) from the description
+# in docs/audit-format.md alone: it shares no code with the extension and needs
+# nothing but Perl.
+#
+#   perl credits-verify.pl DIR
+#
+# One line per bad account (its first bad row), plan, payment or audit row, then
+# a summary.  Exit status: 0 clean, 1 bad, 2 the export could not be read.
+#
+use strict;
+use warnings;
+use Config;
+use File::Basename qw(dirname);
+use JSON::PP ();
+use lib dirname(__FILE__);
+use CreditsFormat qw(%TYPE_OF decode_row first_hash first_audit_hash audit_hash
+  microseconds);
+use CreditsRules qw(new_state check_row check_account check_plan %AUDITED);
+
+#
+# Files: one row at a time, with one row of look-ahead
+#
+
+sub open_table
+{
+	my ($dir, $name) = @_;
+	my $path = "$dir/$name.tsv";
+	open my $fh, '<:raw', $path or die "$path: $!\n";
+	my $header = <$fh> // die "$path: empty, without a header line\n";
+	chomp $header;
+	my @header = split /\t/, $header, -1;
+	my %wanted = %{ $TYPE_OF{$name} };
+	for (@header) { delete $wanted{$_} }
+	die "$path: no column " . join(', ', sort keys %wanted) . "\n" if %wanted;
+	my $table = { name => $name, path => $path, fh => $fh, header => \@header, rows => 0 };
+	advance($table);
+	return $table;
+}
+
+# Reads the next row into $table->{next}; undef at the end.
+sub advance
+{
+	my ($table) = @_;
+	my $line = readline $table->{fh};
+	return $table->{next} = undef unless defined $line;
+	$table->{rows}++;
+	chomp $line or die "$table->{path} line $.: cut off\n";
+	my @text = split /\t/, $line, -1;
+	die "$table->{path} row $table->{rows}: " . @text . ' columns instead of ' . @{ $table->{header} } . "\n"
+	  if @text != @{ $table->{header} };
+	my $row = eval { decode_row($table->{name}, $table->{header}, \@text) };
+	die "$table->{path} row $table->{rows}, $@" unless $row;
+	return $table->{next} = $row;
+}
+
+# The next row if it is this user's, else undef.
+sub take
+{
+	my ($table, $user) = @_;
+	my $row = $table->{next};
+	return undef unless defined $row && $row->{user_id} eq $user;
+	advance($table);
+	my $next = $table->{next};
+	die "$table->{path}: not sorted by user_id COLLATE \"C\", seq\n"
+	  if $next
+	  && ( $next->{user_id} lt $user
+		|| $next->{user_id} eq $user && ($next->{seq} // 0) < ($row->{seq} // 0));
+	return $row;
+}
+
+# The seq of the user's next row.
+sub next_seq
+{
+	my ($table, $user) = @_;
+	my $next = $table->{next};
+	return $next && $next->{user_id} eq $user ? $next->{seq} : 'inf';
+}
+
+#
+# The walk
+#
+
+# One user: the account row, the history and the payments.  Returns the first
+# bad seq and what is wrong there, or nothing.
+sub verify_user
+{
+	my ($user, $tables, $plans, $audited) = @_;
+	my ($history, $payments) = @$tables{qw(credit_history credit_payment)};
+	my $account = take($tables->{credit_account}, $user);
+	my $state = new_state(first_hash($user));
+	my ($bad_seq, @bad);
+	my $wrong = sub { my ($seq, @what) = @_; ($bad_seq, @bad) = ($seq, @what) if @what && !@bad };
+	my $stray = sub {
+		my ($payment) = @_;
+		$wrong->($payment->{seq}, "credit_payment '$payment->{payment_ref}' has no purchase row here");
+	};
+
+	$wrong->(1, 'two credit_account rows') while take($tables->{credit_account}, $user);
+	while (my $row = take($history, $user))
+	{
+		next if @bad;
+		my ($seq, $expected) = ($row->{seq}, $state->{seq} + 1);
+		$stray->(take($payments, $user)) while next_seq($payments, $user) < $seq;
+		if ($seq != $expected)
+		{
+			$wrong->($expected, $seq < $expected ? "row $seq is there twice" : "the row is missing, the next is $seq");
+			next;
+		}
+		my $payment = $row->{kind} eq 'purchase' && next_seq($payments, $user) == $seq ? take($payments, $user) : undef;
+		my @problems;
+		($state, @problems) = check_row($state, $row, $payment, $plans, $audited);
+		$wrong->($seq, @problems);
+	}
+	$wrong->($state->{seq} + 1, "the row is missing, credit_account has history_seq $account->{history_seq}")
+	  if $account && $account->{history_seq} > $state->{seq};
+	while (my $payment = take($payments, $user)) { $stray->($payment) }
+	if (!@bad)
+	{
+		if (!$account) { $wrong->($state->{seq} || 1, 'no credit_account row') }
+		elsif ($account->{history_seq} < $state->{seq})
+		{
+			$wrong->($account->{history_seq} + 1, "credit_account ends before this row");
+		}
+		else { $wrong->($state->{seq}, check_account($account, $state)) }
+	}
+	return ($bad_seq, @bad);
+}
+
+# The audit log: its chain.  Returns what it says of plans, {plan}{version} =>
+# columns, and of users, {user}{action} => [seq].
+sub verify_audit_log
+{
+	my ($log, $report) = @_;
+	my ($seq, $hash, $bad) = (0, first_audit_hash());
+	my (%plans, %users);
+	while (my $row = $log->{next})
+	{
+		my @problems;
+		push @problems, "the row is missing, the next is $row->{seq}" if $row->{seq} != $seq + 1;
+		push @problems, 'the hash is not that of the row and the hash before it'
+		  if !@problems && $row->{hash} ne audit_hash($hash, $row);
+		push @{ $users{ $row->{subject} }{ $row->{action} } }, $row->{seq} if $AUDITED{ $row->{action} };
+		if ($row->{action} eq 'define_plan')
+		{
+			my $plan = defined_plan($row);
+			push @problems, 'after is not a plan version' unless $plan;
+			$plans{ $row->{subject} }{ $plan->{version} } = $plan if $plan;
+		}
+		$report->('credit_audit_log seq ' . ($seq + 1), @problems) if @problems && !$bad++;
+		($seq, $hash) = @$row{qw(seq hash)};
+		advance($log);
+	}
+	return (\%plans, \%users);
+}
+
+# The plan version that a define_plan row of the audit log made.
+sub defined_plan
+{
+	my ($row) = @_;
+	my $plan = eval { JSON::PP->new->utf8->decode($row->{after} // '') };
+	return undef unless ref $plan eq 'HASH' && ($plan->{version} // '') =~ /\A[0-9]+\z/;
+	$plan->{effective_from} =
+	  eval { microseconds(($plan->{effective_from} // '') =~ s/T/ /r =~ s/Z\z/+00/r, 1) };
+	return $plan;
+}
+
+# The plans' versions against those of the audit log.  Returns them by plan.
+sub verify_plans
+{
+	my ($table, $defined, $report) = @_;
+	my %plans;
+	while (my $row = $table->{next})
+	{
+		my $versions = $plans{ $row->{plan} } //= [];
+		$report->('credit_plan ' . quoted($row->{plan}) . " version $row->{version}",
+			check_plan($row, $versions->[-1], delete $defined->{ $row->{plan} }{ $row->{version} }));
+		push @$versions, $row;
+		advance($table);
+	}
+	for my $plan (sort keys %$defined)
+	{
+		$report->('credit_plan ' . quoted($plan) . " version $_", 'the row is missing, the audit log defines it')
+		  for sort { $a <=> $b } keys %{ $defined->{$plan} };
+	}
+	return \%plans;
+}
+
+sub quoted
+{
+	my ($text) = @_;
+	$text =~ s/([\x00-\x1f"\\\x7f])/sprintf '\\x%02x', ord $1/ge;
+	return "\"$text\"";
+}
+
+sub verify
+{
+	my ($dir) = @_;
+	my $bad = 0;
+	my $report = sub {
+		my ($what, @problems) = @_;
+		return unless @problems;
+		$bad++;
+		my $line = "BAD $what: " . join('; ', @problems);
+		$line =~ s/([\x00-\x1f\x7f])/sprintf '\\x%02x', ord $1/ge;
+		print "$line\n";
+	};
+	my %tables = map { ($_ => open_table($dir, $_)) } sort keys %TYPE_OF;
+	my ($defined, $audited) = verify_audit_log($tables{credit_audit_log}, $report);
+	my $plans = verify_plans($tables{credit_plan}, $defined, $report);
+
+	my @by_user = @tables{qw(credit_account credit_history credit_payment)};
+	while (my @next = sort map { $_->{next} ? $_->{next}{user_id} : () } @by_user)
+	{
+		my $user = $next[0];
+		my ($seq, @problems) = verify_user($user, \%tables, $plans, $audited->{$user});
+		$report->('user ' . quoted($user) . " seq $seq", @problems) if @problems;
+		delete $audited->{$user} if @problems;
+	}
+	for my $user (sort keys %$audited)
+	{
+		my ($seq) = sort { $a <=> $b } map { @$_ } values %{ $audited->{$user} };
+		$report->("credit_audit_log seq $seq", 'the history of user ' . quoted($user) . ' has no such row') if $seq;
+	}
+	printf "%d accounts, %d history rows, %d payments, %d plan versions, %d audit rows: %s\n",
+	  (map { $tables{"credit_$_"}{rows} } qw(account history payment plan audit_log)),
+	  $bad ? "$bad bad" : 'clean';
+	return $bad ? 1 : 0;
+}
+
+sub main
+{
+	if (@_ != 1 || $_[0] =~ /^-/)
+	{
+		print STDERR "usage: perl credits-verify.pl DIR\nDIR holds the files that export.sql writes.\n";
+		return 2;
+	}
+	my $status = eval {
+		die "this needs a Perl with 64-bit integers\n" if $Config::Config{ivsize} < 8;
+		verify(@_);
+	};
+	return $status if defined $status;
+	print STDERR "credits-verify: $@";
+	return 2;
+}
+
+exit main(@ARGV) unless caller;
+1;

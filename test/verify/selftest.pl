@@ -1,0 +1,461 @@
+#!/usr/bin/perl
+#
+# Tests credits-verify.pl without a server: the vectors of docs/audit-format.md,
+# and the export in example/, clean as it is and bad after any change to it.
+#
+use strict;
+use warnings;
+use File::Basename qw(dirname);
+use File::Spec::Functions qw(rel2abs);
+use File::Temp qw(tempdir);
+use Test::More;
+
+use lib dirname(__FILE__);
+use CreditsFormat qw(%TYPE_OF @FACTS decode_value decode_row encode_value microseconds first_hash
+  history_preimage history_hash first_audit_hash audit_preimage audit_hash);
+
+my $here = rel2abs(dirname(__FILE__));
+require "$here/credits-verify.pl";
+
+my @FILES = qw(credit_plan credit_account credit_history credit_payment credit_audit_log);
+my %header;
+
+# The example export as text: file => [ { column => text } ].
+sub example
+{
+	my %export;
+	for my $name (@FILES)
+	{
+		open my $fh, '<:raw', "$here/example/$name.tsv" or die "$name: $!";
+		my ($first, @lines) = map { [ split /\t/, s/\n\z//r, -1 ] } <$fh>;
+		$header{$name} = $first;
+		$export{$name} = [ map { my %r; @r{@$first} = @$_; \%r } @lines ];
+	}
+	return \%export;
+}
+
+sub decoded
+{
+	my ($name, $row) = @_;
+	my @header = @{ $header{$name} };
+	return decode_row($name, \@header, [ @$row{@header} ]);
+}
+
+# Writes an export and verifies it: (exit status, lines).
+sub verified
+{
+	my ($export) = @_;
+	my $dir = tempdir(CLEANUP => 1);
+	for my $name (@FILES)
+	{
+		open my $fh, '>:raw', "$dir/$name.tsv" or die "$name: $!";
+		print $fh join("\t", @$_) . "\n"
+		  for $header{$name}, map { [ @$_{ @{ $header{$name} } } ] } @{ $export->{$name} };
+		close $fh or die "$name: $!";
+	}
+	my $output = '';
+	open my $memory, '>', \$output or die $!;
+	my $stdout = select $memory;
+	my $status = eval { verify($dir) } // "died: $@";
+	select $stdout;
+	return ($status, split /\n/, $output);
+}
+
+sub row_of
+{
+	my ($export, $user, $seq) = @_;
+	return (grep { $_->{user_id} eq $user && $_->{seq} == $seq } @{ $export->{credit_history} })[0];
+}
+
+sub account_of
+{
+	my ($export, $user) = @_;
+	return (grep { $_->{user_id} eq $user } @{ $export->{credit_account} })[0];
+}
+
+# What a forger does who knows the format: makes balances, hashes and the head
+# of a user's account follow from the rows.  Balances in $fixed, seq => columns,
+# stay as they are.
+sub rebuild
+{
+	my ($export, $user, $fixed) = @_;
+	my $hash = first_hash($user);
+	my $account = account_of($export, $user);
+	my %balance = (monthly => 0, granted => 0, purchased => 0);
+	for my $row (grep { $_->{user_id} eq $user } @{ $export->{credit_history} })
+	{
+		for my $name (keys %balance)
+		{
+			$balance{$name} = $fixed->{ $row->{seq} }{$name} // $balance{$name} + $row->{"${name}_delta"};
+			$row->{$name} = $balance{$name};
+		}
+		$hash = history_hash($hash, decoded('credit_history', $row));
+		$row->{hash} = '\\\\x' . unpack 'H*', $hash;
+		$account->{history_hash} = $row->{hash};
+		$account->{history_seq} = $row->{seq};
+		$account->{last_monthly_reset} = $row->{period_start};
+		$account->{$_} = $row->{$_}
+		  for qw(monthly granted purchased held_monthly held_granted held_purchased
+		  owed_monthly owed_purchased effective_at next_reset_at);
+		if ($row->{status} ne '\N')
+		{
+			$account->{$_} = $row->{$_} for @FACTS;
+		}
+	}
+	return;
+}
+
+sub rebuild_audit_log
+{
+	my ($export) = @_;
+	my $hash = first_audit_hash();
+	for my $row (@{ $export->{credit_audit_log} })
+	{
+		$hash = audit_hash($hash, decoded('credit_audit_log', $row));
+		$row->{hash} = '\\\\x' . unpack 'H*', $hash;
+	}
+	return;
+}
+
+# Another value of the same type.
+sub changed
+{
+	my ($type, $text) = @_;
+	return { i => 1, t => 'x', z => '2026-01-01 00:00:00+00', l => '2026-01-01 00:00:00',
+		b => '\\\\x00', u => '00000000-0000-0000-0000-000000000000', a => '{1,1}' }->{$type}
+	  if $text eq '\N';
+	return $text + 1 if $type eq 'i';
+	return $text . 'x' if $type eq 't';
+	return $text =~ s/(\d\d)(?=\.|\+|\z)/sprintf '%02d', ($1 + 1) % 60/er if $type =~ /[zl]/;
+	return $text =~ s/(.)\z/$1 eq '0' ? 1 : 0/er;
+}
+
+# The vectors in the documentation.
+subtest 'vectors' => sub {
+	open my $fh, '<:raw', "$here/../../docs/audit-format.md" or die "docs/audit-format.md: $!";
+	my $text = do { local $/; <$fh> };
+
+	my $count = 0;
+	while ($text =~ /^\| `([a-z]+)` \| `(.*?)` \| `([0-9a-f ]+)` \|$/mg)
+	{
+		my ($name, $value, $hex) = ($1, $2, $3);
+		my %type = (text => 't', integer => 'i', time => 'z', local => 'l', bytea => 'b',
+			uuid => 'u', array => 'a');
+		my $decoded = $value eq 'NULL' ? undef : decode_value($type{$name}, $value);
+		is(unpack('H*', encode_value($type{$name}, $decoded)),
+			$hex =~ tr/ //dr, "$name $value");
+		$count++;
+	}
+	cmp_ok($count, '>=', 12, 'field vectors found');
+
+	my $export = example();
+	my %hash;
+	$count = 0;
+	while ($text =~ /^(history|audit log) (\S+)? ?row (\d+)\npreimage\n([0-9a-f\n]+)sha256\n([0-9a-f]{64})$/mg)
+	{
+		my ($what, $user, $seq, $preimage, $sha) = ($1, $2, $3, $4 =~ tr/\n//dr, $5);
+		my ($got, $stored);
+		if ($what eq 'history')
+		{
+			my $before = $seq == 1 ? first_hash($user)
+			  : decoded('credit_history', row_of($export, $user, $seq - 1))->{hash};
+			my $row = decoded('credit_history', row_of($export, $user, $seq));
+			$got = history_preimage($before, $row);
+			$stored = $row->{hash};
+		}
+		else
+		{
+			my @rows = map { decoded('credit_audit_log', $_) } @{ $export->{credit_audit_log} };
+			$got = audit_preimage(
+				$seq == 1 ? first_audit_hash() : $rows[ $seq - 2 ]{hash}, $rows[ $seq - 1 ]);
+			$stored = $rows[ $seq - 1 ]{hash};
+		}
+		my $name = join ' ', grep { defined } $what, $user, $seq;
+		is(unpack('H*', $got), $preimage, "$name: preimage");
+		is(unpack('H*', Digest::SHA::sha256($got)), $sha, "$name: sha256");
+		is(unpack('H*', $stored), $sha, "$name: stored");
+		$count++;
+	}
+	cmp_ok($count, '>=', 5, 'row vectors found');
+};
+
+subtest 'times' => sub {
+	my %expected = (
+		'1970-01-01 00:00:00+00' => 0, '1969-12-31 23:59:59.999999+00' => -1,
+		'2000-01-01 00:00:00+00' => 946684800000000, '2024-02-29 12:00:00.5+00' => 1709208000500000,
+		'infinity' => 9223372036854775807, '-infinity' => -9223372036854775807 - 1,
+		'10000-01-01 00:00:00+00' => 253402300800000000, '0001-01-01 00:00:00+00' => -62135596800000000,
+		'0001-12-31 00:00:00+00 BC' => -62135683200000000, '4714-11-24 00:00:00+00 BC' => -210866803200000000,
+	);
+	is(microseconds($_, 1), $expected{$_}, $_) for sort keys %expected;
+	for (['2026-01-01 00:00:00+02', 1], ['2026-01-01 00:00:00', 1], ['2026-01-01 00:00:00+00', 0],
+		['01.02.2026 00:00:00+00', 1], ['294276-12-31 00:00:00+00', 1], ['2026-01-01T00:00:00+00', 1])
+	{
+		ok(!defined eval { microseconds(@$_) }, "refused: $_->[0]");
+	}
+};
+
+subtest 'clean' => sub {
+	my ($status, @lines) = verified(example());
+	is($status, 0, 'exit status');
+	is("@lines", '2 accounts, 14 history rows, 2 payments, 3 plan versions, 6 audit rows: clean', 'summary');
+	my $export = example();
+	rebuild($export, $_) for qw(org_7 user_2abc);
+	rebuild_audit_log($export);
+	is_deeply($export, example(), 'rebuilding changes nothing');
+};
+
+# Every value of every row, changed by somebody who does not mend the hashes.
+subtest 'any change' => sub {
+	my $clean = example();
+	for my $name (@FILES)
+	{
+		for my $i (0 .. $#{ $clean->{$name} })
+		{
+			for my $column (@{ $header{$name} })
+			{
+				my $export = example();
+				my $row = $export->{$name}[$i];
+				my $type = $TYPE_OF{$name}{$column};
+				my $seq = $row->{seq} // $row->{history_seq};
+				my $subject = quotemeta($row->{user_id} // $row->{subject} // $row->{plan});
+				# Only a lower bound; a salt that nothing uses; what nobody else knows.
+				next if $column eq 'text_salt' && $row->{reason} eq '\N' && $row->{metadata} eq '\N';
+				next if $name eq 'credit_plan' && $column eq 'created_at';
+				next if $column eq 'next_event_at' && $row->{next_reset_at} eq '\N';
+				$row->{$column} = changed($type, $row->{$column});
+
+				my ($status, @lines) = verified($export);
+				my $expected = $name eq 'credit_audit_log' ? "credit_audit_log seq $seq"
+				  : $name eq 'credit_plan' ? qq{credit_plan "$subject} : qq{user "$subject"};
+				my $named = grep { /^BAD $expected/ } @lines;
+				# A change of user_id, seq or order may show at a neighbour.
+				$named = 1 if $status =~ /^died: .*not sorted/ && $column =~ /^(?:user_id|seq)$/;
+				my $exact = $name !~ /history|payment/ || $column =~ /^(?:user_id|seq)$/
+				  || grep { /^BAD user "$subject" seq $seq:/ } @lines;
+				ok($status && $named && $exact, "$name row " . ($i + 1) . ", $column")
+				  or diag("$status: @lines");
+			}
+		}
+	}
+};
+
+subtest 'rows' => sub {
+	my $user = qr/^BAD user "user_2abc"/;
+	my %case = (
+		'a middle row deleted' => [ sub { splice @{ $_[0]{credit_history} }, 5, 1 },
+			qr/$user seq 4: the row is missing/ ],
+		'the first row deleted' => [ sub { splice @{ $_[0]{credit_history} }, 2, 1 },
+			qr/$user seq 1: the row is missing/ ],
+		'the last row deleted' => [ sub { pop @{ $_[0]{credit_history} } }, qr/$user seq 12: the row is missing/ ],
+		'all rows deleted' => [ sub { splice @{ $_[0]{credit_history} }, 2 }, qr/$user seq 1: / ],
+		'a row twice' => [ sub { my $h = $_[0]{credit_history}; splice @$h, 5, 0, { %{ $h->[5] } } },
+			qr/$user seq 5: / ],
+		'two rows swapped' => [
+			sub {
+				my ($x, $y) = map { row_of($_[0], 'user_2abc', $_) } 4, 5;
+				my %x = %$x;
+				%$x = (%$y, seq => 4);
+				%$y = (%x, seq => 5);
+			}, qr/$user seq 4: / ],
+		'a row added' => [
+			sub { my $h = $_[0]{credit_history}; push @$h, { %{ $h->[-1] }, seq => 13 } }, qr/$user seq 13: the hash/ ],
+		'the account deleted' => [ sub { pop @{ $_[0]{credit_account} } }, qr/$user seq 12: no credit_account row/ ],
+		'the account twice' => [ sub { my $a = $_[0]{credit_account}; push @$a, { %{ $a->[-1] } } },
+			qr/$user seq 1: two credit_account/ ],
+		'a payment deleted' => [ sub { pop @{ $_[0]{credit_payment} } }, qr/$user seq 3: no credit_payment row/ ],
+		'a payment twice' => [
+			sub { my $p = $_[0]{credit_payment}; push @$p, { %{ $p->[-1] }, payment_ref => 'pi_other' } },
+			qr/$user seq 3: credit_payment 'pi_other' has no purchase/ ],
+		'a payment added' => [
+			sub { my $p = $_[0]{credit_payment}; push @$p, { %{ $p->[-1] }, payment_ref => 'pi_other', seq => 99 } },
+			qr/$user seq 99: credit_payment 'pi_other' has no purchase/ ],
+		'a payment of nobody' => [
+			sub { my $p = $_[0]{credit_payment}; push @$p, { %{ $p->[-1] }, payment_ref => 'pi_other',
+				user_id => 'zed' } },
+			qr/^BAD user "zed" seq 3: credit_payment 'pi_other'/ ],
+		'an audit row deleted' => [ sub { splice @{ $_[0]{credit_audit_log} }, 3, 1 },
+			qr/^BAD credit_audit_log seq 4: the row is missing/ ],
+		'a plan version too many' => [
+			sub { my $p = $_[0]{credit_plan}; push @$p, { %{ $p->[-1] }, version => 3,
+				effective_from => '2026-05-01 00:00:00+00' } },
+			qr/^BAD credit_plan "pro" version 3: the audit log does not define it/ ],
+		'the last plan version deleted' => [ sub { pop @{ $_[0]{credit_plan} } },
+			qr/^BAD credit_plan "pro" version 2: the row is missing/ ],
+		'the end of the audit log cut off' => [ sub { splice @{ $_[0]{credit_audit_log} }, 3 },
+			qr/$user seq 9: the audit log has no such freeze/ ],
+		'an act that was none' => [
+			sub { my $l = $_[0]{credit_audit_log}; push @$l, { %{ $l->[-1] }, seq => 7 }; rebuild_audit_log($_[0]) },
+			qr/^BAD credit_audit_log seq 7: the history of user "user_2abc" has no such row/ ],
+		'a plan version deleted' => [ sub { splice @{ $_[0]{credit_plan} }, 1, 1 },
+			qr/^BAD credit_plan "pro" version 2: version 1 is missing/ ],
+	);
+	for my $name (sort keys %case)
+	{
+		my $export = example();
+		$case{$name}[0]->($export);
+		my ($status, @lines) = verified($export);
+		is($status, 1, "$name: exit status");
+		like($lines[0], $case{$name}[1], $name) or diag("@lines");
+	}
+};
+
+# Rows that break a rule while every hash and balance is right.
+subtest 'rules' => sub {
+	my @cases = (
+		[ 'a balance that does not follow', 2, { monthly => 80 }, qr/monthly is 80, not 100 \+ \(-30\)/ ],
+		[ 'a purchased balance that does not follow', 6, { purchased => 1000 }, qr/purchased is 1000, not 30/ ],
+		[ 'an amount over the cap', 9, { amount => '9007199254740992' }, qr/amount is 9007199254740992/ ],
+		[ 'a period that ends before it starts', 6, { kind => 'set_plan', scheduled_plan => '\N',
+			period_start => '2026-03-01 00:00:00+00', next_reset_at => '2026-02-20 00:00:00+00' },
+			qr/not after period_start/ ],
+		[ 'a deduction after the end of the period', 12, { effective_at => '2026-04-15 00:00:00+00' },
+			qr/after the end of the period/ ],
+		[ 'a version without a plan', 9, { plan => '\N' }, qr/plan without plan_version/ ],
+		[ 'an unknown status', 6, { status => 'closed' }, qr/status is 'closed'/ ],
+		[ 'facts without a time zone', 9, { time_zone => '\N' }, qr/status without time_zone/ ],
+		[ 'a negative limit', 9, { overdraft_limit => -1 }, qr/overdraft_limit is -1/ ],
+		[ 'an account opened twice', 6, { kind => 'open' }, qr/had a plan already/ ],
+		[ 'an account opened with less', 1, { monthly_delta => 90 }, qr/the account got 90, the amount is 100/ ],
+		[ 'an account opened with purchased credits', 1, { purchased_delta => 90 }, qr/purchased changed/ ],
+		[ 'a deduction that gives', 4, { monthly_delta => 10, amount => 10 }, qr/a deduction gave credits/ ],
+		[ 'a debt of monthly credits', 4, { owed_monthly => 1 }, qr/owed_monthly changed/ ],
+		[ 'a debt over the limit', 4, { 1 => { overdraft_limit => 9 }, 4 => { amount => 130,
+			purchased_delta => -50, owed_purchased => 10 } }, qr/overdraft limit/ ],
+		[ 'an adjustment before the debt', 5, { 1 => { overdraft_limit => 10 }, 4 => { amount => 130,
+			purchased_delta => -50, owed_purchased => 10 },
+				5 => { monthly_delta => 0, purchased_delta => 7, owed_purchased => 10 } }, qr/not paid first/ ],
+		[ 'an adjustment into debt', 5, { 1 => { overdraft_limit => 10 }, 4 => { amount => 130,
+			purchased_delta => -50, owed_purchased => 10 },
+				5 => { monthly_delta => 0, owed_purchased => 17, amount => -7 } }, qr/more is owed/ ],
+		[ 'a purchase of nothing', 3, { amount => 0, purchased_delta => 0 }, qr/amount is 0/ ],
+		[ 'a purchase without a reference', 3, { payment_ref => '\N' }, qr/no payment_ref/ ],
+		[ 'a purchase of monthly credits', 3, { monthly_delta => 5 }, qr/monthly changed/ ],
+		[ 'a purchase that makes a debt', 3, { purchased_delta => 51, owed_purchased => 1 }, qr/not paid first/ ],
+		[ 'a plan set for another amount', 6, { kind => 'set_plan', monthly_delta => 5, amount => 3,
+			period_granted => 105 }, qr/the account got 5, the amount is 3/ ],
+		[ 'a plan set that gives purchased credits', 6, { kind => 'set_plan', purchased_delta => 5 },
+			qr/purchased changed/ ],
+		[ 'a plan scheduled with free credits', 6, { monthly_delta => 5 }, qr/monthly changed/ ],
+		[ 'a plan change that takes credits', 7, { monthly_delta => -7 }, qr/monthly changed/ ],
+		[ 'a plan change out of nowhere', 7, { 6 => { scheduled_plan => '\N' } }, qr/no plan change was due/ ],
+		[ 'a plan change that stays scheduled', 7, { scheduled_plan => 'max' }, qr/still scheduled/ ],
+		[ 'a plan change too early', 7, { effective_at => '2026-02-20 00:00:00+00' },
+			qr/not at the end of the period/ ],
+		[ 'a plan change to another version', 7, { plan => 'max', plan_version => 2 },
+			qr/plan_version is 2, in force was 1/ ],
+		[ 'a plan change to no known plan', 7, { 6 => { scheduled_plan => 'gold' }, 7 => { plan => 'gold' } },
+			qr/'gold' has no version in force/ ],
+		[ 'a reset of another period', 8, { period_start => '2026-02-27 00:00:00+00' },
+			qr/period_start is not effective_at/ ],
+		[ 'a reset that skipped nothing', 8, { skipped => 1 }, qr/not at the end of the period/ ],
+		[ 'a negative reset', 8, { amount => -1, monthly_delta => -3, period_granted => 0 }, qr/amount is -1/ ],
+		[ 'a reset without a period', 8, { map { ($_ => { next_reset_at => '\N', $_ == 7 ? (kind => 'freeze',
+			status => 'frozen', plan => 'pro', scheduled_plan => 'max') : () }) } 1 .. 7 }, qr/no reset was due/ ],
+		[ 'an unfreeze that does not', 10, { status => 'frozen' }, qr/status is 'frozen'/ ],
+		[ 'credits that expire in a deduction', 2, { expired => 1 }, qr/expired is 1 in a row of kind deduct/ ],
+		[ 'a reason without a salt', 2, { text_salt => '\N' }, qr/without a salt/ ],
+		[ 'a reason and its digest', 2, { reason_digest => '\\\\x00' }, qr/with its digest/ ],
+		[ 'a deduction that took less', 2, { monthly_delta => -29 }, qr/took 29, the amount is 30/ ],
+		[ 'purchased credits spent first', 4, { monthly_delta => -60, purchased_delta => -30 },
+			qr/spent before monthly/ ],
+		[ 'a negative balance', 4, { monthly_delta => -90, purchased_delta => 0 }, qr/monthly is -20/ ],
+		[ 'a negative deduction', 2, { monthly_delta => 30, amount => -30 }, qr/amount is -30/ ],
+		[ 'a debt without a limit', 4, { amount => 130, monthly_delta => -70, purchased_delta => -50,
+			owed_purchased => 10 }, qr/overdraft limit/ ],
+		[ 'credits over the cap', 3, { purchased_delta => '9007199254740991', amount => '9007199254740991' },
+			qr/the total 9007199254741061 is above/ ],
+		[ 'a purchase that gave more', 3, { purchased_delta => 60 }, qr/the account got 60, the amount is 50/ ],
+		[ 'a purchase of another amount', 3, { purchased_delta => 60, amount => 60 },
+			qr/credit_payment has another amount/ ],
+		[ 'a purchase of another payment', 3, { payment_ref => 'pi_9' }, qr/credit_payment has another payment_ref/ ],
+		[ 'a purchase without a payment', 5, { kind => 'purchase', payment_ref => 'pi_9', monthly_delta => 0,
+			purchased_delta => 7 }, qr/no credit_payment row/ ],
+		[ 'a payment that is a deduction', 4, { payment_ref => 'pi_9' }, qr/payment_ref in a row of kind deduct/ ],
+		[ 'an adjustment without a reason', 5, { reason_digest => '\N' }, qr/no reason/ ],
+		[ 'an adjustment of two buckets', 5, { purchased_delta => 7 }, qr/2 buckets changed/ ],
+		[ 'an adjustment of another amount', 5, { monthly_delta => 8 }, qr/the account got 8, the amount is 7/ ],
+		[ 'granted credits raised', 5, { granted_delta => 7, monthly_delta => 0 }, qr/granted credits were raised/ ],
+		[ 'a plan set with free credits', 6, { kind => 'set_plan', monthly_delta => 5, amount => 5 },
+			qr/period_granted rose by 0/ ],
+		[ 'a plan set with another allowance', 6, { kind => 'set_plan', monthly_delta => 950, amount => 950,
+			period_granted => 1050, plan => 'max', scheduled_plan => '\N' }, qr/the change of plan gives 900/ ],
+		[ 'a plan set down that takes too little', 6, { kind => 'set_plan', plan => '\N', plan_version => '\N',
+			scheduled_plan => '\N', monthly_delta => -1, amount => -1, period_granted => 99 },
+			qr/the change of plan gives -7/ ],
+		[ 'an account opened with more', 1, { monthly_delta => 101, amount => 101, period_granted => 101 },
+			qr/the amount is 101, the plan gives 100/ ],
+		[ 'an account opened with another version', 1, { plan_version => 2 }, qr/plan_version is 2, in force was 1/ ],
+		[ 'an account opened for free', 1, { period_granted => 0 }, qr/period_granted is 0, the amount is 100/ ],
+		[ 'a plan change nobody scheduled', 7, { plan => 'pro' }, qr/not the scheduled plan/ ],
+		[ 'a reset that touches purchased credits', 8, { purchased_delta => 1 }, qr/purchased changed/ ],
+		[ 'a reset that gave more', 8, { monthly_delta => 1098, amount => 1100, period_granted => 1100 },
+			qr/not the allowance 1000/ ],
+		[ 'a reset that let more stay', 8, { monthly_delta => 1000, expired => 0 }, qr/at most 5 could stay/ ],
+		[ 'a reset with other sums', 8, { monthly_delta => 999 }, qr/monthly_delta is 999, not 1000 - 2/ ],
+		[ 'a reset that grants twice', 8, { period_granted => 0 }, qr/period_granted is 0, the amount is 1000/ ],
+		[ 'a reset that leaves a debt', 8, { owed_monthly => 3 }, qr/owed_monthly is 3/ ],
+		[ 'a reset too early', 8, { effective_at => '2026-02-28 09:00:00+00',
+			period_start => '2026-02-28 09:00:00+00' }, qr/effective_at is before/ ],
+		[ 'a reset too late', 8, { effective_at => '2026-02-28 10:00:00+00',
+			period_start => '2026-02-28 10:00:00+00' }, qr/not at the end of the period/ ],
+		[ 'a reset by another version', 8, { plan_version => 2 }, qr/plan_version is 2, in force was 1/ ],
+		[ 'a freeze that does not', 9, { status => 'active' }, qr/status is 'active'/ ],
+		[ 'a freeze that takes credits', 9, { monthly_delta => -5 }, qr/monthly changed/ ],
+		[ 'a deduction while frozen', 10, { kind => 'deduct', status => '\N', monthly_delta => -1, amount => 1,
+				map { ($_ => '\N') } qw(plan scheduled_plan cycle_anchor time_zone overdraft_limit period_granted) },
+					qr/was frozen/ ],
+		[ 'a clock repair that grants', 11, { monthly_delta => 5 }, qr/monthly changed/ ],
+		[ 'time going back', 12, { effective_at => '2026-03-02 11:00:00+00' }, qr/effective_at is before/ ],
+		[ 'a moved period', 12, { next_reset_at => '2026-05-01 00:00:00+00' }, qr/the period changed/ ],
+		[ 'held credits out of nowhere', 12, { held_monthly => 1 }, qr/held_monthly changed/ ],
+		[ 'facts without a status', 12, { time_zone => 'UTC' }, qr/time_zone without status/ ],
+		[ 'a changed overdraft limit', 10, { overdraft_limit => 100 }, qr/overdraft_limit changed/ ],
+		[ 'a changed version', 12, { plan_version => 2 }, qr/plan_version is 2, not 1/ ],
+		[ 'a key used twice', 4, { idempotency_key => 'req-1' }, qr/key was used before/ ],
+		[ 'a reference to the future', 4, { ref_seq => 5 }, qr/ref_seq is 5/ ],
+		[ 'an unknown kind', 4, { kind => 'gift' }, qr/unknown kind 'gift'/ ],
+		[ 'no opening row', 1, { kind => 'adjust' }, qr/the first row is of kind 'adjust'/ ],
+		[ 'an opening row without facts', 1, { status => '\N' }, qr/no status/ ],
+	);
+	for my $case (@cases)
+	{
+		my ($name, $seq, $changes, $problem) = @$case;
+		my $export = example();
+		$changes = { $seq => $changes } unless ref((values %$changes)[0]);
+		for my $at (keys %$changes)
+		{
+			my $row = row_of($export, 'user_2abc', $at);
+			%$row = (%$row, %{ $changes->{$at} });
+		}
+		rebuild($export, 'user_2abc', $changes);
+		my ($status, @lines) = verified($export);
+		is($status, 1, "$name: exit status");
+		like($lines[0], qr/^BAD user "user_2abc" seq $seq: .*$problem/, $name) or diag("@lines");
+	}
+};
+
+subtest 'what cannot be read' => sub {
+	my $dir = tempdir(CLEANUP => 1);
+	my @run = ($^X, "$here/credits-verify.pl");
+	is(system("@run 2>/dev/null >&2") >> 8, 2, 'no directory given');
+	is(system("@run $dir 2>/dev/null >&2") >> 8, 2, 'an empty directory');
+	is(system("@run $here/example >/dev/null") >> 8, 0, 'the example');
+	for my $case (['credit_history', 'effective_at', '2026-01-01 00:00:00+02'], ['credit_history', 'seq', 'x'],
+		['credit_history', 'amount', '9223372036854775808'], ['credit_history', 'hash', 'abc'],
+		['credit_history', 'allocations', '{}'], ['credit_history', 'reason', '\q'])
+	{
+		my ($name, $column, $value) = @$case;
+		my $export = example();
+		$export->{$name}[0]{$column} = $value;
+		my ($status) = verified($export);
+		like($status, qr/^died: .*$name\.tsv row 1, column $column/, "$column $value");
+	}
+	my $export = example();
+	@{ $export->{credit_history} } = reverse @{ $export->{credit_history} };
+	like((verified($export))[0], qr/not sorted/, 'an unsorted file');
+	local $header{credit_history} = [ grep { $_ ne 'amount' } @{ $header{credit_history} } ];
+	like((verified($export))[0], qr/no column amount/, 'a missing column');
+};
+
+done_testing();
