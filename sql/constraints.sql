@@ -59,9 +59,9 @@ SELECT seq, amount FROM credit_history WHERE metadata->>'order' = '8' AND kind =
 RESET enable_seqscan;
 DROP INDEX dba_balance, dba_order;
 
--- AFTER ROW triggers fire, with the owner's rights whoever calls.
+-- AFTER ROW triggers fire, as the caller; SECURITY DEFINER lets them do more.
 CREATE TABLE dba_log (what text, who text, old int8, new int8);
-CREATE FUNCTION dba_log() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION dba_log() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     IF TG_TABLE_NAME = 'credit_account' THEN
         INSERT INTO dba_log VALUES (TG_OP || ' ' || TG_TABLE_NAME, CASE current_user WHEN session_user THEN 'owner' ELSE current_user END,
@@ -103,6 +103,68 @@ SELECT user_id, purchased FROM credit_account WHERE user_id IN ('v', 'referrer')
 DROP TRIGGER dba_bonus ON credit_history;
 DROP TRIGGER dba_log ON credit_history;
 DROP FUNCTION dba_bonus();
+
+-- A trigger is no way to become the owner: it runs as the caller, whose
+-- temporary tables an unqualified name can mean.
+CREATE FUNCTION dba_feed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO feed VALUES (NEW.user_id, current_user);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER dba_feed AFTER INSERT ON credit_history FOR EACH ROW EXECUTE FUNCTION dba_feed();
+SET ROLE regress_credits_app;
+CREATE TEMP TABLE feed (user_id text, who text);
+SELECT credits_deduct('u', 1) ->> 'ok' AS ok;
+SELECT * FROM feed;
+DROP TABLE feed;
+RESET ROLE;
+DROP TRIGGER dba_feed ON credit_history;
+
+-- Nor is a function in a CHECK that a caller's search_path can redirect: what
+-- one caller compiled is not run by the next.
+CREATE SCHEMA regress_evil AUTHORIZATION regress_credits_app;
+CREATE FUNCTION dba_limit() RETURNS int8 LANGUAGE sql IMMUTABLE AS 'SELECT 0::int8';
+CREATE FUNCTION dba_check(int8) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1 >= dba_limit()';
+ALTER TABLE credit_account ADD CONSTRAINT dba_check CHECK (dba_check(monthly));
+SET ROLE regress_credits_app;
+CREATE FUNCTION regress_evil.dba_limit() RETURNS int8 LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'evil as %', current_user; RETURN 0; END $$;
+SET search_path = regress_evil, public;
+SELECT credits_deduct('u', 1) ->> 'ok' AS ok;
+RESET search_path;
+RESET ROLE;
+SELECT credits_deduct('u', 1) ->> 'ok' AS ok;
+ALTER TABLE credit_account DROP CONSTRAINT dba_check;
+DROP FUNCTION dba_check(int8), dba_limit();
+DROP SCHEMA regress_evil CASCADE;
+
+-- A trigger on some columns fires, and one can call the ledger for the same user.
+CREATE FUNCTION dba_top_up() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_TABLE_NAME = 'credit_account' THEN
+        RAISE NOTICE 'monthly % -> %', OLD.monthly, NEW.monthly;
+    ELSE
+        RAISE NOTICE 'available in the trigger: %', credits_balance(NEW.user_id) ->> 'available';
+        PERFORM credits_add_purchased(NEW.user_id, 7, 'auto ' || NEW.seq);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER dba_columns AFTER UPDATE OF monthly ON credit_account FOR EACH ROW EXECUTE FUNCTION dba_top_up();
+CREATE TRIGGER dba_top_up AFTER INSERT ON credit_history FOR EACH ROW WHEN (NEW.kind = 'deduct') EXECUTE FUNCTION dba_top_up();
+SELECT credits_deduct('v', 30) ->> 'available' AS available;
+SELECT credits_balance('v') ->> 'available' AS available;
+DROP TRIGGER dba_columns ON credit_account;
+DROP TRIGGER dba_top_up ON credit_history;
+DROP FUNCTION dba_top_up();
+SELECT count(*) AS bad FROM credits_verify();
+
+-- Columns that a DBA adds get their defaults, and keep what they were given.
+ALTER TABLE credit_history ADD COLUMN dba_note text NOT NULL DEFAULT 'none';
+ALTER TABLE credit_account ADD COLUMN dba_tier int NOT NULL DEFAULT 5;
+SELECT credits_deduct('v', 1) ->> 'ok' AS ok, credits_open_account('w', 'free') ->> 'ok' AS opened;
+SELECT DISTINCT dba_note FROM credit_history;
+SELECT DISTINCT dba_tier FROM credit_account;
+ALTER TABLE credit_history DROP COLUMN dba_note;
+ALTER TABLE credit_account DROP COLUMN dba_tier;
 
 -- The other kinds cannot be honoured, so the call is refused: 0A000.
 CREATE FUNCTION dba_noop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;

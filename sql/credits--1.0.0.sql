@@ -464,14 +464,7 @@ COMMENT ON FUNCTION @extschema@.credits_verify_structure() IS
 
 CREATE FUNCTION @extschema@.credits_verify()
     RETURNS TABLE (object pg_catalog.text, bad_user_id pg_catalog.text, bad_seq pg_catalog.int8, problem pg_catalog.text)
-    LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED
-BEGIN ATOMIC
-    SELECT s.object, s.bad_user_id, s.bad_seq, s.problem
-      FROM @extschema@.credits_verify_structure() s
-    UNION ALL
-    SELECT v.object, v.bad_user_id, v.bad_seq, v.problem
-      FROM ONLY @extschema@.credit_account a CROSS JOIN LATERAL @extschema@.credits_verify_account(a.user_id) v;
-END;
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'credits_verify';
 COMMENT ON FUNCTION @extschema@.credits_verify() IS
 'Verifies everything in one snapshot: no row means clean; else the first bad row of each bad account, and every bad guard, plan, payment and audit row.';
 

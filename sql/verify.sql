@@ -31,6 +31,8 @@ DECLARE
 BEGIN
     FOREACH tab IN ARRAY ARRAY['credit_plan', 'credit_account', 'credit_history', 'credit_payment', 'credit_audit_log'] LOOP
         EXECUTE format('ALTER TABLE %I DISABLE TRIGGER credits_guard', tab);
+        EXECUTE (SELECT string_agg(format('ALTER TABLE %I DROP CONSTRAINT %I', tab, conname), ';')
+                   FROM pg_constraint WHERE conrelid = tab::regclass AND contype = 'c');
     END LOOP;
     EXECUTE change;
     FOREACH tab IN ARRAY ARRAY['credit_plan', 'credit_account', 'credit_history', 'credit_payment', 'credit_audit_log'] LOOP
@@ -129,6 +131,24 @@ SELECT change, r.*
     $$UPDATE credit_audit_log SET after = '{}' WHERE seq = 2$$,
     $$DELETE FROM credit_audit_log WHERE seq = 1$$,
     $$DELETE FROM credit_audit_log WHERE seq = 2$$,
+    -- what is no row at all is named, and hides nothing else
+    $$UPDATE credit_history SET kind = 'hold' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET status = 'zzz' WHERE user_id = 'a' AND seq = 1$$,
+    $$UPDATE credit_history SET time_zone = NULL WHERE user_id = 'a' AND seq = 1$$,
+    $$UPDATE credit_history SET plan = 'gold', scheduled_plan = 'gold' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET allocations = '{42}' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET allocations = '{}' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET allocations = '{{1,2},{3,4}}' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET plan_version = 0 WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET next_reset_at = 'infinity' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET effective_at = '-infinity' WHERE user_id = 'a' AND seq = 1$$,
+    $$UPDATE credit_history SET hash = '\x00' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET text_salt = text_salt || convert_to(left(reason, 1), 'UTF8'), reason = substr(reason, 2) WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_account SET status = 'zzz' WHERE user_id = 'a'$$,
+    $$UPDATE credit_account SET next_event_at = 'infinity' WHERE user_id = 'a'$$,
+    $$UPDATE credit_plan SET cycle = 'weekly' WHERE plan = 'free' AND version = 1$$,
+    $$UPDATE credit_plan SET created_at = created_at - interval '1 us' WHERE plan = 'free' AND version = 1$$,
+    $$CREATE TABLE regress_child () INHERITS (credit_history)$$,
     $$INSERT INTO credit_audit_log SELECT 100, '2026-04-20 00:00:00+00', 'freeze', 'a', 'mallory', hash FROM credit_audit_log WHERE seq = 1$$
   ]) WITH ORDINALITY AS c(change, n), t.tampered(c.change) r ORDER BY n;
 
@@ -139,6 +159,22 @@ UPDATE credit_history SET amount = amount + 1 WHERE user_id IN ('a', 'b') AND se
 SELECT object, bad_user_id, bad_seq FROM credits_verify() WHERE bad_user_id IS NOT NULL ORDER BY 2;
 SELECT object, bad_user_id, bad_seq FROM credits_verify_account('a');
 SELECT count(*) FROM credits_verify_account('c');
+ROLLBACK;
+SELECT count(*) AS bad FROM credits_verify();
+
+-- A replay of a row that this version does not know fails, and nothing worse.
+BEGIN;
+ALTER TABLE credit_history DISABLE TRIGGER credits_guard;
+SELECT user_id AS keyed_user, idempotency_key AS known_key FROM credit_history WHERE idempotency_key <> '' AND kind = 'deduct' LIMIT 1 \gset
+UPDATE credit_history SET kind = 'teleport' WHERE user_id = :'keyed_user' AND idempotency_key = :'known_key';
+SELECT sqlstate FROM t.refused(format('SELECT credits_deduct(%L, 1, NULL, %L)', :'keyed_user', :'known_key'));
+ROLLBACK;
+
+-- An index that is not what it should be is not trusted.
+BEGIN;
+ALTER TABLE credit_history DROP CONSTRAINT credit_history_pkey;
+CREATE UNIQUE INDEX credit_history_pkey ON credit_history (user_id, seq) WHERE seq < 1000;
+SELECT sqlstate, message FROM t.refused($$SELECT * FROM credits_verify()$$);
 ROLLBACK;
 SELECT count(*) AS bad FROM credits_verify();
 

@@ -62,6 +62,14 @@ same_facts(const Opening *opening, const CrFacts *facts)
 		(!opening->has_anchor || opening->anchor == facts->cycle_anchor);
 }
 
+/* Or with this very call, whatever its defaults meant then? */
+static bool
+same_request(const Request *request, const CrRow *row)
+{
+	return row->request_digest != NULL &&
+		memcmp(row->request_digest, request->digest, CR_HASH_LEN) == 0;
+}
+
 /*
  * The row that opened the account with facts is known by the empty key.  An
  * account without that row was opened by a purchase: it can still be opened
@@ -85,11 +93,13 @@ credits_open_account(PG_FUNCTION_ARGS)
 	opening_anchor(&opening, fcinfo, 2);
 	opening_zone(&opening, fcinfo, 3);
 	request.idempotency_key = "";
+	request_seal(&request, opening.has_anchor ? opening.anchor : PG_INT64_MIN,
+				 arg_optional_name(fcinfo, 1, "plan"), arg_optional_text(fcinfo, 3));
 
 	ledger_begin(&ledger, &request);
 	if (!ledger.is_new && lookup_keyed_row(request.user_id, "", &row))
 	{
-		if (!same_facts(&opening, &row.facts))
+		if (!same_request(&request, &row) && !same_facts(&opening, &row.facts))
 			error_open_conflict(request.user_id);
 		receipt = receipt_from_row(&row, true);
 	}

@@ -95,14 +95,20 @@ guard_problem(StoreTable table)
 }
 
 /*
- * A statement on a parent fires the parent's triggers only, and rows of a child
- * show in its parent.
+ * What else stands between the table and who reads or guards it: a statement on
+ * a parent fires the parent's triggers only, rows of a child show in its
+ * parent, and row security hides rows from an auditor.
  */
 const char *
-inheritance_problem(StoreTable table)
+exposure_problem(StoreTable table)
 {
 	Oid			relid = store_table(table);
+	Relation	rel = table_open(relid, AccessShareLock);
+	bool		row_security = rel->rd_rel->relrowsecurity;
 
+	table_close(rel, AccessShareLock);
+	if (row_security)
+		return "row security is on, which hides rows from auditors";
 	if (get_rel_relispartition(relid) || has_superclass(relid))
 		return "the table is a child or partition, which goes round its guard";
 	if (find_inheritance_children(relid, NoLock) != NIL)

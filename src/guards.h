@@ -8,6 +8,6 @@
 #include "store.h"
 
 extern const char *guard_problem(StoreTable table);
-extern const char *inheritance_problem(StoreTable table);
+extern const char *exposure_problem(StoreTable table);
 
 #endif

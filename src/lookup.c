@@ -175,10 +175,13 @@ bool
 lookup_payment(const char *payment_ref, Payment *payment)
 {
 	Lookup		lookup;
+	const char *complaint;
 
 	if (!lookup_settled(&lookup, TABLE_PAYMENT, INDEX_PAYMENT, payment_ref))
 		return false;
-	payment_from_slot(payment, lookup.slot);
+	complaint = payment_read(payment, lookup.slot);
+	if (complaint)
+		error_corrupted("credit_payment", complaint);
 	lookup_end(&lookup);
 	return true;
 }

@@ -44,6 +44,21 @@ get_text(const Columns *c, AttrNumber attno)
 	return c->nulls[attno - 1] ? NULL : TextDatumGetCString(c->values[attno - 1]);
 }
 
+/* Is a column NULL that the table does not let be NULL? */
+static bool
+any_null(const Columns *c, AttrNumber first, AttrNumber last, const char **complaint)
+{
+	for (AttrNumber i = first; i <= last; i++)
+	{
+		if (c->nulls[i - 1])
+		{
+			*complaint = "a column is NULL that must not be";
+			return true;
+		}
+	}
+	return false;
+}
+
 /* A bytea; NULL if it is null. */
 static const uint8_t *
 get_bytes(const Columns *c, AttrNumber attno, size_t *len)
@@ -183,6 +198,8 @@ account_read(CrAccount *acc, const Datum *values, const bool *nulls)
 	const char *complaint = NULL;
 
 	memset(acc, 0, sizeof(*acc));
+	if (any_null(&c, ACC_MONTHLY, ACC_HISTORY_HASH, &complaint))
+		return complaint;
 	acc->user_id = get_text(&c, ACC_USER_ID);
 	acc->balance.monthly = get_int(&c, ACC_MONTHLY);
 	acc->balance.granted = get_int(&c, ACC_GRANTED);
@@ -355,6 +372,10 @@ row_read(CrRow *row, TupleTableSlot *slot)
 	c.nulls = slot->tts_isnull;
 
 	memset(row, 0, sizeof(*row));
+	row->kind = CR_KIND_COUNT;
+	if (any_null(&c, HIST_SEQ, HIST_SKIPPED, &row->malformed) ||
+		any_null(&c, HIST_USER_ID, HIST_HASH, &row->malformed))
+		return;
 	row->seq = get_int(&c, HIST_SEQ);
 	row->created_at = get_moment(&c, HIST_CREATED_AT, &complaint);
 	row->effective_at = get_moment(&c, HIST_EFFECTIVE_AT, &complaint);
@@ -377,10 +398,7 @@ row_read(CrRow *row, TupleTableSlot *slot)
 	row->plan_version = get_version(&c, HIST_PLAN_VERSION, &complaint);
 	row->user_id = get_text(&c, HIST_USER_ID);
 	if (!cr_kind_parse(get_text(&c, HIST_KIND), &row->kind))
-	{
-		row->kind = CR_KIND_COUNT;
 		complaint = "kind is not known";
-	}
 	row->actor = get_text(&c, HIST_ACTOR);
 	memcpy(row->hash, get_digest(&c, HIST_HASH, &complaint), CR_HASH_LEN);
 	row->next_reset_at = get_moment(&c, HIST_NEXT_RESET_AT, &complaint);
@@ -487,16 +505,25 @@ row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata)
 	set_digest(slot, HIST_METADATA_DIGEST, row->metadata_digest);
 }
 
-void
-payment_from_slot(Payment *payment, TupleTableSlot *slot)
+/* What is wrong with a stored payment; NULL if it can be read. */
+const char *
+payment_read(Payment *payment, TupleTableSlot *slot)
 {
-	bool		isnull;
+	Columns		c;
+	const char *complaint = NULL;
 
-	payment->amount = DatumGetInt64(slot_getattr(slot, PAY_AMOUNT, &isnull));
-	payment->revoked = DatumGetInt64(slot_getattr(slot, PAY_REVOKED, &isnull));
-	payment->seq = DatumGetInt64(slot_getattr(slot, PAY_SEQ, &isnull));
-	payment->payment_ref = slot_text(slot, PAY_PAYMENT_REF);
-	payment->user_id = slot_text(slot, PAY_USER_ID);
+	slot_getallattrs(slot);
+	c.values = slot->tts_values;
+	c.nulls = slot->tts_isnull;
+	memset(payment, 0, sizeof(*payment));
+	if (any_null(&c, PAY_AMOUNT, PAY_USER_ID, &complaint))
+		return complaint;
+	payment->amount = get_int(&c, PAY_AMOUNT);
+	payment->revoked = get_int(&c, PAY_REVOKED);
+	payment->seq = get_int(&c, PAY_SEQ);
+	payment->payment_ref = get_text(&c, PAY_PAYMENT_REF);
+	payment->user_id = get_text(&c, PAY_USER_ID);
+	return NULL;
 }
 
 /* What is wrong with a stored plan version; NULL if it can be read. */
@@ -509,6 +536,12 @@ plan_read(CrPlanVersion *plan, TupleTableSlot *slot)
 	slot_getallattrs(slot);
 	c.values = slot->tts_values;
 	c.nulls = slot->tts_isnull;
+	memset(plan, 0, sizeof(*plan));
+	if (any_null(&c, PLAN_VERSION, PLAN_CYCLE, &complaint))
+	{
+		plan->plan = "";
+		return complaint;
+	}
 	plan->plan = get_text(&c, PLAN_PLAN);
 	plan->version = get_version(&c, PLAN_VERSION, &complaint);
 	plan->effective_from = get_moment(&c, PLAN_EFFECTIVE_FROM, &complaint);

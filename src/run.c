@@ -120,12 +120,12 @@ run_failed(Run *run, const char *user_id, const ErrorData *error)
 	MemoryContext old = MemoryContextSwitchTo(run->memory);
 
 	run->failures++;
-	json_begin(&buf);
-	json_text(&buf, "user_id", user_id);
-	json_text(&buf, "sqlstate", unpack_sql_state(error->sqlerrcode));
-	json_text(&buf, "message", error->message);
 	if (list_length(run->failed) < MAX_LISTED)
 	{
+		json_begin(&buf);
+		json_text(&buf, "user_id", user_id);
+		json_text(&buf, "sqlstate", unpack_sql_state(error->sqlerrcode));
+		json_text(&buf, "message", error->message);
 		run->failed = lappend(run->failed, json_end(&buf));
 		ereport(WARNING,
 				(errmsg("account \"%s\" could not be reset: %s", user_id, error->message)));

@@ -131,7 +131,7 @@ extern void account_from_values(CrAccount *acc, const Datum *values, const bool 
 extern void row_read(CrRow *row, TupleTableSlot *slot);
 extern void row_from_slot(CrRow *row, TupleTableSlot *slot);
 extern void row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata);
-extern void payment_from_slot(Payment *payment, TupleTableSlot *slot);
+extern const char *payment_read(Payment *payment, TupleTableSlot *slot);
 extern const char *plan_read(CrPlanVersion *plan, TupleTableSlot *slot);
 extern char *slot_text(TupleTableSlot *slot, AttrNumber attno);
 

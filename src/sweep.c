@@ -160,10 +160,8 @@ reset_one(Sweep *sweep, const char *user_id, Plans *plans, RunCounts *counts)
 }
 
 static void
-reset_users(Sweep *sweep, List *users, RunCounts *counts)
+reset_users(Sweep *sweep, List *users, MemoryContext memory, RunCounts *counts)
 {
-	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "credits sweep account",
-												 ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = CurrentMemoryContext;
 	Plans		plans;
 	ListCell   *cell;
@@ -177,15 +175,16 @@ reset_users(Sweep *sweep, List *users, RunCounts *counts)
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(memory);
 	}
-	MemoryContextDelete(memory);
 }
 
 /* What ends the run whatever it was doing, as against one account's trouble. */
 static bool
-is_fatal(int sqlstate)
+is_fatal(const Sweep *sweep, int sqlstate)
 {
 	int			class = ERRCODE_TO_CATEGORY(sqlstate);
 
+	if (class == ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK))
+		return !sweep->own_transactions;	/* the caller has to retry */
 	return class == ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION) ||
 		class == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
 		class == ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR) ||
@@ -209,6 +208,8 @@ static ErrorData *
 try_users(Sweep *sweep, List *users)
 {
 	MemoryContext memory = CurrentMemoryContext;
+	MemoryContext account_memory = AllocSetContextCreate(memory, "credits sweep account",
+														 ALLOCSET_DEFAULT_SIZES);
 	ResourceOwner owner = CurrentResourceOwner;
 	volatile RunCounts counts = {0};
 	ErrorData  *volatile failure = NULL;
@@ -217,7 +218,7 @@ try_users(Sweep *sweep, List *users)
 	MemoryContextSwitchTo(memory);
 	PG_TRY();
 	{
-		reset_users(sweep, users, (RunCounts *) &counts);
+		reset_users(sweep, users, account_memory, (RunCounts *) &counts);
 		if (sweep->own_transactions)
 			fire_deferred_triggers();
 		ReleaseCurrentSubTransaction();
@@ -232,10 +233,11 @@ try_users(Sweep *sweep, List *users)
 	PG_END_TRY();
 	MemoryContextSwitchTo(memory);
 	CurrentResourceOwner = owner;
+	MemoryContextDelete(account_memory);
 
 	if (failure == NULL)
 		run_add(&sweep->run, (const RunCounts *) &counts);
-	else if (is_fatal(failure->sqlerrcode))
+	else if (is_fatal(sweep, failure->sqlerrcode))
 		ReThrowError(failure);
 	return failure;
 }
@@ -264,11 +266,15 @@ sweep_singly(Sweep *sweep, List *users)
 	{
 		ErrorData  *failure = try_users(sweep, list_make1(lfirst(cell)));
 
-		if (failure)
-		{
-			pass(sweep, lfirst(cell));
+		if (failure == NULL)
+			continue;
+		pass(sweep, lfirst(cell));
+		if (ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
+			ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK))
+			sweep->run.counts.skipped_locked++; /* somebody else was at it */
+		else
 			run_failed(&sweep->run, lfirst(cell), failure);
-		}
+		FreeErrorData(failure);
 	}
 }
 

@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -18,9 +19,27 @@
 #include "guards.h"
 #include "plan.h"
 #include "store.h"
-#include "verify.h"
+#include "verify_structure.h"
 
 PG_FUNCTION_INFO_V1(credits_verify_structure);
+
+/* One result row of the verifying functions. */
+void
+verify_report(FunctionCallInfo fcinfo, const char *object, const char *user_id,
+			  int64 seq, const char *problem)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum		values[4];
+	bool		nulls[4] = {0};
+
+	values[0] = CStringGetTextDatum(object);
+	nulls[1] = user_id == NULL;
+	values[1] = user_id ? CStringGetTextDatum(user_id) : (Datum) 0;
+	nulls[2] = seq == 0;
+	values[2] = Int64GetDatum(seq);
+	values[3] = CStringGetTextDatum(problem);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
 
 /* What the audit log says was defined: the texts of the plans' facts. */
 static List *
@@ -67,7 +86,7 @@ verify_guards(FunctionCallInfo fcinfo)
 
 		if (problem)
 			verify_report(fcinfo, store_table_name(table), NULL, 0, problem);
-		problem = inheritance_problem(table);
+		problem = exposure_problem(table);
 		if (problem)
 			verify_report(fcinfo, store_table_name(table), NULL, 0, problem);
 	}
@@ -94,7 +113,10 @@ verify_plans(FunctionCallInfo fcinfo)
 
 		problem = plan_read(&plan, lookup.slot);
 		if (problem)
+		{
 			verify_report(fcinfo, "credit_plan", plan.plan, plan.version, problem);
+			continue;
+		}
 		same = last.plan != NULL && strcmp(plan.plan, last.plan) == 0;
 		if (plan.version != (same ? last.version + 1 : 1))
 			verify_report(fcinfo, "credit_plan", plan.plan, plan.version,
@@ -128,11 +150,12 @@ verify_payments(FunctionCallInfo fcinfo, MemoryContext row_memory)
 		MemoryContext old = MemoryContextSwitchTo(row_memory);
 
 		CHECK_FOR_INTERRUPTS();
-		payment_from_slot(&payment, lookup.slot);
-		if (!lookup_row(payment.user_id, payment.seq, GetActiveSnapshot(), &row) ||
+		if (payment_read(&payment, lookup.slot) != NULL ||
+			!lookup_row(payment.user_id, payment.seq, GetActiveSnapshot(), &row) ||
 			row.malformed || row.payment_ref == NULL || strcmp(row.payment_ref, payment.payment_ref) != 0)
 			verify_report(fcinfo, "credit_payment", payment.user_id, payment.seq,
-						  psprintf("payment \"%s\" has no history row", payment.payment_ref));
+						  psprintf("payment \"%s\" has no history row",
+								   payment.payment_ref ? payment.payment_ref : ""));
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(row_memory);
 	}
@@ -221,20 +244,26 @@ verify_audit_log(FunctionCallInfo fcinfo, MemoryContext row_memory)
 	lookup_end(&lookup);
 }
 
-Datum
-credits_verify_structure(PG_FUNCTION_ARGS)
+void
+verify_structure(FunctionCallInfo fcinfo)
 {
-	MemoryContext row_memory;
+	MemoryContext row_memory = AllocSetContextCreate(CurrentMemoryContext,
+													 "credits verify row",
+													 ALLOCSET_DEFAULT_SIZES);
 
-	store_attach(fcinfo);
-	InitMaterializedSRF(fcinfo, 0);
-	row_memory = AllocSetContextCreate(CurrentMemoryContext, "credits verify row",
-									   ALLOCSET_DEFAULT_SIZES);
 	verify_guards(fcinfo);
 	verify_plans(fcinfo);
 	verify_payments(fcinfo, row_memory);
 	verify_orphans(fcinfo);
 	verify_audit_log(fcinfo, row_memory);
 	MemoryContextDelete(row_memory);
+}
+
+Datum
+credits_verify_structure(PG_FUNCTION_ARGS)
+{
+	store_attach(fcinfo);
+	InitMaterializedSRF(fcinfo, 0);
+	verify_structure(fcinfo);
 	return (Datum) 0;
 }

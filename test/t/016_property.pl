@@ -235,7 +235,17 @@ for my $call (
 			  anchor(), quoted(pick(@zones))
 		} @users[ 0 .. 9 ]
 	),
-	qq(credits_open_account('$whale', 'huge')))
+	qq(credits_open_account('$whale', 'huge')),
+
+	# One of each refusal, whatever chance brings.
+	q(credits_deduct('user_m', 1)),
+	q(credits_deduct('user_a', 1000000)),
+	q(credits_adjust('user_a', 'purchased', 1, 'correction', 'key_1')),
+	q(credits_adjust('user_a', 'purchased', 2, 'correction', 'key_1')),
+	q(credits_set_plan('user_a', 'no_such_plan')),
+	q(credits_freeze('user_a')),
+	q(credits_deduct('user_a', 1)),
+	q(credits_unfreeze('user_a')))
 {
 	begin_step($call);
 	run_call($call);
@@ -320,7 +330,7 @@ my %at = map {
 } @order;
 shift @$_ for values %at;    # what comes before the first step
 is(scalar @{ $at{$_} }, scalar @sql, "$_: every step was run") for @order;
-unlike($out{swept}, qr/a sweep failed/, 'no sweep failed');
+is(join("\n", $out{swept} =~ /^a sweep failed.*/mg), '', 'no sweep failed');
 
 my $differs;
 for my $i (0 .. $#sql)
@@ -382,7 +392,7 @@ for my $db (@order)
 {
 	for my $state (qw(UC001 UC002 UC003 UC004 UC009))
 	{
-		like($out{$db}, qr/^$state\b/m, "$db: there was a $state");
+		ok(scalar($out{$db} =~ /^$state\b/m), "$db: there was a $state");
 	}
 	for my $kind (
 		qw(open deduct purchase adjust set_plan plan_change reset freeze unfreeze))
@@ -390,7 +400,7 @@ for my $db (@order)
 		cmp_ok($node->safe_psql($db, "SELECT count(*) FROM credit_history WHERE kind = '$kind'"),
 			'>', 0, "$db: there are rows of the kind $kind");
 	}
-	like($out{$db}, qr/"replayed": true/, "$db: there were replays");
+	ok(scalar($out{$db} =~ /"replayed": true/), "$db: there were replays");
 }
 cmp_ok(
 	$node->safe_psql('swept', 'SELECT count(*) FROM credit_history WHERE run_id IS NOT NULL'),

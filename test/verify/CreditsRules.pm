@@ -353,9 +353,10 @@ sub check_row
 		($facts, @problems) = check_facts($before, $row);
 		push @problems, check_time($before, $row);
 		push @problems, check_kind($before, $row, $facts, $plans) if !@problems;
-		push @problems, 'reason or metadata with its digest, or without a salt'
-		  if grep { defined $row->{$_} && (defined $row->{"${_}_digest"} || !defined $row->{text_salt}) }
-		  qw(reason metadata);
+		my @text = grep { defined $row->{$_} } qw(reason metadata);
+		push @problems, map { "$_ with its digest" } grep { defined $row->{"${_}_digest"} } @text;
+		push @problems, 'text_salt is not 16 bytes' if @text && length($row->{text_salt} // '') != 16;
+		push @problems, 'text_salt without a text' if !@text && defined $row->{text_salt};
 		push @problems, 'the idempotency key was used before'
 		  if defined $row->{idempotency_key} && $before->{keys}{ $row->{idempotency_key} }++;
 		push @problems, "ref_seq is $row->{ref_seq}"
