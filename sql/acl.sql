@@ -123,6 +123,7 @@ SELECT call,
     $$count(*) FROM credit_payment$$,
     $$count(*) FROM credit_plan$$,
     $$count(*) FROM credit_reset_run$$,
+    $$count(failed) FROM credit_reset_run$$,
     $$count(*) FROM credit_audit_log$$,
     $$count(*) FROM credit_role$$
   ]) WITH ORDINALITY AS c(call, n) ORDER BY n;
@@ -174,6 +175,36 @@ SELECT count(*) AS roles FROM credit_role;
 SELECT credits_grant_role('regress_credits_Odd "Name', 'app') IS NOT NULL AS granted;
 SELECT t.as_preset('Odd "Name', $$SELECT credits_deduct('u', 1)$$);
 SELECT credits_revoke_role('regress_credits_Odd "Name', 'app') IS NOT NULL AS revoked;
+
+-- What a role lost behind the record's back is granted again; a preset that
+-- misses one right is still there, and the rest of it stays when others go.
+SELECT count(credits_grant_role('regress_credits_nobody', preset)) FROM unnest(ARRAY['app', 'billing', 'admin']) preset;
+DO $$ BEGIN EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM regress_credits_nobody', 'credits_try_deduct(text, int8, text, text, jsonb, text)'); END $$;
+SELECT t.as_preset('nobody', $$SELECT credits_try_deduct('u', 1)$$) AS lost;
+SELECT count(credits_revoke_role('regress_credits_nobody', preset)) FROM unnest(ARRAY['billing', 'admin']) preset;
+SELECT t.as_preset('nobody', $$SELECT credits_deduct('u', 1)$$) AS deduct, t.as_preset('nobody', $$SELECT credits_balance('u')$$) AS balance,
+       t.as_preset('nobody', $$SELECT credits_adjust('u', 'monthly', 1, 'x')$$) AS adjust;
+SELECT credits_grant_role('regress_credits_nobody', 'app') -> 'changed' AS changed;
+SELECT t.as_preset('nobody', $$SELECT credits_try_deduct('u', 1)$$) AS again;
+SELECT credits_revoke_role('regress_credits_nobody', 'app') -> 'changed' AS changed;
+-- a role dropped and made anew has nothing of the old one's
+CREATE ROLE regress_credits_bob;
+SELECT credits_grant_role('regress_credits_bob', 'admin') -> 'changed' AS changed;
+DROP OWNED BY regress_credits_bob;
+DROP ROLE regress_credits_bob;
+SELECT t.sqlstate($$SELECT credits_grant_role('regress_credits_bob', 'app')$$) AS gone;
+CREATE ROLE regress_credits_bob;
+SELECT credits_grant_role('regress_credits_bob', 'app') -> 'changed' AS changed;
+SELECT preset FROM credit_role WHERE role_name = 'regress_credits_bob';
+SELECT credits_revoke_role('regress_credits_bob', 'app') -> 'changed' AS changed;
+SELECT t.as_preset('bob', $$SELECT credits_balance('u')$$) AS balance;
+-- of a role that is gone the record can be taken back
+SELECT credits_grant_role('regress_credits_bob', 'app') -> 'changed' AS changed;
+DROP OWNED BY regress_credits_bob;
+DROP ROLE regress_credits_bob;
+SELECT credits_revoke_role('regress_credits_bob', 'app') -> 'changed' AS changed;
+SELECT count(*) AS records FROM credit_role WHERE role_name = 'regress_credits_bob';
+SELECT action, after ->> 'preset' AS preset FROM credit_audit_log WHERE subject = 'regress_credits_bob' ORDER BY seq;
 
 -- Who may do what is in the audit log.
 SELECT action, subject, actor = session_user AS actor FROM credit_audit_log WHERE action LIKE '%role' AND subject ~ 'nobody|Odd' ORDER BY seq;

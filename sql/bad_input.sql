@@ -64,7 +64,7 @@ SELECT count(*) AS bad FROM credits_verify();
 
 -- Time zones and plans that do not exist.
 SELECT left(zone, 20) AS zone, t.sqlstate(format('SELECT credits_open_account(''z'', ''free'', NULL, %L)', zone))
-  FROM unnest(ARRAY['FOO5BAR', 'Mars/Base', '', repeat('x', 10000), 'Europe/Berlin' || chr(10), 'europe berlin']) WITH ORDINALITY AS z(zone, n) ORDER BY n;
+  FROM unnest(ARRAY['FOO5BAR', 'Mars/Base', 'localtime', 'posixrules', 'Factory', '', repeat('x', 10000), 'Europe/Berlin' || chr(10), 'europe berlin']) WITH ORDINALITY AS z(zone, n) ORDER BY n;
 SELECT t.sqlstate($$SELECT credits_open_account('z', 'nope')$$) AS open, t.sqlstate($$SELECT credits_set_plan('u', 'nope')$$) AS set_plan,
        t.sqlstate($$SELECT credits_open_account('z', repeat('x', 100000))$$) AS long_plan;
 SELECT count(*) AS opened FROM credit_account WHERE user_id = 'z';

@@ -157,7 +157,34 @@ DROP TRIGGER dba_top_up ON credit_history;
 DROP FUNCTION dba_top_up();
 SELECT count(*) AS bad FROM credits_verify();
 
+-- So can one on the payments: what was bought is all there when it fires.
+CREATE FUNCTION dba_thanks() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM credits_adjust(NEW.user_id, 'purchased', 1, 'thanks');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER dba_thanks AFTER INSERT ON credit_payment FOR EACH ROW EXECUTE FUNCTION dba_thanks();
+SELECT credits_add_purchased('v', 10, 'thx_1') ->> 'purchased' AS old_user, credits_add_purchased('fan', 10, 'thx_2') ->> 'purchased' AS new_user;
+SELECT seq, kind, amount FROM credits_history('fan');
+-- and what it may not see is not shown to who violates a CHECK
+ALTER TABLE credit_account ADD CONSTRAINT dba_rich CHECK (purchased < 100) NOT VALID;
+CREATE TRIGGER dba_columns AFTER UPDATE OF granted ON credit_account FOR EACH ROW EXECUTE FUNCTION dba_thanks();
+SET ROLE regress_credits_app;
+SELECT * FROM t.refused($$SELECT credits_deduct('v', 1)$$);
+RESET ROLE;
+ALTER TABLE credit_account DROP CONSTRAINT dba_rich;
+DROP TRIGGER dba_columns ON credit_account;
+DROP TRIGGER dba_thanks ON credit_payment;
+DROP FUNCTION dba_thanks();
+SELECT count(*) AS bad FROM credits_verify();
+
 -- Columns that a DBA adds get their defaults, and keep what they were given.
+CREATE DOMAIN dba_zero AS int DEFAULT 0 NOT NULL;
+ALTER TABLE credit_history ADD COLUMN dba_id int GENERATED ALWAYS AS IDENTITY, ADD COLUMN dba_domain dba_zero;
+SELECT credits_deduct('v', 1) ->> 'ok' AS ok;
+SELECT count(*) = max(dba_id) AS numbered, sum(dba_domain) AS zeros FROM credit_history;
+ALTER TABLE credit_history DROP COLUMN dba_id, DROP COLUMN dba_domain;
+DROP DOMAIN dba_zero;
 ALTER TABLE credit_history ADD COLUMN dba_note text NOT NULL DEFAULT 'none';
 ALTER TABLE credit_account ADD COLUMN dba_tier int NOT NULL DEFAULT 5;
 SELECT credits_deduct('v', 1) ->> 'ok' AS ok, credits_open_account('w', 'free') ->> 'ok' AS opened;

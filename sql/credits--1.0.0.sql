@@ -236,10 +236,12 @@ CREATE TABLE @extschema@.credit_role (
     role_name  pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     preset     pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     granted_usage pg_catalog.bool NOT NULL,
+    role_oid   pg_catalog.oid NOT NULL,
     CONSTRAINT credit_role_pkey PRIMARY KEY (role_name, preset)
 );
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_role', '');
 COMMENT ON TABLE @extschema@.credit_role IS 'Which preset was granted to which role by credits_grant_role.';
+COMMENT ON COLUMN @extschema@.credit_role.role_oid IS 'The role''s OID then: a role dropped and made anew has another.';
 COMMENT ON COLUMN @extschema@.credit_role.granted_usage IS 'The role''s USAGE on the schema came with a preset, and goes with the last one.';
 
 /*

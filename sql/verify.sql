@@ -170,6 +170,23 @@ UPDATE credit_history SET kind = 'teleport' WHERE user_id = :'keyed_user' AND id
 SELECT sqlstate FROM t.refused(format('SELECT credits_deduct(%L, 1, NULL, %L)', :'keyed_user', :'known_key'));
 ROLLBACK;
 
+-- A column that is not what it should be is an error, not a wrong value.
+BEGIN;
+ALTER TABLE credit_account DROP CONSTRAINT credit_account_amounts;
+ALTER TABLE credit_account ALTER COLUMN monthly TYPE numeric;
+SELECT sqlstate, message FROM t.refused($$SELECT credits_deduct('a', 1)$$);
+ROLLBACK;
+BEGIN;
+ALTER TABLE credit_history RENAME actor TO x;
+ALTER TABLE credit_history RENAME spender TO actor;
+ALTER TABLE credit_history RENAME x TO spender;
+SELECT sqlstate, message FROM t.refused($$SELECT * FROM credits_verify()$$);
+ROLLBACK;
+BEGIN;
+ALTER TABLE credit_history ALTER COLUMN hash DROP NOT NULL;
+SELECT sqlstate, message FROM t.refused($$SELECT * FROM credits_verify()$$);
+ROLLBACK;
+
 -- An index that is not what it should be is not trusted.
 BEGIN;
 ALTER TABLE credit_history DROP CONSTRAINT credit_history_pkey;

@@ -103,6 +103,12 @@ cr_owns_relation(Oid relid, Oid roleid)
 }
 
 static inline bool
+cr_may_select(Oid relid, Oid roleid)
+{
+	return pg_class_aclcheck(relid, roleid, ACL_SELECT) == ACLCHECK_OK;
+}
+
+static inline bool
 cr_has_schema_usage(Oid schema, Oid roleid)
 {
 #if PG_VERSION_NUM >= 160000

@@ -22,6 +22,7 @@
 
 #include "compat.h"
 #include "errors.h"
+#include "locks.h"
 #include "store.h"
 
 void
@@ -64,6 +65,22 @@ lookup_next(Lookup *lookup, ScanDirection direction)
 		index_rescan(lookup->scan, lookup->keys, lookup->nkeys, NULL, 0);
 	}
 	return index_getnext_slot(lookup->scan, direction, lookup->slot);
+}
+
+/*
+ * Locks the row in lookup->slot, which then is its newest version.  False if it
+ * is gone, or locked by another where that is to be skipped.
+ */
+bool
+lookup_lock(Lookup *lookup, LockWaitPolicy wait)
+{
+	ItemPointerData tid = lookup->slot->tts_tid;
+	TM_FailureData failure;
+
+	return table_tuple_lock(lookup->heap, &tid, lookup->snapshot, lookup->slot,
+							GetCurrentCommandId(false), LockTupleNoKeyExclusive, wait,
+							TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS |
+							TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure) == TM_Ok;
 }
 
 /* Locks stay until the end of the transaction. */
@@ -128,12 +145,14 @@ lookup_keyed_row(const char *user_id, const char *key, CrRow *row)
 
 /*
  * Finds the row of a key that the caller has locked, first waiting for any
- * transaction that has just inserted it and not ended.  Above READ COMMITTED a
+ * transaction that has just inserted it and not ended.  The lock is let go
+ * meanwhile: that transaction may want it again.  Above READ COMMITTED a
  * row that committed since the transaction's snapshot is 40001.  On true, the
  * caller ends the lookup.
  */
 static bool
-lookup_settled(Lookup *lookup, StoreTable table, StoreIndex index, const char *key)
+lookup_settled(Lookup *lookup, StoreTable table, StoreIndex index, LockClass lock_class,
+			   const char *key)
 {
 	for (;;)
 	{
@@ -150,7 +169,9 @@ lookup_settled(Lookup *lookup, StoreTable table, StoreIndex index, const char *k
 		if (!TransactionIdIsValid(dirty.xmin))
 			break;
 		lookup_end(lookup);
+		unlock_name(lock_class, key, ExclusiveLock);
 		XactLockTableWait(dirty.xmin, NULL, NULL, XLTW_None);
+		lock_name(lock_class, key, ExclusiveLock);
 	}
 	if (IsolationUsesXactSnapshot() &&
 		!table_tuple_satisfies_snapshot(lookup->heap, lookup->slot, GetTransactionSnapshot()))
@@ -164,7 +185,7 @@ lookup_opened(const char *user_id)
 {
 	Lookup		lookup;
 
-	if (!lookup_settled(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT, user_id))
+	if (!lookup_settled(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT, LOCK_OPENING, user_id))
 		return false;
 	lookup_end(&lookup);
 	return true;
@@ -177,7 +198,8 @@ lookup_payment(const char *payment_ref, Payment *payment)
 	Lookup		lookup;
 	const char *complaint;
 
-	if (!lookup_settled(&lookup, TABLE_PAYMENT, INDEX_PAYMENT, payment_ref))
+	if (!lookup_settled(&lookup, TABLE_PAYMENT, INDEX_PAYMENT, LOCK_PAYMENT,
+						payment_ref))
 		return false;
 	complaint = payment_read(payment, lookup.slot);
 	if (complaint)

@@ -18,13 +18,13 @@
 PG_FUNCTION_INFO_V1(credits_add_purchased);
 PG_FUNCTION_INFO_V1(credits_adjust);
 
-static void
+/* To be ended when the rest is written, so that triggers find it all. */
+static Writer *
 insert_payment(const Ledger *ledger, int64 amount)
 {
-	Writer	   *writer;
+	Writer	   *writer = writer_begin(TABLE_PAYMENT);
 	Datum	   *values;
 
-	writer = writer_begin(TABLE_PAYMENT);
 	writer_clear(writer);
 	memset(writer->slot->tts_isnull, 0, sizeof(bool) * PAY_NATTS);
 	values = writer->slot->tts_values;
@@ -34,7 +34,7 @@ insert_payment(const Ledger *ledger, int64 amount)
 	values[PAY_PAYMENT_REF - 1] = CStringGetTextDatum(ledger->request->payment_ref);
 	values[PAY_USER_ID - 1] = CStringGetTextDatum(ledger->request->user_id);
 	writer_insert(writer);
-	writer_end(writer);
+	return writer;
 }
 
 /*
@@ -69,6 +69,7 @@ credits_add_purchased(PG_FUNCTION_ARGS)
 	Datum		receipt;
 	int64		amount;
 	bool		known;
+	Writer	   *writer;
 
 	request_init(&request, fcinfo, "credits_add_purchased()", CR_KIND_PURCHASE);
 	amount = arg_amount(fcinfo, 1, "amount");
@@ -92,8 +93,9 @@ credits_add_purchased(PG_FUNCTION_ARGS)
 			verdict = cr_purchase(&ledger.acc, ledger.now, amount, &row);
 			if (verdict != CR_OK)
 				error_refused(verdict, &ledger.acc, amount);
-			insert_payment(&ledger, amount);
+			writer = insert_payment(&ledger, amount);
 			receipt = ledger_append(&ledger, &row);
+			writer_end(writer);
 		}
 	}
 	ledger_end(&ledger);

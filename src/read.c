@@ -79,7 +79,7 @@ balance(const char *user_id)
 	CrAccount	acc;
 	Plans		plans;
 	const CrPlanVersion *plan;
-	CrTime		now = clock_now();
+	CrTime		now = clock_statement();
 	Object		object;
 
 	plans_init(&plans, GetActiveSnapshot());
@@ -155,7 +155,7 @@ credits_account_state(PG_FUNCTION_ARGS)
 	account_from_values(&acc, in_values, in_nulls);
 
 	plans_init(&plans, GetActiveSnapshot());
-	plan = bring_up_to(&acc, &plans, Max(clock_now(), acc.effective_at));
+	plan = bring_up_to(&acc, &plans, Max(clock_statement(), acc.effective_at));
 	values[0] = Int64GetDatum(acc.balance.monthly);
 	values[1] = Int64GetDatum(acc.balance.granted);
 	values[2] = Int64GetDatum(acc.balance.purchased);

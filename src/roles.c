@@ -68,45 +68,48 @@ typedef struct Right
 {
 	const char *object;
 	int			presets;
+	const char *columns;		/* of a table; NULL: all */
 } Right;
 
 /* EXECUTE */
 static const Right routine_rights[] = {
-	{"credits_deduct", APP},
-	{"credits_try_deduct", APP},
-	{"credits_add_purchased", BILLING},
-	{"credits_open_account", BILLING | ADMIN},
-	{"credits_set_plan", BILLING | ADMIN},
-	{"credits_adjust", ADMIN},
-	{"credits_define_plan", ADMIN},
-	{"credits_freeze", ADMIN},
-	{"credits_unfreeze", ADMIN},
-	{"credits_repair_clock", ADMIN},
-	{"credits_reset_due", ADMIN},
-	{"credits_run_reset", ADMIN},
-	{"credits_schedule_reset", ADMIN},
-	{"credits_unschedule_reset", ADMIN},
-	{"credits_balance", APP | BILLING | AUDITOR | SUPPORT | ADMIN},
-	{"credits_account_state", AUDITOR | SUPPORT | ADMIN},
-	{"credits_history", AUDITOR | SUPPORT | ADMIN},
-	{"credits_verify", AUDITOR},
-	{"credits_verify_account", AUDITOR},
-	{"credits_verify_structure", AUDITOR},
-	{"credits_current_user_id", END_USER},
-	{"credits_my_balance", END_USER},
-	{"credits_my_history", END_USER},
+	{"credits_deduct", APP, NULL},
+	{"credits_try_deduct", APP, NULL},
+	{"credits_add_purchased", BILLING, NULL},
+	{"credits_open_account", BILLING | ADMIN, NULL},
+	{"credits_set_plan", BILLING | ADMIN, NULL},
+	{"credits_adjust", ADMIN, NULL},
+	{"credits_define_plan", ADMIN, NULL},
+	{"credits_freeze", ADMIN, NULL},
+	{"credits_unfreeze", ADMIN, NULL},
+	{"credits_repair_clock", ADMIN, NULL},
+	{"credits_reset_due", ADMIN, NULL},
+	{"credits_run_reset", ADMIN, NULL},
+	{"credits_schedule_reset", ADMIN, NULL},
+	{"credits_unschedule_reset", ADMIN, NULL},
+	{"credits_balance", APP | BILLING | AUDITOR | SUPPORT | ADMIN, NULL},
+	{"credits_account_state", AUDITOR | SUPPORT | ADMIN, NULL},
+	{"credits_history", AUDITOR | SUPPORT | ADMIN, NULL},
+	{"credits_verify", AUDITOR, NULL},
+	{"credits_verify_account", AUDITOR, NULL},
+	{"credits_verify_structure", AUDITOR, NULL},
+	{"credits_current_user_id", END_USER, NULL},
+	{"credits_my_balance", END_USER, NULL},
+	{"credits_my_history", END_USER, NULL},
 };
 
 /* SELECT */
 static const Right table_rights[] = {
-	{"credit_plan", AUDITOR | ADMIN},
-	{"credit_account", AUDITOR},
-	{"credit_history", AUDITOR},
-	{"credit_payment", AUDITOR},
-	{"credit_reset_run", AUDITOR | ADMIN | MONITOR},
-	{"credit_audit_log", AUDITOR | ADMIN},
-	{"credit_role", AUDITOR | ADMIN},
-	{"credit_balance", AUDITOR | SUPPORT | ADMIN},
+	{"credit_plan", AUDITOR | ADMIN, NULL},
+	{"credit_account", AUDITOR, NULL},
+	{"credit_history", AUDITOR, NULL},
+	{"credit_payment", AUDITOR, NULL},
+	{"credit_reset_run", AUDITOR | ADMIN, NULL},
+	{"credit_reset_run", MONITOR, "started_at, finished_at, accounts, credits_granted, "
+	"credits_expired, failures, run_id, kind, state, actor"},
+	{"credit_audit_log", AUDITOR | ADMIN, NULL},
+	{"credit_role", AUDITOR | ADMIN, NULL},
+	{"credit_balance", AUDITOR | SUPPORT | ADMIN, NULL},
 };
 
 /* Only the tables' owner (or a superuser) may go on. */
@@ -174,7 +177,7 @@ has_rights(Oid roleid, int preset)
 		Oid			relid = get_relname_relid(table_rights[i].object, store_schema());
 
 		if ((table_rights[i].presets & preset) &&
-			!DatumGetBool(DirectFunctionCall3(has_table_privilege_id_id, role,
+			!DatumGetBool(DirectFunctionCall3(has_any_column_privilege_id_id, role,
 											  ObjectIdGetDatum(relid), select_right)))
 			return false;
 	}
@@ -209,7 +212,8 @@ change_rights(const char *role, int wanted, int others, bool grant)
 		const Right *right = &table_rights[i];
 
 		if ((right->presets & wanted) && !(right->presets & others))
-			execute(psprintf("%s SELECT ON TABLE %s.%s %s %s", verb,
+			execute(psprintf("%s SELECT %s ON TABLE %s.%s %s %s", verb,
+							 right->columns ? psprintf("(%s)", right->columns) : "",
 							 schema, right->object, to, quote_identifier(role)));
 	}
 }
@@ -227,11 +231,12 @@ change_usage(const char *role, bool grant)
 typedef struct Recorded
 {
 	int			presets;
+	int			of_another;		/* those of a role of this name that is no more */
 	bool		granted_usage;	/* by a preset, not by somebody else */
 } Recorded;
 
 static Recorded
-read_recorded(const char *role)
+read_recorded(const char *role, Oid roleid)
 {
 	Recorded	recorded = {0};
 	Lookup		lookup;
@@ -241,8 +246,11 @@ read_recorded(const char *role)
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
 		bool		isnull;
+		int			bit = preset_bit(slot_text(lookup.slot, ROLE_PRESET));
 
-		recorded.presets |= preset_bit(slot_text(lookup.slot, ROLE_PRESET));
+		recorded.presets |= bit;
+		if (DatumGetObjectId(slot_getattr(lookup.slot, ROLE_ROLE_OID, &isnull)) != roleid)
+			recorded.of_another |= bit;
 		recorded.granted_usage |=
 			DatumGetBool(slot_getattr(lookup.slot, ROLE_GRANTED_USAGE, &isnull));
 	}
@@ -251,7 +259,7 @@ read_recorded(const char *role)
 }
 
 static void
-record_preset(const char *role, const char *preset, bool granted_usage)
+record_preset(const char *role, Oid roleid, const char *preset, bool granted_usage)
 {
 	Writer	   *writer = writer_begin(TABLE_ROLE);
 	Datum	   *values;
@@ -263,6 +271,7 @@ record_preset(const char *role, const char *preset, bool granted_usage)
 	values[ROLE_ROLE_NAME - 1] = CStringGetTextDatum(role);
 	values[ROLE_PRESET - 1] = CStringGetTextDatum(preset);
 	values[ROLE_GRANTED_USAGE - 1] = BoolGetDatum(granted_usage);
+	values[ROLE_ROLE_OID - 1] = ObjectIdGetDatum(roleid);
 	writer_insert(writer);
 	writer_end(writer);
 }
@@ -285,24 +294,34 @@ forget_preset(const char *role, const char *preset)
 	lookup_end(&lookup);
 }
 
+static void
+audit_role(const char *action, const char *role, const char *preset)
+{
+	Object		after;
+
+	object_begin(&after);
+	object_text(&after, "preset", preset);
+	audit_append(action, role, (Datum) 0, object_end(&after));
+}
+
 /*
- * The recorded presets that the role really has.  A role can lose its rights,
- * or be dropped and made anew, behind the record's back; what is recorded in
- * vain is forgotten.
+ * The recorded presets that the role has.  What is recorded of a role that was
+ * dropped is forgotten, unless the role of that name now has the rights: then
+ * it came with a restore.
  */
 static int
-forget_lost_presets(const char *role, Oid roleid, int recorded)
+forget_dropped_role(const char *role, Oid roleid, const Recorded *recorded)
 {
-	int			kept = 0;
+	int			kept = recorded->presets;
 
 	for (size_t i = 0; i < lengthof(presets); i++)
 	{
-		if (!(recorded & presets[i].bit))
+		if (!(recorded->of_another & presets[i].bit) ||
+			(OidIsValid(roleid) && has_rights(roleid, presets[i].bit)))
 			continue;
-		if (OidIsValid(roleid) && has_rights(roleid, presets[i].bit))
-			kept |= presets[i].bit;
-		else
-			forget_preset(role, presets[i].name);
+		kept &= ~presets[i].bit;
+		forget_preset(role, presets[i].name);
+		audit_role("revoke_role", role, presets[i].name);
 	}
 	return kept;
 }
@@ -329,9 +348,11 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 	/* One change at a time, so that nobody's rights are derived from a past. */
 	lock_name(LOCK_AUDIT_LOG, "", ExclusiveLock);
 	CommandCounterIncrement();
-	recorded = read_recorded(role);
-	roleid = get_role_oid(role, !grant && (recorded.presets & bit) != 0);
-	had = forget_lost_presets(role, roleid, recorded.presets);
+	roleid = get_role_oid(role, true);
+	recorded = read_recorded(role, roleid);
+	if (!OidIsValid(roleid) && (grant || recorded.presets == 0))
+		roleid = get_role_oid(role, false); /* 42704 */
+	had = forget_dropped_role(role, roleid, &recorded);
 
 	SPI_connect();
 	if (grant)
@@ -343,28 +364,22 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 		}
 		change_rights(role, bit, 0, true);
 		if (!(had & bit))
-			record_preset(role, preset, recorded.granted_usage);
+			record_preset(role, roleid, preset, recorded.granted_usage);
 	}
-	else
+	else if (OidIsValid(roleid))
 	{
-		if (OidIsValid(roleid))
-			change_rights(role, bit, had & ~bit, false);
-		if (OidIsValid(roleid) && (had & ~bit) == 0 && recorded.granted_usage)
+		change_rights(role, bit, had & ~bit, false);
+		if ((had & ~bit) == 0 && recorded.granted_usage)
 			change_usage(role, false);
 		forget_preset(role, preset);
 	}
 	SPI_finish();
 
-	changed = grant ? !(had & bit) : (recorded.presets & bit) != 0;
+	changed = ((had & bit) != 0) != grant;
 	if (changed)
-	{
-		Object		after;
-
-		object_begin(&after);
-		object_text(&after, "preset", preset);
-		audit_append(grant ? "grant_role" : "revoke_role", role, (Datum) 0,
-					 object_end(&after));
-	}
+		audit_role(grant ? "grant_role" : "revoke_role", role, preset);
+	else if (!grant)
+		changed = (recorded.presets & bit) != 0;
 	object_begin(&object);
 	object_bool(&object, "ok", true);
 	object_text(&object, "role", role);

@@ -148,15 +148,26 @@ find_run(Lookup *lookup, const Run *run)
 	return lookup_next(lookup, ForwardScanDirection);
 }
 
-/* Writes the run's row as it is now. */
+static bool
+is_running(Lookup *lookup)
+{
+	return strcmp(slot_text(lookup->slot, RUN_STATE), state_names[RUN_RUNNING]) == 0;
+}
+
+/* Writes the run's row as it is now; one that another run has ended stays so. */
 void
 run_save(Run *run)
 {
 	Lookup		lookup;
 	Writer	   *writer;
 
-	if (!find_run(&lookup, run))
+	if (!find_run(&lookup, run) || !lookup_lock(&lookup, LockWaitBlock))
 		error_corrupted("credit_reset_run", "the run's row is missing");
+	if (!is_running(&lookup))
+	{
+		run->state = RUN_STOPPED;
+		run->finished_at = clock_now();
+	}
 	writer = writer_begin(TABLE_RESET_RUN);
 	writer_copy(writer, lookup.slot);
 	fill(run, writer->slot);
@@ -170,10 +181,8 @@ bool
 run_is_ours(const Run *run)
 {
 	Lookup		lookup;
-	bool		running = false;
+	bool		running = find_run(&lookup, run) && is_running(&lookup);
 
-	if (find_run(&lookup, run))
-		running = strcmp(slot_text(lookup.slot, RUN_STATE), state_names[RUN_RUNNING]) == 0;
 	lookup_end(&lookup);
 	return running;
 }
@@ -193,6 +202,8 @@ run_stop_others(void)
 	lookup_text_key(&lookup, 1, state_names[RUN_RUNNING]);
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
+		if (!lookup_lock(&lookup, LockWaitSkip) || !is_running(&lookup))
+			continue;
 		writer = writer_begin(TABLE_RESET_RUN);
 		writer_copy(writer, lookup.slot);
 		writer->slot->tts_values[RUN_STATE - 1] =

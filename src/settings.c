@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "utils/datetime.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
@@ -100,4 +101,11 @@ CrTime
 clock_now(void)
 {
 	return fixed_clock != CR_NEVER ? fixed_clock : GetCurrentTimestamp();
+}
+
+/* The time of the statement: what reads use, so that one statement sees one. */
+CrTime
+clock_statement(void)
+{
+	return fixed_clock != CR_NEVER ? fixed_clock : GetCurrentStatementStartTimestamp();
 }

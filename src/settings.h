@@ -10,5 +10,6 @@
 extern void settings_define(void);
 extern const char *settings_default_plan(void);
 extern CrTime clock_now(void);
+extern CrTime clock_statement(void);
 
 #endif

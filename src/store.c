@@ -18,25 +18,9 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 
+#include "columns.h"
 #include "errors.h"
 #include "store.h"
-
-typedef struct TableName
-{
-	const char *name;
-	int			natts;
-	const char *last_column;
-} TableName;
-
-static const TableName tables[TABLE_COUNT] = {
-	[TABLE_PLAN] = {"credit_plan", PLAN_NATTS, "cycle"},
-	[TABLE_ACCOUNT] = {"credit_account", ACC_NATTS, "scheduled_plan"},
-	[TABLE_HISTORY] = {"credit_history", HIST_NATTS, "metadata_digest"},
-	[TABLE_PAYMENT] = {"credit_payment", PAY_NATTS, "user_id"},
-	[TABLE_RESET_RUN] = {"credit_reset_run", RUN_NATTS, "failed"},
-	[TABLE_AUDIT_LOG] = {"credit_audit_log", AUDIT_NATTS, "after"},
-	[TABLE_ROLE] = {"credit_role", ROLE_NATTS, "granted_usage"},
-};
 
 typedef struct IndexName
 {
@@ -112,11 +96,22 @@ find_relation(const char *name)
 }
 
 static void
-check_columns(const TableName *table, Oid relid)
+check_columns(const Table *table, Oid relid)
 {
-	char	   *name = get_attname(relid, table->natts, true);
+	Relation	rel = relation_open(relid, AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(rel);
+	bool		good = rel->rd_rel->relkind == RELKIND_RELATION && desc->natts >= table->natts;
 
-	if (name == NULL || strcmp(name, table->last_column) != 0)
+	for (int i = 0; good && i < table->natts; i++)
+	{
+		const Column *column = &table->columns[i];
+		Form_pg_attribute found = TupleDescAttr(desc, i);
+
+		good = !found->attisdropped && strcmp(NameStr(found->attname), column->name) == 0 &&
+			found->atttypid == column->type && (found->attnotnull || !column->not_null);
+	}
+	relation_close(rel, AccessShareLock);
+	if (!good)
 		error_corrupted(table->name, "its columns are not this version's");
 }
 
@@ -220,6 +215,13 @@ const char *
 store_table_name(StoreTable table)
 {
 	return tables[table].name;
+}
+
+/* How many columns are the extension's own. */
+int
+store_table_natts(StoreTable table)
+{
+	return tables[table].natts;
 }
 
 Oid

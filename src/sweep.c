@@ -20,6 +20,7 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/lock.h"
+#include "storage/proc.h"
 #include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -42,7 +43,7 @@
 
 #define DEFAULT_BATCH 1000
 #define MAX_BATCH 100000
-#define LOCK_TIMEOUT "5s"
+#define LOCK_TIMEOUT_MS 5000
 
 PG_FUNCTION_INFO_V1(credits_reset_due);
 PG_FUNCTION_INFO_V1(credits_run_reset);
@@ -251,9 +252,21 @@ limit_lock_waits(void)
 {
 	int			nest = NewGUCNestLevel();
 
-	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	if (LockTimeout == 0 || LockTimeout > LOCK_TIMEOUT_MS)
+		(void) set_config_option("lock_timeout", CppAsString2(LOCK_TIMEOUT_MS), PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return nest;
+}
+
+/* A lock that is no account's was in the way: the run stops. */
+static bool
+blocked_by(Sweep *sweep, const ErrorData *failure)
+{
+	if (failure->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		return false;
+	ereport(NOTICE, (errmsg("the reset run stops: %s", failure->message)));
+	sweep->blocked = sweep->more = true;
+	return true;
 }
 
 /* After a batch failed: its accounts one by one. */
@@ -268,6 +281,8 @@ sweep_singly(Sweep *sweep, List *users)
 
 		if (failure == NULL)
 			continue;
+		if (blocked_by(sweep, failure))
+			return;
 		pass(sweep, lfirst(cell));
 		if (ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
 			ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK))
@@ -294,12 +309,7 @@ sweep_batch(Sweep *sweep, int64 limit)
 	bool		found = users != NIL;
 	ErrorData  *failure = found ? try_users(sweep, users) : NULL;
 
-	if (failure && failure->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
-	{
-		ereport(NOTICE, (errmsg("the reset run stops: %s", failure->message)));
-		sweep->blocked = sweep->more = true;
-	}
-	else if (failure)
+	if (failure && !blocked_by(sweep, failure))
 		sweep_singly(sweep, users);
 	AtEOXact_GUC(true, nest);
 	MemoryContextSwitchTo(old);

@@ -175,19 +175,19 @@ compile_checks(Writer *writer)
 
 /* Our own columns have no defaults; columns that a DBA added may. */
 static void
-compile_defaults(Writer *writer)
+compile_defaults(Writer *writer, int ours)
 {
 	TupleDesc	desc = RelationGetDescr(writer->rel);
 
-	if (desc->constr == NULL || desc->constr->num_defval == 0)
+	if (desc->natts == ours)
 		return;
 	writer->defaults = palloc0(sizeof(ExprState *) * desc->natts);
-	for (int i = 0; i < desc->natts; i++)
+	for (int i = ours; i < desc->natts; i++)
 	{
 		Form_pg_attribute column = TupleDescAttr(desc, i);
 		Node	   *node = NULL;
 
-		if (column->atthasdef && !column->attisdropped && column->attgenerated == '\0')
+		if (!column->attisdropped && column->attgenerated == '\0')
 			node = build_column_default(writer->rel, i + 1);
 		if (node)
 			writer->defaults[i] = ExecInitExpr(expression_planner((Expr *) node), NULL);
@@ -255,7 +255,7 @@ all_columns(Relation rel)
 }
 
 static Writer *
-prepare(Relation rel)
+prepare(StoreTable table, Relation rel)
 {
 	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "credits writer",
 												 ALLOCSET_DEFAULT_SIZES);
@@ -282,7 +282,7 @@ prepare(Relation rel)
 	writer->estate->es_opened_result_relations =
 		lappend(writer->estate->es_opened_result_relations, writer->rri);
 	compile_checks(writer);
-	compile_defaults(writer);
+	compile_defaults(writer, store_table_natts(table));
 	ExecOpenIndices(writer->rri, false);
 	writer->has_foreign_code = runs_foreign_code(writer);
 	writer->indexes = palloc(sizeof(Oid) * Max(writer->rri->ri_NumIndices, 1));
@@ -335,7 +335,7 @@ writer_begin(StoreTable table)
 	}
 	else
 	{
-		writer = prepare(rel);
+		writer = prepare(table, rel);
 		if (cache[table] == NULL && !writer->has_triggers && !writer->has_foreign_code)
 		{
 			MemoryContextSetParent(writer->memory, TopMemoryContext);
@@ -348,7 +348,10 @@ writer_begin(StoreTable table)
 	writer->estate->es_snapshot = GetActiveSnapshot();
 	writer->estate->es_output_cid = GetCurrentCommandId(true);
 	if (writer->has_triggers)
+	{
+		writer->hides_rows = !cr_may_select(writer->relid, GetUserId());
 		AfterTriggerBeginQuery();
+	}
 	return writer;
 }
 
@@ -383,23 +386,43 @@ writer_copy(Writer *writer, TupleTableSlot *old)
 	memcpy(writer->slot->tts_isnull, old->tts_isnull, sizeof(bool) * natts);
 }
 
+/*
+ * A violated constraint's DETAIL shows the columns that the statement sets;
+ * for the triggers' sake those are all.
+ */
+static void
+hide_row(void *writer)
+{
+	if (((Writer *) writer)->hides_rows &&
+		ERRCODE_TO_CATEGORY(geterrcode()) ==
+		ERRCODE_TO_CATEGORY(ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION))
+		errdetail("The row is not shown.");
+}
+
 void
 writer_insert(Writer *writer)
 {
+	ErrorContextCallback context = {error_context_stack, hide_row, writer};
+
+	error_context_stack = &context;
 	ExecStoreVirtualTuple(writer->slot);
 	ExecSimpleRelationInsert(writer->rri, writer->estate, writer->slot);
+	error_context_stack = context.previous;
 }
 
 /* locked: the row's newest version, whose lock we hold. */
 void
 writer_update(Writer *writer, TupleTableSlot *locked)
 {
+	ErrorContextCallback context = {error_context_stack, hide_row, writer};
 	EPQState	epq;
 
+	error_context_stack = &context;
 	cr_epq_init(&epq, writer->estate);
 	ExecStoreVirtualTuple(writer->slot);
 	ExecSimpleRelationUpdate(writer->rri, writer->estate, &epq, locked, writer->slot);
 	EvalPlanQualEnd(&epq);
+	error_context_stack = context.previous;
 }
 
 void

@@ -27,6 +27,7 @@ typedef struct Writer
 	TupleTableSlot *slot;		/* the row to write */
 	struct ExprState **defaults;	/* of columns that a DBA added; may be NULL */
 	bool		has_triggers;	/* a DBA's AFTER ROW triggers */
+	bool		hides_rows;		/* from a caller who may not read the table */
 	bool		has_foreign_code;	/* functions that are not PostgreSQL's own */
 	bool		kept;			/* in the cache, else freed by writer_end */
 	int			nest_level;		/* of the transaction that uses it; 0: none */

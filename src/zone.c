@@ -69,6 +69,14 @@ zone_utc_to_local(void *ctx, const char *zone, CrTime utc)
 	return local;
 }
 
+/* Names that mean whatever the machine is set to: no zone of an account. */
+static bool
+is_local(const char *name)
+{
+	return strcmp(name, "localtime") == 0 || strcmp(name, "posixrules") == 0 ||
+		strcmp(name, "Factory") == 0;
+}
+
 /*
  * The name as pg_timezone_names has it, or NULL.  pg_tzset alone would take
  * POSIX rules as well ("FOO5BAR"), so the name is looked for in the list; what
@@ -87,7 +95,7 @@ zone_canonical(const char *zone)
 	if (strlen(zone) > TZ_STRLEN_MAX || (tz = pg_tzset(zone)) == NULL)
 		return NULL;
 	name = pg_get_timezone_name(tz);
-	if (name == NULL)
+	if (name == NULL || is_local(name))
 		return NULL;
 	if (known == NULL)
 	{

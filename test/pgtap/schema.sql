@@ -114,7 +114,8 @@ INSERT INTO want_column VALUES
     ('credit_role', 'granted_at', 'timestamp with time zone', true, false),
     ('credit_role', 'role_name', 'text', true, true),
     ('credit_role', 'preset', 'text', true, true),
-    ('credit_role', 'granted_usage', 'boolean', true, false);
+    ('credit_role', 'granted_usage', 'boolean', true, false),
+    ('credit_role', 'role_oid', 'oid', true, false);
 CREATE TEMP TABLE want_key (tab name, cols name[]);
 INSERT INTO want_key VALUES
     ('credit_plan', '{plan,version}'),

@@ -8,6 +8,8 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 
 use CreditsTest;
+use IPC::Run ();
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 # The server's clock is in March; the accounts are opened in January, each at a
@@ -362,6 +364,27 @@ SELECT count(*) FROM credit_history h JOIN credit_account a USING (user_id)
 		'the runs together say what was done');
 	is_outcome($node, $db, 'BEGIN; CALL credits_run_reset()', '2D000', 'in a transaction block it is refused');
 	is_clean($node, $db, 'pieces: clean');
+}
+
+# Many runners at once take the run from each other, and none fails for it.
+{
+	database('runners', 200);
+	my $script = PostgreSQL::Test::Utils::tempdir() . '/run.sql';
+	my ($out, $err) = ('', '');
+
+	append_to_file($script, "CALL credits_run_reset(2);\n");
+	IPC::Run::run(
+		[
+			'pgbench', '-n', '-c', 6, '-j', 1, '-t', 30, '-h', $node->host, '-p', $node->port,
+			'-f', $script, $db
+		],
+		'<', \undef, '>', \$out, '2>', \$err);
+	like($out, qr{actually processed: 180/180}, 'many runners at once: none fails') or diag("$out\n$err");
+	sweep();
+	is(not_once(), '', '... each account once');
+	is($node->safe_psql($db, q(SELECT count(*) FROM credit_reset_run WHERE state = 'running')),
+		0, '... and no run claims to be running');
+	is_clean($node, $db, 'many runners: clean');
 }
 
 no_deadlock($node);
