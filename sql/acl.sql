@@ -95,6 +95,7 @@ SELECT call,
   FROM unnest(ARRAY[
     $$credits_deduct('u', 1)$$,
     $$credits_try_deduct('u', 1)$$,
+    $$credits_deduct_many(ARRAY['u'], ARRAY[1])$$,
     $$credits_add_purchased('u', 1, 'p')$$,
     $$credits_adjust('u', 'monthly', 1, 'x')$$,
     $$credits_define_plan('p', 1)$$,

@@ -289,6 +289,16 @@ CREATE FUNCTION @extschema@.credits_try_deduct(
 COMMENT ON FUNCTION @extschema@.credits_try_deduct(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text) IS
 'credits_deduct that answers {"ok": false, "error": "insufficient_credits", "required", "available", ...} instead of raising UC001, and then writes nothing. Other errors as credits_deduct.';
 
+CREATE FUNCTION @extschema@.credits_deduct_many(
+    user_ids pg_catalog.text[], amounts pg_catalog.int8[],
+    reasons pg_catalog.text[] DEFAULT NULL, idempotency_keys pg_catalog.text[] DEFAULT NULL,
+    metadata pg_catalog.jsonb[] DEFAULT NULL, all_or_nothing pg_catalog.bool DEFAULT NULL,
+    spenders pg_catalog.text[] DEFAULT NULL)
+    RETURNS SETOF pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'credits_deduct_many';
+COMMENT ON FUNCTION @extschema@.credits_deduct_many(pg_catalog.text[], pg_catalog.int8[], pg_catalog.text[], pg_catalog.text[], pg_catalog.jsonb[], pg_catalog.bool, pg_catalog.text[]) IS
+'A batch of at most 100000 deductions, the arrays'' elements side by side; a receipt per item, in item order. Accounts are locked in user order, each once; a user''s items are done in the batch''s order, and a key repeated in it is a replay. A refused item (UC001, UC002, UC003, UC004) answers {"ok": false, "error", ...}, or with all_or_nothing raises and undoes the batch. Other errors: 22003, 22004, 22023, 25006, 40001, 55P03.';
+
 /* Purchases and corrections. */
 CREATE FUNCTION @extschema@.credits_add_purchased(
     user_id pg_catalog.text, amount pg_catalog.int8, payment_ref pg_catalog.text,

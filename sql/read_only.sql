@@ -18,6 +18,7 @@ SELECT call, t.sqlstate('SELECT ' || call)
     $$credits_open_account('v', 'free')$$,
     $$credits_deduct('u', 1)$$,
     $$credits_try_deduct('u', 1)$$,
+    $$credits_deduct_many(ARRAY['u'], ARRAY[1])$$,
     $$credits_try_deduct('u', 1000)$$,
     $$credits_add_purchased('u', 1, 'pay_2')$$,
     $$credits_adjust('u', 'monthly', 1, 'x')$$,

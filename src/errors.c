@@ -73,7 +73,10 @@ json_end(StringInfo buf)
 	return buf->data;
 }
 
-/* The numbers behind UC001, for its DETAIL and for credits_try_deduct. */
+/*
+ * The numbers behind a refusal, for its DETAIL and for calls that answer
+ * instead of raising.
+ */
 void
 insufficient_numbers(StringInfo buf, const CrAccount *acc, int64 required)
 {
@@ -88,6 +91,30 @@ insufficient_numbers(StringInfo buf, const CrAccount *acc, int64 required)
 	json_int(buf, "owed", cr_owed(acc));
 	json_int(buf, "overdraft_limit", acc->facts.overdraft_limit);
 	json_time(buf, "next_reset_at", acc->next_reset_at);
+}
+
+void
+frozen_numbers(StringInfo buf, const CrAccount *acc)
+{
+	json_text(buf, "error", "account_frozen");
+	json_text(buf, "user_id", acc->user_id);
+	json_text(buf, "status", cr_status_name(acc->facts.status));
+}
+
+void
+not_found_numbers(StringInfo buf, const char *user_id)
+{
+	json_text(buf, "error", "account_not_found");
+	json_text(buf, "user_id", user_id);
+}
+
+void
+conflict_numbers(StringInfo buf, const char *key, int64 seq, const char *kind)
+{
+	json_text(buf, "error", "idempotency_conflict");
+	json_text(buf, "idempotency_key", key);
+	json_int(buf, "seq", seq);
+	json_text(buf, "kind", kind);
 }
 
 void
@@ -137,9 +164,8 @@ error_refused(CrVerdict verdict, const CrAccount *acc, int64 amount)
 			error_insufficient(acc, amount);
 			break;
 		case CR_IS_FROZEN:
-			json_begin_error(&buf, "account_frozen");
-			json_text(&buf, "user_id", acc->user_id);
-			json_text(&buf, "status", cr_status_name(acc->facts.status));
+			json_begin(&buf);
+			frozen_numbers(&buf, acc);
 			ereport(ERROR,
 					(errcode(ERRCODE_CREDITS_FROZEN),
 					 errmsg("account is frozen"),
@@ -196,8 +222,8 @@ error_account_not_found(const char *user_id)
 {
 	StringInfoData buf;
 
-	json_begin_error(&buf, "account_not_found");
-	json_text(&buf, "user_id", user_id);
+	json_begin(&buf);
+	not_found_numbers(&buf, user_id);
 	ereport(ERROR,
 			(errcode(ERRCODE_CREDITS_ACCOUNT_NOT_FOUND),
 			 errmsg("account not found"),
@@ -224,10 +250,8 @@ error_key_conflict(const char *key, int64 seq, const char *kind)
 {
 	StringInfoData buf;
 
-	json_begin_error(&buf, "idempotency_conflict");
-	json_text(&buf, "idempotency_key", key);
-	json_int(&buf, "seq", seq);
-	json_text(&buf, "kind", kind);
+	json_begin(&buf);
+	conflict_numbers(&buf, key, seq, kind);
 	ereport(ERROR,
 			(errcode(ERRCODE_CREDITS_IDEMPOTENCY),
 			 errmsg("idempotency key was used for another request"),

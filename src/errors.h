@@ -31,6 +31,9 @@ extern void json_time(StringInfo buf, const char *key, CrTime value);
 extern char *json_end(StringInfo buf);
 
 extern void insufficient_numbers(StringInfo buf, const CrAccount *acc, int64 required);
+extern void frozen_numbers(StringInfo buf, const CrAccount *acc);
+extern void not_found_numbers(StringInfo buf, const char *user_id);
+extern void conflict_numbers(StringInfo buf, const char *key, int64 seq, const char *kind);
 
 extern void error_insufficient(const CrAccount *acc, int64 required) pg_attribute_noreturn();
 extern void error_bucket_insufficient(const CrAccount *acc, const char *bucket,

@@ -105,7 +105,11 @@ push_row(Ledger *ledger, const CrRow *row)
 		ledger->rows = ledger->rows ?
 			repalloc(ledger->rows, sizeof(CrRow) * ledger->room) :
 			palloc(sizeof(CrRow) * ledger->room);
+		ledger->metadata = ledger->metadata ?
+			repalloc(ledger->metadata, sizeof(Datum) * ledger->room) :
+			palloc(sizeof(Datum) * ledger->room);
 	}
+	ledger->metadata[ledger->n_rows] = (Datum) 0;
 	ledger->rows[ledger->n_rows++] = *row;
 }
 
@@ -141,10 +145,11 @@ read_clock(Ledger *ledger)
 }
 
 /*
- * A user without an account: unknown, or to be opened by this call.  Opening is
- * one at a time, so whoever waited finds the account that the other opened.
+ * A user without an account: unknown (false), or to be opened by this call.
+ * Opening is one at a time, so whoever waited finds the account that the other
+ * opened.
  */
-static void
+static bool
 begin_unknown(Ledger *ledger)
 {
 	const Request *request = ledger->request;
@@ -156,7 +161,7 @@ begin_unknown(Ledger *ledger)
 		if (IsolationUsesXactSnapshot() &&
 			lookup_account(request->user_id, SnapshotSelf, &found))
 			error_serialization();
-		error_account_not_found(request->user_id);
+		return false;
 	}
 	lock_name(LOCK_OPENING, request->user_id, ExclusiveLock);
 	if (lookup_opened(request->user_id))
@@ -164,20 +169,36 @@ begin_unknown(Ledger *ledger)
 		unlock_name(LOCK_OPENING, request->user_id, ExclusiveLock);
 		if (lock_account(ledger, LockWaitBlock) != LOCKED)
 			elog(ERROR, "could not lock an account that was just opened");
-		return;
+		return true;
 	}
 	ledger->is_new = true;
 	cr_account_init(&ledger->acc, request->user_id);
+	return true;
 }
 
-/* Locks the account of the request's user and reads the clock. */
+/*
+ * Locks the account of the request's user and reads the clock.  False, and
+ * nothing to end, if the user is unknown.
+ */
+bool
+ledger_begin_known(Ledger *ledger, const Request *request)
+{
+	prepare(ledger, request, NULL);
+	if (lock_account(ledger, LockWaitBlock) != LOCKED && !begin_unknown(ledger))
+	{
+		ledger_end(ledger);
+		return false;
+	}
+	read_clock(ledger);
+	return true;
+}
+
+/* The same where an unknown user is UC002. */
 void
 ledger_begin(Ledger *ledger, const Request *request)
 {
-	prepare(ledger, request, NULL);
-	if (lock_account(ledger, LockWaitBlock) != LOCKED)
-		begin_unknown(ledger);
-	read_clock(ledger);
+	if (!ledger_begin_known(ledger, request))
+		error_account_not_found(request->user_id);
 }
 
 /*
@@ -243,10 +264,13 @@ open_by_default(Ledger *ledger)
 	push_row(ledger, &row);
 }
 
-/* Applies what is due up to now, in memory. */
+/* Applies what is due up to now, in memory, once. */
 void
 ledger_apply_due(Ledger *ledger)
 {
+	if (ledger->is_up_to_date)
+		return;
+	ledger->is_up_to_date = true;
 	if (ledger->is_new)
 	{
 		if (ledger->request->kind != CR_KIND_OPEN)
@@ -313,7 +337,7 @@ ledger_write(Ledger *ledger)
 	{
 		sign_row(ledger, &ledger->rows[i], actor);
 		writer_clear(history);
-		row_to_slot(&ledger->rows[i], history->slot, ledger->request->metadata_datum);
+		row_to_slot(&ledger->rows[i], history->slot, ledger->metadata[i]);
 		writer_insert(history);
 	}
 	fill_account(ledger, account);
@@ -332,23 +356,37 @@ ledger_next_seq(const Ledger *ledger)
 	return ledger->acc.history_seq + ledger->n_rows + 1;
 }
 
-/* Appends the call's own row after the events', and gives its receipt. */
-Datum
-ledger_append(Ledger *ledger, const CrRow *row)
+/*
+ * Keeps the request's own row, after the events', to be written.  Gives its
+ * place among the rows.
+ */
+int
+ledger_push(Ledger *ledger, const CrRow *row)
 {
 	const Request *request = ledger->request;
+	int			place = ledger->n_rows;
 	CrRow	   *own;
 
 	push_row(ledger, row);
-	own = &ledger->rows[ledger->n_rows - 1];
+	own = &ledger->rows[place];
 	own->spender = request->spender;
 	own->payment_ref = request->payment_ref;
 	own->idempotency_key = request->idempotency_key;
 	own->request_digest = request->has_digest ? request->digest : NULL;
 	own->reason = request->reason;
 	own->metadata = request->metadata;
+	ledger->metadata[place] = request->metadata_datum;
+	return place;
+}
+
+/* Writes the request's own row after the events', and gives its receipt. */
+Datum
+ledger_append(Ledger *ledger, const CrRow *row)
+{
+	int			place = ledger_push(ledger, row);
+
 	ledger_write(ledger);
-	return receipt_from_row(&ledger->rows[ledger->n_rows - 1], false);
+	return receipt_from_row(&ledger->rows[place], false);
 }
 
 void

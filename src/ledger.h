@@ -12,6 +12,9 @@
  *			receipt = ledger_append(&ledger, &row);
  *		}
  *		ledger_end(&ledger);
+ *
+ * Several requests of one account: set ledger.request to each in turn, push
+ * their rows, and write once.
  */
 #ifndef CREDITS_LEDGER_H
 #define CREDITS_LEDGER_H
@@ -39,15 +42,19 @@ typedef struct Ledger
 	Plans		own_plans;
 	CrEnv		env;
 	CrRow	   *rows;			/* to be appended */
+	Datum	   *metadata;		/* theirs, where they have any */
 	int			n_rows;
+	bool		is_up_to_date;	/* what was due is applied */
 	int			room;
 } Ledger;
 
 extern void ledger_begin(Ledger *ledger, const Request *request);
+extern bool ledger_begin_known(Ledger *ledger, const Request *request);
 extern bool ledger_try_begin(Ledger *ledger, const Request *request, Plans *plans);
 extern bool ledger_replay(Ledger *ledger, Datum *receipt);
 extern void ledger_apply_due(Ledger *ledger);
 extern int64 ledger_next_seq(const Ledger *ledger);
+extern int	ledger_push(Ledger *ledger, const CrRow *row);
 extern Datum ledger_append(Ledger *ledger, const CrRow *row);
 extern void ledger_write(Ledger *ledger);
 extern void ledger_end(Ledger *ledger);

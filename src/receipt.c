@@ -139,14 +139,27 @@ receipt_from_row(const CrRow *row, bool replayed)
 	return object_end(&object);
 }
 
+/* An answer that refuses: {"ok": false, and then what the DETAIL would say. */
+void
+refusal_begin(StringInfo buf)
+{
+	json_begin(buf);
+	json_bool(buf, "ok", false);
+}
+
+Datum
+refusal_end(StringInfo buf)
+{
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json_end(buf)));
+}
+
 /* What credits_try_deduct answers instead of UC001. */
 Datum
 receipt_refused(const CrAccount *acc, int64 required)
 {
 	StringInfoData buf;
 
-	json_begin(&buf);
-	json_bool(&buf, "ok", false);
+	refusal_begin(&buf);
 	insufficient_numbers(&buf, acc, required);
-	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json_end(&buf)));
+	return refusal_end(&buf);
 }

@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
 #include "core/core.h"
@@ -26,6 +27,8 @@ extern void object_uuid(Object *object, const char *key, const uint8_t *uuid);
 extern Datum object_end(Object *object);
 
 extern Datum receipt_from_row(const CrRow *row, bool replayed);
+extern void refusal_begin(StringInfo buf);
+extern Datum refusal_end(StringInfo buf);
 extern Datum receipt_refused(const CrAccount *acc, int64 required);
 
 #endif

@@ -40,15 +40,18 @@ arg_optional_text(FunctionCallInfo fcinfo, int arg)
 	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
 }
 
-/* An amount of credits: 1 to 2^53 - 1. */
 int64
 arg_amount(FunctionCallInfo fcinfo, int arg, const char *name)
 {
-	int64		amount;
-
 	if (PG_ARGISNULL(arg))
 		error_null(name);
-	amount = PG_GETARG_INT64(arg);
+	return check_amount(PG_GETARG_INT64(arg), name);
+}
+
+/* An amount of credits: 1 to 2^53 - 1. */
+int64
+check_amount(int64 amount, const char *name)
+{
 	if (amount < 1)
 		error_too_small(name, amount, 1);
 	if (amount > CR_MAX_CREDITS)
@@ -100,11 +103,15 @@ request_init(Request *request, FunctionCallInfo fcinfo, const char *function, Cr
 void
 request_metadata(Request *request, FunctionCallInfo fcinfo, int arg)
 {
-	Jsonb	   *metadata;
+	if (!PG_ARGISNULL(arg))
+		request_set_metadata(request, PG_GETARG_DATUM(arg));
+}
 
-	if (PG_ARGISNULL(arg))
-		return;
-	metadata = PG_GETARG_JSONB_P(arg);
+void
+request_set_metadata(Request *request, Datum value)
+{
+	Jsonb	   *metadata = DatumGetJsonbP(value);
+
 	request->metadata_datum = JsonbPGetDatum(metadata);
 	request->metadata = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
 }

@@ -30,6 +30,7 @@ typedef struct Request
 extern char *arg_name(FunctionCallInfo fcinfo, int arg, const char *name);
 extern char *arg_optional_name(FunctionCallInfo fcinfo, int arg, const char *name);
 extern char *arg_optional_text(FunctionCallInfo fcinfo, int arg);
+extern int64 check_amount(int64 amount, const char *name);
 extern int64 arg_amount(FunctionCallInfo fcinfo, int arg, const char *name);
 extern int64 arg_optional_credits(FunctionCallInfo fcinfo, int arg, const char *name,
 								  int64 fallback);
@@ -37,6 +38,7 @@ extern int32 arg_optional_count(FunctionCallInfo fcinfo, int arg, const char *na
 								int32 fallback, int32 max);
 extern void request_init(Request *request, FunctionCallInfo fcinfo, const char *function,
 						 CrKind kind);
+extern void request_set_metadata(Request *request, Datum value);
 extern void request_metadata(Request *request, FunctionCallInfo fcinfo, int arg);
 extern void request_seal(Request *request, int64 amount, const char *first,
 						 const char *second);

@@ -75,6 +75,7 @@ typedef struct Right
 static const Right routine_rights[] = {
 	{"credits_deduct", APP, NULL},
 	{"credits_try_deduct", APP, NULL},
+	{"credits_deduct_many", APP, NULL},
 	{"credits_add_purchased", BILLING, NULL},
 	{"credits_open_account", BILLING | ADMIN, NULL},
 	{"credits_set_plan", BILLING | ADMIN, NULL},

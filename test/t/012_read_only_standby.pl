@@ -43,6 +43,7 @@ SELECT credits_grant_role('end_user_role', 'end_user');
 my %mutating = (
 	credits_deduct => q(SELECT credits_deduct('ann', 1)),
 	credits_try_deduct => q(SELECT credits_try_deduct('ann', 1)),
+	credits_deduct_many => q(SELECT credits_deduct_many(ARRAY['ann'], ARRAY[1])),
 	credits_add_purchased => q(SELECT credits_add_purchased('ann', 1, 'pay_2')),
 	credits_adjust => q(SELECT credits_adjust('ann', 'purchased', 1, 'goodwill')),
 	credits_define_plan => q(SELECT credits_define_plan('pro', 1000)),
