@@ -21,6 +21,11 @@
 #include "varatt.h"
 #endif
 
+/* Before a declaration, where 18 wants it; up to 17 it could stand behind. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 static inline IndexScanDesc
 cr_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys)
 {

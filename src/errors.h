@@ -12,6 +12,7 @@
 
 #include "lib/stringinfo.h"
 
+#include "compat.h"
 #include "core/core.h"
 
 #define ERRCODE_CREDITS_INSUFFICIENT		MAKE_SQLSTATE('U', 'C', '0', '0', '1')
@@ -35,28 +36,25 @@ extern void frozen_numbers(StringInfo buf, const CrAccount *acc);
 extern void not_found_numbers(StringInfo buf, const char *user_id);
 extern void conflict_numbers(StringInfo buf, const char *key, int64 seq, const char *kind);
 
-extern void error_insufficient(const CrAccount *acc, int64 required) pg_attribute_noreturn();
-extern void error_bucket_insufficient(const CrAccount *acc, const char *bucket,
-									  int64 balance,
-									  int64 required) pg_attribute_noreturn();
-extern void error_refused(CrVerdict verdict, const CrAccount *acc,
-						  int64 amount) pg_attribute_noreturn();
-extern void error_account_not_found(const char *user_id) pg_attribute_noreturn();
-extern void error_plan_not_found(const char *plan) pg_attribute_noreturn();
-extern void error_key_conflict(const char *key, int64 seq,
-							   const char *kind) pg_attribute_noreturn();
-extern void error_payment_conflict(const char *payment_ref) pg_attribute_noreturn();
-extern void error_open_conflict(const char *user_id) pg_attribute_noreturn();
-extern void error_append_only(const char *table, const char *command) pg_attribute_noreturn();
-extern void error_corrupted(const char *object, const char *problem) pg_attribute_noreturn();
-extern void error_serialization(void) pg_attribute_noreturn();
-extern void error_null(const char *argument) pg_attribute_noreturn();
-extern void error_bad_length(const char *argument, int max) pg_attribute_noreturn();
-extern void error_bad_value(const char *argument, const char *value,
-							const char *allowed) pg_attribute_noreturn();
-extern void error_too_small(const char *argument, int64 value,
-							int64 min) pg_attribute_noreturn();
-extern void error_out_of_range(const char *argument, int64 value,
-							   int64 max) pg_attribute_noreturn();
+pg_noreturn extern void error_insufficient(const CrAccount *acc, int64 required);
+pg_noreturn extern void error_bucket_insufficient(const CrAccount *acc,
+												  const char *bucket, int64 balance,
+												  int64 required);
+pg_noreturn extern void error_refused(CrVerdict verdict, const CrAccount *acc,
+									  int64 amount);
+pg_noreturn extern void error_account_not_found(const char *user_id);
+pg_noreturn extern void error_plan_not_found(const char *plan);
+pg_noreturn extern void error_key_conflict(const char *key, int64 seq, const char *kind);
+pg_noreturn extern void error_payment_conflict(const char *payment_ref);
+pg_noreturn extern void error_open_conflict(const char *user_id);
+pg_noreturn extern void error_append_only(const char *table, const char *command);
+pg_noreturn extern void error_corrupted(const char *object, const char *problem);
+pg_noreturn extern void error_serialization(void);
+pg_noreturn extern void error_null(const char *argument);
+pg_noreturn extern void error_bad_length(const char *argument, int max);
+pg_noreturn extern void error_bad_value(const char *argument, const char *value,
+										const char *allowed);
+pg_noreturn extern void error_too_small(const char *argument, int64 value, int64 min);
+pg_noreturn extern void error_out_of_range(const char *argument, int64 value, int64 max);
 
 #endif
