@@ -193,6 +193,29 @@ SELECT DISTINCT dba_tier FROM credit_account;
 ALTER TABLE credit_history DROP COLUMN dba_note;
 ALTER TABLE credit_account DROP COLUMN dba_tier;
 
+-- Generated columns meet their constraints, and a constraint that is not
+-- enforced need not be met.  Before PostgreSQL 18 generated columns are stored
+-- and constraints are enforced, all of them.
+DO $$
+DECLARE
+    newer bool := current_setting('server_version_num')::int >= 180000;
+BEGIN
+    EXECUTE format('ALTER TABLE credit_history ADD COLUMN dba_twice int8 NOT NULL
+                        GENERATED ALWAYS AS (nullif(amount, 46) * 2) %s',
+                   CASE WHEN newer THEN 'VIRTUAL' ELSE 'STORED' END);
+    ALTER TABLE credit_history ADD CONSTRAINT dba_small CHECK (dba_twice < 90) NOT VALID;
+    IF newer THEN
+        EXECUTE 'ALTER TABLE credit_history ADD CONSTRAINT dba_wish CHECK (amount > 1000) NOT ENFORCED';
+    END IF;
+END $$;
+SELECT t.fingerprint() AS before \gset
+SELECT sqlstate, message FROM t.refused($$SELECT credits_adjust('v', 'purchased', 45, 'x')$$);
+SELECT sqlstate, message FROM t.refused($$SELECT credits_adjust('v', 'purchased', 46, 'x')$$);
+SELECT t.fingerprint() = :'before' AS nothing_written;
+SELECT credits_adjust('v', 'purchased', 44, 'x') ->> 'ok' AS ok, credits_deduct('v', 44) ->> 'ok' AS ok_again;
+ALTER TABLE credit_history DROP COLUMN dba_twice;
+ALTER TABLE credit_history DROP CONSTRAINT IF EXISTS dba_wish;
+
 -- The other kinds cannot be honoured, so the call is refused: 0A000.
 CREATE FUNCTION dba_noop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
 CREATE FUNCTION t.with_trigger(tab text, kind text) RETURNS text LANGUAGE plpgsql AS $$

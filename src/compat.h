@@ -13,12 +13,16 @@
 #include "executor/executor.h"
 #include "funcapi.h"
 #include "nodes/parsenodes.h"
+#include "nodes/readfuncs.h"
 #include "utils/acl.h"
 #include "utils/datetime.h"
 #include "utils/guc.h"
 #if PG_VERSION_NUM >= 160000
 #include "parser/parse_relation.h"
 #include "varatt.h"
+#endif
+#if PG_VERSION_NUM >= 180000
+#include "rewrite/rewriteHandler.h"
 #endif
 
 /* Before a declaration, where 18 wants it; up to 17 it could stand behind. */
@@ -62,6 +66,23 @@ cr_init_range_table(EState *estate, RangeTblEntry *rte, Bitmapset *updated)
 #if PG_VERSION_NUM >= 180000
 #define ri_ConstraintExprs ri_CheckConstraintExprs
 #endif
+
+/*
+ * A CHECK constraint of a relation as the expression that ExecConstraints would
+ * compile: with virtual columns written out, and NULL if it is not enforced.
+ */
+static inline Node *
+cr_check_expr(Relation rel, const ConstrCheck *check)
+{
+#if PG_VERSION_NUM >= 180000
+	if (!check->ccenforced)
+		return NULL;
+	return expand_generated_columns_in_expr(stringToNode(check->ccbin), rel, 1);
+#else
+	(void) rel;
+	return stringToNode(check->ccbin);
+#endif
+}
 
 /* EvalPlanQual state for writing one row whose newest version we hold. */
 static inline void

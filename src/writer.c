@@ -166,10 +166,11 @@ compile_checks(Writer *writer)
 	writer->rri->ri_ConstraintExprs = palloc0(sizeof(ExprState *) * count);
 	for (int i = 0; i < count; i++)
 	{
-		Node	   *node = stringToNode(constraints->check[i].ccbin);
+		Node	   *node = cr_check_expr(writer->rel, &constraints->check[i]);
 
-		writer->rri->ri_ConstraintExprs[i] =
-			ExecInitExpr(expression_planner((Expr *) node), NULL);
+		if (node)
+			writer->rri->ri_ConstraintExprs[i] =
+				ExecInitExpr(expression_planner((Expr *) node), NULL);
 	}
 }
 
