@@ -5,6 +5,7 @@
 #   make demo                   see it work, on a private throw-away server
 #   make test                   every test suite, on private servers
 #   make test SUITES="unit tap" some of them: checkver build unit regress isolation pgtap tap
+#   make bench                  compare with what one would write instead: bench/README.md
 #   make unit                   the pure core's tests alone; no PostgreSQL needed
 #   make checkver               the version is the same wherever it is written
 #   make deps                   install what demo and test need (Debian, as root)
@@ -74,4 +75,7 @@ demo:
 test:
 	@test/run/test.sh
 
-.PHONY: unit checkver deps demo test
+bench:
+	@bench/run.sh
+
+.PHONY: unit checkver deps demo test bench
