@@ -52,6 +52,7 @@ my $warm = $quick ? 0 : 0.25 * $seconds;
 $warm = 1 if $warm > 1;
 my $batch = $users >= 4000 ? 1000 : int($users / 4) || 1;
 die "BENCH_CLIENTS: at most 250\n" if grep { $_ > 250 } @clients;
+contenders({}, \@only);    # are there such?
 
 my $started = time;
 my @failures;

@@ -83,5 +83,5 @@ for name in table.txt result.json chart.svg; do
     [ ! -e "$WORK/bench/$name" ] || cat "$WORK/bench/$name" >"$out/$name"
 done
 stop_server
-[ ! -e "$out/result.json" ] || echo "results: $out (table.txt, result.json, chart.svg)"
+[ ! -e "$WORK/bench/result.json" ] || echo "results: $out (table.txt, result.json, chart.svg)"
 exit "$status"
