@@ -244,6 +244,8 @@ for my $round (1 .. $rounds)
 				push @{ $cell->{tps} }, undef;
 				push @failures, "$cell->{contender}{id}, $group->{shape}, $group->{sync}, $group->{clients}: $@";
 				warn "$failures[-1]";
+				# One cell that fails is no reason to stop; a server that is gone is.
+				query('SELECT 1');
 			};
 		}
 	}
