@@ -52,10 +52,14 @@ sub ratios
 	}
 
 	my %one = map { $_->{id} => $_ } @{ $result->{one} };
-	$add->('in one statement: credits_deduct / plpgsql, time', '<= 0.3',
-		by_round($one{one_deduct}{us}, $one{one_plpgsql}{us}));
-	$add->('in one statement, with key: credits_deduct / plpgsql, time', '<= 0.3',
-		by_round($one{one_deduct_key}{us}, $one{one_plpgsql_key}{us}));
+	for my $kind ([ 'us', 'time' ], [ 'cpu_us', 'CPU time' ])
+	{
+		for my $key ('', '_key')
+		{
+			$add->('in one statement' . ($key && ', with key') . ": credits_deduct / plpgsql, $kind->[1]", '<= 0.3',
+				by_round(map { $one{$_}{ $kind->[0] } } "one_deduct$key", "one_plpgsql$key"));
+		}
+	}
 
 	for my $clients (1, 16)
 	{
