@@ -46,7 +46,7 @@ my @syncs = words('SYNC', 'on off', qw(on off));
 my $full = option('FULL', '') eq '1';
 my @only = split ' ', option('ONLY', '');
 # In quick mode, a number of transactions per cell instead of a time.
-my $transactions = 192;
+my $transactions = 128;
 # Seconds at the start of a cell that do not count.
 my $warm = $quick ? 0 : 0.25 * $seconds;
 $warm = 1 if $warm > 1;
