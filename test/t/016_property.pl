@@ -163,7 +163,7 @@ my @weights = (
 my $total = 0;
 $total += $_->[0] for @weights;
 
-sub call
+sub new_call
 {
 	my $r = rand($total);
 	my $user = pick(@users);
@@ -173,6 +173,16 @@ sub call
 		return $w->[1]->($user) if ($r -= $w->[0]) < 0;
 	}
 	return $weights[0][1]->($user);
+}
+
+# A new call, or one of the last again, word for word: what a retry is.
+my @sent;
+sub call
+{
+	return pick(@sent) if @sent && chance(0.08);
+	push @sent, new_call();
+	shift @sent if @sent > 20;
+	return $sent[-1];
 }
 
 # A random sweep, as psql is to run it: whole, in pieces, or dry.
@@ -237,9 +247,10 @@ for my $call (
 	),
 	qq(credits_open_account('$whale', 'huge')),
 
-	# One of each refusal, whatever chance brings.
+	# One of each refusal and a replay, whatever chance brings.
 	q(credits_deduct('user_m', 1)),
 	q(credits_deduct('user_a', 1000000)),
+	q(credits_adjust('user_a', 'purchased', 1, 'correction', 'key_1')),
 	q(credits_adjust('user_a', 'purchased', 1, 'correction', 'key_1')),
 	q(credits_adjust('user_a', 'purchased', 2, 'correction', 'key_1')),
 	q(credits_set_plan('user_a', 'no_such_plan')),
