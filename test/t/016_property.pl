@@ -18,7 +18,7 @@ use Time::Local qw(timegm);
 my $seed = $ENV{CREDITS_SEED} || int(rand(2**31));
 my $steps = $ENV{CREDITS_STEPS} || 4000;
 srand($seed);
-note("CREDITS_SEED=$seed CREDITS_STEPS=$steps");
+diag("CREDITS_SEED=$seed CREDITS_STEPS=$steps");
 
 my $max = 9007199254740991;
 my @users = map { "user_$_" } 'a' .. 'n';
