@@ -117,7 +117,7 @@ conflict_numbers(StringInfo buf, const char *key, int64 seq, const char *kind)
 	json_text(buf, "kind", kind);
 }
 
-void
+pg_noreturn static void
 error_insufficient(const CrAccount *acc, int64 required)
 {
 	StringInfoData buf;

@@ -36,7 +36,6 @@ extern void frozen_numbers(StringInfo buf, const CrAccount *acc);
 extern void not_found_numbers(StringInfo buf, const char *user_id);
 extern void conflict_numbers(StringInfo buf, const char *key, int64 seq, const char *kind);
 
-pg_noreturn extern void error_insufficient(const CrAccount *acc, int64 required);
 pg_noreturn extern void error_bucket_insufficient(const CrAccount *acc,
 												  const char *bucket, int64 balance,
 												  int64 required);
