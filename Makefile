@@ -47,6 +47,8 @@ EXTRA_CLEAN = results regression.diffs regression.out output_iso tmp_check log
 
 ifneq ($(wildcard $(PGXS)),)
 include $(PGXS)
+# What the server itself is linked with: SHA-256.
+SHLIB_LINK += $(filter -lcrypto, $(LIBS))
 $(OBJS) $(OBJS:.o=.bc): $(HDRS)
 else
 all install installcheck clean:

@@ -97,7 +97,7 @@ credits_open_account(PG_FUNCTION_ARGS)
 				 arg_optional_name(fcinfo, 1, "plan"), arg_optional_text(fcinfo, 3));
 
 	ledger_begin(&ledger, &request);
-	if (!ledger.is_new && lookup_keyed_row(request.user_id, "", &row))
+	if (!ledger.is_new && books_find_key(ledger.books, request.user_id, "", &row))
 	{
 		if (!same_request(&request, &row) && !same_facts(&opening, &row.facts))
 			error_open_conflict(request.user_id);

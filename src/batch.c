@@ -45,6 +45,7 @@ typedef struct Batch
 	BatchItem	   *items;
 	int			count;
 	bool		all_or_nothing;
+	Books		books;
 	MemoryContext memory;		/* of the receipts */
 } Batch;
 
@@ -214,7 +215,7 @@ typedef struct KeyEntry
 
 /* Was the key used before, in the ledger or in this batch?  Then that is it. */
 static bool
-replay(Batch *batch, BatchItem *item, const Ledger *ledger, HTAB *keys)
+replay(Batch *batch, BatchItem *item, Ledger *ledger, HTAB *keys)
 {
 	const Request *request = &item->request;
 	KeyEntry   *entry = hash_search(keys, request->idempotency_key, HASH_FIND, NULL);
@@ -230,7 +231,8 @@ replay(Batch *batch, BatchItem *item, const Ledger *ledger, HTAB *keys)
 			item->first = entry->item;
 		return true;
 	}
-	if (ledger->is_new || !lookup_keyed_row(request->user_id, request->idempotency_key, &row))
+	if (ledger->is_new ||
+		!books_find_key(ledger->books, request->user_id, request->idempotency_key, &row))
 		return false;
 	if (row.request_digest == NULL ||
 		memcmp(row.request_digest, request->digest, CR_HASH_LEN) != 0)
@@ -267,6 +269,33 @@ decide(Batch *batch, BatchItem *item, Ledger *ledger, HTAB *keys)
 		((KeyEntry *) hash_search(keys, key, HASH_ENTER, NULL))->item = item;
 }
 
+/*
+ * The usual case, as in spend.c: nobody else is at the account, the user has one
+ * item, and that is neither a replay nor refused.
+ */
+static bool
+do_one_unlocked(Batch *batch, BatchItem *item, Ledger *ledger)
+{
+	MemoryContext old;
+	CrRow		row;
+
+	if (!ledger_peek(ledger) ||
+		ledger_knows_key(ledger) ||
+		cr_is_due(&ledger->acc, ledger->now) ||
+		cr_deduct(&ledger->acc, ledger->now, item->amount, &row) != CR_OK)
+		return false;
+	item->row = ledger_push(ledger, &row);
+	if (!ledger_write(ledger))
+	{
+		item->row = -1;
+		return false;
+	}
+	old = MemoryContextSwitchTo(batch->memory);
+	item->receipt = receipt_from_row(&ledger->rows[item->row], false);
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
 /* All items of one user: one lock, one write. */
 static void
 do_user(Batch *batch, BatchItem **items, int count)
@@ -277,7 +306,10 @@ do_user(Batch *batch, BatchItem **items, int count)
 	bool		any = false;
 	MemoryContext old;
 
-	if (!ledger_begin_known(&ledger, &items[0]->request))
+	ledger_prepare(&ledger, &items[0]->request, &batch->books, NULL);
+	if (count == 1 && do_one_unlocked(batch, items[0], &ledger))
+		return;
+	if (!ledger_lock(&ledger))
 	{
 		for (int i = 0; i < count; i++)
 			refuse_unknown(batch, items[i]);
@@ -294,7 +326,7 @@ do_user(Batch *batch, BatchItem **items, int count)
 
 	/* Refused and replayed calls write no event rows either. */
 	if (any)
-		ledger_write(&ledger);
+		(void) ledger_write(&ledger);
 	old = MemoryContextSwitchTo(batch->memory);
 	for (int i = 0; i < count; i++)
 	{
@@ -323,6 +355,7 @@ do_batch(Batch *batch)
 		order[i]->row = -1;
 	}
 	qsort(order, batch->count, sizeof(BatchItem *), compare_items);
+	books_open(&batch->books, true);
 	for (int start = 0, end; start < batch->count; start = end)
 	{
 		for (end = start + 1; end < batch->count &&
@@ -333,6 +366,7 @@ do_batch(Batch *batch)
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(memory);
 	}
+	books_close(&batch->books);
 	MemoryContextDelete(memory);
 }
 

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/tableam.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
 #include "executor/executor.h"
@@ -59,6 +60,28 @@ cr_init_range_table(EState *estate, RangeTblEntry *rte, Bitmapset *updated)
 #else
 	rte->updatedCols = updated;
 	ExecInitRangeTable(estate, list_make1(rte));
+#endif
+}
+
+/* Which indexes an update has to enter the row's new version in. */
+#if PG_VERSION_NUM >= 160000
+typedef TU_UpdateIndexes CrIndexChange;
+#define CR_ALL_INDEXES TU_All
+#else
+typedef bool CrIndexChange;
+#define CR_ALL_INDEXES true
+#endif
+
+static inline void
+cr_insert_index_tuples(ResultRelInfo *rri, EState *estate, TupleTableSlot *slot,
+					   bool is_update, CrIndexChange change)
+{
+#if PG_VERSION_NUM >= 160000
+	list_free(ExecInsertIndexTuples(rri, slot, estate, is_update, false, NULL, NIL,
+									change == TU_Summarizing));
+#else
+	(void) change;
+	list_free(ExecInsertIndexTuples(rri, slot, estate, is_update, false, NULL, NIL));
 #endif
 }
 

@@ -4,23 +4,65 @@
  */
 #include "postgres.h"
 
+#ifdef USE_OPENSSL
+#include <openssl/evp.h>
+#else
 #include "common/cryptohash.h"
+#endif
+
+#include "utils/memutils.h"
 
 #include "digest.h"
 
+/*
+ * The digest's context is kept for the life of the backend.  In OpenSSL 3,
+ * making one and finding the algorithm, as pg_cryptohash does each time, takes
+ * longer than hashing a row.
+ */
+#ifdef USE_OPENSSL
 static void
 sha256_parts(const void *a, size_t a_len, const void *b, size_t b_len,
 			 uint8_t out[CR_HASH_LEN])
 {
-	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
+	static EVP_MD_CTX *ctx = NULL;
+	bool		good = true;
 
+	if (ctx == NULL)
+	{
+		ctx = EVP_MD_CTX_new();
+		good = ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1;
+	}
+	else
+		good = EVP_DigestInit_ex(ctx, NULL, NULL) == 1;
+	if (good && EVP_DigestUpdate(ctx, a, a_len) == 1 &&
+		(b_len == 0 || EVP_DigestUpdate(ctx, b, b_len) == 1) &&
+		EVP_DigestFinal_ex(ctx, out, NULL) == 1)
+		return;
+	EVP_MD_CTX_free(ctx);
+	ctx = NULL;
+	elog(ERROR, "could not compute SHA-256");
+}
+#else
+static void
+sha256_parts(const void *a, size_t a_len, const void *b, size_t b_len,
+			 uint8_t out[CR_HASH_LEN])
+{
+	static pg_cryptohash_ctx *ctx = NULL;
+
+	if (ctx == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		ctx = pg_cryptohash_create(PG_SHA256);
+		MemoryContextSwitchTo(old);
+	}
 	if (ctx == NULL || pg_cryptohash_init(ctx) < 0 ||
 		pg_cryptohash_update(ctx, a, a_len) < 0 ||
 		(b_len > 0 && pg_cryptohash_update(ctx, b, b_len) < 0) ||
 		pg_cryptohash_final(ctx, out, CR_HASH_LEN) < 0)
 		elog(ERROR, "could not compute SHA-256");
-	pg_cryptohash_free(ctx);
 }
+#endif
 
 void
 sha256(const void *data, size_t len, uint8_t out[CR_HASH_LEN])

@@ -4,20 +4,20 @@
  *		decide, append.
  *
  * Lock first, then decide: everything is decided on the account version whose
- * row lock is held.  READ COMMITTED follows the update chain after a wait;
- * above it a version that the transaction's snapshot does not see is 40001.
+ * row lock is held.  The usual deduction, which nobody interferes with, may
+ * instead be decided on the version that was read, and written by an update
+ * that takes the lock and succeeds only if that is still the newest version:
+ * then nothing has happened in between, and locking first would have given the
+ * same.  Whatever else comes out is decided again under the lock.
+ *
  * Rows are kept in memory until the core has accepted the whole call, so that
  * a refused or failed call writes nothing.
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
@@ -28,73 +28,7 @@
 #include "receipt.h"
 #include "settings.h"
 #include "store.h"
-#include "writer.h"
 #include "zone.h"
-
-typedef enum LockResult
-{
-	LOCKED,
-	NOT_FOUND,
-	SKIPPED
-} LockResult;
-
-/*
- * Locks the newest version of the user's account row.  The scan's snapshot is
- * taken after CommandCounterIncrement, so that two calls in one statement see
- * each other.
- */
-static LockResult
-lock_account(Ledger *ledger, LockWaitPolicy wait)
-{
-	Snapshot	snapshot;
-	Lookup		lookup;
-	TM_FailureData failure;
-	TM_Result	result;
-	ItemPointerData tid;
-	bool		found;
-	uint8		flags = TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS;
-
-	CommandCounterIncrement();
-	snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	lookup_begin(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT, snapshot);
-	lookup_text_key(&lookup, 1, ledger->request->user_id);
-	found = lookup_next(&lookup, ForwardScanDirection);
-	if (found)
-		tid = lookup.slot->tts_tid;
-	lookup_end(&lookup);
-	if (!found)
-	{
-		UnregisterSnapshot(snapshot);
-		return NOT_FOUND;
-	}
-
-	if (!IsolationUsesXactSnapshot())
-		flags |= TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
-	result = table_tuple_lock(ledger->rel, &tid, snapshot, ledger->locked,
-							  GetCurrentCommandId(false), LockTupleNoKeyExclusive,
-							  wait, flags, &failure);
-	UnregisterSnapshot(snapshot);
-	switch (result)
-	{
-		case TM_Ok:
-			break;
-		case TM_Updated:
-			error_serialization();
-			break;
-		case TM_Deleted:
-			if (IsolationUsesXactSnapshot())
-				error_serialization();
-			return NOT_FOUND;
-		case TM_WouldBlock:
-			return SKIPPED;
-		default:
-			elog(ERROR, "unexpected result %d of locking an account", (int) result);
-	}
-	account_from_slot(&ledger->acc, ledger->locked);
-	if (strcmp(ledger->acc.user_id, ledger->request->user_id) != 0)
-		return NOT_FOUND;
-	return LOCKED;
-}
 
 static void
 push_row(Ledger *ledger, const CrRow *row)
@@ -119,8 +53,9 @@ push_event(void *ctx, const CrRow *row)
 	push_row(ctx, row);
 }
 
-static void
-prepare(Ledger *ledger, const Request *request, Plans *plans)
+/* books, plans: shared by a call's accounts; NULL: the ledger's own. */
+void
+ledger_prepare(Ledger *ledger, const Request *request, Books *books, Plans *plans)
 {
 	writer_check_allowed(request->function);
 	memset(ledger, 0, sizeof(*ledger));
@@ -132,16 +67,40 @@ prepare(Ledger *ledger, const Request *request, Plans *plans)
 	}
 	ledger->plans = plans;
 	ledger->env = plans_env(plans);
-	ledger->rel = table_open(store_table(TABLE_ACCOUNT), RowExclusiveLock);
-	ledger->locked = table_slot_create(ledger->rel, NULL);
+	if (books == NULL)
+	{
+		books_open(&ledger->own_books, false);
+		books = &ledger->own_books;
+	}
+	ledger->books = books;
 }
 
-/* Time is read after the lock is held; an account's never goes back. */
-static void
-read_clock(Ledger *ledger)
+static bool
+find_account(Ledger *ledger)
 {
+	if (!books_find(ledger->books, ledger->request->user_id))
+		return false;
+	ledger->version = ledger->books->accounts.slot;
+	return true;
+}
+
+/* Time is read after the version; an account's never goes back. */
+static void
+read_version(Ledger *ledger)
+{
+	account_from_slot(&ledger->acc, ledger->version);
 	ledger->clock = clock_now();
 	ledger->now = Max(ledger->clock, ledger->acc.effective_at);
+}
+
+/* Locks the account that was found, if it still is. */
+static bool
+lock_version(Ledger *ledger)
+{
+	if (books_lock(ledger->books, ledger->version, LockWaitBlock) != BOOKS_FOUND)
+		return false;
+	read_version(ledger);
+	return strcmp(ledger->acc.user_id, ledger->request->user_id) == 0;
 }
 
 /*
@@ -150,7 +109,7 @@ read_clock(Ledger *ledger)
  * opened.
  */
 static bool
-begin_unknown(Ledger *ledger)
+lock_unknown(Ledger *ledger)
 {
 	const Request *request = ledger->request;
 	CrAccount	found;
@@ -167,55 +126,87 @@ begin_unknown(Ledger *ledger)
 	if (lookup_opened(request->user_id))
 	{
 		unlock_name(LOCK_OPENING, request->user_id, ExclusiveLock);
-		if (lock_account(ledger, LockWaitBlock) != LOCKED)
+		books_refresh(ledger->books);
+		if (!find_account(ledger) || !lock_version(ledger))
 			elog(ERROR, "could not lock an account that was just opened");
 		return true;
 	}
 	ledger->is_new = true;
 	cr_account_init(&ledger->acc, request->user_id);
+	ledger->clock = ledger->now = clock_now();
 	return true;
 }
 
 /*
- * Locks the account of the request's user and reads the clock.  False, and
- * nothing to end, if the user is unknown.
+ * Locks the account of the request's user and reads it and the clock, anew if
+ * it was peeked at before.  False if the user is unknown.
  */
 bool
-ledger_begin_known(Ledger *ledger, const Request *request)
+ledger_lock(Ledger *ledger)
 {
-	prepare(ledger, request, NULL);
-	if (lock_account(ledger, LockWaitBlock) != LOCKED && !begin_unknown(ledger))
-	{
-		ledger_end(ledger);
-		return false;
-	}
-	read_clock(ledger);
-	return true;
+	ledger->n_rows = 0;
+	ledger->is_up_to_date = false;
+	ledger->is_locked = true;
+	return ((ledger->version || find_account(ledger)) && lock_version(ledger)) ||
+		lock_unknown(ledger);
 }
 
-/* The same where an unknown user is UC002. */
+/* Begins with the account locked; an unknown user is UC002. */
 void
 ledger_begin(Ledger *ledger, const Request *request)
 {
-	if (!ledger_begin_known(ledger, request))
+	ledger_prepare(ledger, request, NULL, NULL);
+	if (!ledger_lock(ledger))
 		error_account_not_found(request->user_id);
 }
 
 /*
- * The sweep's way: false, and nothing to end, if somebody else has the account
- * locked or it is gone.  Plans are shared by a transaction's accounts.
+ * Reads the account and does not lock it.  False if that is not enough, because
+ * somebody is at it, or to open it: then ledger_lock comes next.
  */
 bool
-ledger_try_begin(Ledger *ledger, const Request *request, Plans *plans)
+ledger_peek(Ledger *ledger)
 {
-	prepare(ledger, request, plans);
-	if (lock_account(ledger, LockWaitSkip) != LOCKED)
-	{
-		ledger_end(ledger);
+	if (!find_account(ledger) || !books_is_free(ledger->books, ledger->version))
 		return false;
-	}
-	read_clock(ledger);
+	read_version(ledger);
 	return true;
+}
+
+/*
+ * The sweep's way: the account is the one in the slot.  False if somebody else
+ * has it locked, or it is gone.
+ */
+bool
+ledger_peek_at(Ledger *ledger, TupleTableSlot *slot)
+{
+	ledger->version = slot;
+	if (!books_is_free(ledger->books, slot))
+	{
+		ledger->is_locked = true;
+		if (books_lock(ledger->books, slot, LockWaitSkip) != BOOKS_FOUND)
+			return false;
+	}
+	read_version(ledger);
+	return true;
+}
+
+static bool
+find_key(Ledger *ledger, CrRow *row)
+{
+	const Request *request = ledger->request;
+
+	return request->idempotency_key && !ledger->is_new &&
+		books_find_key(ledger->books, request->user_id, request->idempotency_key, row);
+}
+
+/* Was the request's key used before?  Then it takes the lock to say so. */
+bool
+ledger_knows_key(Ledger *ledger)
+{
+	CrRow		row;
+
+	return find_key(ledger, &row);
 }
 
 /*
@@ -228,8 +219,7 @@ ledger_replay(Ledger *ledger, Datum *receipt)
 	const Request *request = ledger->request;
 	CrRow		row;
 
-	if (request->idempotency_key == NULL || ledger->is_new ||
-		!lookup_keyed_row(request->user_id, request->idempotency_key, &row))
+	if (!find_key(ledger, &row))
 		return false;
 	if (row.request_digest == NULL ||
 		memcmp(row.request_digest, request->digest, CR_HASH_LEN) != 0)
@@ -310,43 +300,58 @@ sign_row(Ledger *ledger, CrRow *row, const char *actor)
 	memcpy(acc->history_hash, row->hash, CR_HASH_LEN);
 }
 
-static void
-fill_account(Ledger *ledger, Writer *writer)
+/* False if the account was not locked and is not what was read any more. */
+static bool
+write_account(Ledger *ledger)
 {
+	Writer	   *writer = ledger->books->account;
+
 	if (ledger->is_new)
 		writer_clear(writer);
 	else
-		writer_copy(writer, ledger->locked);
+		writer_copy(writer, ledger->version);
 	account_to_slot(&ledger->acc, writer->slot);
+	if (ledger->is_new)
+		writer_insert(writer);
+	else if (ledger->is_locked)
+		writer_update(writer, ledger->version);
+	else
+		return writer_try_update(writer, ledger->version);
+	return true;
+}
+
+static void
+write_row(Ledger *ledger, int i)
+{
+	Writer	   *writer = ledger->books->history;
+
+	writer_clear(writer);
+	row_to_slot(&ledger->rows[i], writer->slot, ledger->metadata[i]);
+	if (ledger->books->many)
+		writer_queue(writer);
+	else
+		writer_insert(writer);
 }
 
 /*
- * Writes the rows that were pushed, and the account as it is after them.  A
- * DBA's triggers fire when all is written, so that they can call the ledger
- * themselves.
+ * Writes the account as it is after the rows that were pushed, and them.  False,
+ * and nothing is written, if the account was peeked at and has changed since.  A
+ * DBA's triggers fire when the books are closed and all is written, so that they
+ * can call the ledger themselves.
  */
-void
+bool
 ledger_write(Ledger *ledger)
 {
 	const char *actor = GetUserNameFromId(GetOuterUserId(), false);
-	Writer	   *history = writer_begin(TABLE_HISTORY);
-	Writer	   *account = writer_begin(TABLE_ACCOUNT);
 
 	Assert(cr_available(&ledger->acc) + cr_held(&ledger->acc) <= CR_MAX_CREDITS);
 	for (int i = 0; i < ledger->n_rows; i++)
-	{
 		sign_row(ledger, &ledger->rows[i], actor);
-		writer_clear(history);
-		row_to_slot(&ledger->rows[i], history->slot, ledger->metadata[i]);
-		writer_insert(history);
-	}
-	fill_account(ledger, account);
-	if (ledger->is_new)
-		writer_insert(account);
-	else
-		writer_update(account, ledger->locked);
-	writer_end(account);
-	writer_end(history);
+	if (!write_account(ledger))
+		return false;
+	for (int i = 0; i < ledger->n_rows; i++)
+		write_row(ledger, i);
+	return true;
 }
 
 /* The seq that the call's own row will have. */
@@ -385,15 +390,27 @@ ledger_append(Ledger *ledger, const CrRow *row)
 {
 	int			place = ledger_push(ledger, row);
 
-	ledger_write(ledger);
+	(void) ledger_write(ledger);
 	return receipt_from_row(&ledger->rows[place], false);
+}
+
+/* The same after ledger_peek; false if the account has changed since. */
+bool
+ledger_try_append(Ledger *ledger, const CrRow *row, Datum *receipt)
+{
+	int			place = ledger_push(ledger, row);
+
+	if (!ledger_write(ledger))
+		return false;
+	*receipt = receipt_from_row(&ledger->rows[place], false);
+	return true;
 }
 
 void
 ledger_end(Ledger *ledger)
 {
+	if (ledger->books == &ledger->own_books)
+		books_close(ledger->books);
 	if (ledger->is_new)
 		unlock_name(LOCK_OPENING, ledger->request->user_id, ExclusiveLock);
-	ExecDropSingleTupleTableSlot(ledger->locked);
-	table_close(ledger->rel, NoLock);
 }

@@ -13,6 +13,9 @@
  *		}
  *		ledger_end(&ledger);
  *
+ * The usual case needs no lock of its own: ledger_prepare, ledger_peek, decide,
+ * ledger_try_append; where any of them is false, ledger_lock and all over.
+ *
  * Several requests of one account: set ledger.request to each in turn, push
  * their rows, and write once.
  */
@@ -22,9 +25,8 @@
 #include "postgres.h"
 
 #include "executor/tuptable.h"
-#include "nodes/lockoptions.h"
-#include "utils/rel.h"
 
+#include "books.h"
 #include "core/core.h"
 #include "plans.h"
 #include "request.h"
@@ -32,11 +34,13 @@
 typedef struct Ledger
 {
 	const Request *request;
-	Relation	rel;			/* credit_account */
-	TupleTableSlot *locked;		/* the account's newest version */
+	Books	   *books;
+	Books		own_books;
+	TupleTableSlot *version;	/* of the account, that is decided on */
+	bool		is_locked;		/* else the version may turn out not to be the newest */
 	bool		is_new;			/* no account yet: what is appended opens it */
 	CrAccount	acc;
-	CrTime		clock;			/* the clock, read under the lock */
+	CrTime		clock;			/* the clock, read after the version */
 	CrTime		now;			/* the account's time: never before its last row */
 	Plans	   *plans;
 	Plans		own_plans;
@@ -49,14 +53,19 @@ typedef struct Ledger
 } Ledger;
 
 extern void ledger_begin(Ledger *ledger, const Request *request);
-extern bool ledger_begin_known(Ledger *ledger, const Request *request);
-extern bool ledger_try_begin(Ledger *ledger, const Request *request, Plans *plans);
+extern void ledger_prepare(Ledger *ledger, const Request *request, Books *books,
+						   Plans *plans);
+extern bool ledger_peek(Ledger *ledger);
+extern bool ledger_peek_at(Ledger *ledger, TupleTableSlot *slot);
+extern bool ledger_lock(Ledger *ledger);
+extern bool ledger_knows_key(Ledger *ledger);
 extern bool ledger_replay(Ledger *ledger, Datum *receipt);
 extern void ledger_apply_due(Ledger *ledger);
 extern int64 ledger_next_seq(const Ledger *ledger);
 extern int	ledger_push(Ledger *ledger, const CrRow *row);
 extern Datum ledger_append(Ledger *ledger, const CrRow *row);
-extern void ledger_write(Ledger *ledger);
+extern bool ledger_try_append(Ledger *ledger, const CrRow *row, Datum *receipt);
+extern bool ledger_write(Ledger *ledger);
 extern void ledger_end(Ledger *ledger);
 
 #endif

@@ -28,11 +28,36 @@
 void
 lookup_begin(Lookup *lookup, StoreTable table, StoreIndex index, Snapshot snapshot)
 {
-	lookup->heap = table_open(store_table(table), AccessShareLock);
-	lookup->index = index_open(store_index(index), AccessShareLock);
-	lookup->slot = table_slot_create(lookup->heap, NULL);
+	Relation	heap = table_open(store_table(table), AccessShareLock);
+
+	lookup_in(lookup, heap, index_open(store_index(index), AccessShareLock),
+			  table_slot_create(heap, NULL), snapshot);
+	lookup->owns_relations = true;
+}
+
+/* The same with a table and an index that are open and stay so. */
+void
+lookup_in(Lookup *lookup, Relation heap, Relation index, TupleTableSlot *slot,
+		  Snapshot snapshot)
+{
+	lookup->heap = heap;
+	lookup->index = index;
+	lookup->slot = slot;
 	lookup->snapshot = snapshot;
 	lookup->scan = NULL;
+	lookup->positioned = false;
+	lookup->owns_relations = false;
+	lookup->nkeys = 0;
+}
+
+/*
+ * Another search with the same tables, index and snapshot, and as many keys as
+ * before: they are given next.
+ */
+void
+lookup_again(Lookup *lookup)
+{
+	lookup->positioned = false;
 	lookup->nkeys = 0;
 }
 
@@ -40,7 +65,7 @@ void
 lookup_key(Lookup *lookup, AttrNumber index_column, StrategyNumber strategy,
 		   RegProcedure operator_function, Datum value)
 {
-	Assert(lookup->scan == NULL && lookup->nkeys < (int) lengthof(lookup->keys));
+	Assert(!lookup->positioned && lookup->nkeys < (int) lengthof(lookup->keys));
 	ScanKeyEntryInitialize(&lookup->keys[lookup->nkeys++], 0, index_column, strategy,
 						   InvalidOid,
 						   lookup->index->rd_indcollation[index_column - 1],
@@ -59,10 +84,12 @@ bool
 lookup_next(Lookup *lookup, ScanDirection direction)
 {
 	if (lookup->scan == NULL)
-	{
 		lookup->scan = cr_index_beginscan(lookup->heap, lookup->index,
 										  lookup->snapshot, lookup->nkeys);
+	if (!lookup->positioned)
+	{
 		index_rescan(lookup->scan, lookup->keys, lookup->nkeys, NULL, 0);
+		lookup->positioned = true;
 	}
 	return index_getnext_slot(lookup->scan, direction, lookup->slot);
 }
@@ -90,6 +117,8 @@ lookup_end(Lookup *lookup)
 	if (lookup->scan)
 		index_endscan(lookup->scan);
 	ExecDropSingleTupleTableSlot(lookup->slot);
+	if (!lookup->owns_relations)
+		return;
 	index_close(lookup->index, NoLock);
 	table_close(lookup->heap, NoLock);
 }
@@ -122,23 +151,6 @@ lookup_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row)
 	found = lookup_next(&lookup, ForwardScanDirection);
 	if (found)
 		row_read(row, lookup.slot);
-	lookup_end(&lookup);
-	return found;
-}
-
-/* The row that an idempotency key left; call it under the account's lock. */
-bool
-lookup_keyed_row(const char *user_id, const char *key, CrRow *row)
-{
-	Lookup		lookup;
-	bool		found;
-
-	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY_KEY, SnapshotSelf);
-	lookup_text_key(&lookup, 1, user_id);
-	lookup_text_key(&lookup, 2, key);
-	found = lookup_next(&lookup, ForwardScanDirection);
-	if (found)
-		row_from_slot(row, lookup.slot);
 	lookup_end(&lookup);
 	return found;
 }

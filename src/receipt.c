@@ -15,61 +15,55 @@
 #include "receipt.h"
 #include "utc.h"
 
-static void
-push_key(Object *object, const char *key)
-{
-	JsonbValue	value;
-
-	value.type = jbvString;
-	value.val.string.val = unconstify(char *, key);
-	value.val.string.len = (int) strlen(key);
-	pushJsonbValue(&object->state, WJB_KEY, &value);
-}
-
 void
 object_begin(Object *object)
 {
-	object->state = NULL;
-	pushJsonbValue(&object->state, WJB_BEGIN_OBJECT, NULL);
+	object->count = 0;
+}
+
+/* A pair goes where jsonb has it: shorter keys first, then by their bytes. */
+static void
+put(Object *object, const char *key, uint32 type, const void *value, size_t value_len)
+{
+	uint32		len = strlen(key);
+	int			at = object->count++;
+
+	Assert(at < OBJECT_PAIRS && value_len <= JENTRY_OFFLENMASK / OBJECT_PAIRS);
+	while (at > 0 && (object->pairs[at - 1].key_len > len ||
+					  (object->pairs[at - 1].key_len == len &&
+					   memcmp(object->pairs[at - 1].key, key, len) > 0)))
+	{
+		object->pairs[at] = object->pairs[at - 1];
+		at--;
+	}
+	object->pairs[at].key = key;
+	object->pairs[at].key_len = len;
+	object->pairs[at].type = type;
+	object->pairs[at].value = value;
+	object->pairs[at].value_len = value_len;
 }
 
 void
 object_text(Object *object, const char *key, const char *text)
 {
-	JsonbValue	value;
-
-	push_key(object, key);
 	if (text)
-	{
-		value.type = jbvString;
-		value.val.string.val = unconstify(char *, text);
-		value.val.string.len = (int) strlen(text);
-	}
+		put(object, key, JENTRY_ISSTRING, text, strlen(text));
 	else
-		value.type = jbvNull;
-	pushJsonbValue(&object->state, WJB_VALUE, &value);
+		put(object, key, JENTRY_ISNULL, NULL, 0);
 }
 
 void
 object_int(Object *object, const char *key, int64 number)
 {
-	JsonbValue	value;
+	Numeric		numeric = int64_to_numeric(number);
 
-	push_key(object, key);
-	value.type = jbvNumeric;
-	value.val.numeric = int64_to_numeric(number);
-	pushJsonbValue(&object->state, WJB_VALUE, &value);
+	put(object, key, JENTRY_ISNUMERIC, numeric, VARSIZE_ANY(numeric));
 }
 
 void
 object_bool(Object *object, const char *key, bool boolean)
 {
-	JsonbValue	value;
-
-	push_key(object, key);
-	value.type = jbvBool;
-	value.val.boolean = boolean;
-	pushJsonbValue(&object->state, WJB_VALUE, &value);
+	put(object, key, boolean ? JENTRY_ISBOOL_TRUE : JENTRY_ISBOOL_FALSE, NULL, 0);
 }
 
 void
@@ -87,12 +81,55 @@ object_uuid(Object *object, const char *key, const uint8_t *uuid)
 				DatumGetCString(DirectFunctionCall1(uuid_out, PointerGetDatum(uuid))));
 }
 
+/* An entry says how long its value is; every so often, where that ends. */
+static void
+set_entry(JEntry *entry, int i, uint32 type, uint32 len, uint32 end)
+{
+	*entry = type | (i % JB_OFFSET_STRIDE == 0 ? JENTRY_HAS_OFF | end : len);
+}
+
+/*
+ * The jsonb, as utils/jsonb.h describes it: the number of pairs, an entry for
+ * each key and each value, the keys, the values.  Numbers are aligned, with
+ * the padding before them counted as theirs.  The general way, by a tree of
+ * values, takes several times as long.
+ */
 Datum
 object_end(Object *object)
 {
-	JsonbValue *value = pushJsonbValue(&object->state, WJB_END_OBJECT, NULL);
+	int			n = object->count;
+	size_t		head = offsetof(JsonbContainer, children) + sizeof(JEntry) * n * 2;
+	size_t		size = VARHDRSZ + head;
+	Jsonb	   *jsonb;
+	JEntry	   *entries;
+	char	   *data;
+	uint32		end = 0;
 
-	return JsonbPGetDatum(JsonbValueToJsonb(value));
+	for (int i = 0; i < n; i++)
+		size += object->pairs[i].key_len + object->pairs[i].value_len + (ALIGNOF_INT - 1);
+	jsonb = palloc0(size);
+	jsonb->root.header = n | JB_FOBJECT;
+	entries = jsonb->root.children;
+	data = (char *) &jsonb->root + head;
+	for (int i = 0; i < n; i++)
+	{
+		memcpy(data + end, object->pairs[i].key, object->pairs[i].key_len);
+		end += object->pairs[i].key_len;
+		set_entry(&entries[i], i, JENTRY_ISSTRING, object->pairs[i].key_len, end);
+	}
+	for (int i = 0; i < n; i++)
+	{
+		uint32		start = end;
+
+		if (object->pairs[i].type == JENTRY_ISNUMERIC)
+			end = INTALIGN(end);
+		if (object->pairs[i].value_len > 0)
+			memcpy(data + end, object->pairs[i].value, object->pairs[i].value_len);
+		end += object->pairs[i].value_len;
+		set_entry(&entries[n + i], n + i, object->pairs[i].type, end - start, end);
+	}
+	SET_VARSIZE(jsonb, VARHDRSZ + head + end);
+	return JsonbPGetDatum(jsonb);
 }
 
 /*

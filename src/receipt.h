@@ -12,10 +12,20 @@
 
 #include "core/core.h"
 
-/* A flat jsonb object under construction. */
+/* A flat jsonb object under construction; keys are constants. */
+#define OBJECT_PAIRS 32
+
 typedef struct Object
 {
-	JsonbParseState *state;
+	int			count;
+	struct
+	{
+		const char *key;
+		uint32		key_len;
+		uint32		type;		/* JENTRY_IS... */
+		const void *value;
+		uint32		value_len;
+	}			pairs[OBJECT_PAIRS];
 } Object;
 
 extern void object_begin(Object *object);

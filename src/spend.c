@@ -13,14 +13,48 @@
 PG_FUNCTION_INFO_V1(credits_deduct);
 PG_FUNCTION_INFO_V1(credits_try_deduct);
 
+/*
+ * The usual case: nobody else is at the account, its key is new, nothing is due,
+ * there is enough.  It needs no lock but its update's.
+ */
+static bool
+deduct_unlocked(Ledger *ledger, int64 amount, Datum *receipt)
+{
+	CrRow		row;
+
+	return ledger_peek(ledger) &&
+		!ledger_knows_key(ledger) &&
+		!cr_is_due(&ledger->acc, ledger->now) &&
+		cr_deduct(&ledger->acc, ledger->now, amount, &row) == CR_OK &&
+		ledger_try_append(ledger, &row, receipt);
+}
+
+static Datum
+deduct_locked(Ledger *ledger, int64 amount, bool raise)
+{
+	CrRow		row;
+	CrVerdict	verdict;
+	Datum		receipt;
+
+	if (!ledger_lock(ledger))
+		error_account_not_found(ledger->request->user_id);
+	if (ledger_replay(ledger, &receipt))
+		return receipt;
+	ledger_apply_due(ledger);
+	verdict = cr_deduct(&ledger->acc, ledger->now, amount, &row);
+	if (verdict == CR_OK)
+		return ledger_append(ledger, &row);
+	if (verdict != CR_INSUFFICIENT || raise)
+		error_refused(verdict, &ledger->acc, amount);
+	return receipt_refused(&ledger->acc, amount);
+}
+
 /* For idempotency the two are one kind; only a refusal differs. */
 static Datum
 deduct(FunctionCallInfo fcinfo, const char *function, bool raise)
 {
 	Request		request;
 	Ledger		ledger;
-	CrRow		row;
-	CrVerdict	verdict;
 	Datum		receipt;
 	int64		amount;
 
@@ -33,18 +67,9 @@ deduct(FunctionCallInfo fcinfo, const char *function, bool raise)
 	if (request.idempotency_key)
 		request_seal(&request, amount, NULL, NULL);
 
-	ledger_begin(&ledger, &request);
-	if (!ledger_replay(&ledger, &receipt))
-	{
-		ledger_apply_due(&ledger);
-		verdict = cr_deduct(&ledger.acc, ledger.now, amount, &row);
-		if (verdict == CR_OK)
-			receipt = ledger_append(&ledger, &row);
-		else if (verdict == CR_INSUFFICIENT && !raise)
-			receipt = receipt_refused(&ledger.acc, amount);
-		else
-			error_refused(verdict, &ledger.acc, amount);
-	}
+	ledger_prepare(&ledger, &request, NULL, NULL);
+	if (!deduct_unlocked(&ledger, amount, &receipt))
+		receipt = deduct_locked(&ledger, amount, raise);
 	ledger_end(&ledger);
 	return receipt;
 }

@@ -73,6 +73,8 @@ typedef struct Lookup
 	Relation	index;
 	Snapshot	snapshot;
 	struct IndexScanDescData *scan; /* NULL until the first row is asked for */
+	bool		positioned;		/* with the keys there are */
+	bool		owns_relations;	/* else somebody else has them open */
 	TupleTableSlot *slot;
 	ScanKeyData keys[3];
 	int			nkeys;
@@ -80,6 +82,9 @@ typedef struct Lookup
 
 extern void lookup_begin(Lookup *lookup, StoreTable table, StoreIndex index,
 						 Snapshot snapshot);
+extern void lookup_in(Lookup *lookup, Relation heap, Relation index, TupleTableSlot *slot,
+					  Snapshot snapshot);
+extern void lookup_again(Lookup *lookup);
 extern void lookup_key(Lookup *lookup, AttrNumber index_column, StrategyNumber strategy,
 					   RegProcedure operator_function, Datum value);
 extern void lookup_text_key(Lookup *lookup, AttrNumber index_column, const char *value);
@@ -89,7 +94,6 @@ extern void lookup_end(Lookup *lookup);
 
 extern bool lookup_account(const char *user_id, Snapshot snapshot, CrAccount *acc);
 extern bool lookup_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row);
-extern bool lookup_keyed_row(const char *user_id, const char *key, CrRow *row);
 extern bool lookup_opened(const char *user_id);
 extern bool lookup_payment(const char *payment_ref, Payment *payment);
 

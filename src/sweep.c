@@ -94,88 +94,135 @@ was_passed(Sweep *sweep, const char *user_id)
 	return hash_search(sweep->passed, key, HASH_FIND, NULL) != NULL;
 }
 
-/*
- * The next users that something is due for, in next_event_at order.  Users at
- * the position that the last batch ended with and that are still due are
- * listed again, so those that were passed over are remembered.
- */
-static List *
-list_due(Sweep *sweep, CrTime now, int64 limit)
+/* Looks for what is due, from where the sweep has come to, in an open look-up. */
+static void
+seek_due(Sweep *sweep, Lookup *lookup, CrTime now)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	List	   *users = NIL;
-	Lookup		lookup;
+	lookup_key(lookup, 1, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
+			   TimestampTzGetDatum(sweep->position));
+	lookup_key(lookup, 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+			   TimestampTzGetDatum(now));
+}
+
+/*
+ * The next account in next_event_at order, in the look-up's slot: its user, or
+ * NULL.  Users at the position that the last batch ended with and that are still
+ * due come again, so those that were passed over are remembered.
+ */
+static char *
+next_due(Sweep *sweep, Lookup *lookup)
+{
 	bool		isnull;
 
-	sweep->more = false;
-	lookup_begin(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT_NEXT_EVENT, snapshot);
-	lookup_key(&lookup, 1, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
-			   TimestampTzGetDatum(sweep->position));
-	lookup_key(&lookup, 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
-			   TimestampTzGetDatum(now));
-	while (lookup_next(&lookup, ForwardScanDirection))
+	while (lookup_next(lookup, ForwardScanDirection))
 	{
-		char	   *user_id = slot_text(lookup.slot, ACC_USER_ID);
+		char	   *user_id = slot_text(lookup->slot, ACC_USER_ID);
 
 		CHECK_FOR_INTERRUPTS();
 		if (was_passed(sweep, user_id))
 			continue;
-		if (list_length(users) >= limit)
-		{
-			sweep->more = true;
-			break;
-		}
-		users = lappend(users, user_id);
-		sweep->position = DatumGetTimestampTz(slot_getattr(lookup.slot, ACC_NEXT_EVENT_AT,
+		sweep->position = DatumGetTimestampTz(slot_getattr(lookup->slot, ACC_NEXT_EVENT_AT,
 														   &isnull));
+		return user_id;
 	}
-	lookup_end(&lookup);
-	UnregisterSnapshot(snapshot);
-	return users;
+	return NULL;
 }
 
-/* Locks one account, unless somebody else has, and applies what is due. */
-static void
-reset_one(Sweep *sweep, const char *user_id, Plans *plans, RunCounts *counts)
+static bool
+is_any_due(Sweep *sweep)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Lookup		lookup;
+	bool		found;
+
+	lookup_begin(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT_NEXT_EVENT, snapshot);
+	seek_due(sweep, &lookup, clock_now());
+	found = next_due(sweep, &lookup) != NULL;
+	lookup_end(&lookup);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/*
+ * Applies what is due to the account in the slot.  False if somebody else is at
+ * it: it is left for the next sweep.
+ */
+static bool
+reset_one(Sweep *sweep, const char *user_id, Books *books, Plans *plans,
+		  TupleTableSlot *slot, RunCounts *counts)
 {
 	Request		request = {.function = sweep->function,.kind = CR_KIND_RESET};
 	Ledger		ledger;
 
 	request.user_id = user_id;
 	request.run_id = sweep->run.run_id;
-	if (!ledger_try_begin(&ledger, &request, plans))
+	ledger_prepare(&ledger, &request, books, plans);
+	if (ledger_peek_at(&ledger, slot))
 	{
-		pass(sweep, user_id);
-		counts->skipped_locked++;
-		return;
-	}
-	if (cr_is_due(&ledger.acc, ledger.now))
-	{
+		if (!cr_is_due(&ledger.acc, ledger.now))
+			return true;
 		ledger_apply_due(&ledger);
-		ledger_write(&ledger);
-		counts->accounts++;
-		for (int i = 0; i < ledger.n_rows; i++)
-			run_count_row(counts, &ledger.rows[i]);
+		if (ledger_write(&ledger))
+		{
+			counts->accounts++;
+			for (int i = 0; i < ledger.n_rows; i++)
+				run_count_row(counts, &ledger.rows[i]);
+			return true;
+		}
 	}
-	ledger_end(&ledger);
+	pass(sweep, user_id);
+	counts->skipped_locked++;
+	return false;
 }
 
+/* The accounts of the users that are listed. */
 static void
-reset_users(Sweep *sweep, List *users, MemoryContext memory, RunCounts *counts)
+reset_users(Sweep *sweep, Books *books, Plans *plans, List *users, RunCounts *counts)
 {
-	MemoryContext old = CurrentMemoryContext;
-	Plans		plans;
 	ListCell   *cell;
 
-	plans_init(&plans, NULL);
 	foreach(cell, users)
 	{
-		CHECK_FOR_INTERRUPTS();
+		if (books_find(books, lfirst(cell)))
+			(void) reset_one(sweep, lfirst(cell), books, plans, books->accounts.slot, counts);
+	}
+}
+
+/*
+ * Up to limit accounts that are due.  Their users are listed, in the memory of
+ * the batch, before they are done, so that a batch that fails can be done singly.
+ */
+static void
+reset_due(Sweep *sweep, Books *books, Plans *plans, int64 limit, List **users,
+		  RunCounts *counts)
+{
+	MemoryContext batch = CurrentMemoryContext;
+	MemoryContext memory = AllocSetContextCreate(batch, "credits sweep account",
+												 ALLOCSET_DEFAULT_SIZES);
+	Lookup		lookup;
+	char	   *user_id;
+
+	sweep->more = false;
+	lookup_in(&lookup, books->account->rel,
+			  writer_index(books->account, INDEX_ACCOUNT_NEXT_EVENT),
+			  writer_read_slot(books->account), books->snapshot);
+	seek_due(sweep, &lookup, clock_now());
+	while ((user_id = next_due(sweep, &lookup)) != NULL)
+	{
+		if (list_length(*users) >= limit)
+		{
+			sweep->more = true;
+			break;
+		}
+		*users = lappend(*users, user_id);
 		MemoryContextSwitchTo(memory);
-		reset_one(sweep, lfirst(cell), &plans, counts);
-		MemoryContextSwitchTo(old);
+		if (!reset_one(sweep, user_id, books, plans, lookup.slot, counts))
+			*users = list_delete_last(*users);
+		MemoryContextSwitchTo(batch);
 		MemoryContextReset(memory);
 	}
+	lookup_end(&lookup);
+	MemoryContextDelete(memory);
 }
 
 /* What ends the run whatever it was doing, as against one account's trouble. */
@@ -202,24 +249,31 @@ fire_deferred_triggers(void)
 }
 
 /*
- * Does some users in one subtransaction.  On an error nothing of it stays; the
- * error is returned, or thrown on if it is fatal.
+ * Does the users that are listed, or, if none are, up to limit accounts that are
+ * due, whose users are listed then.  It is one subtransaction: on an error
+ * nothing of it stays; the error is returned, or thrown on if it is fatal.
  */
 static ErrorData *
-try_users(Sweep *sweep, List *users)
+try_accounts(Sweep *sweep, List **users, int64 limit)
 {
 	MemoryContext memory = CurrentMemoryContext;
-	MemoryContext account_memory = AllocSetContextCreate(memory, "credits sweep account",
-														 ALLOCSET_DEFAULT_SIZES);
 	ResourceOwner owner = CurrentResourceOwner;
 	volatile RunCounts counts = {0};
 	ErrorData  *volatile failure = NULL;
+	Plans		plans;
+	Books		books;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(memory);
 	PG_TRY();
 	{
-		reset_users(sweep, users, account_memory, (RunCounts *) &counts);
+		plans_init(&plans, NULL);
+		books_open(&books, true);
+		if (*users == NIL)
+			reset_due(sweep, &books, &plans, limit, users, (RunCounts *) &counts);
+		else
+			reset_users(sweep, &books, &plans, *users, (RunCounts *) &counts);
+		books_close(&books);
 		if (sweep->own_transactions)
 			fire_deferred_triggers();
 		ReleaseCurrentSubTransaction();
@@ -234,7 +288,6 @@ try_users(Sweep *sweep, List *users)
 	PG_END_TRY();
 	MemoryContextSwitchTo(memory);
 	CurrentResourceOwner = owner;
-	MemoryContextDelete(account_memory);
 
 	if (failure == NULL)
 		run_add(&sweep->run, (const RunCounts *) &counts);
@@ -277,7 +330,8 @@ sweep_singly(Sweep *sweep, List *users)
 
 	foreach(cell, users)
 	{
-		ErrorData  *failure = try_users(sweep, list_make1(lfirst(cell)));
+		List	   *user = list_make1(lfirst(cell));
+		ErrorData  *failure = try_accounts(sweep, &user, 1);
 
 		if (failure == NULL)
 			continue;
@@ -294,9 +348,10 @@ sweep_singly(Sweep *sweep, List *users)
 }
 
 /*
- * One batch: at most limit accounts.  False if nothing was due any more, or a
- * lock was in the way: what is left is for the next run, and no account's
- * fault.
+ * One batch: at most limit accounts.  What one of them fails with costs those
+ * before it their subtransaction; they are done singly, and then the rest.
+ * False if nothing was due any more, or a lock was in the way: what is left is
+ * for the next run, and no account's fault.
  */
 static bool
 sweep_batch(Sweep *sweep, int64 limit)
@@ -305,16 +360,26 @@ sweep_batch(Sweep *sweep, int64 limit)
 												 ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(memory);
 	int			nest = limit_lock_waits();
-	List	   *users = list_due(sweep, clock_now(), limit);
-	bool		found = users != NIL;
-	ErrorData  *failure = found ? try_users(sweep, users) : NULL;
+	int64		before = sweep->run.counts.skipped_locked;
+	int64		done = 0;
+	ErrorData  *failure;
 
-	if (failure && !blocked_by(sweep, failure))
+	do
+	{
+		List	   *users = NIL;
+
+		failure = try_accounts(sweep, &users, limit - done);
+		done += list_length(users);
+		if (failure == NULL || blocked_by(sweep, failure))
+			break;
+		if (users == NIL)
+			ReThrowError(failure);	/* no account's */
 		sweep_singly(sweep, users);
+	} while (done < limit && !sweep->blocked);
 	AtEOXact_GUC(true, nest);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(memory);
-	return found && !sweep->blocked;
+	return !sweep->blocked && (done > 0 || sweep->run.counts.skipped_locked > before);
 }
 
 /* What a sweep would do, without writing or locking. */
@@ -408,7 +473,7 @@ sweep_all(Sweep *sweep)
 
 		if (limit <= 0)
 		{
-			sweep->more = list_due(sweep, clock_now(), 1) != NIL;
+			sweep->more = is_any_due(sweep);
 			return sweep->more ? RUN_STOPPED : RUN_FINISHED;
 		}
 		if (!try_lock_name(LOCK_SWEEP, "", ExclusiveLock) || !run_is_ours(&sweep->run))

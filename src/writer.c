@@ -85,8 +85,34 @@ check_triggers(Relation rel)
 	return found;
 }
 
+/*
+ * Rows that wait to be written together: one WAL record and one visit of a
+ * page for many of them.
+ */
+#define QUEUE_ROWS 200
+
+typedef struct Queue
+{
+	MemoryContext memory;		/* the rows' own */
+	int			count;
+	TupleTableSlot *slots[QUEUE_ROWS];	/* as many as were ever needed */
+} Queue;
+
 static Writer *cache[TABLE_COUNT];
 static bool valid[TABLE_COUNT];
+
+static void
+queue_forget(Writer *writer)
+{
+	Queue	   *queue = writer->queue;
+
+	if (queue == NULL)
+		return;
+	for (int i = 0; i < queue->count; i++)
+		ExecClearTuple(queue->slots[i]);
+	queue->count = 0;
+	MemoryContextReset(queue->memory);
+}
 
 static void
 forget_table(Datum arg, Oid relid)
@@ -107,14 +133,23 @@ forget_all(Datum arg, int cache_id, uint32 hash)
 	forget_table(arg, InvalidOid);
 }
 
-/* What an aborted transaction or subtransaction was using is free again. */
+/*
+ * What an aborted transaction or subtransaction was using is free again.  Its
+ * relations are closed already, and what it had queued is not wanted.
+ */
 static void
 release_from(int nest_level)
 {
 	for (int i = 0; i < TABLE_COUNT; i++)
 	{
-		if (cache[i] && cache[i]->nest_level >= nest_level)
-			cache[i]->nest_level = 0;
+		Writer	   *writer = cache[i];
+
+		if (writer == NULL || writer->nest_level < nest_level)
+			continue;
+		writer->nest_level = 0;
+		memset(writer->rri->ri_IndexRelationDescs, 0,
+			   sizeof(Relation) * writer->rri->ri_NumIndices);
+		queue_forget(writer);
 	}
 }
 
@@ -295,18 +330,35 @@ prepare(StoreTable table, Relation rel)
 	return writer;
 }
 
+static Relation
+open_index(Writer *writer, int i)
+{
+	Relation   *index = &writer->rri->ri_IndexRelationDescs[i];
+
+	if (*index == NULL)
+		*index = index_open(writer->indexes[i], RowExclusiveLock);
+	return *index;
+}
+
+/* ExecInsertIndexTuples would pass over one that is not open. */
 static void
 open_indexes(Writer *writer)
 {
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
-		writer->rri->ri_IndexRelationDescs[i] = index_open(writer->indexes[i], RowExclusiveLock);
+		(void) open_index(writer, i);
 }
 
 static void
 close_indexes(Writer *writer)
 {
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
-		index_close(writer->rri->ri_IndexRelationDescs[i], NoLock);
+	{
+		Relation   *index = &writer->rri->ri_IndexRelationDescs[i];
+
+		if (*index)
+			index_close(*index, NoLock);
+		*index = NULL;
+	}
 }
 
 /*
@@ -332,7 +384,6 @@ writer_begin(StoreTable table)
 	{
 		writer->rel = rel;
 		writer->rri->ri_RelationDesc = rel;
-		open_indexes(writer);
 	}
 	else
 	{
@@ -346,14 +397,34 @@ writer_begin(StoreTable table)
 		}
 	}
 	writer->nest_level = GetCurrentTransactionNestLevel();
-	writer->estate->es_snapshot = GetActiveSnapshot();
-	writer->estate->es_output_cid = GetCurrentCommandId(true);
 	if (writer->has_triggers)
 	{
 		writer->hides_rows = !cr_may_select(writer->relid, GetUserId());
 		AfterTriggerBeginQuery();
 	}
 	return writer;
+}
+
+/* One of the table's indexes, open until writer_end. */
+Relation
+writer_index(Writer *writer, StoreIndex index)
+{
+	Oid			relid = store_index(index);
+
+	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
+	{
+		if (writer->indexes[i] == relid)
+			return open_index(writer, i);
+	}
+	elog(ERROR, "table %u has no index %u", writer->relid, relid);
+}
+
+/* A slot to read the table's rows into; the caller's to drop. */
+TupleTableSlot *
+writer_read_slot(Writer *writer)
+{
+	return MakeSingleTupleTableSlot(writer->slot->tts_tupleDescriptor,
+									table_slot_callbacks(writer->rel));
 }
 
 /* Makes the slot an empty row: every column NULL, or its default. */
@@ -400,15 +471,157 @@ hide_row(void *writer)
 		errdetail("The row is not shown.");
 }
 
+/* What is written now is seen by the commands after this one. */
+static void
+begin_write(Writer *writer)
+{
+	writer->estate->es_snapshot = GetActiveSnapshot();
+	writer->estate->es_output_cid = GetCurrentCommandId(true);
+}
+
 void
 writer_insert(Writer *writer)
 {
 	ErrorContextCallback context = {error_context_stack, hide_row, writer};
 
 	error_context_stack = &context;
+	begin_write(writer);
 	ExecStoreVirtualTuple(writer->slot);
+	open_indexes(writer);
 	ExecSimpleRelationInsert(writer->rri, writer->estate, writer->slot);
 	error_context_stack = context.previous;
+}
+
+/* Are there columns or code that only ExecSimpleRelation* sees to? */
+static bool
+is_plain(const Writer *writer)
+{
+	TupleConstr *constraints = RelationGetDescr(writer->rel)->constr;
+
+	return !writer->has_triggers && !writer->has_foreign_code &&
+		!(constraints && constraints->has_generated_stored);
+}
+
+/* What ExecSimpleRelation* check of a plain table's row before they write it. */
+static void
+check_row(Writer *writer, TupleTableSlot *slot, CmdType command)
+{
+	CheckCmdReplicaIdentity(writer->rel, command);
+	if (RelationGetDescr(writer->rel)->constr)
+		ExecConstraints(writer->rri, slot, writer->estate);
+	if (writer->rel->rd_rel->relispartition)
+		ExecPartitionCheck(writer->rri, slot, writer->estate, true);
+}
+
+static void
+flush(Writer *writer)
+{
+	Queue	   *queue = writer->queue;
+	MemoryContext old;
+
+	if (queue == NULL || queue->count == 0)
+		return;
+	old = MemoryContextSwitchTo(queue->memory);
+	table_multi_insert(writer->rel, queue->slots, queue->count,
+					   writer->estate->es_output_cid, 0, NULL);
+	open_indexes(writer);
+	for (int i = 0; i < queue->count; i++)
+	{
+		cr_insert_index_tuples(writer->rri, writer->estate, queue->slots[i], false,
+							   CR_ALL_INDEXES);
+		ResetPerTupleExprContext(writer->estate);
+	}
+	MemoryContextSwitchTo(old);
+	queue_forget(writer);
+}
+
+static Queue *
+make_queue(Writer *writer)
+{
+	Queue	   *queue = MemoryContextAllocZero(writer->memory, sizeof(Queue));
+
+	queue->memory = AllocSetContextCreate(writer->memory, "credits queued rows",
+										  ALLOCSET_DEFAULT_SIZES);
+	return queue;
+}
+
+/*
+ * Inserts a row now or later, but no later than writer_end.  Its constraints
+ * are checked now.  Nobody may look for it meanwhile.
+ */
+void
+writer_queue(Writer *writer)
+{
+	ErrorContextCallback context = {error_context_stack, hide_row, writer};
+	Queue	   *queue;
+	TupleTableSlot **slot;
+	MemoryContext old;
+
+	if (!is_plain(writer))
+	{
+		writer_insert(writer);
+		return;
+	}
+	error_context_stack = &context;
+	begin_write(writer);
+	ExecStoreVirtualTuple(writer->slot);
+	check_row(writer, writer->slot, CMD_INSERT);
+	if (writer->queue == NULL)
+		writer->queue = make_queue(writer);
+	queue = writer->queue;
+	slot = &queue->slots[queue->count];
+	if (*slot == NULL)
+	{
+		old = MemoryContextSwitchTo(writer->memory);
+		*slot = MakeSingleTupleTableSlot(writer->slot->tts_tupleDescriptor,
+										 &TTSOpsHeapTuple);
+		MemoryContextSwitchTo(old);
+	}
+	old = MemoryContextSwitchTo(queue->memory);
+	ExecStoreHeapTuple(ExecCopySlotHeapTuple(writer->slot), *slot, false);
+	MemoryContextSwitchTo(old);
+	ResetPerTupleExprContext(writer->estate);
+	if (++queue->count == QUEUE_ROWS)
+		flush(writer);
+	error_context_stack = context.previous;
+}
+
+/* May a row be updated without having been locked?  Not if code runs before it. */
+bool
+writer_can_race(const Writer *writer)
+{
+	return is_plain(writer);
+}
+
+/*
+ * Updates a row that was read and perhaps not locked.  False, and nothing is
+ * written, if that is not its newest version any more.
+ */
+bool
+writer_try_update(Writer *writer, TupleTableSlot *old)
+{
+	ErrorContextCallback context = {error_context_stack, hide_row, writer};
+	ItemPointerData tid = old->tts_tid;
+	TM_FailureData failure;
+	LockTupleMode mode;
+	CrIndexChange change;
+	TM_Result	result;
+
+	error_context_stack = &context;
+	begin_write(writer);
+	ExecStoreVirtualTuple(writer->slot);
+	check_row(writer, writer->slot, CMD_UPDATE);
+	result = table_tuple_update(writer->rel, &tid, writer->slot,
+								writer->estate->es_output_cid, writer->estate->es_snapshot,
+								InvalidSnapshot, true, &failure, &mode, &change);
+	if (result == TM_Ok && change)
+	{
+		open_indexes(writer);
+		cr_insert_index_tuples(writer->rri, writer->estate, writer->slot, true, change);
+	}
+	ResetPerTupleExprContext(writer->estate);
+	error_context_stack = context.previous;
+	return result == TM_Ok;
 }
 
 /* locked: the row's newest version, whose lock we hold. */
@@ -418,9 +631,18 @@ writer_update(Writer *writer, TupleTableSlot *locked)
 	ErrorContextCallback context = {error_context_stack, hide_row, writer};
 	EPQState	epq;
 
+	if (is_plain(writer))
+	{
+		if (!writer_try_update(writer, locked))
+			elog(ERROR, "a locked row of \"%s\" was updated by another",
+				 RelationGetRelationName(writer->rel));
+		return;
+	}
 	error_context_stack = &context;
-	cr_epq_init(&epq, writer->estate);
+	begin_write(writer);
 	ExecStoreVirtualTuple(writer->slot);
+	open_indexes(writer);
+	cr_epq_init(&epq, writer->estate);
 	ExecSimpleRelationUpdate(writer->rri, writer->estate, &epq, locked, writer->slot);
 	EvalPlanQualEnd(&epq);
 	error_context_stack = context.previous;
@@ -431,6 +653,7 @@ writer_delete(Writer *writer, TupleTableSlot *locked)
 {
 	EPQState	epq;
 
+	begin_write(writer);
 	cr_epq_init(&epq, writer->estate);
 	ExecSimpleRelationDelete(writer->rri, writer->estate, &epq, locked);
 	EvalPlanQualEnd(&epq);
@@ -440,6 +663,7 @@ writer_delete(Writer *writer, TupleTableSlot *locked)
 void
 writer_end(Writer *writer)
 {
+	flush(writer);
 	CommandCounterIncrement();
 	if (writer->has_triggers)
 	{

@@ -20,11 +20,12 @@ typedef struct Writer
 {
 	MemoryContext memory;		/* this struct and all that it points to */
 	Oid			relid;
-	Relation	rel;			/* open while in use, as are the indexes */
+	Relation	rel;			/* open while in use; indexes when they are needed */
 	EState	   *estate;
 	ResultRelInfo *rri;
 	Oid		   *indexes;
 	TupleTableSlot *slot;		/* the row to write */
+	struct Queue *queue;		/* rows that writer_queue took; NULL: none ever */
 	struct ExprState **defaults;	/* of columns that a DBA added; may be NULL */
 	bool		has_triggers;	/* a DBA's AFTER ROW triggers */
 	bool		hides_rows;		/* from a caller who may not read the table */
@@ -35,9 +36,14 @@ typedef struct Writer
 
 extern void writer_check_allowed(const char *function);
 extern Writer *writer_begin(StoreTable table);
+extern Relation writer_index(Writer *writer, StoreIndex index);
+extern TupleTableSlot *writer_read_slot(Writer *writer);
 extern void writer_clear(Writer *writer);
 extern void writer_copy(Writer *writer, TupleTableSlot *old);
 extern void writer_insert(Writer *writer);
+extern void writer_queue(Writer *writer);
+extern bool writer_can_race(const Writer *writer);
+extern bool writer_try_update(Writer *writer, TupleTableSlot *old);
 extern void writer_update(Writer *writer, TupleTableSlot *locked);
 extern void writer_delete(Writer *writer, TupleTableSlot *locked);
 extern void writer_end(Writer *writer);

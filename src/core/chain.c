@@ -23,15 +23,21 @@ cr_buf_raw(CrBuf *buf, const void *data, size_t len)
 }
 
 static void
-put_be(CrBuf *buf, uint64_t value, int bytes)
+store_be(uint8_t *out, uint64_t value, int bytes)
 {
-	uint8_t		out[8];
-
 	for (int i = bytes - 1; i >= 0; i--)
 	{
 		out[i] = (uint8_t) value;
 		value >>= 8;
 	}
+}
+
+static void
+put_be(CrBuf *buf, uint64_t value, int bytes)
+{
+	uint8_t		out[8];
+
+	store_be(out, value, bytes);
 	cr_buf_raw(buf, out, (size_t) bytes);
 }
 
@@ -44,13 +50,15 @@ cr_buf_null(CrBuf *buf)
 void
 cr_buf_bytes(CrBuf *buf, const void *data, size_t len)
 {
+	uint8_t		head[5] = {1};
+
 	if (data == NULL)
 	{
 		cr_buf_null(buf);
 		return;
 	}
-	cr_buf_raw(buf, "\1", 1);
-	put_be(buf, len, 4);
+	store_be(head + 1, len, 4);
+	cr_buf_raw(buf, head, sizeof(head));
 	cr_buf_raw(buf, data, len);
 }
 
@@ -60,12 +68,14 @@ cr_buf_text(CrBuf *buf, const char *text)
 	cr_buf_bytes(buf, text, text ? strlen(text) : 0);
 }
 
+/* Most of what is hashed is integers: one append each. */
 void
 cr_buf_int(CrBuf *buf, int64_t value)
 {
-	cr_buf_raw(buf, "\1", 1);
-	put_be(buf, 8, 4);
-	put_be(buf, (uint64_t) value, 8);
+	uint8_t		field[13] = {1, 0, 0, 0, 8};
+
+	store_be(field + 5, (uint64_t) value, 8);
+	cr_buf_raw(buf, field, sizeof(field));
 }
 
 /* Infinities stay INT64_MIN and INT64_MAX. */

@@ -1,0 +1,43 @@
+/*
+ * books.h
+ *		The ledger's two tables, open for one call or for many accounts of one.
+ */
+#ifndef CREDITS_BOOKS_H
+#define CREDITS_BOOKS_H
+
+#include "postgres.h"
+
+#include "nodes/lockoptions.h"
+
+#include "store.h"
+#include "writer.h"
+
+typedef enum BooksResult
+{
+	BOOKS_FOUND,
+	BOOKS_NOT_FOUND,
+	BOOKS_SKIPPED				/* locked by another, and not to be waited for */
+} BooksResult;
+
+typedef struct Books
+{
+	MemoryContext memory;		/* what lasts until the books are closed */
+	bool		many;			/* history rows are queued */
+	Writer	   *account;
+	Writer	   *history;
+	Snapshot	snapshot;		/* accounts are looked for in it */
+	Lookup		accounts;
+	Lookup		keys;
+	bool		has_accounts;	/* which look-ups have begun */
+	bool		has_keys;
+} Books;
+
+extern void books_open(Books *books, bool many);
+extern void books_refresh(Books *books);
+extern bool books_find(Books *books, const char *user_id);
+extern bool books_is_free(const Books *books, TupleTableSlot *slot);
+extern BooksResult books_lock(Books *books, TupleTableSlot *slot, LockWaitPolicy wait);
+extern bool books_find_key(Books *books, const char *user_id, const char *key, CrRow *row);
+extern void books_close(Books *books);
+
+#endif
