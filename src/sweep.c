@@ -90,6 +90,8 @@ was_passed(Sweep *sweep, const char *user_id)
 {
 	char		key[CR_MAX_NAME + 1] = {0};
 
+	if (hash_get_num_entries(sweep->passed) == 0)
+		return false;
 	strlcpy(key, user_id, sizeof(key));
 	return hash_search(sweep->passed, key, HASH_FIND, NULL) != NULL;
 }
@@ -459,6 +461,19 @@ commit(void)
 }
 
 /*
+ * The commit of a batch is not waited for.  What a crash makes of it is that
+ * accounts are as due as they were, which changes no balance; whatever a caller
+ * is told of afterwards is flushed with its own commit, and all of the run with
+ * its last, which is the caller's usual one.
+ */
+static void
+set_synchronous_commit(const char *value)
+{
+	(void) set_config_option("synchronous_commit", value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+}
+
+/*
  * Runs batches until nothing is due.  One runner at a time: the lock is held
  * for each batch's transaction, and whoever finds it taken, or its run ended by
  * another, stops.
@@ -482,6 +497,7 @@ sweep_all(Sweep *sweep)
 			sweep->more = true;
 			return RUN_STOPPED;
 		}
+		set_synchronous_commit("off");
 		if (!sweep_batch(sweep, limit))
 			return sweep->blocked ? RUN_STOPPED : RUN_FINISHED;
 		run_save(&sweep->run);
@@ -505,6 +521,7 @@ credits_run_reset(PG_FUNCTION_ARGS)
 	MemoryContext memory = CurrentMemoryContext;
 	Sweep		sweep;
 	bool		dry;
+	const char *usual_commit;
 	RunState	state;
 	Datum		report;
 	HeapTuple	tuple;
@@ -536,7 +553,9 @@ credits_run_reset(PG_FUNCTION_ARGS)
 		start(&sweep);
 		commit();
 		MemoryContextSwitchTo(memory);
+		usual_commit = pstrdup(GetConfigOption("synchronous_commit", false, false));
 		state = sweep_all(&sweep);
+		set_synchronous_commit(usual_commit);
 		run_finish(&sweep.run, state);
 		SPI_finish();
 		MemoryContextSwitchTo(memory);

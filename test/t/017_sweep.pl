@@ -387,6 +387,22 @@ SELECT count(*) FROM credit_history h JOIN credit_account a USING (user_id)
 	is_clean($node, $db, 'many runners: clean');
 }
 
+# Batches commit without waiting, but a run that was reported is on disk, and the
+# session's own setting is what it was.
+{
+	$node->append_conf('postgresql.conf', "wal_writer_delay = 10s\nwal_writer_flush_after = 0\n");
+	$node->restart;
+	database('reported', 50);
+	my $out = $node->safe_psql(
+		$db, q(CHECKPOINT; SET synchronous_commit = local; CALL credits_run_reset(20); SHOW synchronous_commit));
+	$node->stop('immediate');
+	$node->start;
+	like($out, qr/^local$/m, 'synchronous_commit is what it was');
+	is(not_once(), '', '... a run that was reported outlives a crash, all of it');
+	is($node->safe_psql($db, q(SELECT state, accounts FROM credit_reset_run)), 'finished|50', '... its record too');
+	is_clean($node, $db, 'a crash after a run: clean');
+}
+
 no_deadlock($node);
 
 done_testing();
