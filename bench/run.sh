@@ -64,8 +64,7 @@ while IFS= read -r line; do
 done <<<"${BENCH_CONF:-}"
 
 start_server "${settings[@]}"
-export PGDATABASE=bench
-as_user createdb
+export PGDATABASE=postgres
 
 mkdir "$WORK/bench"
 if [ "$(id -u)" = 0 ]; then

@@ -2,7 +2,7 @@
 -- not a superuser, so that everybody's privileges are checked.
 --   psql -v users=100000 -v batch=1000
 CREATE SCHEMA bench;
-CREATE ROLE bench_app LOGIN;
+SELECT 'CREATE ROLE bench_app LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'bench_app') \gexec
 GRANT USAGE ON SCHEMA bench TO bench_app;
 
 -- Ids are texts of 16 digits: pgbench can make numbers only.

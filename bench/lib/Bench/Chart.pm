@@ -6,7 +6,7 @@ use warnings;
 use Exporter 'import';
 our @EXPORT_OK = qw(chart);
 
-my ($panel_width, $row, $label_width, $columns) = (520, 20, 200, 2);
+my ($panel_width, $row, $label_width, $columns) = (560, 20, 240, 2);
 
 sub escape
 {
@@ -19,7 +19,7 @@ sub escape
 
 sub number
 {
-	my $n = sprintf($_[0] < 100 ? '%.1f' : '%.0f', $_[0]);
+	my $n = sprintf($_[0] < 10 ? '%.2f' : $_[0] < 100 ? '%.1f' : '%.0f', $_[0]);
 	1 while $n =~ s/^(\d+)(\d{3})/$1,$2/;
 	return $n;
 }
@@ -30,7 +30,7 @@ sub chart
 {
 	my ($title, $note, @panels) = @_;
 	my @lines;
-	my ($top, $width) = (64, $columns * $panel_width + 20);
+	my ($top, $width) = (88, $columns * $panel_width + 20);
 	for (my $first = 0; $first < @panels; $first += $columns)
 	{
 		my $height = 0;
@@ -70,6 +70,7 @@ sub chart
 		qq(<rect width="$width" height="$top" fill="#fff"/>),
 		'<text x="10" y="24" class="title">' . escape($title) . '</text>',
 		'<text x="10" y="42" class="note">' . escape($note) . '</text>',
+		'<text x="10" y="60" class="note">Bars are medians, green: this extension; lines go from the lowest round to the highest.</text>',
 		@lines, '</svg>', '');
 }
 

@@ -1,4 +1,4 @@
-# What is made of the measurements: ratios, the table, JSON, the chart.
+# What is made of the measurements: the table, JSON, the chart.
 package Bench::Report;
 use strict;
 use warnings;
@@ -7,99 +7,7 @@ use POSIX qw(strftime);
 use Bench::Stats qw(summary);
 use Bench::Chart qw(chart);
 use Exporter 'import';
-our @EXPORT_OK = qw(ratios table write_json write_chart);
-
-sub cell
-{
-	my ($result, $id, $shape, $sync, $clients) = @_;
-	for my $group (@{ $result->{groups} })
-	{
-		next unless $group->{shape} eq $shape && $group->{sync} eq $sync && $group->{clients} == $clients;
-		for (@{ $group->{cells} }) { return $_ if $_->{contender}{id} eq $id }
-	}
-	return undef;
-}
-
-# The ratios of two contenders, round by round: what else the machine did in a
-# round, it did to both.
-sub by_round
-{
-	my ($ours, $others) = @_;
-	return undef unless $ours && $others;
-	return summary(map { $ours->[$_] && $others->[$_] ? $ours->[$_] / $others->[$_] : undef } 0 .. $#$ours);
-}
-
-# ratios(RESULT): what is aimed at, and what was measured of it.
-sub ratios
-{
-	my ($result) = @_;
-	my @ratios;
-	my $add = sub {
-		my ($what, $aim, $value) = @_;
-		push @ratios, { what => $what, aim => $aim, value => $value } if $value;
-	};
-	my $tps = sub { my $cell = cell($result, @_); return $cell && $cell->{tps} };
-	my $single = sub { $tps->($_[0], 'uniform', 'on', 16) };
-
-	for (
-		[ 'update',      'one-row UPDATE',      '>= 1.0' ],
-		[ 'plpgsql_key', 'plpgsql with key',    '>= 1.6' ],
-		[ 'client_tx',   'client transaction',  '>= 2.2' ],
-		[ 'pgledger',    'pgledger',            '>= 6' ])
-	{
-		$add->("credits_deduct with key / $_->[1], tps, uniform, 16 clients, commit on",
-			$_->[2], by_round($single->('deduct_key'), $single->($_->[0])));
-	}
-
-	my %one = map { $_->{id} => $_ } @{ $result->{one} };
-	for my $kind ([ 'us', 'time' ], [ 'cpu_us', 'CPU time' ])
-	{
-		for my $key ('', '_key')
-		{
-			$add->('in one statement' . ($key && ', with key') . ": credits_deduct / plpgsql, $kind->[1]", '<= 0.3',
-				by_round(map { $one{$_}{ $kind->[0] } } "one_deduct$key", "one_plpgsql$key"));
-		}
-	}
-
-	for my $clients (1, 16)
-	{
-		$add->("credits_deduct_many with keys / UPDATE + INSERT in batches, items/s, "
-			  . "$clients client" . ($clients == 1 ? '' : 's') . ', commit on', '>= 1.0',
-			by_round(map { $tps->($_, 'uniform', 'on', $clients) } 'deduct_many', 'update_insert_many'));
-	}
-	$add->('credits_deduct_many with keys, items/s / credits_deduct with key, tps, 16 clients, commit on', '>= 8',
-		by_round($single->('deduct_many'), $single->('deduct_key')));
-
-	my $hot = sub { $tps->($_[0], 'hot', 'on', 64) };
-	$add->('hot user: credits_deduct with key / plpgsql with key, tps, 64 clients, commit on',
-		'', by_round($hot->('deduct_key'), $hot->('plpgsql_key')));
-	$add->('hot user: the same, with early lock release', '>= 5',
-		by_round($hot->('deduct_key_early'), $hot->('plpgsql_key')));
-
-	my $worst;
-	for my $group (@{ $result->{groups} })
-	{
-		next unless $group->{clients} == 64;
-		for my $cell (@{ $group->{cells} })
-		{
-			next unless $cell->{contender}{ours} && !$cell->{contender}{batch} && $cell->{p};
-			$worst = $cell->{p}{99} if defined $cell->{p}{99} && (!defined $worst || $cell->{p}{99} > $worst);
-		}
-	}
-	$add->('worst p99 of credits_deduct at 64 clients, ms', '< 100', $worst && summary($worst));
-
-	for my $other ([ 'pgledger', '<= 0.5' ], [ 'plpgsql_key', '' ])
-	{
-		for my $kind ([ 'wal_per', 'WAL' ], [ 'size_per', 'table and index' ])
-		{
-			my ($ours, $others) = map { cell($result, $_, 'uniform', 'on', 16) } 'deduct_key', $other->[0];
-			next unless $ours && $others && $ours->{ $kind->[0] } && $others->{ $kind->[0] };
-			$add->("credits_deduct with key / $others->{contender}{label}, $kind->[1] bytes an operation",
-				$other->[1], summary($ours->{ $kind->[0] } / $others->{ $kind->[0] }));
-		}
-	}
-	return @ratios;
-}
+our @EXPORT_OK = qw(table write_json write_chart);
 
 sub number
 {
@@ -134,11 +42,10 @@ sub describe
 		: "$result->{rounds} x $result->{seconds} s a cell");
 }
 
-# table(RESULT): the one that is printed.
-sub table
+sub calls_table
 {
 	my ($result) = @_;
-	my $text = describe($result) . "\n";
+	my $text = '';
 	my $line = "  %-35s %9s %17s %8s %8s %8s %8s %8s %8s\n";
 	my @head = ('', 'tps', 'min..max', 'p50 ms', 'p95 ms', 'p99 ms', 'p99.9', 'WAL B/op', 'tbl B/op');
 	for my $group (@{ $result->{groups} })
@@ -153,24 +60,139 @@ sub table
 			$text .= "    $cell->{failed} failed\n" if $cell->{failed};
 		}
 	}
-	if (@{ $result->{one} })
+	return $text unless @{ $result->{one} };
+	$text .= sprintf("\nin one statement over %s users, microseconds per user\n", number($result->{one_users}));
+	$text .= sprintf("  %-35s %9s %17s %8s\n", '', 'time', 'min..max', 'CPU');
+	for (@{ $result->{one} })
 	{
-		$text .= sprintf("\nin one statement over %s users, microseconds per user\n", number($result->{one_users}));
-		$text .= sprintf("  %-35s %9s %17s %8s\n", '', 'time', 'min..max', 'CPU');
-		for (@{ $result->{one} })
-		{
-			$text .= sprintf("  %-35s %9s %17s %8s\n", $_->{label}, number($_->{summary}{median}, '%.1f'),
-				range($_->{summary}, '%.1f'), number($_->{cpu}, '%.1f'));
-		}
-	}
-	if (@{ $result->{ratios} })
-	{
-		$text .= sprintf("\n%-100s %-9s %7s  %s\n", 'ratios, round by round', 'aim', 'median', 'min..max');
-		$text .= sprintf("  %-98s %-9s %7.2f  %s\n", $_->{what}, $_->{aim}, $_->{value}{median},
-			range($_->{value}, '%.2f'))
-		  for @{ $result->{ratios} };
+		$text .= sprintf("  %-35s %9s %17s %8s\n", $_->{label}, number($_->{summary}{median}, '%.1f'),
+			range($_->{summary}, '%.1f'), number($_->{cpu}, '%.1f'));
 	}
 	return $text;
+}
+
+sub sweep_table
+{
+	my ($sweep) = @_;
+	my $text = sprintf("\nsweep of %s accounts, all due at once\n", number($sweep->{accounts}));
+	$text .= sprintf("  %-45s %9s %17s %8s %9s %9s\n", '', 'seconds', 'min..max', 'CPU s', 'WAL B/acc', 'tbl B/acc');
+	for ([ 'credits', 'CALL credits_run_reset()' ], [ 'plain', 'UPDATE + INSERT in one statement' ])
+	{
+		my $r = $sweep->{ $_->[0] };
+		$text .= sprintf("  %-45s %9s %17s %8s %9s %9s\n", $_->[1], number($r->{summary}{median}, '%.2f'),
+			range($r->{summary}, '%.2f'), number($r->{cpu_seconds}, '%.2f'), number($r->{wal_per}), number($r->{size_per}));
+	}
+	$text .= sprintf("\ncredits_deduct with key, %d clients, half of the calls each, milliseconds\n", $sweep->{clients});
+	$text .= sprintf("  %-45s %9s %8s %8s %8s %8s\n", '', 'tps', 'p50', 'p95', 'p99', 'p99.9');
+	for my $name ([ 'due', 'users that are swept' ], [ 'others', 'other users' ])
+	{
+		for my $when ([ 'without', 'without a sweep' ], [ 'with', 'with a sweep' ])
+		{
+			my $r = $sweep->{ $when->[0] };
+			$text .= sprintf("  %-45s %9s %8s %8s %8s %8s\n", "$name->[1], $when->[1]", number(summary(@{ $r->{tps} })->{median}),
+				map { number($r->{ $name->[0] }{p}{$_}, '%.2f') } 50, 95, 99, 99.9);
+		}
+	}
+	$text .= sprintf("  the sweep beside them: %s s, %s accounts (the rest was done by the calls)\n",
+		number(summary(@{ $sweep->{sweep_seconds} })->{median}, '%.1f'), number(summary(@{ $sweep->{swept} })->{median}));
+	return $text;
+}
+
+sub growth_table
+{
+	my ($growth) = @_;
+	my @sizes = @{ $growth->{sizes} };
+	my $line = "  %-45s" . ' %15s' x @sizes . "\n";
+	my $text = sprintf("\nhistory of %s users, rows\n", number($growth->{users}))
+	  . sprintf($line, '', map { number($_->{rows}) } @sizes);
+	$text .= sprintf($line, 'filled by credits_deduct_many, rows/s', map { number($_->{fill_per_second}) } @sizes);
+	$text .= sprintf($line, '  WAL bytes a row', map { number($_->{fill_wal_per_row}) } @sizes);
+	for my $measure (@{ $growth->{measures} // [] })
+	{
+		my @cells = map { $_->{cells}{ $measure->{id} } } @sizes;
+		$text .= sprintf($line, "$measure->{label}, tps", map { number($_->{summary}{median}) } @cells);
+		$text .= sprintf($line, '  min..max', map { range($_->{summary}) } @cells) if $cells[0]{summary}{n} > 1;
+		$text .= sprintf($line, "  p$_ ms", do { my $p = $_; map { number($_->{p}{$p}, '%.2f') } @cells }) for 50, 99;
+		$text .= sprintf($line, '  WAL bytes an operation', map { number($_->{wal_per}) } @cells) unless $measure->{reads};
+	}
+	for my $i (0 .. $#{ $sizes[0]{bytes} })
+	{
+		my @relations = map { $_->{bytes}[$i] } @sizes;
+		$text .= sprintf($line, "$relations[0]{name}, bytes a row", map { number($_->{per_row}) } @relations);
+	}
+	return $text;
+}
+
+sub verify_table
+{
+	my ($runs) = @_;
+	my $text = "\ncredits_verify()\n";
+	$text .= sprintf("  %-20s %9s %11s %23s %11s %9s\n", 'rows', 'seconds', 'rows/s', 'min..max', 'memory MB', 'processes');
+	$text .= sprintf("  %-20s %9s %11s %23s %11s %9s\n", number($_->{rows}), number($_->{rows} / $_->{summary}{median}, '%.1f'),
+		number($_->{summary}{median}), range($_->{summary}),
+		defined $_->{memory} ? number($_->{memory} / 2**20) : '-', $_->{processes} || '-')
+	  for @$runs;
+	return $text;
+}
+
+sub bloat_table
+{
+	my ($bloat) = @_;
+	my $text = sprintf("\none hot user, one client, %s calls while another session holds a snapshot\n", number($bloat->{updates}));
+	$text .= sprintf("  %-35s %-15s %8s %9s %8s %8s %9s %8s %6s\n", '', '', 'calls', 'tps', 'p50 ms', 'p99 ms',
+		'table kB', 'dead', 'HOT %');
+	for my $contender (@{ $bloat->{contenders} })
+	{
+		my $label = $contender->{label};
+		my $before = { updates => 0, hot => 0 };
+		for my $step (@{ $contender->{steps} })
+		{
+			my $table = $step->{table};
+			my $updates = $table->{updates} - $before->{updates};
+			$text .= sprintf("  %-35s %-15s %8s %9s %8s %8s %9s %8s %6s\n", $label, $step->{what},
+				number($step->{calls}), number($step->{tps}), (map { number($step->{p}{$_}, '%.2f') } 50, 99),
+				number($table->{bytes} / 1024), number($table->{dead}),
+				$updates > 0 ? number(100 * ($table->{hot} - $before->{hot}) / $updates) : '-');
+			($label, $before) = ('', $table);
+		}
+	}
+	return $text;
+}
+
+sub ratios_table
+{
+	my ($ratios) = @_;
+	my $width = 0;
+	for (@$ratios) { $width = length $_->{what} if length $_->{what} > $width }
+	my $line = "  %-${width}s %-7s %9s %15s  %s\n";
+	my $text = sprintf("\n" . $line =~ s/^  //r, 'ratios, round by round', 'aim', 'median', 'min..max', 'holds');
+	for (@$ratios)
+	{
+		$text .= sprintf($line, $_->{what}, $_->{aim}, $_->{value} ? number($_->{value}{median}, '%.2f') : '-',
+			range($_->{value}, '%.2f'),
+			defined $_->{holds} ? ($_->{holds} ? 'yes' : 'NO') : $_->{aim} ? 'not measured' : '');
+	}
+	return $text;
+}
+
+# table(RESULT): the one that is printed.
+sub table
+{
+	my ($result) = @_;
+	return join '', describe($result) . "\n", calls_table($result),
+	  map({ $_->[0] ? $_->[1]->($_->[0]) : '' }
+		[ $result->{sweep}, \&sweep_table ], [ $result->{growth}, \&growth_table ],
+		[ $result->{verify}, \&verify_table ], [ $result->{bloat}, \&bloat_table ]),
+	  ratios_table($result->{ratios});
+}
+
+# A copy without the histograms of latencies, of which there are percentiles.
+sub without_histograms
+{
+	my ($value) = @_;
+	return [ map { without_histograms($_) } @$value ] if ref $value eq 'ARRAY';
+	return $value unless ref $value eq 'HASH';
+	return { map { $_ => without_histograms($value->{$_}) } grep { $_ ne 'latency' } keys %$value };
 }
 
 # write_json(RESULT, FILE): all that was measured, every round.
@@ -178,9 +200,10 @@ sub write_json
 {
 	my ($result, $file) = @_;
 	my %json = map { $_ => $result->{$_} }
-	  qw(users seconds rounds batch one_users cpus fsync_ms server revision settings took failures ratios);
-	$json{format} = 1;
-	$json{quick} = $result->{quick} ? JSON::PP::true : JSON::PP::false;
+	  qw(stages users seconds rounds batch one_users cpus fsync_ms server revision settings took stage_seconds failures
+	  ratios sweep growth verify bloat);
+	$json{format} = 2;
+	$json{$_} = $result->{$_} ? JSON::PP::true : JSON::PP::false for qw(quick full);
 	$json{started} = strftime('%Y-%m-%dT%H:%M:%SZ', gmtime $result->{started});
 	$json{early_release} = $result->{early};
 	for my $cell (map { @{ $_->{cells} } } @{ $result->{groups} })
@@ -203,7 +226,7 @@ sub write_json
 		};
 	}
 	open(my $fh, '>', $file) or die "$file: $!\n";
-	print $fh JSON::PP->new->canonical->pretty->encode(\%json);
+	print $fh JSON::PP->new->canonical->pretty->encode(without_histograms(\%json));
 	close $fh;
 }
 
@@ -233,8 +256,24 @@ sub write_chart
 	$panel->("items/s in batches of $result->{batch}, clients, synchronous_commit",
 		map { bar("$_->{contender}{label}, $_->{clients}, $_->{sync}", $_->{contender}{ours}, $_->{summary}) }
 		grep { $_->{summary} && $_->{contender}{batch} } @cells);
-	$panel->('microseconds per user, in one statement over ' . number($result->{one_users}) . ' users',
-		map { bar($_->{label}, $_->{ours}, $_->{summary}) } grep { $_->{summary} } @{ $result->{one} });
+	$panel->('microseconds per user (less is better), in one statement over ' . number($result->{one_users}),
+		map { bar($_->{label}, $_->{ours}, $_->{summary}) } grep { $_->{summary} } @{ $result->{one} })
+	  if @{ $result->{one} };
+	if (my $sweep = $result->{sweep})
+	{
+		$panel->('seconds (less is better): a sweep of ' . number($sweep->{accounts}) . ' accounts',
+			bar('credits_run_reset', 1, $sweep->{credits}{summary}),
+			bar('UPDATE + INSERT', 0, $sweep->{plain}{summary}));
+		$panel->("p99 in ms (less is better): credits_deduct, key, $sweep->{clients} clients",
+			map { my $name = $_; map { bar(($name eq 'due' ? 'swept users' : 'other users') . ", $_ a sweep", $_ eq 'with',
+				summary(@{ $sweep->{$_}{$name}{p99} })) } qw(without with) } qw(due others));
+	}
+	for my $measure (@{ ($result->{growth} // {})->{measures} // [] })
+	{
+		$panel->("transactions/s: $measure->{label}, by rows of history",
+			map { bar(number($_->{rows}) . ' rows', 1, $_->{cells}{ $measure->{id} }{summary}) } @{ $result->{growth}{sizes} });
+	}
+	$panel->('rows/s: credits_verify', map { bar(number($_->{rows}) . ' rows', 1, $_->{summary}) } @{ $result->{verify} // [] });
 	open(my $fh, '>', $file) or die "$file: $!\n";
 	print $fh chart('credits: make bench', describe($result), @panels);
 	close $fh;
