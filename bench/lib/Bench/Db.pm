@@ -24,7 +24,8 @@ sub finish
 	local $/;
 	my $text = <$pipe> // '';
 	close $pipe;
-	die "$name failed (status $?)\n$text" if $?;
+	# Of what many clients say, the first will do.
+	die "$name failed (status $?)\n" . join('', grep { defined } (split /^/, $text)[0 .. 9]) if $?;
 	return $text;
 }
 
