@@ -422,7 +422,9 @@ is_same_set(
 is_same_set([ map { $_->{preset} } table(section($readme, '## Rights')) ],
 	\@presets, 'README: the presets');
 for my $text ([ 'README.md', $readme, '' ], [ 'docs/reference.md', $reference, 'docs/' ],
-	[ 'docs/architecture.md', read_text("$root/docs/architecture.md"), 'docs/' ])
+	[ 'docs/architecture.md', read_text("$root/docs/architecture.md"), 'docs/' ],
+	[ 'docs/performance.md', read_text("$root/docs/performance.md"), 'docs/' ],
+	[ 'bench/README.md', read_text("$root/bench/README.md"), 'bench/' ])
 {
 	my ($name, $content, $folder) = @$text;
 	my @broken;

@@ -24,7 +24,7 @@ my @contenders = (
 sub estimate_bloat
 {
 	my ($o) = @_;
-	return 4 + @contenders * (2 + $o->{updates} / 1500 + ($o->{updates} / 10_000)**2 * 25);
+	return 4 + @contenders * (2 + $o->{updates} / 1500 + ($o->{updates} / 10_000)**2 * 10);
 }
 
 # The account table's size with its indexes, and what the statistics say of it.

@@ -45,14 +45,18 @@ sub groups
 {
 	my ($o, @contenders) = @_;
 	my @groups;
+	# Without BENCH_FULL, asynchronous commit beside the other is measured on
+	# uniform users, with 16 clients or the most below that.
+	my $brief = !$o->{full} && @{ $o->{syncs} } > 1;
+	my ($usual) = sort { $b <=> $a } grep { $_ <= 16 } @{ $o->{clients} };
+	$usual //= $o->{clients}[0];
 	for my $shape (@{ $o->{shapes} })
 	{
 		for my $sync (@{ $o->{syncs} })
 		{
-			# Without BENCH_FULL, asynchronous commit is measured on uniform users.
-			next if $sync eq 'off' && $shape ne 'uniform' && !$o->{full} && @{ $o->{syncs} } > 1;
 			for my $clients (@{ $o->{clients} })
 			{
+				next if $brief && $sync eq 'off' && ($shape ne 'uniform' || $clients != $usual);
 				my @cells = map { { contender => $_, shape => $shape, sync => $sync, clients => $clients } }
 				  grep { takes_part($o, $_, $shape, $clients) } @contenders;
 				push @groups, { shape => $shape, sync => $sync, clients => $clients, cells => \@cells } if @cells;
