@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "audit.h"
+#include "commit.h"
 #include "compat.h"
 #include "digest.h"
 #include "locks.h"
@@ -118,6 +119,7 @@ audit_append(const char *action, const char *subject, Datum before, Datum after)
 	uint8_t		head[CR_HASH_LEN];
 	bytea	   *hash = palloc(VARHDRSZ + CR_HASH_LEN);
 
+	commit_is_administrative();
 	lock_name(LOCK_AUDIT_LOG, "", ExclusiveLock);
 	read_head(&row.seq, head);
 	row.seq++;

@@ -20,6 +20,7 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
+#include "commit.h"
 #include "compat.h"
 #include "digest.h"
 #include "errors.h"
@@ -58,6 +59,7 @@ void
 ledger_prepare(Ledger *ledger, const Request *request, Books *books, Plans *plans)
 {
 	writer_check_allowed(request->function);
+	commit_locks_account();
 	memset(ledger, 0, sizeof(*ledger));
 	ledger->request = request;
 	if (plans == NULL)

@@ -2,8 +2,9 @@
  * settings.c
  *		The extension's settings, and the clock.
  *
- * Both settings are for superusers: who could move the clock could have the
- * next month's credits today.
+ * Who could move the clock could have the next month's credits today, so that
+ * and the plan are for superusers.  Early lock release shows others no more
+ * than synchronous_commit = off does, which anybody may set.
  */
 #include "postgres.h"
 
@@ -17,6 +18,7 @@
 
 static char *clock_text = NULL;
 static char *default_plan = NULL;
+static bool early_lock_release = false;
 static CrTime fixed_clock = CR_NEVER;	/* CR_NEVER: the real one */
 
 /*
@@ -87,6 +89,11 @@ settings_define(void)
 							   "While empty, a call for an unknown user is UC002.",
 							   &default_plan, "", PGC_SUSET, 0,
 							   NULL, NULL, NULL);
+	DefineCustomBoolVariable("credits.early_lock_release",
+							 "Lets go of an account's lock when the commit is written, and answers when it is durable.",
+							 "Others may see what a crash then forgets, as with synchronous_commit = off.",
+							 &early_lock_release, false, PGC_USERSET, 0,
+							 NULL, NULL, NULL);
 	cr_reserve_guc_prefix("credits");
 }
 
@@ -94,6 +101,12 @@ const char *
 settings_default_plan(void)
 {
 	return default_plan && default_plan[0] ? default_plan : NULL;
+}
+
+bool
+settings_early_lock_release(void)
+{
+	return early_lock_release;
 }
 
 /* Now. The clock is read after the lock is held, never before. */
