@@ -11,8 +11,8 @@
  * answered.
  *
  * No acknowledged call rests on one that a crash forgets: every call that
- * answers from an account has locked its row, even one that is replayed or
- * refused, so its transaction has a commit record of its own, behind ours in
+ * answers from an account has updated or locked its row, even a replay and a
+ * refusal, so its transaction has a commit record of its own, behind ours in
  * the WAL, and waits for that.  What reads only, and what fails, waits for
  * nothing and may tell of what is then forgotten.
  *

@@ -221,6 +221,8 @@ commit_is('early', 'a replay', [q(SELECT credits_deduct('hot', 1, NULL, 'old key
 commit_is('early', 'a refusal that is an answer', [q(SELECT credits_try_deduct('hot', 100000000))]);
 commit_is('early', 'many calls in a statement', [q(SELECT credits_deduct('hot', 1) FROM generate_series(1, 3))]);
 commit_is('early', 'a batch', [q(SELECT credits_deduct_many(ARRAY['hot', 'hot'], ARRAY[1, 2]))]);
+commit_is('early', 'a batch of replays',
+	[q(SELECT credits_deduct_many(ARRAY['hot'], ARRAY[1], NULL, ARRAY['old key']))]);
 commit_is('early', 'a purchase', [q(SELECT credits_add_purchased('hot', 1, 'pay_1'))]);
 commit_is('early', 'a purchase, replayed', [q(SELECT credits_add_purchased('hot', 1, 'pay_1'))]);
 commit_is('early', 'an opening', [q(SELECT credits_open_account('new', 'big'))], user => 'new');
