@@ -15,6 +15,7 @@
 #include "funcapi.h"
 #include "nodes/parsenodes.h"
 #include "nodes/readfuncs.h"
+#include "storage/shm_mq.h"
 #include "utils/acl.h"
 #include "utils/datetime.h"
 #include "utils/guc.h"
@@ -175,6 +176,27 @@ cr_guc_malloc(size_t size)
 	return guc_malloc(LOG, size);
 #else
 	return malloc(size);
+#endif
+}
+
+/* Sends one message, waiting for room. */
+static inline shm_mq_result
+cr_mq_send(shm_mq_handle *queue, Size len, const void *data)
+{
+#if PG_VERSION_NUM >= 150000
+	return shm_mq_send(queue, len, data, false, false);
+#else
+	return shm_mq_send(queue, len, data, false);
+#endif
+}
+
+static inline void
+cr_guc_free(void *memory)
+{
+#if PG_VERSION_NUM >= 160000
+	guc_free(memory);
+#else
+	free(memory);
 #endif
 }
 

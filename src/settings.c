@@ -15,6 +15,7 @@
 
 #include "compat.h"
 #include "settings.h"
+#include "utc.h"
 
 static char *clock_text = NULL;
 static char *default_plan = NULL;
@@ -51,6 +52,27 @@ parse_clock(const char *text, CrTime *result)
 	return true;
 }
 
+/*
+ * The setting is kept in a form that depends on no other setting: a parallel
+ * worker restores it before TimeZone and the time-zone abbreviations.
+ */
+static bool
+make_portable(char **newval, CrTime at)
+{
+	char		text[UTC_TEXT_SIZE + 3];
+	char	   *copy;
+
+	utc_text(at, text);
+	strcpy(strchr(text, 'Z'), "+00");
+	copy = cr_guc_malloc(strlen(text) + 1);
+	if (copy == NULL)
+		return false;
+	strcpy(copy, text);
+	cr_guc_free(*newval);
+	*newval = copy;
+	return true;
+}
+
 static bool
 check_clock(char **newval, void **extra, GucSource source)
 {
@@ -60,10 +82,15 @@ check_clock(char **newval, void **extra, GucSource source)
 	if (parsed == NULL)
 		return false;
 	*parsed = CR_NEVER;
-	if (*newval != NULL && (*newval)[0] != '\0' && !parse_clock(*newval, parsed))
+	if (*newval != NULL && (*newval)[0] != '\0')
 	{
-		GUC_check_errdetail("It must be empty, or a timestamp with a time zone in the years 1970 to 9999.");
-		return false;
+		if (!parse_clock(*newval, parsed))
+		{
+			GUC_check_errdetail("It must be empty, or a timestamp with a time zone in the years 1970 to 9999.");
+			return false;
+		}
+		if (!make_portable(newval, *parsed))
+			return false;
 	}
 	*extra = parsed;
 	return true;
