@@ -5,62 +5,43 @@
 #include "postgres.h"
 
 #ifdef USE_OPENSSL
-#include <openssl/evp.h>
-#else
-#include "common/cryptohash.h"
+#include <openssl/sha.h>
 #endif
 
-#include "utils/memutils.h"
+#include "common/cryptohash.h"
 
 #include "digest.h"
 
 /*
- * The digest's context is kept for the life of the backend.  In OpenSSL 3,
- * making one and finding the algorithm, as pg_cryptohash does each time, takes
- * longer than hashing a row.
+ * In OpenSSL 3, making a digest context and finding the algorithm, as
+ * pg_cryptohash does each time, takes longer than hashing a row.  Its plain
+ * functions do neither; they count as deprecated, so a library may lack them.
  */
-#ifdef USE_OPENSSL
+#if defined(USE_OPENSSL) && !defined(OPENSSL_NO_DEPRECATED_3_0)
 static void
 sha256_parts(const void *a, size_t a_len, const void *b, size_t b_len,
 			 uint8_t out[CR_HASH_LEN])
 {
-	static EVP_MD_CTX *ctx = NULL;
-	bool		good = true;
+	SHA256_CTX	ctx;
 
-	if (ctx == NULL)
-	{
-		ctx = EVP_MD_CTX_new();
-		good = ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1;
-	}
-	else
-		good = EVP_DigestInit_ex(ctx, NULL, NULL) == 1;
-	if (good && EVP_DigestUpdate(ctx, a, a_len) == 1 &&
-		(b_len == 0 || EVP_DigestUpdate(ctx, b, b_len) == 1) &&
-		EVP_DigestFinal_ex(ctx, out, NULL) == 1)
-		return;
-	EVP_MD_CTX_free(ctx);
-	ctx = NULL;
-	elog(ERROR, "could not compute SHA-256");
+	if (SHA256_Init(&ctx) != 1 || SHA256_Update(&ctx, a, a_len) != 1 ||
+		(b_len > 0 && SHA256_Update(&ctx, b, b_len) != 1) ||
+		SHA256_Final(out, &ctx) != 1)
+		elog(ERROR, "could not compute SHA-256");
 }
 #else
 static void
 sha256_parts(const void *a, size_t a_len, const void *b, size_t b_len,
 			 uint8_t out[CR_HASH_LEN])
 {
-	static pg_cryptohash_ctx *ctx = NULL;
+	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
 
-	if (ctx == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-		ctx = pg_cryptohash_create(PG_SHA256);
-		MemoryContextSwitchTo(old);
-	}
 	if (ctx == NULL || pg_cryptohash_init(ctx) < 0 ||
 		pg_cryptohash_update(ctx, a, a_len) < 0 ||
 		(b_len > 0 && pg_cryptohash_update(ctx, b, b_len) < 0) ||
 		pg_cryptohash_final(ctx, out, CR_HASH_LEN) < 0)
 		elog(ERROR, "could not compute SHA-256");
+	pg_cryptohash_free(ctx);
 }
 #endif
 

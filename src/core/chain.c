@@ -13,102 +13,136 @@
 
 #define USECS_TO_2000	(10957 * CR_DAY)
 
-/* Appends if it fits; what does not is only counted. */
-void
-cr_buf_raw(CrBuf *buf, const void *data, size_t len)
+/*
+ * Appends if it fits; what does not is only counted.  Hashing a row appends
+ * some fifty times, so this is inlined where the length is known.
+ */
+static inline void
+append(CrBuf *buf, const void *data, size_t len)
 {
 	if (buf->len <= buf->cap && len <= buf->cap - buf->len)
 		memcpy(buf->data + buf->len, data, len);
 	buf->len += len;
 }
 
-static void
-store_be(uint8_t *out, uint64_t value, int bytes)
+static inline void
+store_be32(uint8_t *out, uint32_t value)
 {
-	for (int i = bytes - 1; i >= 0; i--)
-	{
-		out[i] = (uint8_t) value;
-		value >>= 8;
-	}
+	out[0] = (uint8_t) (value >> 24);
+	out[1] = (uint8_t) (value >> 16);
+	out[2] = (uint8_t) (value >> 8);
+	out[3] = (uint8_t) value;
 }
 
-static void
-put_be(CrBuf *buf, uint64_t value, int bytes)
+static inline void
+store_be64(uint8_t *out, uint64_t value)
 {
-	uint8_t		out[8];
-
-	store_be(out, value, bytes);
-	cr_buf_raw(buf, out, (size_t) bytes);
+	store_be32(out, (uint32_t) (value >> 32));
+	store_be32(out + 4, (uint32_t) value);
 }
 
-void
-cr_buf_null(CrBuf *buf)
+static inline void
+put_null(CrBuf *buf)
 {
-	cr_buf_raw(buf, "\0", 1);
+	append(buf, "\0", 1);
 }
 
-void
-cr_buf_bytes(CrBuf *buf, const void *data, size_t len)
+static inline void
+put_bytes(CrBuf *buf, const void *data, size_t len)
 {
 	uint8_t		head[5] = {1};
 
 	if (data == NULL)
 	{
-		cr_buf_null(buf);
+		put_null(buf);
 		return;
 	}
-	store_be(head + 1, len, 4);
-	cr_buf_raw(buf, head, sizeof(head));
-	cr_buf_raw(buf, data, len);
+	store_be32(head + 1, (uint32_t) len);
+	append(buf, head, sizeof(head));
+	append(buf, data, len);
+}
+
+static inline void
+put_int(CrBuf *buf, int64_t value)
+{
+	if (buf->len + 13 <= buf->cap)
+	{
+		uint8_t    *out = buf->data + buf->len;
+
+		out[0] = 1;
+		store_be32(out + 1, 8);
+		store_be64(out + 5, (uint64_t) value);
+	}
+	buf->len += 13;
+}
+
+void
+cr_buf_raw(CrBuf *buf, const void *data, size_t len)
+{
+	append(buf, data, len);
+}
+
+void
+cr_buf_null(CrBuf *buf)
+{
+	put_null(buf);
+}
+
+void
+cr_buf_bytes(CrBuf *buf, const void *data, size_t len)
+{
+	put_bytes(buf, data, len);
 }
 
 void
 cr_buf_text(CrBuf *buf, const char *text)
 {
-	cr_buf_bytes(buf, text, text ? strlen(text) : 0);
+	put_bytes(buf, text, text ? strlen(text) : 0);
 }
 
-/* Most of what is hashed is integers: one append each. */
 void
 cr_buf_int(CrBuf *buf, int64_t value)
 {
-	uint8_t		field[13] = {1, 0, 0, 0, 8};
-
-	store_be(field + 5, (uint64_t) value, 8);
-	cr_buf_raw(buf, field, sizeof(field));
+	put_int(buf, value);
 }
 
 /* Infinities stay INT64_MIN and INT64_MAX. */
-void
-cr_buf_time(CrBuf *buf, CrTime value)
+static inline void
+put_time(CrBuf *buf, CrTime value)
 {
 	if (value != INT64_MIN && value != INT64_MAX)
 		value += USECS_TO_2000;
-	cr_buf_int(buf, value);
+	put_int(buf, value);
 }
 
-static void
+void
+cr_buf_time(CrBuf *buf, CrTime value)
+{
+	put_time(buf, value);
+}
+
+static inline void
 put_int_if(CrBuf *buf, bool present, int64_t value)
 {
 	if (present)
-		cr_buf_int(buf, value);
+		put_int(buf, value);
 	else
-		cr_buf_null(buf);
+		put_null(buf);
 }
 
-static void
+static inline void
 put_time_if(CrBuf *buf, bool present, CrTime value)
 {
 	if (present)
-		cr_buf_time(buf, value);
+		put_time(buf, value);
 	else
-		cr_buf_null(buf);
+		put_null(buf);
 }
 
-static void
+static inline void
 put_digest(CrBuf *buf, const uint8_t *digest)
 {
-	cr_buf_bytes(buf, digest, CR_HASH_LEN);
+	put_bytes(buf, digest, CR_HASH_LEN);
 }
 
 /* h(0), the hash before an account's first row. */
@@ -157,35 +191,40 @@ cr_chain_encode(CrBuf *buf, CrSha256 sha, const uint8_t prev[CR_HASH_LEN],
 	}
 
 	buf->len = 0;
-	cr_buf_raw(buf, "credits-h1", 10);
-	cr_buf_raw(buf, prev, CR_HASH_LEN);
+	append(buf, "credits-h1", 10);
+	append(buf, prev, CR_HASH_LEN);
 	cr_buf_text(buf, row->user_id);
-	cr_buf_int(buf, row->seq);
+	put_int(buf, row->seq);
 	cr_buf_text(buf, cr_kind_name(row->kind));
-	cr_buf_time(buf, row->created_at);
-	cr_buf_time(buf, row->effective_at);
-	cr_buf_time(buf, row->period_start);
+	put_time(buf, row->created_at);
+	put_time(buf, row->effective_at);
+	put_time(buf, row->period_start);
 	put_int_if(buf, row->plan_version != 0, row->plan_version);
-	cr_buf_int(buf, row->delta.monthly);
-	cr_buf_int(buf, row->delta.granted);
-	cr_buf_int(buf, row->delta.purchased);
-	cr_buf_int(buf, row->balance.monthly);
-	cr_buf_int(buf, row->balance.granted);
-	cr_buf_int(buf, row->balance.purchased);
-	cr_buf_int(buf, row->held.monthly);
-	cr_buf_int(buf, row->held.granted);
-	cr_buf_int(buf, row->held.purchased);
-	cr_buf_int(buf, row->owed_monthly);
-	cr_buf_int(buf, row->owed_purchased);
+	put_int(buf, row->delta.monthly);
+	put_int(buf, row->delta.granted);
+	put_int(buf, row->delta.purchased);
+	put_int(buf, row->balance.monthly);
+	put_int(buf, row->balance.granted);
+	put_int(buf, row->balance.purchased);
+	put_int(buf, row->held.monthly);
+	put_int(buf, row->held.granted);
+	put_int(buf, row->held.purchased);
+	put_int(buf, row->owed_monthly);
+	put_int(buf, row->owed_purchased);
 	if (row->n_allocations > 0)
 	{
-		cr_buf_raw(buf, "\1", 1);
-		put_be(buf, (uint64_t) row->n_allocations * 16, 4);
+		uint8_t		item[8] = {1};
+
+		store_be32(item + 1, (uint32_t) row->n_allocations * 16);
+		append(buf, item, 5);
 		for (int i = 0; i < row->n_allocations * 2; i++)
-			put_be(buf, (uint64_t) row->allocations[i], 8);
+		{
+			store_be64(item, (uint64_t) row->allocations[i]);
+			append(buf, item, sizeof(item));
+		}
 	}
 	else
-		cr_buf_null(buf);
+		put_null(buf);
 	put_int_if(buf, row->has_ref_seq, row->ref_seq);
 	put_time_if(buf, row->has_ends_at, row->ends_at);
 	put_time_if(buf, row->next_reset_at != CR_NEVER, row->next_reset_at);
@@ -194,11 +233,11 @@ cr_chain_encode(CrBuf *buf, CrSha256 sha, const uint8_t prev[CR_HASH_LEN],
 	put_digest(buf, row->request_digest);
 	cr_buf_text(buf, row->actor);
 	cr_buf_text(buf, row->spender);
-	cr_buf_bytes(buf, row->run_id, CR_UUID_LEN);
-	cr_buf_int(buf, row->amount);
-	cr_buf_int(buf, row->expired);
-	cr_buf_int(buf, row->forfeited);
-	cr_buf_int(buf, row->skipped);
+	put_bytes(buf, row->run_id, CR_UUID_LEN);
+	put_int(buf, row->amount);
+	put_int(buf, row->expired);
+	put_int(buf, row->forfeited);
+	put_int(buf, row->skipped);
 	put_digest(buf, row->has_facts ? facts : NULL);
 	put_digest(buf, reason_digest);
 	put_digest(buf, metadata_digest);

@@ -9,9 +9,9 @@
 bool
 cr_text_equal(const char *a, const char *b)
 {
-	if (a == NULL || b == NULL)
-		return a == b;
-	return strcmp(a, b) == 0;
+	if (a == b)
+		return true;
+	return a && b && strcmp(a, b) == 0;
 }
 
 bool
