@@ -45,6 +45,7 @@ lookup_in(Lookup *lookup, Relation heap, Relation index, TupleTableSlot *slot,
 	lookup->slot = slot;
 	lookup->snapshot = snapshot;
 	lookup->scan = NULL;
+	lookup->memory = CurrentMemoryContext;
 	lookup->positioned = false;
 	lookup->owns_relations = false;
 	lookup->nkeys = 0;
@@ -79,10 +80,16 @@ lookup_text_key(Lookup *lookup, AttrNumber index_column, const char *value)
 			   CStringGetTextDatum(value));
 }
 
-/* The next row, in lookup->slot. */
+/*
+ * The next row, in lookup->slot.  What the index allocates for the whole scan
+ * it allocates on the way, so that must not go to memory that ends sooner.
+ */
 bool
 lookup_next(Lookup *lookup, ScanDirection direction)
 {
+	MemoryContext old = MemoryContextSwitchTo(lookup->memory);
+	bool		found;
+
 	if (lookup->scan == NULL)
 		lookup->scan = cr_index_beginscan(lookup->heap, lookup->index,
 										  lookup->snapshot, lookup->nkeys);
@@ -91,7 +98,9 @@ lookup_next(Lookup *lookup, ScanDirection direction)
 		index_rescan(lookup->scan, lookup->keys, lookup->nkeys, NULL, 0);
 		lookup->positioned = true;
 	}
-	return index_getnext_slot(lookup->scan, direction, lookup->slot);
+	found = index_getnext_slot(lookup->scan, direction, lookup->slot);
+	MemoryContextSwitchTo(old);
+	return found;
 }
 
 /*

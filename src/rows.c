@@ -3,7 +3,9 @@
  *		Table rows and the core's structs, both ways.
  *
  * Reading copies texts and digests into the current memory context, so a
- * struct outlives the slot that it came from.
+ * struct outlives the slot that it came from.  Verification, which looks at a
+ * row once, borrows instead: bytes stay where the slot has them, and texts,
+ * which want a NUL behind them, go to an arena that each row uses anew.
  */
 #include "postgres.h"
 
@@ -24,6 +26,7 @@ typedef struct Columns
 {
 	const Datum *values;
 	const bool *nulls;
+	RowArena   *arena;			/* NULL: copy */
 } Columns;
 
 static int64
@@ -41,7 +44,28 @@ get_time(const Columns *c, AttrNumber attno)
 static char *
 get_text(const Columns *c, AttrNumber attno)
 {
-	return c->nulls[attno - 1] ? NULL : TextDatumGetCString(c->values[attno - 1]);
+	Datum		value = c->values[attno - 1];
+	RowArena   *arena = c->arena;
+	text	   *packed;
+	size_t		len;
+	char	   *result;
+
+	if (c->nulls[attno - 1])
+		return NULL;
+	if (arena == NULL)
+		return TextDatumGetCString(value);
+	packed = DatumGetTextPP(value);
+	len = VARSIZE_ANY_EXHDR(packed);
+	if (len < sizeof(arena->data) - arena->used)
+	{
+		result = arena->data + arena->used;
+		arena->used += len + 1;
+	}
+	else
+		result = palloc(len + 1);
+	memcpy(result, VARDATA_ANY(packed), len);
+	result[len] = '\0';
+	return result;
 }
 
 /* Is a column NULL that the table does not let be NULL? */
@@ -68,7 +92,8 @@ get_bytes(const Columns *c, AttrNumber attno, size_t *len)
 	*len = 0;
 	if (c->nulls[attno - 1])
 		return NULL;
-	value = DatumGetByteaPCopy(c->values[attno - 1]);
+	value = c->arena ? DatumGetByteaPP(c->values[attno - 1]) :
+		DatumGetByteaPCopy(c->values[attno - 1]);
 	*len = VARSIZE_ANY_EXHDR(value);
 	return (const uint8_t *) VARDATA_ANY(value);
 }
@@ -194,7 +219,7 @@ set_time(TupleTableSlot *slot, AttrNumber attno, CrTime at)
 const char *
 account_read(CrAccount *acc, const Datum *values, const bool *nulls)
 {
-	Columns		c = {values, nulls};
+	Columns		c = {values, nulls, NULL};
 	const char *complaint = NULL;
 
 	memset(acc, 0, sizeof(*acc));
@@ -359,10 +384,11 @@ get_texts(CrRow *row, const Columns *c, const char **complaint)
 
 /*
  * Reads a stored row.  One that no call could have written is marked malformed
- * instead of being refused, so that verification can name it.
+ * instead of being refused, so that verification can name it.  With an arena
+ * the row is good until the slot or the arena is used again.
  */
 void
-row_read(CrRow *row, TupleTableSlot *slot)
+row_borrow(CrRow *row, TupleTableSlot *slot, RowArena *arena)
 {
 	Columns		c;
 	const char *complaint = NULL;
@@ -370,6 +396,9 @@ row_read(CrRow *row, TupleTableSlot *slot)
 	slot_getallattrs(slot);
 	c.values = slot->tts_values;
 	c.nulls = slot->tts_isnull;
+	c.arena = arena;
+	if (arena)
+		arena->used = 0;
 
 	memset(row, 0, sizeof(*row));
 	row->kind = CR_KIND_COUNT;
@@ -408,10 +437,9 @@ row_read(CrRow *row, TupleTableSlot *slot)
 	row->ends_at = get_moment(&c, HIST_ENDS_AT, &complaint);
 	if (!c.nulls[HIST_RUN_ID - 1])
 	{
-		uint8_t    *copy = palloc(CR_UUID_LEN);
+		const uint8_t *run_id = DatumGetUUIDP(c.values[HIST_RUN_ID - 1])->data;
 
-		memcpy(copy, DatumGetUUIDP(c.values[HIST_RUN_ID - 1])->data, CR_UUID_LEN);
-		row->run_id = copy;
+		row->run_id = arena ? run_id : memcpy(palloc(CR_UUID_LEN), run_id, CR_UUID_LEN);
 	}
 	row->idempotency_key = get_text(&c, HIST_IDEMPOTENCY_KEY);
 	row->request_digest = get_digest(&c, HIST_REQUEST_DIGEST, &complaint);
@@ -421,6 +449,12 @@ row_read(CrRow *row, TupleTableSlot *slot)
 	get_facts(row, &c, &complaint);
 	get_texts(row, &c, &complaint);
 	row->malformed = complaint;
+}
+
+void
+row_read(CrRow *row, TupleTableSlot *slot)
+{
+	row_borrow(row, slot, NULL);
 }
 
 /* For everybody but verification. */
@@ -515,6 +549,7 @@ payment_read(Payment *payment, TupleTableSlot *slot)
 	slot_getallattrs(slot);
 	c.values = slot->tts_values;
 	c.nulls = slot->tts_isnull;
+	c.arena = NULL;
 	memset(payment, 0, sizeof(*payment));
 	if (any_null(&c, PAY_AMOUNT, PAY_USER_ID, &complaint))
 		return complaint;
@@ -536,6 +571,7 @@ plan_read(CrPlanVersion *plan, TupleTableSlot *slot)
 	slot_getallattrs(slot);
 	c.values = slot->tts_values;
 	c.nulls = slot->tts_isnull;
+	c.arena = NULL;
 	memset(plan, 0, sizeof(*plan));
 	if (any_null(&c, PLAN_VERSION, PLAN_CYCLE, &complaint))
 	{

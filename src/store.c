@@ -171,12 +171,8 @@ fill_cache(void)
 	cache.schema = attached_schema;
 }
 
-/*
- * Every SQL-callable function that touches a table calls this first: the
- * extension's schema is the one that its function is in.
- */
 void
-store_attach(FunctionCallInfo fcinfo)
+store_attach_schema(Oid schema)
 {
 	static bool registered = false;
 
@@ -185,9 +181,19 @@ store_attach(FunctionCallInfo fcinfo)
 		CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
 		registered = true;
 	}
-	attached_schema = get_func_namespace(fcinfo->flinfo->fn_oid);
+	attached_schema = schema;
 	if (cache.schema != attached_schema)
 		fill_cache();
+}
+
+/*
+ * Every SQL-callable function that touches a table calls this first: the
+ * extension's schema is the one that its function is in.
+ */
+void
+store_attach(FunctionCallInfo fcinfo)
+{
+	store_attach_schema(get_func_namespace(fcinfo->flinfo->fn_oid));
 }
 
 Oid

@@ -47,6 +47,7 @@ typedef struct Payment
 
 /* store.c: where the tables are */
 extern void store_attach(FunctionCallInfo fcinfo);
+extern void store_attach_schema(Oid schema);
 extern Oid	store_schema(void);
 extern const char *store_schema_name(void);
 extern Oid	store_table(StoreTable table);
@@ -55,11 +56,18 @@ extern int	store_table_natts(StoreTable table);
 extern Oid	store_index(StoreIndex index);
 
 /* rows.c: rows and the core's structs */
+typedef struct RowArena
+{
+	size_t		used;
+	char		data[4096];		/* a row's texts; what does not fit is copied */
+} RowArena;
+
 extern const char *account_read(CrAccount *acc, const Datum *values, const bool *nulls);
 extern void account_from_slot(CrAccount *acc, TupleTableSlot *slot);
 extern void account_to_slot(const CrAccount *acc, TupleTableSlot *slot);
 extern void account_from_values(CrAccount *acc, const Datum *values, const bool *nulls);
 extern void row_read(CrRow *row, TupleTableSlot *slot);
+extern void row_borrow(CrRow *row, TupleTableSlot *slot, RowArena *arena);
 extern void row_from_slot(CrRow *row, TupleTableSlot *slot);
 extern void row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata);
 extern const char *payment_read(Payment *payment, TupleTableSlot *slot);
@@ -73,6 +81,7 @@ typedef struct Lookup
 	Relation	index;
 	Snapshot	snapshot;
 	struct IndexScanDescData *scan; /* NULL until the first row is asked for */
+	MemoryContext memory;
 	bool		positioned;		/* with the keys there are */
 	bool		owns_relations;	/* else somebody else has them open */
 	TupleTableSlot *slot;

@@ -5,6 +5,8 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
+#include "access/tableam.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -22,24 +24,6 @@
 #include "verify_structure.h"
 
 PG_FUNCTION_INFO_V1(credits_verify_structure);
-
-/* One result row of the verifying functions. */
-void
-verify_report(FunctionCallInfo fcinfo, const char *object, const char *user_id,
-			  int64 seq, const char *problem)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum		values[4];
-	bool		nulls[4] = {0};
-
-	values[0] = CStringGetTextDatum(object);
-	nulls[1] = user_id == NULL;
-	values[1] = user_id ? CStringGetTextDatum(user_id) : (Datum) 0;
-	nulls[2] = seq == 0;
-	values[2] = Int64GetDatum(seq);
-	values[3] = CStringGetTextDatum(problem);
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-}
 
 /* What the audit log says was defined: the texts of the plans' facts. */
 static List *
@@ -78,17 +62,17 @@ take_defined(List **defined, const char *facts)
 }
 
 static void
-verify_guards(FunctionCallInfo fcinfo)
+verify_guards(Findings *findings)
 {
 	for (int table = 0; table < TABLE_COUNT; table++)
 	{
 		const char *problem = guard_problem(table);
 
 		if (problem)
-			verify_report(fcinfo, store_table_name(table), NULL, 0, problem);
+			findings_report(findings, store_table_name(table), NULL, 0, problem);
 		problem = exposure_problem(table);
 		if (problem)
-			verify_report(fcinfo, store_table_name(table), NULL, 0, problem);
+			findings_report(findings, store_table_name(table), NULL, 0, problem);
 	}
 }
 
@@ -97,7 +81,7 @@ verify_guards(FunctionCallInfo fcinfo)
  * the audit log has just these.
  */
 static void
-verify_plans(FunctionCallInfo fcinfo)
+verify_plans(Findings *findings)
 {
 	Lookup		lookup;
 	CrPlanVersion last = {0};
@@ -114,103 +98,151 @@ verify_plans(FunctionCallInfo fcinfo)
 		problem = plan_read(&plan, lookup.slot);
 		if (problem)
 		{
-			verify_report(fcinfo, "credit_plan", plan.plan, plan.version, problem);
+			findings_report(findings, "credit_plan", plan.plan, plan.version, problem);
 			continue;
 		}
 		same = last.plan != NULL && strcmp(plan.plan, last.plan) == 0;
 		if (plan.version != (same ? last.version + 1 : 1))
-			verify_report(fcinfo, "credit_plan", plan.plan, plan.version,
+			findings_report(findings, "credit_plan", plan.plan, plan.version,
 						  "the versions have a gap");
 		if (same && plan.effective_from <= last.effective_from)
-			verify_report(fcinfo, "credit_plan", plan.plan, plan.version,
+			findings_report(findings, "credit_plan", plan.plan, plan.version,
 						  "effective_from does not increase");
 		if (!take_defined(&defined, jsonb_text(plan_facts(&plan))))
-			verify_report(fcinfo, "credit_plan", plan.plan, plan.version,
+			findings_report(findings, "credit_plan", plan.plan, plan.version,
 						  "the audit log does not define it so");
 		last = plan;
 	}
 	lookup_end(&lookup);
 	foreach(cell, defined)
-		verify_report(fcinfo, "credit_plan", NULL, 0,
+		findings_report(findings, "credit_plan", NULL, 0,
 					  psprintf("a version that the audit log defines is missing: %s",
 							   (char *) lfirst(cell)));
 }
 
 /* Every payment has its history row. */
 static void
-verify_payments(FunctionCallInfo fcinfo, MemoryContext row_memory)
+verify_payments(Findings *findings, MemoryContext row_memory)
 {
-	Lookup		lookup;
+	Lookup		payments;
+	Lookup		rows;
 
-	lookup_begin(&lookup, TABLE_PAYMENT, INDEX_PAYMENT, GetActiveSnapshot());
-	while (lookup_next(&lookup, ForwardScanDirection))
+	lookup_begin(&payments, TABLE_PAYMENT, INDEX_PAYMENT, GetActiveSnapshot());
+	lookup_begin(&rows, TABLE_HISTORY, INDEX_HISTORY, GetActiveSnapshot());
+	while (lookup_next(&payments, ForwardScanDirection))
 	{
 		Payment		payment;
-		CrRow		row;
 		MemoryContext old = MemoryContextSwitchTo(row_memory);
+		bool		found = payment_read(&payment, payments.slot) == NULL;
 
 		CHECK_FOR_INTERRUPTS();
-		if (payment_read(&payment, lookup.slot) != NULL ||
-			!lookup_row(payment.user_id, payment.seq, GetActiveSnapshot(), &row) ||
-			row.malformed || row.payment_ref == NULL || strcmp(row.payment_ref, payment.payment_ref) != 0)
-			verify_report(fcinfo, "credit_payment", payment.user_id, payment.seq,
-						  psprintf("payment \"%s\" has no history row",
-								   payment.payment_ref ? payment.payment_ref : ""));
+		if (found)
+		{
+			lookup_again(&rows);
+			lookup_text_key(&rows, 1, payment.user_id);
+			lookup_key(&rows, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(payment.seq));
+			found = lookup_next(&rows, ForwardScanDirection);
+		}
+		if (found)
+		{
+			CrRow		row;
+
+			row_read(&row, rows.slot);
+			found = row.malformed == NULL && row.payment_ref != NULL &&
+				strcmp(row.payment_ref, payment.payment_ref) == 0;
+		}
+		if (!found)
+			findings_report(findings, "credit_payment", payment.user_id, payment.seq,
+							psprintf("payment \"%s\" has no history row",
+									 payment.payment_ref ? payment.payment_ref : ""));
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(row_memory);
 	}
-	lookup_end(&lookup);
+	lookup_end(&rows);
+	lookup_end(&payments);
 }
 
-static bool
-account_exists(const char *user_id)
+/* All rows that the statement sees, not by any index. */
+static int64
+count_payments(void)
 {
-	Lookup		lookup;
-	bool		found;
+	Relation	rel = table_open(store_table(TABLE_PAYMENT), AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	int64		count = 0;
 
-	lookup_begin(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT, GetActiveSnapshot());
-	lookup_text_key(&lookup, 1, user_id);
-	found = lookup_next(&lookup, ForwardScanDirection);
-	lookup_end(&lookup);
-	return found;
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		count++;
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, NoLock);
+	return count;
+}
+
+/* Copies the next account's user; false: there is none. */
+static bool
+next_account(Lookup *accounts, StringInfo user_id)
+{
+	resetStringInfo(user_id);
+	if (!lookup_next(accounts, ForwardScanDirection))
+		return false;
+	appendStringInfoString(user_id, slot_text(accounts->slot, ACC_USER_ID));
+	return true;
 }
 
 /*
- * Every history belongs to an account.  The histories' users are found by
- * jumping from one to the next in the index.
+ * Every history belongs to an account.  Both are walked in the order of users:
+ * the accounts one by one, and the histories by jumping from one user to the
+ * next in the index.
  */
 static void
-verify_orphans(FunctionCallInfo fcinfo)
+verify_orphans(Findings *findings, MemoryContext row_memory)
 {
-	char	   *user_id = NULL;
+	Lookup		accounts;
+	Lookup		rows;
+	StringInfoData account;
+	StringInfoData user_id;
+	bool		more;
 
+	initStringInfo(&account);
+	initStringInfo(&user_id);
+	lookup_begin(&accounts, TABLE_ACCOUNT, INDEX_ACCOUNT, GetActiveSnapshot());
+	lookup_begin(&rows, TABLE_HISTORY, INDEX_HISTORY, GetActiveSnapshot());
+	more = next_account(&accounts, &account);
 	for (;;)
 	{
-		Lookup		lookup;
+		MemoryContext old = MemoryContextSwitchTo(row_memory);
 		bool		found;
-		char	   *last = user_id;
 
 		CHECK_FOR_INTERRUPTS();
-		lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY, GetActiveSnapshot());
-		if (last)
-			lookup_key(&lookup, 1, BTGreaterStrategyNumber, F_TEXT_GT,
-					   CStringGetTextDatum(last));
-		found = lookup_next(&lookup, ForwardScanDirection);
+		lookup_again(&rows);
+		lookup_key(&rows, 1, BTGreaterStrategyNumber, F_TEXT_GT,
+				   CStringGetTextDatum(user_id.data));
+		found = lookup_next(&rows, ForwardScanDirection);
 		if (found)
-			user_id = slot_text(lookup.slot, HIST_USER_ID);
-		lookup_end(&lookup);
+		{
+			resetStringInfo(&user_id);
+			appendStringInfoString(&user_id, slot_text(rows.slot, HIST_USER_ID));
+			while (more && strcmp(account.data, user_id.data) < 0)
+				more = next_account(&accounts, &account);
+			if (!more || strcmp(account.data, user_id.data) != 0)
+				findings_report(findings, "credit_history", user_id.data, 0,
+								"the history has no account");
+		}
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(row_memory);
 		if (!found)
 			break;
-		if (!account_exists(user_id))
-			verify_report(fcinfo, "credit_history", user_id, 0,
-						  "the history has no account");
-		if (last)
-			pfree(last);
 	}
+	lookup_end(&rows);
+	lookup_end(&accounts);
 }
 
 static void
-verify_audit_log(FunctionCallInfo fcinfo, MemoryContext row_memory)
+verify_audit_log(Findings *findings, MemoryContext row_memory)
 {
 	Lookup		lookup;
 	uint8_t		head[CR_HASH_LEN];
@@ -237,33 +269,43 @@ verify_audit_log(FunctionCallInfo fcinfo, MemoryContext row_memory)
 		MemoryContextReset(row_memory);
 		if (problem)
 		{
-			verify_report(fcinfo, "credit_audit_log", NULL, row.seq, problem);
+			findings_report(findings, "credit_audit_log", NULL, row.seq, problem);
 			break;
 		}
 	}
 	lookup_end(&lookup);
 }
 
+/*
+ * known: what verifying all accounts in this snapshot came to, or NULL.  Each
+ * purchase there has a payment of its own, so if there are no more payments,
+ * none is without its purchase.
+ */
 void
-verify_structure(FunctionCallInfo fcinfo)
+verify_structure(Findings *findings, const Totals *known)
 {
 	MemoryContext row_memory = AllocSetContextCreate(CurrentMemoryContext,
 													 "credits verify row",
 													 ALLOCSET_DEFAULT_SIZES);
 
-	verify_guards(fcinfo);
-	verify_plans(fcinfo);
-	verify_payments(fcinfo, row_memory);
-	verify_orphans(fcinfo);
-	verify_audit_log(fcinfo, row_memory);
+	verify_guards(findings);
+	verify_plans(findings);
+	if (known == NULL || known->purchases != count_payments())
+		verify_payments(findings, row_memory);
+	if (known == NULL || known->orphans)
+		verify_orphans(findings, row_memory);
+	verify_audit_log(findings, row_memory);
 	MemoryContextDelete(row_memory);
 }
 
 Datum
 credits_verify_structure(PG_FUNCTION_ARGS)
 {
+	Findings	findings;
+
 	store_attach(fcinfo);
 	InitMaterializedSRF(fcinfo, 0);
-	verify_structure(fcinfo);
+	findings_to_store(&findings, ((ReturnSetInfo *) fcinfo->resultinfo)->setResult);
+	verify_structure(&findings, NULL);
 	return (Datum) 0;
 }

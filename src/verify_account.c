@@ -1,0 +1,210 @@
+/*
+ * verify_account.c
+ *		Judging one account by its history.
+ *
+ * An account's rows are read in order and replayed through the core, so a row
+ * that the rules could not have written is found even where its hash fits.
+ * The first bad row of an account is reported; what comes after it is not
+ * judged.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "digest.h"
+#include "verify_account.h"
+
+/* A set of strings. */
+typedef struct KeptName
+{
+	const char *text;
+	uint32		hash;
+	char		status;
+} KeptName;
+
+#define SH_PREFIX		names
+#define SH_ELEMENT_TYPE	KeptName
+#define SH_KEY_TYPE		const char *
+#define SH_KEY			text
+#define SH_HASH_KEY(tb, key) hash_bytes((const unsigned char *) (key), (int) strlen(key))
+#define SH_EQUAL(tb, a, b)	(strcmp(a, b) == 0)
+#define SH_STORE_HASH
+#define SH_GET_HASH(tb, a)	(a)->hash
+#define SH_SCOPE		static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+void
+judge_begin(Judge *judge, Snapshot snapshot)
+{
+	judge->memory = CurrentMemoryContext;
+	judge->row_memory = AllocSetContextCreate(judge->memory, "credits verify row",
+											  ALLOCSET_DEFAULT_SIZES);
+	plans_init(&judge->plans, snapshot);
+	judge->plans.lenient = true;
+	judge->env = plans_env(&judge->plans);
+	judge->names = names_create(judge->memory, 32, NULL);
+	judge->n_accounts = judge->n_rows = judge->n_purchases = 0;
+	lookup_begin(&judge->accounts, TABLE_ACCOUNT, INDEX_ACCOUNT, snapshot);
+	lookup_begin(&judge->rows, TABLE_HISTORY, INDEX_HISTORY, snapshot);
+	lookup_begin(&judge->payments, TABLE_PAYMENT, INDEX_PAYMENT, snapshot);
+}
+
+void
+judge_end(Judge *judge)
+{
+	lookup_end(&judge->payments);
+	lookup_end(&judge->rows);
+	lookup_end(&judge->accounts);
+	MemoryContextDelete(judge->row_memory);
+}
+
+/* A purchase is in the payment table, and only with what the row says. */
+static const char *
+payment_problem(Judge *judge, const CrRow *row)
+{
+	Payment		payment;
+	const char *problem;
+
+	if (row->kind != CR_KIND_PURCHASE)
+		return row->payment_ref ? "payment_ref is on a row that is no purchase" : NULL;
+	if (row->payment_ref == NULL)
+		return "a purchase has no payment_ref";
+
+	lookup_again(&judge->payments);
+	lookup_text_key(&judge->payments, 1, row->payment_ref);
+	if (!lookup_next(&judge->payments, ForwardScanDirection))
+		return "its payment is missing from credit_payment";
+	problem = payment_read(&payment, judge->payments.slot);
+	if (problem)
+		return problem;
+	if (strcmp(payment.user_id, row->user_id) != 0 || payment.seq != row->seq ||
+		payment.amount != row->amount)
+		return "its payment in credit_payment says otherwise";
+	if (payment.revoked != 0)
+		return "its payment was revoked without a history row";
+	return NULL;
+}
+
+static const char *
+kept_name(Judge *judge, const char *text)
+{
+	KeptName   *name;
+	bool		found;
+
+	if (text == NULL)
+		return NULL;
+	name = names_lookup(judge->names, text);
+	if (name == NULL)
+		name = names_insert(judge->names, MemoryContextStrdup(judge->memory, text), &found);
+	return name->text;
+}
+
+/* The state before an account's first row. */
+void
+judge_start(CrAccount *acc, const char *user_id)
+{
+	cr_account_init(acc, user_id);
+	genesis_hash(user_id, acc->history_hash);
+}
+
+/*
+ * What is wrong with the next row of an account; NULL, and the account is what
+ * it was after it.  Call it in row_memory.
+ */
+const char *
+judge_row(Judge *judge, CrAccount *acc, const CrRow *row)
+{
+	uint8_t		hash[CR_HASH_LEN];
+	const char *problem;
+
+	if (row->malformed)
+		return row->malformed;
+	if (row->seq != acc->history_seq + 1)
+		return "seq has a gap";
+	row_hash(acc->history_hash, row, hash);
+	if (memcmp(hash, row->hash, CR_HASH_LEN) != 0)
+		return "hash does not fit the row and the hash before it";
+	problem = cr_replay(acc, &judge->env, row);
+	if (problem == NULL)
+		problem = payment_problem(judge, row);
+	if (problem == NULL && row->has_facts)
+	{
+		/* the core took these from the row, which goes */
+		acc->facts.plan = kept_name(judge, acc->facts.plan);
+		acc->facts.scheduled_plan = kept_name(judge, acc->facts.scheduled_plan);
+		acc->facts.time_zone = kept_name(judge, acc->facts.time_zone);
+	}
+	return problem;
+}
+
+static void
+judge_history(Judge *judge, Findings *findings, const CrAccount *stored)
+{
+	CrAccount	acc;
+	Lookup	   *rows = &judge->rows;
+	const char *problem = NULL;
+	int64		purchases = 0;
+	MemoryContext old = CurrentMemoryContext;
+
+	judge_start(&acc, stored->user_id);
+	lookup_again(rows);
+	lookup_text_key(rows, 1, stored->user_id);
+	while (problem == NULL && lookup_next(rows, ForwardScanDirection))
+	{
+		CrRow		row;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(judge->row_memory);
+		row_borrow(&row, rows->slot, &judge->arena);
+		problem = judge_row(judge, &acc, &row);
+		judge->n_rows++;
+		purchases += row.kind == CR_KIND_PURCHASE;
+		MemoryContextSwitchTo(old);
+		if (problem)
+			findings_report(findings, "credit_history", stored->user_id, row.seq, problem);
+		MemoryContextReset(judge->row_memory);
+	}
+	if (problem)
+		return;
+	problem = cr_compare_head(stored, &acc);
+	if (problem)
+		findings_report(findings, "credit_account", stored->user_id, stored->history_seq,
+						problem);
+	else
+		judge->n_purchases += purchases;
+}
+
+/*
+ * A stored account row, against its history.  What it takes of the current
+ * memory context is the caller's to free.
+ */
+void
+judge_slot(Judge *judge, Findings *findings, const char *user_id, TupleTableSlot *account)
+{
+	CrAccount	stored;
+	const char *problem;
+
+	slot_getallattrs(account);
+	problem = account_read(&stored, account->tts_values, account->tts_isnull);
+	judge->n_accounts++;
+	if (problem)
+		findings_report(findings, "credit_account", user_id, stored.history_seq, problem);
+	else
+		judge_history(judge, findings, &stored);
+}
+
+/* False: there is no such account. */
+bool
+judge_user(Judge *judge, Findings *findings, const char *user_id)
+{
+	lookup_again(&judge->accounts);
+	lookup_text_key(&judge->accounts, 1, user_id);
+	if (!lookup_next(&judge->accounts, ForwardScanDirection))
+		return false;
+	judge_slot(judge, findings, user_id, judge->accounts.slot);
+	return true;
+}

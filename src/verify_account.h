@@ -1,0 +1,41 @@
+/*
+ * verify_account.h
+ *		Judging one account by its history.
+ */
+#ifndef CREDITS_VERIFY_ACCOUNT_H
+#define CREDITS_VERIFY_ACCOUNT_H
+
+#include "postgres.h"
+
+#include "utils/hsearch.h"
+
+#include "plans.h"
+#include "store.h"
+#include "verify_findings.h"
+
+/* What judging accounts needs, kept from one to the next. */
+typedef struct Judge
+{
+	Plans		plans;
+	CrEnv		env;
+	Lookup		accounts;
+	Lookup		rows;
+	Lookup		payments;
+	struct names_hash *names;	/* of plans and zones, for the accounts' facts */
+	MemoryContext memory;
+	MemoryContext row_memory;	/* to be reset after each row */
+	RowArena	arena;
+	int64		n_accounts;		/* judged so far */
+	int64		n_rows;
+	int64		n_purchases;	/* that have their payment */
+} Judge;
+
+extern void judge_begin(Judge *judge, Snapshot snapshot);
+extern void judge_start(CrAccount *acc, const char *user_id);
+extern const char *judge_row(Judge *judge, CrAccount *acc, const CrRow *row);
+extern void judge_slot(Judge *judge, Findings *findings, const char *user_id,
+					   TupleTableSlot *account);
+extern bool judge_user(Judge *judge, Findings *findings, const char *user_id);
+extern void judge_end(Judge *judge);
+
+#endif
