@@ -70,8 +70,17 @@ typedef struct UserEntry
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
+#define USER_OF(entry) ((User *) ((entry)->user_id - offsetof(User, user_id)))
 #define BLOCK_SIZE (256 * 1024)
 #define ENTRY_SIZE (2 * sizeof(UserEntry))	/* with the table's free places */
+
+#define ROWS_AHEAD 8
+#define CACHE_LINE 64
+#if defined(__GNUC__)
+#define prefetch(address) __builtin_prefetch(address)
+#else
+#define prefetch(address) ((void) (address))
+#endif
 
 typedef struct Filter
 {
@@ -141,7 +150,7 @@ find_user(Filter *f, const char *user_id, uint64 hash)
 {
 	UserEntry  *entry = users_lookup_hash(f->users, user_id, (uint32) hash);
 
-	return entry ? (User *) (entry->user_id - offsetof(User, user_id)) : NULL;
+	return entry ? USER_OF(entry) : NULL;
 }
 
 static size_t
@@ -313,17 +322,13 @@ check_early(Filter *f, User *user)
 }
 
 static void
-take_row(Filter *f, TupleTableSlot *slot)
+take_row(Filter *f, TupleTableSlot *slot, uint64 hash)
 {
-	uint64		hash;
-	text	   *user_id = wanted_user(f, slot, HIST_USER_ID, &hash);
 	User	   *user;
 	CrRow		row;
 
-	if (user_id == NULL)
-		return;
 	row_borrow(&row, slot, &f->judge.arena);
-	user = find_user(f, row.user_id ? row.user_id : text_to_cstring(user_id), hash);
+	user = find_user(f, row.user_id ? row.user_id : slot_text(slot, HIST_USER_ID), hash);
 	if (user == NULL)
 		f->orphans = true;
 	else if (user->suspect)
@@ -338,6 +343,56 @@ take_row(Filter *f, TupleTableSlot *slot)
 	}
 }
 
+/*
+ * A few rows ahead.  The states of the accounts are more than the caches hold,
+ * and a row is checked in hardly more time than memory needs to answer; so it
+ * is asked for some rows before.
+ */
+typedef struct Ahead
+{
+	int			count;
+	uint64		hashes[ROWS_AHEAD];
+	HeapTupleData tuples[ROWS_AHEAD];
+	TupleTableSlot *slots[ROWS_AHEAD];
+} Ahead;
+
+/* The scan's slot shows its next row when there is one: the header is copied. */
+static void
+add_ahead(Ahead *ahead, TupleTableSlot *slot, uint64 hash)
+{
+	int			i = ahead->count++;
+
+	ahead->hashes[i] = hash;
+	ahead->tuples[i] = *ExecFetchSlotHeapTuple(slot, false, NULL);
+	ExecStoreBufferHeapTuple(&ahead->tuples[i], ahead->slots[i],
+							 ((BufferHeapTupleTableSlot *) slot)->buffer);
+}
+
+static inline UserEntry *
+likely_entry(Filter *f, uint64 hash)
+{
+	return &f->users->data[(uint32) hash & f->users->sizemask];
+}
+
+static void
+take_rows(Filter *f, Ahead *ahead)
+{
+	for (int i = 0; i < ahead->count; i++)
+	{
+		UserEntry  *entry = likely_entry(f, ahead->hashes[i]);
+
+		if (entry->user_id)
+			for (size_t at = 0; at < sizeof(User); at += CACHE_LINE)
+				prefetch((char *) USER_OF(entry) + at);
+	}
+	for (int i = 0; i < ahead->count; i++)
+	{
+		take_row(f, ahead->slots[i], ahead->hashes[i]);
+		MemoryContextReset(f->judge.row_memory);
+	}
+	ahead->count = 0;
+}
+
 static void
 read_history(Filter *f)
 {
@@ -345,19 +400,31 @@ read_history(Filter *f)
 	TupleTableSlot *slot;
 	TableScanDesc scan = begin_scan(TABLE_HISTORY, f->snapshot, &rel, &slot);
 	BlockNumber blocks = RelationGetNumberOfBlocks(rel);
+	Ahead		ahead = {0};
+	uint64		hash;
 	MemoryContext old;
 
+	for (int i = 0; i < ROWS_AHEAD; i++)
+		ahead.slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(rel),
+												  &TTSOpsBufferHeapTuple);
 	f->early_slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsHeapTuple);
 	old = MemoryContextSwitchTo(f->judge.row_memory);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		CHECK_FOR_INTERRUPTS();
-		take_row(f, slot);
-		MemoryContextReset(f->judge.row_memory);
 		progress_at(f->pass, f->passes, ItemPointerGetBlockNumber(&slot->tts_tid), blocks);
+		if (!wanted_user(f, slot, HIST_USER_ID, &hash))
+			continue;
+		prefetch(likely_entry(f, hash));
+		add_ahead(&ahead, slot, hash);
+		if (ahead.count == ROWS_AHEAD)
+			take_rows(f, &ahead);
 	}
+	take_rows(f, &ahead);
 	MemoryContextSwitchTo(old);
 	ExecDropSingleTupleTableSlot(f->early_slot);
+	for (int i = 0; i < ROWS_AHEAD; i++)
+		ExecDropSingleTupleTableSlot(ahead.slots[i]);
 	end_scan(scan, rel, slot);
 }
 
@@ -409,7 +476,7 @@ judge_suspects(Filter *f, Findings *findings, Totals *totals)
 	users_start_iterate(f->users, &iterator);
 	while ((entry = users_iterate(f->users, &iterator)) != NULL)
 	{
-		User	   *user = (User *) (entry->user_id - offsetof(User, user_id));
+		User	   *user = USER_OF(entry);
 
 		CHECK_FOR_INTERRUPTS();
 		if (!user->suspect)
