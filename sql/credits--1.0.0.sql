@@ -478,7 +478,15 @@ CREATE FUNCTION @extschema@.credits_verify()
     RETURNS TABLE (object pg_catalog.text, bad_user_id pg_catalog.text, bad_seq pg_catalog.int8, problem pg_catalog.text)
     LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'credits_verify';
 COMMENT ON FUNCTION @extschema@.credits_verify() IS
-'Verifies everything in one snapshot: no row means clean; else the first bad row of each bad account, and every bad guard, plan, payment and audit row.';
+'Verifies everything in one snapshot, on all cores: no row means clean; else the first bad row of each bad account, and every bad guard, plan, payment and audit row.';
+
+/* It commits after each slice, so it is SECURITY INVOKER without SET clauses. */
+CREATE PROCEDURE @extschema@.credits_run_verify(
+    sample pg_catalog.float8 DEFAULT NULL, slice_size pg_catalog.int4 DEFAULT NULL,
+    INOUT report pg_catalog.jsonb DEFAULT NULL)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'credits_run_verify';
+COMMENT ON PROCEDURE @extschema@.credits_run_verify(pg_catalog.float8, pg_catalog.int4, pg_catalog.jsonb) IS
+'credits_verify in slices of slice_size accounts (default 10000), each in a snapshot of its own; sample is the fraction of accounts and payments, at random, to verify (default all). Reports {ok, accounts, rows, bad, sample, problems}, and each problem as a WARNING. Errors: 2D000 inside a transaction block, 22023.';
 
 /* Roles and repair. */
 CREATE FUNCTION @extschema@.credits_grant_role(role_name pg_catalog.text, preset pg_catalog.text)

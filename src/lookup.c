@@ -80,6 +80,27 @@ lookup_text_key(Lookup *lookup, AttrNumber index_column, const char *value)
 			   CStringGetTextDatum(value));
 }
 
+/* What is after a text; NULL: all. */
+void
+lookup_after_key(Lookup *lookup, AttrNumber index_column, const char *value)
+{
+	if (value)
+		lookup_key(lookup, index_column, BTGreaterStrategyNumber, F_TEXT_GT,
+				   CStringGetTextDatum(value));
+	else
+		lookup_key(lookup, index_column, BTGreaterEqualStrategyNumber, F_TEXT_GE,
+				   CStringGetTextDatum(""));
+}
+
+/* What is up to a text; NULL: all. */
+void
+lookup_upto_key(Lookup *lookup, AttrNumber index_column, const char *value)
+{
+	if (value)
+		lookup_key(lookup, index_column, BTLessEqualStrategyNumber, F_TEXT_LE,
+				   CStringGetTextDatum(value));
+}
+
 /*
  * The next row, in lookup->slot.  What the index allocates for the whole scan
  * it allocates on the way, so that must not go to memory that ends sooner.

@@ -92,6 +92,7 @@ static const Right routine_rights[] = {
 	{"credits_account_state", AUDITOR | SUPPORT | ADMIN, NULL},
 	{"credits_history", AUDITOR | SUPPORT | ADMIN, NULL},
 	{"credits_verify", AUDITOR, NULL},
+	{"credits_run_verify", AUDITOR, NULL},
 	{"credits_verify_account", AUDITOR, NULL},
 	{"credits_verify_structure", AUDITOR, NULL},
 	{"credits_current_user_id", END_USER, NULL},

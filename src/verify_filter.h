@@ -27,6 +27,7 @@ typedef struct Totals
 {
 	int64		accounts;
 	int64		rows;
+	int64		bad;			/* findings */
 	int64		purchases;		/* rows that have their payment */
 	bool		orphans;		/* there are rows without an account */
 } Totals;

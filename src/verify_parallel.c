@@ -22,7 +22,6 @@
 #include "storage/condition_variable.h"
 #include "storage/spin.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -70,9 +69,8 @@ judge_range(const Share *share, const char *after, const char *upto, Findings *f
 	memory = AllocSetContextCreate(CurrentMemoryContext, "credits verify account",
 								   ALLOCSET_DEFAULT_SIZES);
 	lookup_begin(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT, GetActiveSnapshot());
-	if (after)
-		lookup_key(&lookup, 1, BTGreaterStrategyNumber, F_TEXT_GT, CStringGetTextDatum(after));
-	lookup_key(&lookup, 1, BTLessEqualStrategyNumber, F_TEXT_LE, CStringGetTextDatum(upto));
+	lookup_after_key(&lookup, 1, after);
+	lookup_upto_key(&lookup, 1, upto);
 	old = MemoryContextSwitchTo(memory);
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
@@ -274,6 +272,7 @@ verify_accounts(FunctionCallInfo fcinfo, const Extent *extent, Findings *finding
 				Totals *totals)
 {
 	int			workers = wanted_workers();
+	int64		before = findings->count;
 
 	if (workers > 0)
 		verify_with_workers(fcinfo, workers, extent, findings, totals);
@@ -286,4 +285,5 @@ verify_accounts(FunctionCallInfo fcinfo, const Extent *extent, Findings *finding
 		take_part(&task, 0, extent->after, extent->upto, findings);
 		*totals = task.totals;
 	}
+	totals->bad = findings->count - before;
 }

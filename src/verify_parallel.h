@@ -17,7 +17,7 @@ typedef struct Extent
 {
 	bool		all;			/* every account; else those of a range */
 	const char *after;			/* NULL: from the first on */
-	const char *upto;
+	const char *upto;			/* NULL: to the last */
 	uint64		seed;
 	double		sample;			/* of a range, the fraction to verify */
 } Extent;

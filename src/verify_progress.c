@@ -16,12 +16,6 @@
 static int	shown = -1;			/* per cent; -1: this process shows nothing */
 
 void
-progress_begin(void)
-{
-	shown = 0;
-}
-
-void
 progress_show(const char *text)
 {
 	char	   *query;
@@ -31,6 +25,13 @@ progress_show(const char *text)
 	query = psprintf("/* credits: %s */ %s", text, debug_query_string ? debug_query_string : "");
 	pgstat_report_activity(STATE_RUNNING, query);
 	pfree(query);
+}
+
+void
+progress_begin(void)
+{
+	shown = 0;
+	progress_show("0% of the history verified");
 }
 
 /* The history is read as often as there are passes. */

@@ -120,46 +120,65 @@ verify_plans(Findings *findings)
 							   (char *) lfirst(cell)));
 }
 
-/* Every payment has its history row. */
-static void
-verify_payments(Findings *findings, MemoryContext row_memory)
+static bool
+payment_has_row(const Payment *payment, Lookup *rows)
+{
+	CrRow		row;
+
+	lookup_again(rows);
+	lookup_text_key(rows, 1, payment->user_id);
+	lookup_key(rows, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(payment->seq));
+	if (!lookup_next(rows, ForwardScanDirection))
+		return false;
+	row_read(&row, rows->slot);
+	return row.malformed == NULL && row.payment_ref != NULL &&
+		strcmp(row.payment_ref, payment->payment_ref) == 0;
+}
+
+/*
+ * Every payment has its history row: those after a reference (NULL: from the
+ * first on), at most so many, and of these a sample.  Returns the last one's
+ * reference, or NULL if there are no more.
+ */
+char *
+verify_payments(Findings *findings, const char *after, int64 limit, const Share *share)
 {
 	Lookup		payments;
 	Lookup		rows;
+	int64		count = 0;
+	char	   *last = NULL;
+	MemoryContext row_memory = AllocSetContextCreate(CurrentMemoryContext,
+													 "credits verify row",
+													 ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = CurrentMemoryContext;
 
 	lookup_begin(&payments, TABLE_PAYMENT, INDEX_PAYMENT, GetActiveSnapshot());
+	lookup_after_key(&payments, 1, after);
 	lookup_begin(&rows, TABLE_HISTORY, INDEX_HISTORY, GetActiveSnapshot());
 	while (lookup_next(&payments, ForwardScanDirection))
 	{
+		char	   *ref = slot_text(payments.slot, PAY_PAYMENT_REF);
 		Payment		payment;
-		MemoryContext old = MemoryContextSwitchTo(row_memory);
-		bool		found = payment_read(&payment, payments.slot) == NULL;
 
 		CHECK_FOR_INTERRUPTS();
-		if (found)
-		{
-			lookup_again(&rows);
-			lookup_text_key(&rows, 1, payment.user_id);
-			lookup_key(&rows, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(payment.seq));
-			found = lookup_next(&rows, ForwardScanDirection);
-		}
-		if (found)
-		{
-			CrRow		row;
-
-			row_read(&row, rows.slot);
-			found = row.malformed == NULL && row.payment_ref != NULL &&
-				strcmp(row.payment_ref, payment.payment_ref) == 0;
-		}
-		if (!found)
+		if (++count == limit)
+			last = ref;
+		MemoryContextSwitchTo(row_memory);
+		if (share_has(share, share_hash(share, ref, strlen(ref))) &&
+			(payment_read(&payment, payments.slot) != NULL ||
+			 !payment_has_row(&payment, &rows)))
 			findings_report(findings, "credit_payment", payment.user_id, payment.seq,
-							psprintf("payment \"%s\" has no history row",
-									 payment.payment_ref ? payment.payment_ref : ""));
+							psprintf("payment \"%s\" has no history row", ref));
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(row_memory);
+		if (last)
+			break;
+		pfree(ref);
 	}
 	lookup_end(&rows);
 	lookup_end(&payments);
+	MemoryContextDelete(row_memory);
+	return last;
 }
 
 /* All rows that the statement sees, not by any index. */
@@ -194,22 +213,28 @@ next_account(Lookup *accounts, StringInfo user_id)
 }
 
 /*
- * Every history belongs to an account.  Both are walked in the order of users:
- * the accounts one by one, and the histories by jumping from one user to the
- * next in the index.
+ * Every history belongs to an account: those of the users after one, up to
+ * another (NULL: the first, the last).  Both tables are walked in the order of
+ * users: the accounts one by one, and the histories by jumping from one user
+ * to the next in the index.
  */
-static void
-verify_orphans(Findings *findings, MemoryContext row_memory)
+void
+verify_orphans(Findings *findings, const char *after, const char *upto)
 {
 	Lookup		accounts;
 	Lookup		rows;
 	StringInfoData account;
 	StringInfoData user_id;
 	bool		more;
+	MemoryContext row_memory = AllocSetContextCreate(CurrentMemoryContext,
+													 "credits verify row",
+													 ALLOCSET_DEFAULT_SIZES);
 
 	initStringInfo(&account);
 	initStringInfo(&user_id);
 	lookup_begin(&accounts, TABLE_ACCOUNT, INDEX_ACCOUNT, GetActiveSnapshot());
+	lookup_after_key(&accounts, 1, after);
+	lookup_upto_key(&accounts, 1, upto);
 	lookup_begin(&rows, TABLE_HISTORY, INDEX_HISTORY, GetActiveSnapshot());
 	more = next_account(&accounts, &account);
 	for (;;)
@@ -219,13 +244,14 @@ verify_orphans(Findings *findings, MemoryContext row_memory)
 
 		CHECK_FOR_INTERRUPTS();
 		lookup_again(&rows);
-		lookup_key(&rows, 1, BTGreaterStrategyNumber, F_TEXT_GT,
-				   CStringGetTextDatum(user_id.data));
+		lookup_after_key(&rows, 1, after);
+		lookup_upto_key(&rows, 1, upto);
 		found = lookup_next(&rows, ForwardScanDirection);
 		if (found)
 		{
 			resetStringInfo(&user_id);
 			appendStringInfoString(&user_id, slot_text(rows.slot, HIST_USER_ID));
+			after = user_id.data;
 			while (more && strcmp(account.data, user_id.data) < 0)
 				more = next_account(&accounts, &account);
 			if (!more || strcmp(account.data, user_id.data) != 0)
@@ -239,12 +265,16 @@ verify_orphans(Findings *findings, MemoryContext row_memory)
 	}
 	lookup_end(&rows);
 	lookup_end(&accounts);
+	MemoryContextDelete(row_memory);
 }
 
 static void
-verify_audit_log(Findings *findings, MemoryContext row_memory)
+verify_audit_log(Findings *findings)
 {
 	Lookup		lookup;
+	MemoryContext row_memory = AllocSetContextCreate(CurrentMemoryContext,
+													 "credits verify row",
+													 ALLOCSET_DEFAULT_SIZES);
 	uint8_t		head[CR_HASH_LEN];
 	uint8_t		hash[CR_HASH_LEN];
 	int64		seq = 0;
@@ -274,28 +304,47 @@ verify_audit_log(Findings *findings, MemoryContext row_memory)
 		}
 	}
 	lookup_end(&lookup);
+	MemoryContextDelete(row_memory);
+}
+
+/* What does not grow with the number of accounts. */
+void
+verify_base(Findings *findings)
+{
+	verify_guards(findings);
+	verify_plans(findings);
+	verify_audit_log(findings);
 }
 
 /*
  * known: what verifying all accounts in this snapshot came to, or NULL.  Each
  * purchase there has a payment of its own, so if there are no more payments,
- * none is without its purchase.
+ * none is without its purchase.  That reading was not by index: what it met
+ * and no index finds is a problem, too.
  */
 void
 verify_structure(Findings *findings, const Totals *known)
 {
-	MemoryContext row_memory = AllocSetContextCreate(CurrentMemoryContext,
-													 "credits verify row",
-													 ALLOCSET_DEFAULT_SIZES);
+	Share		all = {.shares = 1,.sample = 1};
+	int64		before;
 
-	verify_guards(findings);
-	verify_plans(findings);
+	verify_base(findings);
+	before = findings->count;
 	if (known == NULL || known->purchases != count_payments())
-		verify_payments(findings, row_memory);
+	{
+		(void) verify_payments(findings, NULL, PG_INT64_MAX, &all);
+		if (known && known->bad == 0 && findings->count == before)
+			findings_report(findings, "credit_payment", NULL, 0,
+							"there are payments that its index does not find");
+	}
+	before = findings->count;
 	if (known == NULL || known->orphans)
-		verify_orphans(findings, row_memory);
-	verify_audit_log(findings, row_memory);
-	MemoryContextDelete(row_memory);
+	{
+		verify_orphans(findings, NULL, NULL);
+		if (known && findings->count == before)
+			findings_report(findings, "credit_history", NULL, 0,
+							"there are rows that its index does not find");
+	}
 }
 
 Datum

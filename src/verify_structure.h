@@ -10,6 +10,10 @@
 #include "verify_filter.h"
 #include "verify_findings.h"
 
+extern void verify_base(Findings *findings);
+extern char *verify_payments(Findings *findings, const char *after, int64 limit,
+							 const Share *share);
+extern void verify_orphans(Findings *findings, const char *after, const char *upto);
 extern void verify_structure(Findings *findings, const Totals *known);
 
 #endif
