@@ -22,15 +22,22 @@ BEGIN
     RETURN plan::text LIKE '%Gather%';
 END $$;
 
--- a clock before and one after the boundary: 9 each, then 10 each
+-- a clock before and one after the boundary: 9 each, then 10 each; a worker
+-- takes it over whatever it was written like
+SET credits.clock = '2026-01-10T00:00Z';
 SELECT pg_temp.is_parallel('SELECT sum((credits_balance(user_id) ->> ''monthly'')::int8) FROM credit_account') AS parallel;
 SELECT sum((credits_balance(user_id) ->> 'monthly')::int8) AS monthly FROM credit_account;
-SET credits.clock = '2026-02-10 00:00:00+00';
+SET timezone = 'America/New_York';
+SET credits.clock = '2026-01-31 19:00';
+SET timezone = 'UTC';
 SELECT sum((credits_balance(user_id) ->> 'monthly')::int8) AS monthly FROM credit_account;
 SELECT pg_temp.is_parallel('SELECT sum(monthly) FROM credit_balance') AS parallel;
 SELECT sum(monthly) AS monthly, min(next_reset_at) AS next_reset_at, max(next_reset_at) AS next_reset_at FROM credit_balance;
 SELECT count(v.*) AS bad FROM credit_account a, LATERAL credits_verify_account(a.user_id) v;
 SELECT count(*) AS bad FROM credits_verify();
+-- within a parallel query it takes no workers of its own
+SELECT pg_temp.is_parallel('SELECT (SELECT count(*) FROM credits_verify()) AS bad, sum(monthly) AS monthly FROM credit_balance') AS parallel;
+SELECT (SELECT count(*) FROM credits_verify()) AS bad, sum(monthly) AS monthly FROM credit_balance;
 
 -- What writes never does: the plan is not parallel.
 SELECT pg_temp.is_parallel('SELECT count(credits_deduct(user_id, 1)) FROM credit_account') AS parallel;

@@ -53,8 +53,9 @@ parse_clock(const char *text, CrTime *result)
 }
 
 /*
- * The setting is kept in a form that depends on no other setting: a parallel
- * worker restores it before TimeZone and the time-zone abbreviations.
+ * The setting is kept in a form that depends on no other setting and has no
+ * word in it: a parallel worker restores it before TimeZone and before the
+ * abbreviations of time zones, without which it could not even look one up.
  */
 static bool
 make_portable(char **newval, CrTime at)
@@ -63,6 +64,7 @@ make_portable(char **newval, CrTime at)
 	char	   *copy;
 
 	utc_text(at, text);
+	*strchr(text, 'T') = ' ';
 	strcpy(strchr(text, 'Z'), "+00");
 	copy = cr_guc_malloc(strlen(text) + 1);
 	if (copy == NULL)

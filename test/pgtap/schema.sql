@@ -150,6 +150,7 @@ INSERT INTO want_function VALUES
     ('credits_schedule_reset', 'schedule text', 'f', 'jsonb', 'v', 'u'),
     ('credits_unschedule_reset', '', 'f', 'jsonb', 'v', 'u'),
     ('credits_verify', '', 'f', 'record', 's', NULL),
+    ('credits_run_verify', 'sample double precision, slice_size integer, report jsonb', 'p', NULL, 'v', 'u'),
     ('credits_verify_account', 'user_id text', 'f', 'record', 's', 's'),
     ('credits_grant_role', 'role_name text, preset text', 'f', 'jsonb', 'v', 'u'),
     ('credits_revoke_role', 'role_name text, preset text', 'f', 'jsonb', 'v', 'u'),

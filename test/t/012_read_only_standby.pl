@@ -113,8 +113,13 @@ BEGIN READ ONLY;
 SELECT credits_balance('ann');
 SELECT * FROM credit_balance;
 SELECT * FROM credits_history('ann');
+SELECT * FROM credits_verify();
+SET min_parallel_table_scan_size = 0;
 SELECT * FROM credits_verify();),
 	'00000', 'reading in a read-only transaction');
+is_outcome(
+	$node, 'postgres', 'SET default_transaction_read_only = on; CALL credits_run_verify()',
+	'00000', '... and verifying in several');
 
 # No right.
 for my $f (sort(keys %mutating, keys %scheduling))
@@ -130,6 +135,7 @@ for my $sql (
 	q(SELECT * FROM credits_history('ann')),
 	q(SELECT * FROM credits_verify()),
 	q(SELECT * FROM credits_verify_account('ann')),
+	q(CALL credits_run_verify()),
 	q(SELECT credits_my_balance()),
 	q(SELECT * FROM credits_my_history()),
 	q(SELECT * FROM credit_balance),
@@ -193,7 +199,8 @@ is_outcome($node, 'postgres', "BEGIN; SET ROLE app_role; $mutating{credits_deduc
 	'00000', 'app spends and reads');
 is_outcome($node, 'postgres', "BEGIN; SET ROLE billing_role; $mutating{credits_add_purchased}; ROLLBACK",
 	'00000', 'billing adds purchases');
-is_outcome($node, 'postgres', 'SET ROLE auditor_role; SELECT * FROM credits_verify(); SELECT * FROM credit_history',
+is_outcome($node, 'postgres', 'SET ROLE auditor_role; SET min_parallel_table_scan_size = 0; SELECT * FROM credits_verify();
+	CALL credits_run_verify(); SELECT * FROM credit_history',
 	'00000', 'auditor verifies and reads');
 is_outcome(
 	$node, 'postgres', "
@@ -234,6 +241,10 @@ for my $sql (
 	is($here, $node->safe_psql('postgres', $sql), '... says what the primary says');
 }
 is_clean($standby, 'postgres', 'credits_verify() is clean on the standby');
+is($standby->safe_psql('postgres', 'SET min_parallel_table_scan_size = 0; SELECT * FROM credits_verify()'),
+	'', '... and with workers');
+is(json($standby->safe_psql('postgres', 'SET min_parallel_table_scan_size = 0; CALL credits_run_verify(NULL, 1)'))->{accounts},
+	2, '... and in slices');
 my $balance = json($standby->safe_psql('postgres', q(SELECT credits_balance('ann'))));
 is("$balance->{monthly} $balance->{purchased} $balance->{available}",
 	'35 50 85', 'the balance on the standby');

@@ -253,6 +253,7 @@ my %type = (
 	boolean => sub { JSON::PP::is_bool($_[0]) },
 	number => sub { defined $_[0] && !ref $_[0] && $_[0] =~ /^-?\d+$/ },
 	string => sub { defined $_[0] && !ref $_[0] },
+	array => sub { ref $_[0] eq 'ARRAY' },
 	'string or null' => sub { !ref $_[0] });
 my %seen;
 
@@ -317,6 +318,7 @@ answers(
 	q(SELECT credits_reset_due()),
 	q(CALL credits_run_reset()),
 	q(SET credits.clock = '2026-03-15 12:00Z'; CALL credits_run_reset(max_accounts => 1)));
+answers('Verify report', q(CALL credits_run_verify()), q(CALL credits_run_verify(1, 1)));
 answers('Role receipt', q(SELECT credits_grant_role('r_app', 'billing')),
 	q(SELECT credits_revoke_role('r_app', 'billing')));
 answers('Repair receipt', q(SELECT credits_repair_guards()));
@@ -360,7 +362,7 @@ my %provoke = (
 		q(SELECT credits_repair_clock('user_2')) ],
 	'22P02' => [q(SET request.jwt.claims = 'no JSON'; SELECT credits_my_balance())],
 	'25006' => ["BEGIN READ ONLY; $deduct"],
-	'2D000' => ['BEGIN; CALL credits_run_reset()'],
+	'2D000' => [ 'BEGIN; CALL credits_run_reset()', 'BEGIN; CALL credits_run_verify()' ],
 	'39P01' => ['SELECT credits_guard()'],
 	'42501' => [
 		"SET ROLE r_monitor; $deduct",
