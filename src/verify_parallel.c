@@ -17,7 +17,6 @@
 #include "catalog/pg_proc.h"
 #include "miscadmin.h"
 #include "optimizer/paths.h"
-#include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "storage/condition_variable.h"
 #include "storage/spin.h"
@@ -25,6 +24,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/wait_event.h"
 
 #include "compat.h"
 #include "store.h"
