@@ -99,7 +99,6 @@ extern void lookup_key(Lookup *lookup, AttrNumber index_column, StrategyNumber s
 extern void lookup_text_key(Lookup *lookup, AttrNumber index_column, const char *value);
 extern void lookup_after_key(Lookup *lookup, AttrNumber index_column, const char *value);
 extern void lookup_upto_key(Lookup *lookup, AttrNumber index_column, const char *value);
-extern void lookup_again(Lookup *lookup);
 extern bool lookup_next(Lookup *lookup, ScanDirection direction);
 extern bool lookup_lock(Lookup *lookup, LockWaitPolicy wait);
 extern void lookup_end(Lookup *lookup);

@@ -81,7 +81,7 @@ sub plain
 
 	for ($text)
 	{
-		s{NULL::(?:timestamp with(?:out)? time zone|\w+)(?:\[\])?}{NULL}g;
+		s{NULL::(?:timestamp with(?:out)? time zone|double precision|\w+)(?:\[\])?}{NULL}g;
 		s/timestamp with time zone/timestamptz/g;
 		s/timestamp without time zone/timestamp/g;
 		s/\s+/ /g;
