@@ -41,12 +41,22 @@ get_time(const Columns *c, AttrNumber attno)
 	return c->nulls[attno - 1] ? CR_NEVER : DatumGetTimestampTz(c->values[attno - 1]);
 }
 
+/* A variable-length value where it is, unless it is compressed or elsewhere. */
+static inline struct varlena *
+get_varlena(Datum value)
+{
+	struct varlena *found = (struct varlena *) DatumGetPointer(value);
+
+	return VARATT_IS_COMPRESSED(found) || VARATT_IS_EXTERNAL(found) ?
+		PG_DETOAST_DATUM_PACKED(value) : found;
+}
+
 static char *
 get_text(const Columns *c, AttrNumber attno)
 {
 	Datum		value = c->values[attno - 1];
 	RowArena   *arena = c->arena;
-	text	   *packed;
+	struct varlena *packed;
 	size_t		len;
 	char	   *result;
 
@@ -54,7 +64,7 @@ get_text(const Columns *c, AttrNumber attno)
 		return NULL;
 	if (arena == NULL)
 		return TextDatumGetCString(value);
-	packed = DatumGetTextPP(value);
+	packed = get_varlena(value);
 	len = VARSIZE_ANY_EXHDR(packed);
 	if (len < sizeof(arena->data) - arena->used)
 	{
@@ -92,7 +102,7 @@ get_bytes(const Columns *c, AttrNumber attno, size_t *len)
 	*len = 0;
 	if (c->nulls[attno - 1])
 		return NULL;
-	value = c->arena ? DatumGetByteaPP(c->values[attno - 1]) :
+	value = c->arena ? get_varlena(c->values[attno - 1]) :
 		DatumGetByteaPCopy(c->values[attno - 1]);
 	*len = VARSIZE_ANY_EXHDR(value);
 	return (const uint8_t *) VARDATA_ANY(value);
