@@ -204,17 +204,16 @@ end_scan(TableScanDesc scan, Relation rel, TupleTableSlot *slot)
 }
 
 /*
- * The accounts of a pass: added to the users, or, when nothing is given to add
- * them to, only counted, with the memory that they will take.
+ * The accounts of a pass: added to the users, or, as long as there is no table
+ * of these, only added up to the memory that they will take.
  */
-static int64
+static void
 load_accounts(Filter *f, size_t *size)
 {
 	Relation	rel;
 	TupleTableSlot *slot;
 	TableScanDesc scan = begin_scan(TABLE_ACCOUNT, f->snapshot, &rel, &slot);
 	MemoryContext old = MemoryContextSwitchTo(f->judge.row_memory);
-	int64		count = 0;
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
@@ -224,7 +223,6 @@ load_accounts(Filter *f, size_t *size)
 		CHECK_FOR_INTERRUPTS();
 		if (user_id)
 		{
-			count++;
 			if (f->users)
 				add_user(f, user_id, hash);
 			else
@@ -234,7 +232,6 @@ load_accounts(Filter *f, size_t *size)
 	}
 	MemoryContextSwitchTo(old);
 	end_scan(scan, rel, slot);
-	return count;
 }
 
 static int
@@ -512,7 +509,7 @@ filter_accounts(const Share *share, Snapshot snapshot, int64 memory, Findings *f
 	f->snapshot = snapshot;
 	f->passes = 1;
 	judge_begin(&f->judge, snapshot);
-	(void) load_accounts(f, &size);
+	load_accounts(f, &size);
 	f->passes = size / for_users + 1;
 	f->memory = AllocSetContextCreate(CurrentMemoryContext, "credits verify users",
 									  ALLOCSET_DEFAULT_SIZES);
@@ -523,7 +520,7 @@ filter_accounts(const Share *share, Snapshot snapshot, int64 memory, Findings *f
 		f->block_left = 0;
 		f->early_room = Max(memory - (int64) (size / f->passes), memory / 8);
 		MemoryContextSwitchTo(old);
-		(void) load_accounts(f, &size);
+		load_accounts(f, &size);
 		read_history(f);
 		compare_heads(f);
 		judge_suspects(f, findings, totals);
