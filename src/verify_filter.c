@@ -365,23 +365,37 @@ add_ahead(Ahead *ahead, TupleTableSlot *slot, uint64 hash)
 							 ((BufferHeapTupleTableSlot *) slot)->buffer);
 }
 
+/* Where a user's entry is, or a few places before it. */
 static inline UserEntry *
-likely_entry(Filter *f, uint64 hash)
+place_of(Filter *f, uint64 hash, uint32 nth)
 {
-	return &f->users->data[(uint32) hash & f->users->sizemask];
+	return &f->users->data[((uint32) hash + nth) & f->users->sizemask];
+}
+
+/* Inlined, or gcc takes it for a function without any effect and leaves it out. */
+static pg_attribute_always_inline void
+prefetch_user(Filter *f, uint64 hash)
+{
+	for (uint32 i = 0; i < CACHE_LINE / sizeof(UserEntry) * 2; i++)
+	{
+		UserEntry  *entry = place_of(f, hash, i);
+
+		if (entry->user_id == NULL)
+			return;
+		if (entry->hash == (uint32) hash)
+		{
+			for (size_t at = 0; at < user_size(32); at += CACHE_LINE)
+				prefetch((char *) USER_OF(entry) + at);
+			return;
+		}
+	}
 }
 
 static void
 take_rows(Filter *f, Ahead *ahead)
 {
 	for (int i = 0; i < ahead->count; i++)
-	{
-		UserEntry  *entry = likely_entry(f, ahead->hashes[i]);
-
-		if (entry->user_id)
-			for (size_t at = 0; at < sizeof(User); at += CACHE_LINE)
-				prefetch((char *) USER_OF(entry) + at);
-	}
+		prefetch_user(f, ahead->hashes[i]);
 	for (int i = 0; i < ahead->count; i++)
 	{
 		take_row(f, ahead->slots[i], ahead->hashes[i]);
@@ -412,7 +426,7 @@ read_history(Filter *f)
 		progress_at(f->pass, f->passes, ItemPointerGetBlockNumber(&slot->tts_tid), blocks);
 		if (!wanted_user(f, slot, HIST_USER_ID, &hash))
 			continue;
-		prefetch(likely_entry(f, hash));
+		prefetch(place_of(f, hash, 0));
 		add_ahead(&ahead, slot, hash);
 		if (ahead.count == ROWS_AHEAD)
 			take_rows(f, &ahead);
