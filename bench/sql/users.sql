@@ -20,6 +20,12 @@ CREATE TABLE bench.batch AS
                               FROM generate_series(1, 2 * :batch + 0 * b)) d
                      ORDER BY random() LIMIT :batch) u
      GROUP BY b;
+
+-- From 201 on: the users divided among the batches, everybody in one.
+INSERT INTO bench.batch
+    SELECT 201 + (n - 1) % (:users / :batch), array_agg(user_id ORDER BY user_id), array_agg(1::bigint)
+      FROM bench.users WHERE :batch > 1 AND n <= :users / :batch * :batch
+     GROUP BY 1;
 ALTER TABLE bench.batch ADD PRIMARY KEY (id);
 GRANT SELECT ON bench.users, bench.batch TO bench_app;
 ANALYZE bench.users;

@@ -70,6 +70,7 @@ sub groups
 sub takes_part
 {
 	my ($o, $contender, $shape, $clients) = @_;
+	return 0 if $shape eq 'divided' && !$contender->{batch};
 	return 0 if $contender->{shapes} && !grep { $_ eq $shape } @{ $contender->{shapes} };
 	return 0 if $contender->{batch} && $clients > 16 && grep { $_ <= 16 } @{ $o->{clients} };
 	return 1;
@@ -125,7 +126,8 @@ sub run_cell
 	my $run = pgbench(
 		work => $o->{work}, scripts => [ script($contender, $cell->{shape}) ], clients => $clients,
 		seconds => $o->{quick} ? 0 : $o->{seconds}, transactions => $per_client,
-		settings => \@settings, define => { users => $o->{users} });
+		settings => \@settings,
+		define => { users => $o->{users}, clients => $clients, parts => int($o->{users} / $o->{batch}) });
 	my ($lsn_after, $size_after) = sizes($schema);
 
 	my $items = $contender->{batch} ? $o->{batch} : 1;

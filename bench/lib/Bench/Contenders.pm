@@ -21,6 +21,12 @@ my %shape_lines = (
 	hot  => "\\set uid $base + (:users + 1) / 2\n",
 );
 
+# Which batch: any, or one of this client's own.
+my %batch_lines = (
+	uniform => "\\set batch random(1, 200)\n",
+	divided => "\\set batch 201 + mod(:client_id + :clients * random(0, greatest(:parts / :clients, 1) - 1), :parts)\n",
+);
+
 # The columns that an INSERT of a deduction fills.
 my $columns = 'user_id, seq, kind, created_at, effective_at, period_start, next_reset_at, plan_version, '
   . 'amount, monthly_delta, purchased_delta, monthly, purchased';
@@ -90,9 +96,8 @@ my @all = (
 	},
 	{
 		id => 'update_insert_many', label => 'UPDATE + INSERT, batches', schema => 'plain_batch', history => 1,
-		batch => 1, shapes => ['uniform'],
-		sql => "\\set batch random(1, 200)\n"
-		  . "WITH i AS (SELECT u.user_id, u.amount FROM bench.batch b, unnest(b.user_ids, b.amounts) AS u(user_id, amount) "
+		batch => 1, shapes => [ 'uniform', 'divided' ],
+		sql => "WITH i AS (SELECT u.user_id, u.amount FROM bench.batch b, unnest(b.user_ids, b.amounts) AS u(user_id, amount) "
 		  . "WHERE b.id = :batch), a AS (UPDATE account SET monthly = monthly - i.amount, "
 		  . "history_seq = history_seq + 1, effective_at = now() FROM i WHERE account.user_id = i.user_id "
 		  . "AND monthly >= i.amount RETURNING account.user_id, i.amount, $returned) "
@@ -103,8 +108,8 @@ my @all = (
 	{
 		# The keys are made by the server, on the measured time.
 		id => 'deduct_many', label => 'credits_deduct_many, keys', schema => 'credits', history => 1, ours => 1,
-		batch => 1, needs => 'many', shapes => ['uniform'],
-		sql => "\\set batch random(1, 200)\n" . "\\set key random(1, 9223372036854000000)\n"
+		batch => 1, needs => 'many', shapes => [ 'uniform', 'divided' ],
+		sql => "\\set key random(1, 9223372036854000000)\n"
 		  . "SELECT r FROM bench.batch b, LATERAL credits_deduct_many(user_ids => b.user_ids, amounts => b.amounts, "
 		  . "reasons => NULL, idempotency_keys => ARRAY(SELECT (:key::bigint + g)::text "
 		  . "FROM generate_series(1, cardinality(b.user_ids)) g), metadata => NULL, all_or_nothing => false) r "
@@ -131,8 +136,8 @@ sub contenders
 sub script
 {
 	my ($contender, $shape) = @_;
-	my $head = $contender->{batch} || $contender->{id} eq 'select1' ? '' : $shape_lines{$shape};
-	return $head . $contender->{sql};
+	my $lines = $contender->{batch} ? \%batch_lines : \%shape_lines;
+	return ($contender->{id} eq 'select1' ? '' : $lines->{$shape}) . $contender->{sql};
 }
 
 # What is compared in one statement over many users: label, schema, statement.

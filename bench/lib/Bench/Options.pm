@@ -61,7 +61,7 @@ sub options
 		seconds  => number('SECONDS', 2),
 		rounds   => number('ROUNDS', 3, 1),
 		clients  => [ numbers('CLIENTS', '1 16 64', '1 64') ],
-		shapes   => [ words('SHAPES', qw(uniform zipf hot)) ],
+		shapes   => [ words('SHAPES', qw(uniform zipf hot divided)) ],
 		syncs    => [ words('SYNC', qw(on off)) ],
 		only     => [ split ' ', option('ONLY', '') ],
 		accounts => number('ACCOUNTS', 100_000, 5_000, 1_000_000),

@@ -90,14 +90,16 @@ sub ratios
 		}
 	}
 
-	for my $clients (1, 16)
+	for my $case ([ 'uniform', 1, '1 client' ], [ 'uniform', 16, '16 clients, any users' ],
+		[ 'divided', 16, '16 clients, each its own users' ])
 	{
-		$add->("credits_deduct_many with keys / UPDATE + INSERT in batches, items/s, "
-			  . "$clients client" . ($clients == 1 ? '' : 's') . ', commit on', '>= 1.0',
-			by_round(map { $tps->($_, 'uniform', 'on', $clients) } 'deduct_many', 'update_insert_many'));
+		my ($shape, $clients, $label) = @$case;
+		$add->("credits_deduct_many with keys / UPDATE + INSERT in batches, items/s, $label, commit on", '>= 1.0',
+			by_round(map { $tps->($_, $shape, 'on', $clients) } 'deduct_many', 'update_insert_many'));
+		next if $clients == 1;
+		$add->("credits_deduct_many with keys, items/s / credits_deduct with key, tps, $label, commit on", '>= 8',
+			by_round($tps->('deduct_many', $shape, 'on', $clients), $single->('deduct_key')));
 	}
-	$add->('credits_deduct_many with keys, items/s / credits_deduct with key, tps, 16 clients, commit on', '>= 8',
-		by_round($single->('deduct_many'), $single->('deduct_key')));
 
 	my $hot = sub { $tps->($_[0], 'hot', 'on', 64) };
 	$add->('hot user: credits_deduct with key / plpgsql with key, tps, 64 clients, commit on',

@@ -28,7 +28,7 @@ sub range
 sub group_title
 {
 	my ($group) = @_;
-	my %users = (uniform => 'uniform users', zipf => 'Zipf users', hot => 'one hot user');
+	my %users = (uniform => 'uniform users', zipf => 'Zipf users', hot => 'one hot user', divided => 'users divided among the clients');
 	return "$users{ $group->{shape} }, $group->{clients} client" . ($group->{clients} == 1 ? '' : 's')
 	  . ", synchronous_commit $group->{sync}";
 }
