@@ -63,6 +63,12 @@ put_bytes(CrBuf *buf, const void *data, size_t len)
 }
 
 static inline void
+put_text(CrBuf *buf, const char *text)
+{
+	put_bytes(buf, text, text ? strlen(text) : 0);
+}
+
+static inline void
 put_int(CrBuf *buf, int64_t value)
 {
 	if (buf->len + 13 <= buf->cap)
@@ -97,7 +103,7 @@ cr_buf_bytes(CrBuf *buf, const void *data, size_t len)
 void
 cr_buf_text(CrBuf *buf, const char *text)
 {
-	put_bytes(buf, text, text ? strlen(text) : 0);
+	put_text(buf, text);
 }
 
 void
@@ -180,6 +186,7 @@ cr_chain_encode(CrBuf *buf, CrSha256 sha, const uint8_t prev[CR_HASH_LEN],
 				const uint8_t *metadata_digest)
 {
 	uint8_t		facts[CR_HASH_LEN];
+	CrBuf		out;
 
 	if (row->has_facts)
 	{
@@ -190,57 +197,60 @@ cr_chain_encode(CrBuf *buf, CrSha256 sha, const uint8_t prev[CR_HASH_LEN],
 		sha(buf->data, buf->len, facts);
 	}
 
-	buf->len = 0;
-	append(buf, "credits-h1", 10);
-	append(buf, prev, CR_HASH_LEN);
-	cr_buf_text(buf, row->user_id);
-	put_int(buf, row->seq);
-	cr_buf_text(buf, cr_kind_name(row->kind));
-	put_time(buf, row->created_at);
-	put_time(buf, row->effective_at);
-	put_time(buf, row->period_start);
-	put_int_if(buf, row->plan_version != 0, row->plan_version);
-	put_int(buf, row->delta.monthly);
-	put_int(buf, row->delta.granted);
-	put_int(buf, row->delta.purchased);
-	put_int(buf, row->balance.monthly);
-	put_int(buf, row->balance.granted);
-	put_int(buf, row->balance.purchased);
-	put_int(buf, row->held.monthly);
-	put_int(buf, row->held.granted);
-	put_int(buf, row->held.purchased);
-	put_int(buf, row->owed_monthly);
-	put_int(buf, row->owed_purchased);
+	/* a local one, which nobody else sees, stays in registers */
+	out = *buf;
+	out.len = 0;
+	append(&out, "credits-h1", 10);
+	append(&out, prev, CR_HASH_LEN);
+	put_text(&out, row->user_id);
+	put_int(&out, row->seq);
+	put_text(&out, cr_kind_name(row->kind));
+	put_time(&out, row->created_at);
+	put_time(&out, row->effective_at);
+	put_time(&out, row->period_start);
+	put_int_if(&out, row->plan_version != 0, row->plan_version);
+	put_int(&out, row->delta.monthly);
+	put_int(&out, row->delta.granted);
+	put_int(&out, row->delta.purchased);
+	put_int(&out, row->balance.monthly);
+	put_int(&out, row->balance.granted);
+	put_int(&out, row->balance.purchased);
+	put_int(&out, row->held.monthly);
+	put_int(&out, row->held.granted);
+	put_int(&out, row->held.purchased);
+	put_int(&out, row->owed_monthly);
+	put_int(&out, row->owed_purchased);
 	if (row->n_allocations > 0)
 	{
 		uint8_t		item[8] = {1};
 
 		store_be32(item + 1, (uint32_t) row->n_allocations * 16);
-		append(buf, item, 5);
+		append(&out, item, 5);
 		for (int i = 0; i < row->n_allocations * 2; i++)
 		{
 			store_be64(item, (uint64_t) row->allocations[i]);
-			append(buf, item, sizeof(item));
+			append(&out, item, sizeof(item));
 		}
 	}
 	else
-		put_null(buf);
-	put_int_if(buf, row->has_ref_seq, row->ref_seq);
-	put_time_if(buf, row->has_ends_at, row->ends_at);
-	put_time_if(buf, row->next_reset_at != CR_NEVER, row->next_reset_at);
-	cr_buf_text(buf, row->payment_ref);
-	cr_buf_text(buf, row->idempotency_key);
-	put_digest(buf, row->request_digest);
-	cr_buf_text(buf, row->actor);
-	cr_buf_text(buf, row->spender);
-	put_bytes(buf, row->run_id, CR_UUID_LEN);
-	put_int(buf, row->amount);
-	put_int(buf, row->expired);
-	put_int(buf, row->forfeited);
-	put_int(buf, row->skipped);
-	put_digest(buf, row->has_facts ? facts : NULL);
-	put_digest(buf, reason_digest);
-	put_digest(buf, metadata_digest);
+		put_null(&out);
+	put_int_if(&out, row->has_ref_seq, row->ref_seq);
+	put_time_if(&out, row->has_ends_at, row->ends_at);
+	put_time_if(&out, row->next_reset_at != CR_NEVER, row->next_reset_at);
+	put_text(&out, row->payment_ref);
+	put_text(&out, row->idempotency_key);
+	put_digest(&out, row->request_digest);
+	put_text(&out, row->actor);
+	put_text(&out, row->spender);
+	put_bytes(&out, row->run_id, CR_UUID_LEN);
+	put_int(&out, row->amount);
+	put_int(&out, row->expired);
+	put_int(&out, row->forfeited);
+	put_int(&out, row->skipped);
+	put_digest(&out, row->has_facts ? facts : NULL);
+	put_digest(&out, reason_digest);
+	put_digest(&out, metadata_digest);
+	buf->len = out.len;
 }
 
 /* What an audit row's hash is the SHA-256 of. */
