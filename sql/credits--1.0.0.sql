@@ -110,13 +110,6 @@ CREATE TABLE @extschema@.credit_history (
     monthly          pg_catalog.int8        NOT NULL,
     granted          pg_catalog.int8        NOT NULL,
     purchased        pg_catalog.int8        NOT NULL,
-    held_monthly     pg_catalog.int8        NOT NULL,
-    held_granted     pg_catalog.int8        NOT NULL,
-    held_purchased   pg_catalog.int8        NOT NULL,
-    owed_monthly     pg_catalog.int8        NOT NULL,
-    owed_purchased   pg_catalog.int8        NOT NULL,
-    expired          pg_catalog.int8        NOT NULL,
-    forfeited        pg_catalog.int8        NOT NULL,
     skipped          pg_catalog.int4        NOT NULL,
     plan_version     pg_catalog.int4,
     user_id          pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
@@ -126,6 +119,13 @@ CREATE TABLE @extschema@.credit_history (
     next_reset_at    pg_catalog.timestamptz,
     ref_seq          pg_catalog.int8,
     ends_at          pg_catalog.timestamptz,
+    held_monthly     pg_catalog.int8,
+    held_granted     pg_catalog.int8,
+    held_purchased   pg_catalog.int8,
+    owed_monthly     pg_catalog.int8,
+    owed_purchased   pg_catalog.int8,
+    expired          pg_catalog.int8,
+    forfeited        pg_catalog.int8,
     overdraft_limit  pg_catalog.int8,
     period_granted   pg_catalog.int8,
     cycle_anchor     pg_catalog.timestamp,
@@ -148,9 +148,9 @@ CREATE TABLE @extschema@.credit_history (
     CONSTRAINT credit_history_row CHECK (
         seq OPERATOR(pg_catalog.>=) 1 AND
         monthly OPERATOR(pg_catalog.>=) 0 AND granted OPERATOR(pg_catalog.>=) 0 AND purchased OPERATOR(pg_catalog.>=) 0 AND
-        held_monthly OPERATOR(pg_catalog.>=) 0 AND held_granted OPERATOR(pg_catalog.>=) 0 AND held_purchased OPERATOR(pg_catalog.>=) 0 AND
-        owed_monthly OPERATOR(pg_catalog.>=) 0 AND owed_purchased OPERATOR(pg_catalog.>=) 0 AND
-        expired OPERATOR(pg_catalog.>=) 0 AND forfeited OPERATOR(pg_catalog.>=) 0 AND skipped OPERATOR(pg_catalog.>=) 0 AND
+        held_monthly OPERATOR(pg_catalog.>) 0 AND held_granted OPERATOR(pg_catalog.>) 0 AND held_purchased OPERATOR(pg_catalog.>) 0 AND
+        owed_monthly OPERATOR(pg_catalog.>) 0 AND owed_purchased OPERATOR(pg_catalog.>) 0 AND
+        expired OPERATOR(pg_catalog.>) 0 AND forfeited OPERATOR(pg_catalog.>) 0 AND skipped OPERATOR(pg_catalog.>=) 0 AND
         pg_catalog.octet_length(hash) OPERATOR(pg_catalog.=) 32),
     CONSTRAINT credit_history_text CHECK (
         (reason IS NULL OR reason_digest IS NULL) AND (metadata IS NULL OR metadata_digest IS NULL) AND
@@ -166,8 +166,13 @@ COMMENT ON COLUMN @extschema@.credit_history.created_at IS 'The clock when the r
 COMMENT ON COLUMN @extschema@.credit_history.effective_at IS 'When the operation counts: never before the row before it (except after a clock_repair); an event''s own time.';
 COMMENT ON COLUMN @extschema@.credit_history.period_start IS 'Start of the period that the account is in after this row.';
 COMMENT ON COLUMN @extschema@.credit_history.amount IS 'Credits of the request, or what the event granted; signed for adjust and set_plan.';
-COMMENT ON COLUMN @extschema@.credit_history.expired IS 'Monthly credits that a boundary took away.';
-COMMENT ON COLUMN @extschema@.credit_history.forfeited IS 'Credits that could not be given (over the account''s cap, or a closed period).';
+COMMENT ON COLUMN @extschema@.credit_history.held_monthly IS 'Monthly credits held after it; NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_history.held_granted IS 'Granted credits held after it; NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_history.held_purchased IS 'Purchased credits held after it; NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_history.owed_monthly IS 'Monthly credits owed after it; NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_history.owed_purchased IS 'Purchased credits owed after it; NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_history.expired IS 'Monthly credits that a boundary took away; NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_history.forfeited IS 'Credits that could not be given (over the account''s cap, or a closed period); NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_history.skipped IS 'Boundaries that passed unnoticed before the one of this row.';
 COMMENT ON COLUMN @extschema@.credit_history.status IS 'Not NULL: plan, scheduled_plan, cycle_anchor, time_zone, status, overdraft_limit and period_granted are the account''s after this row; else unchanged.';
 COMMENT ON COLUMN @extschema@.credit_history.idempotency_key IS 'The caller''s key; the empty text marks the row that opened the account with its facts.';

@@ -122,7 +122,7 @@ BEGIN
         INSERT INTO result VALUES (zone, s.no, r ->> s.yields);
     END LOOP;
     INSERT INTO trail
-        SELECT zone, e.edge, h.seq, h.kind, h.amount, h.expired, h.skipped, h.monthly, h.effective_at, h.next_reset_at
+        SELECT zone, e.edge, h.seq, h.kind, h.amount, coalesce(h.expired, 0), h.skipped, h.monthly, h.effective_at, h.next_reset_at
           FROM (SELECT DISTINCT edge FROM step) e JOIN credit_history h ON h.user_id = e.edge || ' ' || zone;
 END $$;
 CALL pg_temp.run('UTC', 'ISO, YMD');

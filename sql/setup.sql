@@ -42,7 +42,7 @@ LANGUAGE sql AS $$
     SELECT h.seq, h.kind, h.amount,
            concat_ws('/', h.monthly_delta, h.granted_delta, h.purchased_delta),
            concat_ws('/', h.monthly, h.granted, h.purchased),
-           h.expired, h.skipped, h.plan,
+           coalesce(h.expired, 0), h.skipped, h.plan,
            to_char(h.effective_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'),
            to_char(h.next_reset_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
       FROM credit_history h WHERE h.user_id = who ORDER BY h.seq

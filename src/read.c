@@ -211,12 +211,20 @@ find_source(const char *name, TupleDesc history)
 	return source;
 }
 
-/* The key of the row that opened an account is no key of the caller's. */
+/*
+ * What is shown otherwise than it is stored: counts that are NULL are 0, and
+ * the key of the row that opened an account is no key of the caller's.
+ */
 static void
-hide_opening_key(AttrNumber attno, Datum value, bool *isnull)
+show(AttrNumber attno, Datum *value, bool *isnull)
 {
+	if (*isnull && attno >= HIST_HELD_MONTHLY && attno <= HIST_FORFEITED)
+	{
+		*value = Int64GetDatum(0);
+		*isnull = false;
+	}
 	if (attno == HIST_IDEMPOTENCY_KEY && !*isnull &&
-		VARSIZE_ANY_EXHDR(DatumGetTextPP(value)) == 0)
+		VARSIZE_ANY_EXHDR(DatumGetTextPP(*value)) == 0)
 		*isnull = true;
 }
 
@@ -247,14 +255,17 @@ put_page(FunctionCallInfo fcinfo, const char *user_id, int64 before, int64 count
 			{
 				values[i] = lookup.slot->tts_values[source->attno - 1];
 				nulls[i] = lookup.slot->tts_isnull[source->attno - 1];
-				hide_opening_key(source->attno, values[i], &nulls[i]);
+				show(source->attno, &values[i], &nulls[i]);
 				continue;
 			}
 			nulls[i] = false;
 			values[i] = Int64GetDatum(0);
 			for (int j = 0; j < source->n; j++)
-				values[i] = Int64GetDatum(DatumGetInt64(values[i]) +
-										  DatumGetInt64(lookup.slot->tts_values[source->sum[j] - 1]));
+			{
+				if (!lookup.slot->tts_isnull[source->sum[j] - 1])
+					values[i] = Int64GetDatum(DatumGetInt64(values[i]) +
+											  DatumGetInt64(lookup.slot->tts_values[source->sum[j] - 1]));
+			}
 		}
 		tuplestore_putvalues(rsinfo->setResult, out, values, nulls);
 	}

@@ -35,6 +35,13 @@ get_int(const Columns *c, AttrNumber attno)
 	return DatumGetInt64(c->values[attno - 1]);
 }
 
+/* A number that mostly is 0 is NULL then: it takes no room in the row. */
+static int64
+get_count(const Columns *c, AttrNumber attno)
+{
+	return c->nulls[attno - 1] ? 0 : get_int(c, attno);
+}
+
 static CrTime
 get_time(const Columns *c, AttrNumber attno)
 {
@@ -196,6 +203,13 @@ static void
 set_int(TupleTableSlot *slot, AttrNumber attno, int64 value)
 {
 	set(slot, attno, Int64GetDatum(value));
+}
+
+static void
+set_count(TupleTableSlot *slot, AttrNumber attno, int64 value)
+{
+	if (value != 0)
+		set_int(slot, attno, value);
 }
 
 static void
@@ -426,13 +440,13 @@ row_borrow(CrRow *row, TupleTableSlot *slot, RowArena *arena)
 	row->balance.monthly = get_int(&c, HIST_MONTHLY);
 	row->balance.granted = get_int(&c, HIST_GRANTED);
 	row->balance.purchased = get_int(&c, HIST_PURCHASED);
-	row->held.monthly = get_int(&c, HIST_HELD_MONTHLY);
-	row->held.granted = get_int(&c, HIST_HELD_GRANTED);
-	row->held.purchased = get_int(&c, HIST_HELD_PURCHASED);
-	row->owed_monthly = get_int(&c, HIST_OWED_MONTHLY);
-	row->owed_purchased = get_int(&c, HIST_OWED_PURCHASED);
-	row->expired = get_int(&c, HIST_EXPIRED);
-	row->forfeited = get_int(&c, HIST_FORFEITED);
+	row->held.monthly = get_count(&c, HIST_HELD_MONTHLY);
+	row->held.granted = get_count(&c, HIST_HELD_GRANTED);
+	row->held.purchased = get_count(&c, HIST_HELD_PURCHASED);
+	row->owed_monthly = get_count(&c, HIST_OWED_MONTHLY);
+	row->owed_purchased = get_count(&c, HIST_OWED_PURCHASED);
+	row->expired = get_count(&c, HIST_EXPIRED);
+	row->forfeited = get_count(&c, HIST_FORFEITED);
 	row->skipped = DatumGetInt32(c.values[HIST_SKIPPED - 1]);
 	row->plan_version = get_version(&c, HIST_PLAN_VERSION, &complaint);
 	row->user_id = get_text(&c, HIST_USER_ID);
@@ -494,13 +508,13 @@ row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata)
 	set_int(slot, HIST_MONTHLY, row->balance.monthly);
 	set_int(slot, HIST_GRANTED, row->balance.granted);
 	set_int(slot, HIST_PURCHASED, row->balance.purchased);
-	set_int(slot, HIST_HELD_MONTHLY, row->held.monthly);
-	set_int(slot, HIST_HELD_GRANTED, row->held.granted);
-	set_int(slot, HIST_HELD_PURCHASED, row->held.purchased);
-	set_int(slot, HIST_OWED_MONTHLY, row->owed_monthly);
-	set_int(slot, HIST_OWED_PURCHASED, row->owed_purchased);
-	set_int(slot, HIST_EXPIRED, row->expired);
-	set_int(slot, HIST_FORFEITED, row->forfeited);
+	set_count(slot, HIST_HELD_MONTHLY, row->held.monthly);
+	set_count(slot, HIST_HELD_GRANTED, row->held.granted);
+	set_count(slot, HIST_HELD_PURCHASED, row->held.purchased);
+	set_count(slot, HIST_OWED_MONTHLY, row->owed_monthly);
+	set_count(slot, HIST_OWED_PURCHASED, row->owed_purchased);
+	set_count(slot, HIST_EXPIRED, row->expired);
+	set_count(slot, HIST_FORFEITED, row->forfeited);
 	set(slot, HIST_SKIPPED, Int32GetDatum(row->skipped));
 	if (row->plan_version != 0)
 		set(slot, HIST_PLAN_VERSION, Int32GetDatum(row->plan_version));

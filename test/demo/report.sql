@@ -75,7 +75,7 @@ CREATE FUNCTION demo.story(who text) RETURNS SETOF text LANGUAGE sql STABLE AS $
                        WHEN 'purchase' THEN 'bought ' || h.amount || ', ' || h.payment_ref
                        WHEN 'reset' THEN format('%s: %s granted, %s of the old expired',
                                                   CASE WHEN h.amount > 0 THEN 'new period' ELSE 'the period is over' END,
-                                                  h.amount, h.expired)
+                                                  h.amount, coalesce(h.expired, 0))
                        WHEN 'set_plan' THEN h.reason || ': now on ' || coalesce(h.plan, 'no plan')
                        WHEN 'schedule_plan' THEN h.reason || ', as of the next reset'
                        WHEN 'plan_change' THEN 'the plan is now ' || coalesce(h.plan, 'none')

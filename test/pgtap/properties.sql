@@ -142,7 +142,7 @@ SELECT is_empty($$SELECT user_id, seq FROM pg_temp.rows() WHERE kind = 'deduct' 
 SELECT is_empty($$SELECT user_id, seq FROM pg_temp.rows() WHERE kind = 'purchase' AND (purchased_delta <> amount OR monthly_delta <> 0)$$,
                 'a purchase gives its amount to its bucket');
 SELECT is_empty($$SELECT user_id, seq FROM pg_temp.rows() WHERE kind = 'reset' AND (purchased_delta <> 0 OR monthly <> 100 OR amount <> 100
-                   OR effective_at <> date_trunc('month', effective_at) OR monthly_delta <> amount - expired)$$, 'a reset replaces the monthly credits, at a boundary');
+                   OR effective_at <> date_trunc('month', effective_at) OR monthly_delta <> amount - coalesce(expired, 0))$$, 'a reset replaces the monthly credits, at a boundary');
 SELECT is_empty($$SELECT user_id, date_trunc('month', effective_at) FROM pg_temp.rows() WHERE kind = 'reset' GROUP BY 1, 2 HAVING count(*) > 1$$,
                 'no boundary is applied twice');
 SELECT is_empty($$SELECT user_id, seq FROM (SELECT *, lag(effective_at) OVER (PARTITION BY user_id ORDER BY seq) AS e FROM pg_temp.rows()) h WHERE e > effective_at$$,
