@@ -36,9 +36,16 @@ out_of_range(void)
 			 errmsg("timestamp out of range")));
 }
 
+/*
+ * The last conversion is kept: in a sweep of calendar months all accounts of a
+ * zone have the same boundary.
+ */
 CrTime
 zone_local_to_utc(void *ctx, const char *zone, CrLocal local)
 {
+	static char last_zone[TZ_STRLEN_MAX + 1] = "";
+	static CrLocal last_local;
+	static CrTime last_utc;
 	struct pg_tm tm;
 	fsec_t		fraction;
 	TimestampTz utc;
@@ -46,11 +53,16 @@ zone_local_to_utc(void *ctx, const char *zone, CrLocal local)
 
 	(void) ctx;
 	CHECK_FOR_INTERRUPTS();
+	if (local == last_local && strcmp(zone, last_zone) == 0)
+		return last_utc;
 	if (timestamp2tm(local, NULL, &tm, &fraction, NULL, NULL) != 0)
 		out_of_range();
 	offset = DetermineTimeZoneOffset(&tm, find_zone(zone));
 	if (tm2timestamp(&tm, fraction, &offset, &utc) != 0)
 		out_of_range();
+	strlcpy(last_zone, zone, sizeof(last_zone));
+	last_local = local;
+	last_utc = utc;
 	return utc;
 }
 
