@@ -166,6 +166,6 @@ books_close(Books *books)
 	if (books->has_keys)
 		lookup_end(&books->keys);
 	UnregisterSnapshot(books->snapshot);
+	writer_end(books->history);	/* what is queued comes before any trigger */
 	writer_end(books->account);
-	writer_end(books->history);
 }

@@ -86,6 +86,18 @@ cr_insert_index_tuples(ResultRelInfo *rri, EState *estate, TupleTableSlot *slot,
 #endif
 }
 
+/* What an index access method keeps in IndexInfo while a statement inserts. */
+static inline void
+cr_index_insert_cleanup(Relation index, IndexInfo *info)
+{
+#if PG_VERSION_NUM >= 170000
+	index_insert_cleanup(index, info);
+#else
+	(void) index;
+	(void) info;
+#endif
+}
+
 /* Where ExecConstraints keeps a relation's compiled CHECK constraints. */
 #if PG_VERSION_NUM >= 180000
 #define ri_ConstraintExprs ri_CheckConstraintExprs

@@ -176,19 +176,17 @@ ledger_peek(Ledger *ledger)
 }
 
 /*
- * The sweep's way: the account is the one in the slot.  False if somebody else
- * has it locked, or it is gone.
+ * The sweep's way: locks the account in the slot.  False if somebody else has it
+ * locked, or it is gone.  The sweep has many accounts, in an order of its own, so
+ * it never waits for one; an update without the lock might.
  */
 bool
-ledger_peek_at(Ledger *ledger, TupleTableSlot *slot)
+ledger_lock_at(Ledger *ledger, TupleTableSlot *slot)
 {
 	ledger->version = slot;
-	if (!books_is_free(ledger->books, slot))
-	{
-		ledger->is_locked = true;
-		if (books_lock(ledger->books, slot, LockWaitSkip) != BOOKS_FOUND)
-			return false;
-	}
+	ledger->is_locked = true;
+	if (books_lock(ledger->books, slot, LockWaitSkip) != BOOKS_FOUND)
+		return false;
 	read_version(ledger);
 	return true;
 }

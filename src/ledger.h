@@ -56,7 +56,7 @@ extern void ledger_begin(Ledger *ledger, const Request *request);
 extern void ledger_prepare(Ledger *ledger, const Request *request, Books *books,
 						   Plans *plans);
 extern bool ledger_peek(Ledger *ledger);
-extern bool ledger_peek_at(Ledger *ledger, TupleTableSlot *slot);
+extern bool ledger_lock_at(Ledger *ledger, TupleTableSlot *slot);
 extern bool ledger_lock(Ledger *ledger);
 extern bool ledger_knows_key(Ledger *ledger);
 extern bool ledger_replay(Ledger *ledger, Datum *receipt);

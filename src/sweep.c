@@ -159,22 +159,20 @@ reset_one(Sweep *sweep, const char *user_id, Books *books, Plans *plans,
 	request.user_id = user_id;
 	request.run_id = sweep->run.run_id;
 	ledger_prepare(&ledger, &request, books, plans);
-	if (ledger_peek_at(&ledger, slot))
+	if (!ledger_lock_at(&ledger, slot))
 	{
-		if (!cr_is_due(&ledger.acc, ledger.now))
-			return true;
-		ledger_apply_due(&ledger);
-		if (ledger_write(&ledger))
-		{
-			counts->accounts++;
-			for (int i = 0; i < ledger.n_rows; i++)
-				run_count_row(counts, &ledger.rows[i]);
-			return true;
-		}
+		pass(sweep, user_id);
+		counts->skipped_locked++;
+		return false;
 	}
-	pass(sweep, user_id);
-	counts->skipped_locked++;
-	return false;
+	if (!cr_is_due(&ledger.acc, ledger.now))
+		return true;
+	ledger_apply_due(&ledger);
+	(void) ledger_write(&ledger);
+	counts->accounts++;
+	for (int i = 0; i < ledger.n_rows; i++)
+		run_count_row(counts, &ledger.rows[i]);
+	return true;
 }
 
 /* The accounts of the users that are listed. */
@@ -293,7 +291,9 @@ try_accounts(Sweep *sweep, List **users, int64 limit)
 
 	if (failure == NULL)
 		run_add(&sweep->run, (const RunCounts *) &counts);
-	else if (is_fatal(sweep, failure->sqlerrcode))
+	else
+		sweep->run.counts.skipped_locked += counts.skipped_locked;	/* they stay passed over */
+	if (failure && is_fatal(sweep, failure->sqlerrcode))
 		ReThrowError(failure);
 	return failure;
 }

@@ -114,13 +114,27 @@ queue_forget(Writer *writer)
 	MemoryContextReset(queue->memory);
 }
 
+static bool
+depends_on(const Writer *writer, Oid relid)
+{
+	if (relid == writer->relid)
+		return true;
+	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
+	{
+		if (relid == writer->indexes[i])
+			return true;
+	}
+	return false;
+}
+
+/* A writer that is not there may be about to be: it is prepared meanwhile. */
 static void
 forget_table(Datum arg, Oid relid)
 {
 	(void) arg;
 	for (int i = 0; i < TABLE_COUNT; i++)
 	{
-		if (cache[i] && (relid == InvalidOid || relid == cache[i]->relid))
+		if (cache[i] == NULL || relid == InvalidOid || depends_on(cache[i], relid))
 			valid[i] = false;
 	}
 }
@@ -131,6 +145,17 @@ forget_all(Datum arg, int cache_id, uint32 hash)
 	(void) cache_id;
 	(void) hash;
 	forget_table(arg, InvalidOid);
+}
+
+/*
+ * An index that is not open any more.  GIN, GiST and BRIN leave pointers to it
+ * in its IndexInfo, which outlives it here; their memory is the call's.
+ */
+static void
+forget_index(Writer *writer, int i)
+{
+	writer->rri->ri_IndexRelationDescs[i] = NULL;
+	writer->rri->ri_IndexRelationInfo[i]->ii_AmCache = NULL;
 }
 
 /*
@@ -147,8 +172,8 @@ release_from(int nest_level)
 		if (writer == NULL || writer->nest_level < nest_level)
 			continue;
 		writer->nest_level = 0;
-		memset(writer->rri->ri_IndexRelationDescs, 0,
-			   sizeof(Relation) * writer->rri->ri_NumIndices);
+		for (int j = 0; j < writer->rri->ri_NumIndices; j++)
+			forget_index(writer, j);
 		queue_forget(writer);
 	}
 }
@@ -225,6 +250,8 @@ compile_defaults(Writer *writer, int ours)
 
 		if (!column->attisdropped && column->attgenerated == '\0')
 			node = build_column_default(writer->rel, i + 1);
+		if (node && !column->atthasdef)
+			writer->has_foreign_code = true;	/* a domain's, that may change */
 		if (node)
 			writer->defaults[i] = ExecInitExpr(expression_planner((Expr *) node), NULL);
 	}
@@ -320,7 +347,7 @@ prepare(StoreTable table, Relation rel)
 	compile_checks(writer);
 	compile_defaults(writer, store_table_natts(table));
 	ExecOpenIndices(writer->rri, false);
-	writer->has_foreign_code = runs_foreign_code(writer);
+	writer->has_foreign_code |= runs_foreign_code(writer);
 	writer->indexes = palloc(sizeof(Oid) * Max(writer->rri->ri_NumIndices, 1));
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
 		writer->indexes[i] = RelationGetRelid(writer->rri->ri_IndexRelationDescs[i]);
@@ -336,7 +363,10 @@ open_index(Writer *writer, int i)
 	Relation   *index = &writer->rri->ri_IndexRelationDescs[i];
 
 	if (*index == NULL)
+	{
 		*index = index_open(writer->indexes[i], RowExclusiveLock);
+		writer->rri->ri_IndexRelationInfo[i]->ii_Context = writer->call_memory;
+	}
 	return *index;
 }
 
@@ -353,11 +383,13 @@ close_indexes(Writer *writer)
 {
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
 	{
-		Relation   *index = &writer->rri->ri_IndexRelationDescs[i];
+		Relation	index = writer->rri->ri_IndexRelationDescs[i];
 
-		if (*index)
-			index_close(*index, NoLock);
-		*index = NULL;
+		if (index == NULL)
+			continue;
+		cr_index_insert_cleanup(index, writer->rri->ri_IndexRelationInfo[i]);
+		index_close(index, NoLock);
+		forget_index(writer, i);
 	}
 }
 
@@ -387,15 +419,16 @@ writer_begin(StoreTable table)
 	}
 	else
 	{
+		valid[table] = cache[table] == NULL || valid[table];
 		writer = prepare(table, rel);
 		if (cache[table] == NULL && !writer->has_triggers && !writer->has_foreign_code)
 		{
 			MemoryContextSetParent(writer->memory, TopMemoryContext);
 			writer->kept = true;
 			cache[table] = writer;
-			valid[table] = true;
 		}
 	}
+	writer->call_memory = CurrentMemoryContext;
 	writer->nest_level = GetCurrentTransactionNestLevel();
 	if (writer->has_triggers)
 	{

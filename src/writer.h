@@ -19,6 +19,7 @@
 typedef struct Writer
 {
 	MemoryContext memory;		/* this struct and all that it points to */
+	MemoryContext call_memory;	/* of whoever uses it now */
 	Oid			relid;
 	Relation	rel;			/* open while in use; indexes when they are needed */
 	EState	   *estate;

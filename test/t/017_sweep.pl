@@ -387,6 +387,40 @@ SELECT count(*) FROM credit_history h JOIN credit_account a USING (user_id)
 	is_clean($node, $db, 'many runners: clean');
 }
 
+# The sweep has the lock of an account before it decides anything about it, so
+# it can never come to wait for one.
+{
+	database('locks_first', 3);
+	my $sweeper = session($node, $db);
+	my $other = session($node, $db);
+
+	$node->safe_psql($db,
+		q(ALTER TABLE credit_account ADD CHECK (user_id <> 'user_0002' OR pg_sleep(1)::text IS NOT NULL) NOT VALID));
+	$sweeper->send('SELECT credits_reset_due()');
+	wait_for_sleep($sweeper->pid) or die 'no sleep';
+	is_outcome($node, $db, q(SELECT FROM credit_account WHERE user_id = 'user_0002' FOR NO KEY UPDATE NOWAIT),
+		'55P03', 'while an account is written it is locked');
+	my ($state, $out) = $sweeper->answer;
+	is($state, '00000', '... and the sweep goes on');
+	is(json($out)->{accounts}, 3, '... to the end');
+	is_clean($node, $db, 'locked first: clean');
+}
+
+# What was locked is reported, also of a batch that failed for another account.
+{
+	database('locked_and_failed', 3);
+	my $holder = session($node, $db);
+
+	$node->safe_psql($db,
+		q(ALTER TABLE credit_account ADD CHECK (user_id <> 'user_0003' OR monthly < 100) NOT VALID));
+	$holder->do('BEGIN');
+	$holder->do(q(SELECT FROM credit_account WHERE user_id = 'user_0001' FOR UPDATE));
+	my $report = sweep();
+	is("$report->{accounts} $report->{skipped_locked} $report->{failures}", '1 1 1',
+		'one done, one locked, one failed: each is told');
+	$holder->do('COMMIT');
+}
+
 # Batches commit without waiting, but a run that was reported is on disk, and the
 # session's own setting is what it was.
 {

@@ -1,0 +1,103 @@
+-- What a DBA may add to the ledger's tables: indexes of any kind, columns with
+-- a domain's default, triggers that look back at the ledger.
+\set VERBOSITY terse
+SET client_min_messages = warning;
+CREATE EXTENSION credits;
+SELECT credits_define_plan('pro', 1000) ->> 'ok' AS plan;
+SELECT credits_open_account(u, 'pro') ->> 'ok' AS opened FROM unnest(ARRAY['u1', 'u2', 'u3', 'u4']) u;
+
+-- Indexes that keep something for the rest of a statement, renamed alone in
+-- between: nothing of the old one is used again.
+CREATE INDEX dba_brin ON credit_history USING brin (created_at) WITH (pages_per_range = 1);
+CREATE INDEX dba_gin ON credit_history USING gin (metadata);
+CREATE INDEX dba_gist ON credit_history USING gist (tstzrange(created_at, NULL));
+CREATE INDEX dba_hash ON credit_account USING hash (plan);
+CREATE TABLE dba_junk (a int, b text);
+CREATE INDEX ON dba_junk (b);
+SELECT r ->> 'seq' AS seq FROM generate_series(1, 3) n, credits_deduct('u1', n, 'r', NULL, '{"a": 1}') r;
+ALTER INDEX dba_brin RENAME TO dba_brin2;
+ALTER INDEX dba_gin SET (fastupdate = off);
+ALTER INDEX dba_gist RENAME TO dba_gist2;
+SELECT count(*) >= 0 AS memory_used_again FROM pg_stat_user_tables;
+SELECT count(*) AS junk FROM dba_junk WHERE b = 'x';
+SELECT count(*) > 0 AS memory_used_again FROM information_schema.columns;
+SELECT credits_deduct('u1', 1, 'r', NULL, '{"a": 2}') ->> 'seq' AS seq;
+SELECT count(r) AS batch FROM credits_deduct_many(
+    ARRAY(SELECT 'u' || 1 + n % 3 FROM generate_series(1, 500) n), ARRAY(SELECT 1::int8 FROM generate_series(1, 500)),
+    metadata => ARRAY(SELECT '{"b": 1}'::jsonb FROM generate_series(1, 500))) r;
+BEGIN;
+SELECT credits_deduct('u1', 1, 'r', NULL, '{"a": 3}') ->> 'seq' AS seq;
+SAVEPOINT s;
+SELECT credits_deduct('u1', 1, 'r', NULL, '{"a": 3}') ->> 'seq' AS seq;
+ROLLBACK TO s;
+SELECT credits_deduct('u1', 1, 'r', NULL, '{"a": 3}') ->> 'seq' AS seq;
+COMMIT;
+SET enable_seqscan = off;
+SELECT count(*) AS by_gin FROM credit_history WHERE metadata @> '{"a": 3}';
+SELECT count(*) AS by_brin FROM credit_history WHERE created_at > '2020-01-01';
+SELECT count(*) AS by_gist FROM credit_history WHERE tstzrange(created_at, NULL) && tstzrange('2020-01-01', NULL);
+SELECT count(*) AS by_hash FROM credit_account WHERE plan = 'pro';
+RESET enable_seqscan;
+SELECT count(*) AS rows FROM credit_history;
+DROP INDEX dba_brin2, dba_gin, dba_gist2, dba_hash;
+DROP TABLE dba_junk;
+
+-- A trigger finds the history complete, also in the middle of a batch, and can
+-- use the key of the call that it came from: a replay.
+CREATE TABLE dba_seen (what text, user_id text, account_seq int8, history_seq int8);
+CREATE FUNCTION dba_note() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO dba_seen SELECT TG_TABLE_NAME, NEW.user_id, a.history_seq,
+           (SELECT max(h.seq) FROM credit_history h WHERE h.user_id = NEW.user_id)
+      FROM credit_account a WHERE a.user_id = NEW.user_id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER dba_note AFTER UPDATE ON credit_account FOR EACH ROW EXECUTE FUNCTION dba_note();
+SELECT credits_deduct('u4', 1) ->> 'seq' AS seq;
+SELECT r ->> 'seq' AS seq FROM credits_deduct_many(ARRAY['u4', 'u4', 'u2'], ARRAY[1, 1, 1]) r;
+CREATE TRIGGER dba_note AFTER INSERT ON credit_history FOR EACH ROW EXECUTE FUNCTION dba_note();
+SELECT r ->> 'seq' AS seq FROM credits_deduct_many(ARRAY['u4', 'u4'], ARRAY[1, 1]) r;
+SELECT what, count(*), count(*) FILTER (WHERE account_seq = history_seq) AS complete FROM dba_seen GROUP BY 1 ORDER BY 1;
+DROP TRIGGER dba_note ON credit_account;
+DROP TRIGGER dba_note ON credit_history;
+CREATE FUNCTION dba_again() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF pg_trigger_depth() < 2 THEN
+        INSERT INTO dba_seen SELECT credits_deduct(NEW.user_id, 1, NULL, 'k' || NEW.history_seq) ->> 'replayed', NEW.user_id;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER dba_again AFTER UPDATE ON credit_account FOR EACH ROW EXECUTE FUNCTION dba_again();
+SELECT credits_deduct('u4', 1, NULL, 'k7') ->> 'seq' AS seq;
+SELECT r ->> 'seq' AS seq FROM credits_deduct_many(ARRAY['u4'], ARRAY[1], idempotency_keys => ARRAY['k8']) r;
+SELECT what AS replayed, user_id FROM dba_seen WHERE account_seq IS NULL;
+DROP TRIGGER dba_again ON credit_account;
+DROP FUNCTION dba_again(), dba_note();
+DROP TABLE dba_seen;
+
+-- A domain's default is anybody's code, and nobody else's: each caller's right
+-- to it is checked, and it is what it is now.
+CREATE ROLE regress_credits_a;
+CREATE ROLE regress_credits_b;
+SELECT credits_grant_role(r, 'app') ->> 'ok' AS granted FROM unnest(ARRAY['regress_credits_a', 'regress_credits_b']) r;
+CREATE FUNCTION dba_default() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 7; END';
+REVOKE EXECUTE ON FUNCTION dba_default() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION dba_default() TO regress_credits_a;
+CREATE DOMAIN dba_domain AS int DEFAULT dba_default();
+ALTER TABLE credit_history ADD COLUMN dba_column dba_domain;
+SET ROLE regress_credits_a;
+SELECT credits_deduct('u3', 1) ->> 'ok' AS ok;
+SET ROLE regress_credits_b;
+SELECT credits_deduct('u3', 1);
+RESET ROLE;
+ALTER DOMAIN dba_domain SET DEFAULT 9;
+SELECT credits_deduct('u3', 1) ->> 'ok' AS ok;
+SELECT dba_column FROM credit_history WHERE user_id = 'u3' ORDER BY seq DESC LIMIT 2;
+ALTER TABLE credit_history DROP COLUMN dba_column;
+DROP DOMAIN dba_domain;
+DROP FUNCTION dba_default();
+DROP OWNED BY regress_credits_a, regress_credits_b;
+DROP ROLE regress_credits_a, regress_credits_b;
+
+SELECT * FROM credits_verify();
+DROP EXTENSION credits;
