@@ -10,6 +10,7 @@
 #include "access/htup_details.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "storage/procarray.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
@@ -96,15 +97,24 @@ books_find(Books *books, const char *user_id)
  * may be updated without a lock of its own: the update takes it, and fails if
  * this was wrong.
  */
-bool
-books_is_free(const Books *books, TupleTableSlot *slot)
+BooksState
+books_state(const Books *books, TupleTableSlot *slot)
 {
-	HeapTuple	tuple;
+	HeapTupleHeader tuple;
+	TransactionId xmax;
 
 	if (!writer_can_race(books->account) || !TTS_IS_BUFFERTUPLE(slot))
-		return false;
-	tuple = ((BufferHeapTupleTableSlot *) slot)->base.tuple;
-	return (tuple->t_data->t_infomask & HEAP_XMAX_INVALID) != 0;
+		return BOOKS_UNCLEAR;
+	tuple = ((BufferHeapTupleTableSlot *) slot)->base.tuple->t_data;
+	if (tuple->t_infomask & HEAP_XMAX_INVALID)
+		return BOOKS_FREE;
+	xmax = HeapTupleHeaderGetRawXmax(tuple);
+	if ((tuple->t_infomask & HEAP_XMAX_IS_MULTI) || IsolationUsesXactSnapshot() ||
+		TransactionIdIsCurrentTransactionId(xmax))
+		return BOOKS_UNCLEAR;
+	if (TransactionIdIsInProgress(xmax))
+		return BOOKS_BUSY;
+	return HEAP_XMAX_IS_LOCKED_ONLY(tuple->t_infomask) ? BOOKS_UNCLEAR : BOOKS_OLD;
 }
 
 /*

@@ -19,6 +19,15 @@ typedef enum BooksResult
 	BOOKS_SKIPPED				/* locked by another, and not to be waited for */
 } BooksResult;
 
+/* What others seem to be doing with a version of an account that was read. */
+typedef enum BooksState
+{
+	BOOKS_FREE,					/* nothing */
+	BOOKS_BUSY,					/* one of them has it now */
+	BOOKS_OLD,					/* there is a newer one, or is no longer */
+	BOOKS_UNCLEAR				/* only its lock can tell */
+} BooksState;
+
 typedef struct Books
 {
 	MemoryContext memory;		/* what lasts until the books are closed */
@@ -35,7 +44,7 @@ typedef struct Books
 extern void books_open(Books *books, bool many);
 extern void books_refresh(Books *books);
 extern bool books_find(Books *books, const char *user_id);
-extern bool books_is_free(const Books *books, TupleTableSlot *slot);
+extern BooksState books_state(const Books *books, TupleTableSlot *slot);
 extern BooksResult books_lock(Books *books, TupleTableSlot *slot, LockWaitPolicy wait);
 extern bool books_find_key(Books *books, const char *user_id, const char *key, CrRow *row);
 extern void books_close(Books *books);

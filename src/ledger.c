@@ -17,6 +17,8 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
@@ -30,6 +32,9 @@
 #include "settings.h"
 #include "store.h"
 #include "zone.h"
+
+/* How often to look before queueing: about 150 ms. */
+#define MOMENTS 35
 
 static void
 push_row(Ledger *ledger, const CrRow *row)
@@ -163,14 +168,47 @@ ledger_begin(Ledger *ledger, const Request *request)
 }
 
 /*
+ * Waits a moment for whoever has the account, longer each time, up to 6.4 ms.
+ * Others have a hot account for a fraction of a millisecond each; its lock's
+ * queue, with two locks and wake-ups for each that waits, takes several times
+ * that.  False where a wait must not take so long.
+ */
+static bool
+wait_a_moment(int tries)
+{
+	int			most = 100 << Min(tries, 6);
+
+	if (LockTimeout > 0 && LockTimeout < 1000)
+		return false;
+	pgstat_report_wait_start(PG_WAIT_EXTENSION);
+	pg_usleep(most / 2 + (MyProcPid * 7919 + tries * 104729) % (most / 2));
+	pgstat_report_wait_end();
+	CHECK_FOR_INTERRUPTS();
+	return true;
+}
+
+/*
  * Reads the account and does not lock it.  False if that is not enough, because
  * somebody is at it, or to open it: then ledger_lock comes next.
  */
 bool
 ledger_peek(Ledger *ledger)
 {
-	if (!find_account(ledger) || !books_is_free(ledger->books, ledger->version))
-		return false;
+	BooksState	state;
+
+	for (int tries = 0;; tries++)
+	{
+		if (!find_account(ledger))
+			return false;
+		state = books_state(ledger->books, ledger->version);
+		if (state == BOOKS_FREE)
+			break;
+		if (state == BOOKS_UNCLEAR || tries == MOMENTS ||
+			(state == BOOKS_BUSY && !wait_a_moment(tries)))
+			return false;
+		ledger->version = NULL;
+		books_refresh(ledger->books);
+	}
 	read_version(ledger);
 	return true;
 }

@@ -19,8 +19,10 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "storage/latch.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -30,6 +32,7 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/wait_event.h"
 
 #include "digest.h"
 #include "errors.h"
@@ -474,6 +477,23 @@ set_synchronous_commit(const char *value)
 }
 
 /*
+ * While others are writing, a batch is followed by a rest as long as it took:
+ * their calls matter more than when the sweep is done.
+ */
+static void
+rest(TimestampTz since)
+{
+	long		ms = TimestampDifferenceMilliseconds(since, GetCurrentTimestamp());
+
+	if (!MinimumActiveBackends(1))
+		return;
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 Max(Min(ms, 1000), 1), PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/*
  * Runs batches until nothing is due.  One runner at a time: the lock is held
  * for each batch's transaction, and whoever finds it taken, or its run ended by
  * another, stops.
@@ -483,6 +503,7 @@ sweep_all(Sweep *sweep)
 {
 	for (;;)
 	{
+		TimestampTz begun = GetCurrentTimestamp();
 		int64		limit = Min(sweep->batch_size,
 								sweep->max_accounts - run_done(&sweep->run));
 
@@ -502,6 +523,7 @@ sweep_all(Sweep *sweep)
 			return sweep->blocked ? RUN_STOPPED : RUN_FINISHED;
 		run_save(&sweep->run);
 		commit();
+		rest(begun);
 	}
 }
 
