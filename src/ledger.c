@@ -171,14 +171,15 @@ ledger_begin(Ledger *ledger, const Request *request)
  * Waits a moment for whoever has the account, longer each time, up to 6.4 ms.
  * Others have a hot account for a fraction of a millisecond each; its lock's
  * queue, with two locks and wake-ups for each that waits, takes several times
- * that.  False where a wait must not take so long.
+ * that.  False where a wait must not take so long, and with early lock release,
+ * which has locks so short that the queue is as fast, and fairer.
  */
 static bool
 wait_a_moment(int tries)
 {
 	int			most = 100 << Min(tries, 6);
 
-	if (LockTimeout > 0 && LockTimeout < 1000)
+	if (settings_early_lock_release() || (LockTimeout > 0 && LockTimeout < 1000))
 		return false;
 	pgstat_report_wait_start(PG_WAIT_EXTENSION);
 	pg_usleep(most / 2 + (MyProcPid * 7919 + tries * 104729) % (most / 2));
