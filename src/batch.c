@@ -269,27 +269,15 @@ decide(Batch *batch, BatchItem *item, Ledger *ledger, HTAB *keys)
 		((KeyEntry *) hash_search(keys, key, HASH_ENTER, NULL))->item = item;
 }
 
-/*
- * The usual case, as in spend.c: nobody else is at the account, the user has one
- * item, and that is neither a replay nor refused.
- */
+/* The usual case: the user has one item, that is neither a replay nor refused. */
 static bool
 do_one_unlocked(Batch *batch, BatchItem *item, Ledger *ledger)
 {
 	MemoryContext old;
-	CrRow		row;
 
-	if (!ledger_peek(ledger) ||
-		ledger_knows_key(ledger) ||
-		cr_is_due(&ledger->acc, ledger->now) ||
-		cr_deduct(&ledger->acc, ledger->now, item->amount, &row) != CR_OK)
+	item->row = ledger_deduct_unlocked(ledger, item->amount);
+	if (item->row < 0)
 		return false;
-	item->row = ledger_push(ledger, &row);
-	if (!ledger_write(ledger))
-	{
-		item->row = -1;
-		return false;
-	}
 	old = MemoryContextSwitchTo(batch->memory);
 	item->receipt = receipt_from_row(&ledger->rows[item->row], false);
 	MemoryContextSwitchTo(old);

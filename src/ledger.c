@@ -182,7 +182,7 @@ wait_a_moment(int tries)
 	if (settings_early_lock_release() || (LockTimeout > 0 && LockTimeout < 1000))
 		return false;
 	pgstat_report_wait_start(PG_WAIT_EXTENSION);
-	pg_usleep(most / 2 + (MyProcPid * 7919 + tries * 104729) % (most / 2));
+	pg_usleep(most / 2 + ((uint32) MyProcPid * 7919 + tries * 104729) % (uint32) (most / 2));
 	pgstat_report_wait_end();
 	CHECK_FOR_INTERRUPTS();
 	return true;
@@ -192,8 +192,8 @@ wait_a_moment(int tries)
  * Reads the account and does not lock it.  False if that is not enough, because
  * somebody is at it, or to open it: then ledger_lock comes next.
  */
-bool
-ledger_peek(Ledger *ledger)
+static bool
+peek(Ledger *ledger)
 {
 	BooksState	state;
 
@@ -237,15 +237,6 @@ find_key(Ledger *ledger, CrRow *row)
 
 	return request->idempotency_key && !ledger->is_new &&
 		books_find_key(ledger->books, request->user_id, request->idempotency_key, row);
-}
-
-/* Was the request's key used before?  Then it takes the lock to say so. */
-bool
-ledger_knows_key(Ledger *ledger)
-{
-	CrRow		row;
-
-	return find_key(ledger, &row);
 }
 
 /*
@@ -433,16 +424,23 @@ ledger_append(Ledger *ledger, const CrRow *row)
 	return receipt_from_row(&ledger->rows[place], false);
 }
 
-/* The same after ledger_peek; false if the account has changed since. */
-bool
-ledger_try_append(Ledger *ledger, const CrRow *row, Datum *receipt)
+/*
+ * The usual deduction: nobody else is at the account, its key is new, nothing is
+ * due, there is enough.  It needs no lock but its update's.  Gives its place
+ * among the rows; -1 where ledger_lock has to come next.
+ */
+int
+ledger_deduct_unlocked(Ledger *ledger, int64 amount)
 {
-	int			place = ledger_push(ledger, row);
+	CrRow		row;
+	int			place;
 
-	if (!ledger_write(ledger))
-		return false;
-	*receipt = receipt_from_row(&ledger->rows[place], false);
-	return true;
+	if (!peek(ledger) || find_key(ledger, &row) ||
+		cr_is_due(&ledger->acc, ledger->now) ||
+		cr_deduct(&ledger->acc, ledger->now, amount, &row) != CR_OK)
+		return -1;
+	place = ledger_push(ledger, &row);
+	return ledger_write(ledger) ? place : -1;
 }
 
 void

@@ -13,8 +13,8 @@
  *		}
  *		ledger_end(&ledger);
  *
- * The usual case needs no lock of its own: ledger_prepare, ledger_peek, decide,
- * ledger_try_append; where any of them is false, ledger_lock and all over.
+ * The usual deduction needs no lock of its own: ledger_prepare,
+ * ledger_deduct_unlocked, and if that gives -1, ledger_lock and all over.
  *
  * Several requests of one account: set ledger.request to each in turn, push
  * their rows, and write once.
@@ -55,16 +55,14 @@ typedef struct Ledger
 extern void ledger_begin(Ledger *ledger, const Request *request);
 extern void ledger_prepare(Ledger *ledger, const Request *request, Books *books,
 						   Plans *plans);
-extern bool ledger_peek(Ledger *ledger);
 extern bool ledger_lock_at(Ledger *ledger, TupleTableSlot *slot);
 extern bool ledger_lock(Ledger *ledger);
-extern bool ledger_knows_key(Ledger *ledger);
 extern bool ledger_replay(Ledger *ledger, Datum *receipt);
 extern void ledger_apply_due(Ledger *ledger);
 extern int64 ledger_next_seq(const Ledger *ledger);
 extern int	ledger_push(Ledger *ledger, const CrRow *row);
 extern Datum ledger_append(Ledger *ledger, const CrRow *row);
-extern bool ledger_try_append(Ledger *ledger, const CrRow *row, Datum *receipt);
+extern int	ledger_deduct_unlocked(Ledger *ledger, int64 amount);
 extern bool ledger_write(Ledger *ledger);
 extern void ledger_end(Ledger *ledger);
 

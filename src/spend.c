@@ -13,22 +13,6 @@
 PG_FUNCTION_INFO_V1(credits_deduct);
 PG_FUNCTION_INFO_V1(credits_try_deduct);
 
-/*
- * The usual case: nobody else is at the account, its key is new, nothing is due,
- * there is enough.  It needs no lock but its update's.
- */
-static bool
-deduct_unlocked(Ledger *ledger, int64 amount, Datum *receipt)
-{
-	CrRow		row;
-
-	return ledger_peek(ledger) &&
-		!ledger_knows_key(ledger) &&
-		!cr_is_due(&ledger->acc, ledger->now) &&
-		cr_deduct(&ledger->acc, ledger->now, amount, &row) == CR_OK &&
-		ledger_try_append(ledger, &row, receipt);
-}
-
 static Datum
 deduct_locked(Ledger *ledger, int64 amount, bool raise)
 {
@@ -57,6 +41,7 @@ deduct(FunctionCallInfo fcinfo, const char *function, bool raise)
 	Ledger		ledger;
 	Datum		receipt;
 	int64		amount;
+	int			place;
 
 	request_init(&request, fcinfo, function, CR_KIND_DEDUCT);
 	amount = arg_amount(fcinfo, 1, "amount");
@@ -68,8 +53,9 @@ deduct(FunctionCallInfo fcinfo, const char *function, bool raise)
 		request_seal(&request, amount, NULL, NULL);
 
 	ledger_prepare(&ledger, &request, NULL, NULL);
-	if (!deduct_unlocked(&ledger, amount, &receipt))
-		receipt = deduct_locked(&ledger, amount, raise);
+	place = ledger_deduct_unlocked(&ledger, amount);
+	receipt = place >= 0 ? receipt_from_row(&ledger.rows[place], false) :
+		deduct_locked(&ledger, amount, raise);
 	ledger_end(&ledger);
 	return receipt;
 }
