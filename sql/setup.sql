@@ -54,6 +54,83 @@ LANGUAGE sql AS $$
     SELECT md5(concat((SELECT jsonb_agg(to_jsonb(a) ORDER BY a.user_id) FROM credit_account a),
                       (SELECT jsonb_agg(to_jsonb(h) ORDER BY h.user_id, h.seq) FROM credit_history h),
                       (SELECT jsonb_agg(to_jsonb(p) ORDER BY p.payment_ref) FROM credit_payment p),
+                      (SELECT jsonb_agg(to_jsonb(g) ORDER BY g.user_id, g.seq) FROM credit_grant g),
+                      (SELECT jsonb_agg(to_jsonb(o) ORDER BY o.user_id, o.seq) FROM credit_hold o),
                       (SELECT jsonb_agg(to_jsonb(l) ORDER BY l.seq) FROM credit_audit_log l),
                       (SELECT jsonb_agg(to_jsonb(c) ORDER BY c.plan, c.version) FROM credit_plan c)))
+$$;
+
+-- A receipt or balance in short: monthly/granted/purchased, then h: held, o: owed,
+-- x: expired, f: forfeited where there are any, and whether it is a replay.
+CREATE FUNCTION t.short(r jsonb) RETURNS text
+LANGUAGE sql AS $$
+    SELECT concat(r->>'monthly', '/', r->>'granted', '/', r->>'purchased',
+                  ' h' || nullif(r->>'held', '0'), ' o' || nullif(r->>'owed', '0'),
+                  ' x' || (r->>'expired'), ' f' || (r->>'forfeited'),
+                  CASE WHEN (r->>'replayed')::bool THEN ' again' END)
+$$;
+
+-- A story told in lines "when | call | what comes out": a time of 2026 (or none: no
+-- time has passed), an expression, and its answer in short or the SQLSTATE.  A call
+-- "name = ..." keeps the seq of its receipt for ":name".  Each line is a
+-- transaction.  In t.told, wrong is what the story says where it is not so.
+CREATE TABLE t.told (no int, at text, call text, got text, wrong text);
+CREATE PROCEDURE t.story(script text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+    part text[];
+    call text;
+    keep text;
+    name text;
+    seqs jsonb := '{}';
+    r jsonb;
+    got text;
+    n int := 0;
+BEGIN
+    DELETE FROM t.told;
+    FOREACH line IN ARRAY string_to_array(script, E'\n') LOOP
+        CONTINUE WHEN line ~ '^\s*$';
+        n := n + 1;
+        IF line ~ '^\s*--' THEN
+            INSERT INTO t.told VALUES (n, '', btrim(line));
+            CONTINUE;
+        END IF;
+        part := regexp_split_to_array(btrim(line), '\s+\|(\s+|$)|^\|\s+');
+        IF part[1] <> '' THEN
+            PERFORM set_config('credits.clock', '2026-' || part[1] || CASE WHEN part[1] ~ ' ' THEN '' ELSE ' 00:00' END || '+00', false);
+        END IF;
+        keep := substring(part[2] from '^(\w+) = ');
+        call := regexp_replace(part[2], '^\w+ = ', '');
+        FOR name IN SELECT jsonb_object_keys(seqs) LOOP
+            call := regexp_replace(call, '(?<!:):' || name || '\M', seqs ->> name, 'g');
+        END LOOP;
+        BEGIN
+            EXECUTE 'SELECT to_jsonb(' || call || ')' INTO r;
+            got := CASE WHEN r ? 'monthly' THEN t.short(r) ELSE r #>> '{}' END;
+            IF keep IS NOT NULL THEN
+                seqs := seqs || jsonb_build_object(keep, r->'seq');
+            END IF;
+        EXCEPTION WHEN OTHERS THEN
+            got := SQLSTATE;
+        END;
+        INSERT INTO t.told VALUES (n, part[1], part[2], got, CASE WHEN got IS DISTINCT FROM part[3] THEN coalesce(part[3], '') END);
+        COMMIT;
+    END LOOP;
+END $$;
+
+-- What a story gave, as rows: all of a history that t.history leaves out.
+CREATE FUNCTION t.moves(who text)
+RETURNS TABLE (seq int8, kind text, ref int8, amount int8, delta text, balance text, held text, owed text,
+               expired int8, forfeited int8, allocations text, at text, ends text)
+LANGUAGE sql AS $$
+    SELECT h.seq, h.kind, h.ref_seq, h.amount,
+           concat_ws('/', h.monthly_delta, h.granted_delta, h.purchased_delta),
+           concat_ws('/', h.monthly, h.granted, h.purchased),
+           nullif(concat_ws('/', coalesce(h.held_monthly, 0), coalesce(h.held_granted, 0), coalesce(h.held_purchased, 0)), '0/0/0'),
+           nullif(concat_ws('/', coalesce(h.owed_monthly, 0), coalesce(h.owed_purchased, 0)), '0/0'),
+           h.expired, h.forfeited, h.allocations::text,
+           to_char(h.effective_at AT TIME ZONE 'UTC', 'MM-DD HH24:MI:SS'),
+           to_char(h.ends_at AT TIME ZONE 'UTC', 'MM-DD HH24:MI:SS')
+      FROM credit_history h WHERE h.user_id = who ORDER BY h.seq
 $$;

@@ -100,8 +100,7 @@ give_back(CrAccount *acc, CrHold *hold, CrTime at, bool is_event)
 			expired += part->credits;
 			continue;
 		}
-		grant->left += part->credits;
-		grant->changed = true;
+		cr_grant_return(acc, grant, part->credits);
 		acc->balance.granted += part->credits;
 	}
 	acc->held.purchased -= hold->purchased;

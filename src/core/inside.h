@@ -19,6 +19,7 @@ extern void cr_parts_to_row(const CrOpen *open, CrRow *row);
 extern void cr_burn(CrAccount *acc, int64_t credits);
 extern CrGrant *cr_grant_open_at(const CrAccount *acc, int64_t seq, CrTime at,
 								 bool at_its_end);
+extern void cr_grant_return(CrAccount *acc, CrGrant *grant, int64_t credits);
 extern CrHold *cr_next_hold_end(const CrAccount *acc);
 extern CrGrant *cr_next_grant_end(const CrAccount *acc);
 

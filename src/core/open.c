@@ -13,7 +13,8 @@
 bool
 cr_has_open(const CrAccount *acc)
 {
-	return acc->balance.granted > 0 || cr_held(acc) > 0;
+	return acc->balance.granted > 0 || acc->held.monthly > 0 || acc->held.granted > 0 ||
+		acc->held.purchased > 0;
 }
 
 /* Room for one more of count things. */
@@ -198,4 +199,17 @@ cr_grant_open_at(const CrAccount *acc, int64_t seq, CrTime at, bool at_its_end)
 				(grant->ends_at == at && !at_its_end) ? NULL : grant;
 	}
 	return NULL;
+}
+
+/*
+ * Credits go back to a grant.  One that was empty had no end to wait for, and has
+ * one again.
+ */
+void
+cr_grant_return(CrAccount *acc, CrGrant *grant, int64_t credits)
+{
+	grant->left += credits;
+	grant->changed = true;
+	if (grant->ends_at < acc->next_event_at)
+		acc->next_event_at = grant->ends_at;
 }

@@ -71,8 +71,7 @@ give(Giving *giving, const CrPart *part)
 		fits = cr_credit(acc, &acc->balance.granted, &nothing, back);
 		if (!giving->trial)
 		{
-			grant->left += back;
-			grant->changed = true;
+			cr_grant_return(acc, grant, back);
 			cr_parts_add(acc->open, part->source, back);
 		}
 	}

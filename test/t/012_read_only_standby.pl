@@ -26,6 +26,9 @@ SELECT credits_open_account('bob', 'carry', NULL, 'Europe/Berlin');
 SELECT credits_add_purchased('ann', 50, 'pay_1');
 SELECT credits_deduct('ann', 60, 'work', 'key_1');
 SELECT credits_deduct('bob', 20);
+SELECT credits_grant('bob', 40, '2026-01-20 00:00:00+00');
+SELECT credits_grant('bob', 3, '2026-03-20 00:00:00+00');
+SELECT credits_hold('bob', 90, '1 day', NULL, 'hold_1');
 CREATE ROLE stranger LOGIN;
 CREATE ROLE app_role LOGIN;
 CREATE ROLE billing_role LOGIN;
@@ -46,6 +49,14 @@ my %mutating = (
 	credits_deduct_many => q(SELECT credits_deduct_many(ARRAY['ann'], ARRAY[1])),
 	credits_add_purchased => q(SELECT credits_add_purchased('ann', 1, 'pay_2')),
 	credits_adjust => q(SELECT credits_adjust('ann', 'purchased', 1, 'goodwill')),
+	credits_grant => q(SELECT credits_grant('ann', 1, '2027-01-01 00:00:00+00')),
+	credits_hold => q(SELECT credits_hold('ann', 1)),
+	credits_capture => q(SELECT credits_capture('bob', 5, 1, true)),
+	credits_release => q(SELECT credits_release('bob', 5)),
+	credits_refund => q(SELECT credits_refund('ann', 3, 1)),
+	credits_revoke_purchase => q(SELECT credits_revoke_purchase('pay_1', 1)),
+	credits_set_overdraft => q(SELECT credits_set_overdraft('ann', 10)),
+	credits_set_cycle => q(SELECT credits_set_cycle('ann', NULL, 'Europe/Berlin')),
 	credits_define_plan => q(SELECT credits_define_plan('pro', 1000)),
 	credits_open_account => q(SELECT credits_open_account('cid', 'free')),
 	credits_set_plan => q(SELECT credits_set_plan('ann', 'carry')),
@@ -87,6 +98,7 @@ sub everything
 SELECT md5(string_agg(t, E'\n' ORDER BY t)) FROM (
     SELECT a::text FROM credit_account a UNION ALL SELECT h::text FROM credit_history h
     UNION ALL SELECT p::text FROM credit_plan p UNION ALL SELECT p::text FROM credit_payment p
+    UNION ALL SELECT g::text FROM credit_grant g UNION ALL SELECT h::text FROM credit_hold h
     UNION ALL SELECT r::text FROM credit_reset_run r UNION ALL SELECT l::text FROM credit_audit_log l
     UNION ALL SELECT r::text FROM credit_role r) x(t)));
 }
@@ -140,7 +152,7 @@ for my $sql (
 	q(SELECT * FROM credits_my_history()),
 	q(SELECT * FROM credit_balance),
 	map { "SELECT * FROM $_" }
-	qw(credit_plan credit_account credit_history credit_payment credit_reset_run credit_audit_log credit_role))
+	qw(credit_plan credit_account credit_history credit_payment credit_grant credit_hold credit_reset_run credit_audit_log credit_role))
 {
 	is_outcome($node, 'postgres', "SET ROLE stranger; $sql", '42501', "without the right: $sql");
 }
@@ -164,11 +176,19 @@ is_outcome(
 
 # What a preset does not have.
 for my $case (
-	[ 'app_role', qw(credits_add_purchased credits_adjust credits_define_plan credits_freeze credits_grant_role) ],
-	[ 'billing_role', qw(credits_deduct credits_try_deduct credits_adjust credits_define_plan credits_grant_role) ],
+	[
+		'app_role', qw(credits_add_purchased credits_adjust credits_define_plan credits_freeze credits_grant_role
+		  credits_grant credits_refund credits_revoke_purchase credits_set_overdraft credits_set_cycle)
+	],
+	[
+		'billing_role', qw(credits_deduct credits_try_deduct credits_adjust credits_define_plan credits_grant_role
+		  credits_hold credits_capture credits_release credits_set_overdraft)
+	],
 	[
 		'auditor_role', qw(credits_deduct credits_add_purchased credits_adjust credits_define_plan
 		  credits_open_account credits_set_plan credits_freeze credits_reset_due credits_run_reset
+		  credits_grant credits_hold credits_capture credits_release credits_refund
+		  credits_revoke_purchase credits_set_overdraft credits_set_cycle
 		  credits_repair_guards credits_grant_role)
 	],
 	[ 'admin_role', qw(credits_grant_role credits_revoke_role credits_repair_guards) ],
@@ -195,17 +215,19 @@ $node->safe_psql('postgres', 'REVOKE EXECUTE ON FUNCTION credits_grant_role(text
 is(everything($node), $before, 'nothing of all this changed anything');
 
 # And what a preset has.
-is_outcome($node, 'postgres', "BEGIN; SET ROLE app_role; $mutating{credits_deduct}; SELECT credits_balance('ann'); ROLLBACK",
-	'00000', 'app spends and reads');
-is_outcome($node, 'postgres', "BEGIN; SET ROLE billing_role; $mutating{credits_add_purchased}; ROLLBACK",
-	'00000', 'billing adds purchases');
+is_outcome($node, 'postgres', "BEGIN; SET ROLE app_role; $mutating{credits_deduct}; $mutating{credits_hold};
+$mutating{credits_capture}; $mutating{credits_release}; SELECT credits_balance('ann'); ROLLBACK",
+	'00000', 'app spends, holds and reads');
+is_outcome($node, 'postgres', "BEGIN; SET ROLE billing_role; $mutating{credits_add_purchased}; $mutating{credits_grant};
+$mutating{credits_refund}; $mutating{credits_revoke_purchase}; $mutating{credits_set_cycle}; ROLLBACK",
+	'00000', 'billing adds purchases, grants, refunds, revokes');
 is_outcome($node, 'postgres', 'SET ROLE auditor_role; SET min_parallel_table_scan_size = 0; SELECT * FROM credits_verify();
 	CALL credits_run_verify(); SELECT * FROM credit_history',
 	'00000', 'auditor verifies and reads');
 is_outcome(
 	$node, 'postgres', "
 BEGIN; SET ROLE admin_role;
-$mutating{credits_adjust}; $mutating{credits_define_plan}; $mutating{credits_freeze}; $mutating{credits_unfreeze};
+$mutating{credits_adjust}; $mutating{credits_set_overdraft}; $mutating{credits_set_cycle}; $mutating{credits_define_plan}; $mutating{credits_freeze}; $mutating{credits_unfreeze};
 SELECT credits_reset_due(); ROLLBACK",
 	'00000', 'admin administers');
 is(everything($node), $before, 'all of it rolled back');
@@ -256,7 +278,7 @@ is("$balance->{monthly} $balance->{purchased} $balance->{available}",
 	'100 50 150', 'a due reset shows in credits_balance');
 like($balance->{next_reset_at}, qr/^2026-03-01/, '... with the end of the new period');
 $balance = json($standby->safe_psql('postgres', "$due SELECT credits_balance('bob')"));
-is("$balance->{monthly} $balance->{available}", '130 130', '... and with rollover, in its own zone');
+is("$balance->{monthly} $balance->{available}", '130 133', '... and with rollover, in its own zone');
 $balance = json(
 	$standby->safe_psql(
 		'postgres', q(SET credits.clock = '2026-01-31 22:59:59+00'; SELECT credits_balance('bob'))));
@@ -264,13 +286,28 @@ is($balance->{monthly}, 80, '... not a second before');
 is( $standby->safe_psql(
 		'postgres',
 		"$due SELECT user_id, monthly, available FROM credit_balance ORDER BY user_id"),
-	"ann|100|150\nbob|130|130",
+	"ann|100|150\nbob|130|133",
 	'... and in the view');
 is( $standby->safe_psql(
 		'postgres', "$due SELECT count(*) FROM credits_history('ann') WHERE kind = 'reset'"),
 	0,
 	'... but no row was written');
 is(everything($standby), everything($node), 'reading changed nothing');
+
+# Ends of holds and grants that are due, and not written: of bob's 80 + 43 credits 90 are held.
+for my $case (
+	[ '2026-01-16 11:59:59.999999+00', '0 33 90', 'a hold, before its end' ],
+	[ '2026-01-16 12:00:00+00', '80 43 0', '... and at its end' ],
+	[ '2026-01-20 00:00:00+00', '80 3 0', 'a grant at its end' ],
+	[ '2026-02-10 00:00:00+00', '130 3 0', 'both and a boundary' ])
+{
+	my ($at, $expected, $test) = @$case;
+
+	$balance = json($standby->safe_psql('postgres', "SET credits.clock = '$at'; SELECT credits_balance('bob')"));
+	is("$balance->{monthly} $balance->{granted} $balance->{held}", $expected, $test);
+	is( $standby->safe_psql('postgres', "SET credits.clock = '$at'; SELECT monthly, granted, held FROM credit_balance WHERE user_id = 'bob'"),
+		$expected =~ s/ /|/gr, '... in the view as well');
+}
 
 # Promotion: the standby's history goes on.
 my $head = $standby->safe_psql('postgres', q(SELECT seq FROM credit_balance WHERE user_id = 'ann'));
@@ -286,6 +323,8 @@ ok($receipt->{replayed}, 'a payment of the old primary is known');
 $receipt = json($standby->safe_psql('postgres', "$due SELECT credits_deduct('ann', 1)"));
 is($receipt->{available}, 149, 'what was due is applied at the first call');
 is($receipt->{seq}, $head + 3, '... with a row of its own before the call');
+$receipt = json($standby->safe_psql('postgres', q(SELECT credits_hold('bob', 90, '1 day', NULL, 'hold_1'))));
+ok($receipt->{replayed} && $receipt->{seq} == 5, 'a hold of the old primary is known');
 is_outcome($standby, 'postgres', "$due CALL credits_run_reset()", '00000', 'the sweep runs');
 is( $standby->safe_psql(
 		'postgres', q(SELECT user_id, count(*) FROM credit_history WHERE kind = 'reset' GROUP BY user_id ORDER BY user_id)),

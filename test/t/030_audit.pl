@@ -15,8 +15,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $verify = "$FindBin::RealBin/../verify";
-my @tables = qw(credit_plan credit_account credit_history credit_payment credit_reset_run
-  credit_audit_log credit_role);
+my @tables = qw(credit_plan credit_account credit_history credit_payment credit_grant credit_hold
+  credit_reset_run credit_audit_log credit_role);
 
 is(system($^X, "$verify/selftest.pl") >> 8, 0, 'the verifier passes its own test')
   or diag("perl test/verify/selftest.pl");

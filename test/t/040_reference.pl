@@ -294,6 +294,7 @@ answers(
 	q(SELECT credits_define_plan('free', 10)),
 	q(SELECT credits_define_plan('pro', 100, 'anniversary', 20, 5, '2026-02-01 00:00Z')),
 	q(SELECT credits_define_plan('big', 100)));
+$node->safe_psql($db, q(SELECT credits_add_purchased('user_4', 3, 'payment_4')));
 answers(
 	'Receipt',
 	q(SELECT credits_open_account('user_1', 'free', '2026-01-31 02:30', 'Europe/Berlin')),
@@ -307,7 +308,16 @@ answers(
 	q(SELECT credits_set_plan('user_1', NULL, 'next_reset')),
 	q(SELECT credits_freeze('user_1', 'why')),
 	q(SELECT credits_unfreeze('user_1')),
-	q(SET credits.clock = '2026-01-15 11:00Z'; SELECT credits_repair_clock('user_1')));
+	q(SET credits.clock = '2026-01-15 11:00Z'; SELECT credits_repair_clock('user_1')),
+	q(SELECT credits_grant('user_4', 5, '2026-01-16 12:00Z')),
+	q(SELECT credits_hold('user_4', 6, '2 days')),
+	q(SET credits.clock = '2026-01-16 12:00Z'; SELECT credits_capture('user_4', 4, 4)),
+	q(SET credits.clock = '2026-01-16 12:00Z'; SELECT credits_refund('user_4', 5)),
+	q(SET credits.clock = '2026-01-16 12:00Z'; SELECT credits_hold('user_4', 1)),
+	q(SET credits.clock = '2026-01-16 12:00Z'; SELECT credits_release('user_4', 7)),
+	q(SET credits.clock = '2026-01-16 12:00Z'; SELECT credits_revoke_purchase('payment_4', 1)),
+	q(SELECT credits_set_overdraft('user_1', 2)),
+	q(SELECT credits_set_cycle('user_1', NULL, 'UTC')));
 answers('Refusal',
 	q(SELECT credits_try_deduct('user_1', 1000)), q(SELECT credits_try_deduct('user_2', 1)));
 answers('Balance', q(SELECT credits_balance('user_1')), q(SELECT credits_balance('user_2')),
@@ -344,8 +354,13 @@ my %provoke = (
 		q(SELECT credits_add_purchased('user_1', 6, 'payment_1')),
 		q(SELECT credits_open_account('user_1', 'big')) ],
 	UC004 => [q(BEGIN; SELECT credits_freeze('user_1'); SELECT credits_deduct('user_1', 1))],
+	UC005 => [q(SELECT credits_capture('user_4', 2)), q(SELECT credits_release('user_2', 8))],
+	UC006 => [ q(SELECT credits_capture('user_4', 4)), q(SELECT credits_release('user_4', 7)) ],
 	UC007 => [ 'DELETE FROM credit_plan', 'UPDATE credit_plan SET version = 1', 'TRUNCATE credit_plan' ],
 	UC009 => [ q(SELECT credits_set_plan('user_1', 'none')), q(SELECT credits_open_account('user_3', 'pro')) ],
+	UC010 => [ q(SELECT credits_refund('user_4', 5, 1)), q(SELECT credits_refund('user_4', 5)),
+		q(SELECT credits_revoke_purchase('payment_4', 3)) ],
+	UC011 => [q(SELECT credits_revoke_purchase('payment_0'))],
 	'0A000' => [
 		'SELECT credits_schedule_reset()',
 		"BEGIN; CREATE TRIGGER t BEFORE INSERT ON credit_history FOR EACH ROW
@@ -359,7 +374,9 @@ my %provoke = (
 		q(SELECT credits_deduct('', 1)),
 		q(SELECT credits_set_plan('user_1', 'big', 'never')),
 		q(SELECT credits_set_plan('user_2', 'big', 'next_reset')),
-		q(SELECT credits_repair_clock('user_2')) ],
+		q(SELECT credits_repair_clock('user_2')),
+		q(SELECT credits_grant('user_2', 1, '2026-01-15 12:00Z')),
+		q(SELECT credits_refund('user_2', 1)) ],
 	'22P02' => [q(SET request.jwt.claims = 'no JSON'; SELECT credits_my_balance())],
 	'25006' => ["BEGIN READ ONLY; $deduct"],
 	'2D000' => [ 'BEGIN; CALL credits_run_reset()', 'BEGIN; CALL credits_run_verify()' ],
