@@ -122,6 +122,8 @@ main(int argc, char **argv)
 		{"plan change", test_plan_change},
 		{"due", test_due},
 		{"due, at random", test_due_random},
+		{"grants, holds, refunds", test_lists},
+		{"grants, holds, refunds, at random", test_lists_random},
 		{"replay", test_replay},
 		{"chain", test_chain},
 	};

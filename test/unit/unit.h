@@ -64,8 +64,10 @@ typedef struct World
 	int			n_rows;
 	int			zone_calls;		/* how often a zone was asked */
 	CrOpen		open;			/* what world_lists gives */
-	char		memory[1 << 16];	/* for it */
+	char		memory[1 << 17];	/* for it, and for the rows' allocations */
 	size_t		used;
+	bool		strict;			/* every step is checked; see world_run() */
+	const char *broken;			/* what a check found; NULL */
 	CrEnv		env;
 } World;
 
@@ -80,9 +82,22 @@ typedef enum Op
 	OP_SCHEDULE_CANCEL,
 	OP_FREEZE,
 	OP_UNFREEZE,
-	OP_REPAIR_CLOCK
+	OP_REPAIR_CLOCK,
+	OP_GRANT,
+	OP_HOLD,
+	OP_CAPTURE,
+	OP_RELEASE,
+	OP_REFUND,
+	OP_REVOKE,
+	OP_SET_OVERDRAFT,
+	OP_SET_CYCLE
 } Op;
 
+/*
+ * Captures and releases name a hold, refunds a row that spent, chargebacks a
+ * purchase: the target-th of the history, from 0, because the seq depends on when
+ * events were applied.  An amount of 0 is all.
+ */
 typedef struct Command
 {
 	Op			op;
@@ -90,10 +105,18 @@ typedef struct Command
 	int64_t		amount;
 	CrBucket	bucket;
 	const char *plan;
+	CrTime		ends_at;
+	int			target;
+	bool		keep_open;
+	CrLocal		anchor;
+	const char *zone;
 } Command;
 
 extern void world_init(World *w);
 extern CrOpen *world_lists(World *w);
+extern CrOpen *world_copy_lists(World *w, const CrOpen *from);
+extern const CrRow *world_nth(const World *w, Op op, int target);
+extern bool world_spent(const World *w, int64_t seq, int n_rows, CrSpent *spent);
 extern const CrPlanVersion *world_plan(World *w, const char *plan, CrTime from,
 									   int64_t monthly, CrCycle cycle, int64_t rollover);
 extern const CrPlanVersion *world_plan_at(const World *w, const char *plan, CrTime at);
@@ -103,16 +126,25 @@ extern int	world_fold(World *w, CrTime at);
 extern CrVerdict world_run(World *w, const Command *cmd);
 extern CrVerdict world_deduct(World *w, CrTime at, int64_t amount);
 extern CrVerdict world_purchase(World *w, CrTime at, int64_t amount);
+extern CrVerdict world_grant(World *w, CrTime at, int64_t amount, CrTime ends_at);
+extern CrVerdict world_hold(World *w, CrTime at, int64_t amount, CrTime ends_at);
+extern CrVerdict world_capture(World *w, CrTime at, int hold, int64_t amount, bool keep_open);
+extern CrVerdict world_release(World *w, CrTime at, int hold);
+extern CrVerdict world_refund(World *w, CrTime at, int spending, int64_t amount);
+extern CrVerdict world_revoke(World *w, CrTime at, int purchase, int64_t amount);
 extern CrVerdict world_set_plan(World *w, CrTime at, const char *plan);
 extern CrVerdict world_schedule(World *w, CrTime at, const char *plan);
 extern int	world_random_plans(World *w, CrTime from, CrTime to, bool cycles);
 extern Command world_random_command(CrTime at, int n_plans);
+extern Command world_random_open_command(const World *w, CrTime at, int n_plans);
 extern bool buckets_are(const CrBuckets *got, int64_t monthly, int64_t granted,
 						int64_t purchased);
 extern bool same_account(const CrAccount *a, const CrAccount *b);
 extern const char *row_breaks(const CrAccount *before, const CrAccount *after,
 							  const CrRow *row);
 extern const char *account_breaks(const CrAccount *acc);
+extern bool same_lists(const CrOpen *a, const CrOpen *b);
+extern const char *lists_break(const CrAccount *acc);
 extern const char *show_account(const CrAccount *acc);
 
 /* one function a topic */
@@ -122,6 +154,8 @@ extern void test_rules(void);
 extern void test_plan_change(void);
 extern void test_due(void);
 extern void test_due_random(void);
+extern void test_lists(void);
+extern void test_lists_random(void);
 extern void test_replay(void);
 extern void test_chain(void);
 

@@ -4,8 +4,7 @@
  *
  * It does around the core what the real ledger does: gives a call the greater
  * of the clock and the account's time, applies what is due first, and numbers
- * the rows.  row_breaks() and account_breaks() are what must hold for any row
- * and any account.
+ * the rows.  What must hold for any row and any account is in checks.c.
  */
 #include <stdlib.h>
 
@@ -44,6 +43,18 @@ env_plan_version(void *ctx, const char *plan, int32_t version)
 	return NULL;
 }
 
+static void *
+take_memory(void *ctx, size_t size)
+{
+	World	   *w = ctx;
+	void	   *taken = w->memory + w->used;
+
+	w->used += (size + 15) & ~(size_t) 15;
+	if (w->used > sizeof(w->memory))
+		abort();
+	return taken;
+}
+
 static void
 env_emit(void *ctx, const CrRow *row)
 {
@@ -57,18 +68,12 @@ env_emit(void *ctx, const CrRow *row)
 	kept->seq = ++w->n_rows;
 	kept->created_at = row->effective_at;
 	kept->actor = "app";
-}
+	if (row->n_allocations > 0)
+	{
+		size_t		size = sizeof(CrPart) * (size_t) row->n_allocations;
 
-static void *
-take_memory(void *ctx, size_t size)
-{
-	World	   *w = ctx;
-	void	   *taken = w->memory + w->used;
-
-	w->used += (size + 15) & ~(size_t) 15;
-	if (w->used > sizeof(w->memory))
-		abort();
-	return taken;
+		kept->allocations = memcpy(take_memory(w, size), row->allocations, size);
+	}
 }
 
 /* Empty lists of grants and holds; those that were given before are gone. */
@@ -82,6 +87,28 @@ world_lists(World *w)
 	return &w->open;
 }
 
+/* The world's lists are those of another from now on. */
+CrOpen *
+world_copy_lists(World *w, const CrOpen *from)
+{
+	CrOpen	   *open = world_lists(w);
+
+	for (int i = 0; i < from->n_grants; i++)
+		*cr_open_add_grant(open, from->grants[i].seq, from->grants[i].ends_at) = from->grants[i];
+	for (int i = 0; i < from->n_holds; i++)
+	{
+		const CrHold *hold = &from->holds[i];
+		CrHold	   *copy = cr_open_add_hold(open, hold->seq, hold->n_parts);
+		CrPart	   *parts = copy->parts;
+
+		*copy = *hold;
+		copy->parts = parts;
+		if (hold->n_parts > 0)
+			memcpy(parts, hold->parts, sizeof(CrPart) * (size_t) hold->n_parts);
+	}
+	return open;
+}
+
 void
 world_init(World *w)
 {
@@ -93,6 +120,7 @@ world_init(World *w)
 	w->env.plan_version = env_plan_version;
 	w->env.emit = env_emit;
 	cr_account_init(&w->acc, "user_2abc");
+	w->acc.open = world_lists(w);
 }
 
 const CrPlanVersion *
@@ -161,53 +189,160 @@ world_fold(World *w, CrTime at)
 	return w->n_rows - before;
 }
 
+/* The target-th row that a command of this kind can name; NULL if there is none. */
+const CrRow *
+world_nth(const World *w, Op op, int target)
+{
+	for (int i = 0; i < w->n_rows; i++)
+	{
+		CrKind		kind = w->rows[i].kind;
+
+		if ((op == OP_REFUND ? kind == CR_KIND_DEDUCT || kind == CR_KIND_CAPTURE :
+			 op == OP_REVOKE ? kind == CR_KIND_PURCHASE : kind == CR_KIND_HOLD) &&
+			target-- == 0)
+			return &w->rows[i];
+	}
+	return NULL;
+}
+
+/* How much of a row was refunded, or revoked, in so many rows. */
+static int64_t
+sum_about(const World *w, CrKind kind, int64_t seq, int n_rows)
+{
+	int64_t		sum = 0;
+
+	for (int i = 0; i < n_rows; i++)
+	{
+		if (w->rows[i].kind == kind && w->rows[i].ref_seq == seq)
+			sum += w->rows[i].amount;
+	}
+	return sum;
+}
+
+/* What a row spent and how much of it the first so many rows refunded. */
+bool
+world_spent(const World *w, int64_t seq, int n_rows, CrSpent *spent)
+{
+	if (seq < 1 || seq > w->n_rows || !cr_spent(spent, &w->rows[seq - 1]))
+		return false;
+	spent->refunded = sum_about(w, CR_KIND_REFUND, seq, n_rows);
+	return true;
+}
+
+static CrVerdict
+run_about_row(World *w, const Command *cmd, CrTime at, CrRow *row)
+{
+	CrAccount  *acc = &w->acc;
+	const CrRow *about = world_nth(w, cmd->op, cmd->target);
+	int64_t		amount = cmd->amount;
+	CrHold	   *hold;
+	CrSpent		spent;
+
+	if (about == NULL)
+		return CR_HOLD_CLOSED;
+	if (cmd->op == OP_REVOKE)
+	{
+		int64_t		left = about->amount - sum_about(w, CR_KIND_REVOKE, about->seq, w->n_rows);
+
+		if (left == 0 || amount > left)
+			return CR_MORE_THAN_SPENT;
+		return cr_revoke(acc, at, amount ? amount : left, about->seq, row);
+	}
+	if (cmd->op == OP_REFUND)
+	{
+		world_spent(w, about->seq, w->n_rows, &spent);
+		if (amount == 0)
+			amount = spent.amount - spent.refunded;
+		return cr_refund(acc, at, &spent, amount ? amount : 1, row);
+	}
+	hold = cr_open_hold(acc, about->seq);
+	if (cmd->op == OP_RELEASE)
+		return cr_release(acc, at, hold, row);
+	return cr_capture(acc, at, hold, amount ? amount : cr_hold_left(hold), cmd->keep_open, row);
+}
+
+static CrVerdict
+run(World *w, const Command *cmd, CrTime at, CrRow *row)
+{
+	CrAccount  *acc = &w->acc;
+
+	switch (cmd->op)
+	{
+		case OP_DEDUCT:
+			return cr_deduct(acc, at, cmd->amount, row);
+		case OP_PURCHASE:
+			return cr_purchase(acc, at, cmd->amount, row);
+		case OP_ADJUST:
+			return cr_adjust(acc, at, cmd->bucket, cmd->amount, row);
+		case OP_SET_PLAN:
+			return cr_set_plan(acc, &w->env, at, world_plan_at(w, cmd->plan, at), row);
+		case OP_CANCEL:
+			return cr_set_plan(acc, &w->env, at, NULL, row);
+		case OP_SCHEDULE:
+			return cr_schedule_plan(acc, at, cmd->plan, row);
+		case OP_SCHEDULE_CANCEL:
+			return cr_schedule_plan(acc, at, NULL, row);
+		case OP_FREEZE:
+			return cr_set_status(acc, at, CR_FROZEN, row);
+		case OP_UNFREEZE:
+			return cr_set_status(acc, at, CR_ACTIVE, row);
+		case OP_REPAIR_CLOCK:
+			return cr_repair_clock(acc, at, row);
+		case OP_GRANT:
+			return cr_grant(acc, at, w->n_rows + 1, cmd->amount, cmd->ends_at, row);
+		case OP_HOLD:
+			return cr_hold(acc, at, w->n_rows + 1, cmd->amount, cmd->ends_at, row);
+		case OP_CAPTURE:
+		case OP_RELEASE:
+		case OP_REFUND:
+		case OP_REVOKE:
+			return run_about_row(w, cmd, at, row);
+		case OP_SET_OVERDRAFT:
+			return cr_set_overdraft(acc, at, cmd->amount, row);
+		case OP_SET_CYCLE:
+			return cr_set_cycle(acc, &w->env, at, cmd->anchor, cmd->zone, row);
+	}
+	return CR_OK;
+}
+
+/* Of a strict world: what the command did wrong, whatever it was. */
+static const char *
+step_breaks(const World *w, const CrAccount *before, const CrOpen *lists, CrVerdict verdict,
+			const CrRow *row)
+{
+	const char *wrong = NULL;
+
+	if (verdict == CR_OK)
+		wrong = row_breaks(before, &w->acc, row);
+	else if (memcmp(before, &w->acc, sizeof(*before)) != 0 || !same_lists(lists, w->acc.open))
+		wrong = "a refused command changed something";
+	if (wrong == NULL)
+		wrong = account_breaks(&w->acc);
+	return wrong ? wrong : lists_break(&w->acc);
+}
+
+/* Like the ledger: the time, what is due, the command, its row. */
 CrVerdict
 world_run(World *w, const Command *cmd)
 {
-	CrAccount  *acc = &w->acc;
+	static World lists_before;
+	CrAccount	before;
 	CrRow		row = {0};
-	CrVerdict	verdict = CR_OK;
+	CrVerdict	verdict;
 	CrTime		at = cmd->at;
 
 	if (cmd->op != OP_REPAIR_CLOCK)
 	{
-		if (at < acc->effective_at)
-			at = acc->effective_at;
+		if (at < w->acc.effective_at)
+			at = w->acc.effective_at;
 		world_fold(w, at);
 	}
-	switch (cmd->op)
-	{
-		case OP_DEDUCT:
-			verdict = cr_deduct(acc, at, cmd->amount, &row);
-			break;
-		case OP_PURCHASE:
-			verdict = cr_purchase(acc, at, cmd->amount, &row);
-			break;
-		case OP_ADJUST:
-			verdict = cr_adjust(acc, at, cmd->bucket, cmd->amount, &row);
-			break;
-		case OP_SET_PLAN:
-			verdict = cr_set_plan(acc, &w->env, at, world_plan_at(w, cmd->plan, at), &row);
-			break;
-		case OP_CANCEL:
-			verdict = cr_set_plan(acc, &w->env, at, NULL, &row);
-			break;
-		case OP_SCHEDULE:
-			verdict = cr_schedule_plan(acc, at, cmd->plan, &row);
-			break;
-		case OP_SCHEDULE_CANCEL:
-			verdict = cr_schedule_plan(acc, at, NULL, &row);
-			break;
-		case OP_FREEZE:
-			verdict = cr_set_status(acc, at, CR_FROZEN, &row);
-			break;
-		case OP_UNFREEZE:
-			verdict = cr_set_status(acc, at, CR_ACTIVE, &row);
-			break;
-		case OP_REPAIR_CLOCK:
-			verdict = cr_repair_clock(acc, at, &row);
-			break;
-	}
+	before = w->acc;
+	if (w->strict)
+		world_copy_lists(&lists_before, w->acc.open);
+	verdict = run(w, cmd, at, &row);
+	if (w->strict && w->broken == NULL)
+		w->broken = step_breaks(w, &before, &lists_before.open, verdict, &row);
 	if (verdict == CR_OK)
 		append(w, &row);
 	return verdict;
@@ -216,35 +351,67 @@ world_run(World *w, const Command *cmd)
 CrVerdict
 world_deduct(World *w, CrTime at, int64_t amount)
 {
-	Command		cmd = {OP_DEDUCT, at, amount, CR_MONTHLY, NULL};
-
-	return world_run(w, &cmd);
+	return world_run(w, &(Command) {.op = OP_DEDUCT,.at = at,.amount = amount});
 }
 
 CrVerdict
 world_purchase(World *w, CrTime at, int64_t amount)
 {
-	Command		cmd = {OP_PURCHASE, at, amount, CR_MONTHLY, NULL};
+	return world_run(w, &(Command) {.op = OP_PURCHASE,.at = at,.amount = amount});
+}
 
-	return world_run(w, &cmd);
+CrVerdict
+world_grant(World *w, CrTime at, int64_t amount, CrTime ends_at)
+{
+	return world_run(w, &(Command) {.op = OP_GRANT,.at = at,.amount = amount,.ends_at = ends_at});
+}
+
+CrVerdict
+world_hold(World *w, CrTime at, int64_t amount, CrTime ends_at)
+{
+	return world_run(w, &(Command) {.op = OP_HOLD,.at = at,.amount = amount,.ends_at = ends_at});
+}
+
+CrVerdict
+world_capture(World *w, CrTime at, int hold, int64_t amount, bool keep_open)
+{
+	return world_run(w, &(Command) {.op = OP_CAPTURE,.at = at,.target = hold,.amount = amount,
+					 .keep_open = keep_open});
+}
+
+CrVerdict
+world_release(World *w, CrTime at, int hold)
+{
+	return world_run(w, &(Command) {.op = OP_RELEASE,.at = at,.target = hold});
+}
+
+CrVerdict
+world_refund(World *w, CrTime at, int spending, int64_t amount)
+{
+	return world_run(w, &(Command) {.op = OP_REFUND,.at = at,.target = spending,
+					 .amount = amount});
+}
+
+CrVerdict
+world_revoke(World *w, CrTime at, int purchase, int64_t amount)
+{
+	return world_run(w, &(Command) {.op = OP_REVOKE,.at = at,.target = purchase,
+					 .amount = amount});
 }
 
 /* A plan of NULL cancels. */
 CrVerdict
 world_set_plan(World *w, CrTime at, const char *plan)
 {
-	Command		cmd = {plan ? OP_SET_PLAN : OP_CANCEL, at, 0, CR_MONTHLY, plan};
-
-	return world_run(w, &cmd);
+	return world_run(w, &(Command) {.op = plan ? OP_SET_PLAN : OP_CANCEL,.at = at,.plan = plan});
 }
 
 /* A plan of NULL cancels. */
 CrVerdict
 world_schedule(World *w, CrTime at, const char *plan)
 {
-	Command		cmd = {plan ? OP_SCHEDULE : OP_SCHEDULE_CANCEL, at, 0, CR_MONTHLY, plan};
-
-	return world_run(w, &cmd);
+	return world_run(w, &(Command) {.op = plan ? OP_SCHEDULE : OP_SCHEDULE_CANCEL,.at = at,
+					 .plan = plan});
 }
 
 static const char *const plan_names[] = {"free", "pro", "team", "max"};
@@ -279,7 +446,7 @@ world_random_plans(World *w, CrTime from, CrTime to, bool cycles)
 Command
 world_random_command(CrTime at, int n_plans)
 {
-	Command		cmd = {OP_DEDUCT, at, random_between(1, 120), CR_MONTHLY, NULL};
+	Command		cmd = {.op = OP_DEDUCT,.at = at,.amount = random_between(1, 120)};
 
 	cmd.plan = plan_names[random_between(0, n_plans - 1)];
 	switch (random_between(1, 20))
@@ -321,127 +488,66 @@ world_random_command(CrTime at, int n_plans)
 	return cmd;
 }
 
-bool
-buckets_are(const CrBuckets *got, int64_t monthly, int64_t granted, int64_t purchased)
+static int
+count_rows(const World *w, Op op)
 {
-	if (got->monthly == monthly && got->granted == granted && got->purchased == purchased)
-		return true;
-	note("got %" PRId64 " monthly, %" PRId64 " granted, %" PRId64 " purchased", got->monthly,
-		 got->granted, got->purchased);
-	return false;
+	int			n = 0;
+
+	while (world_nth(w, op, n) != NULL)
+		n++;
+	return n;
 }
 
-static bool
-same_buckets(const CrBuckets *a, const CrBuckets *b)
+/* Any command: of the older ones, or about grants, holds and earlier rows. */
+Command
+world_random_open_command(const World *w, CrTime at, int n_plans)
 {
-	return a->monthly == b->monthly && a->granted == b->granted &&
-		a->purchased == b->purchased;
-}
+	static const Op about[] = {OP_CAPTURE, OP_CAPTURE, OP_RELEASE, OP_REFUND, OP_REFUND, OP_REVOKE};
+	Command		cmd = world_random_command(at, n_plans);
+	int			n;
 
-/* Does cr_facts_equal() notice every difference?  This one does. */
-static bool
-same_facts(const CrFacts *a, const CrFacts *b)
-{
-	return same_text(a->plan, b->plan) && a->plan_version == b->plan_version &&
-		same_text(a->scheduled_plan, b->scheduled_plan) &&
-		a->cycle_anchor == b->cycle_anchor && same_text(a->time_zone, b->time_zone) &&
-		a->status == b->status && a->overdraft_limit == b->overdraft_limit &&
-		a->period_granted == b->period_granted;
-}
-
-/* All of the state but its history and next_event_at, which may be early. */
-bool
-same_account(const CrAccount *a, const CrAccount *b)
-{
-	return same_text(a->user_id, b->user_id) && same_buckets(&a->balance, &b->balance) &&
-		same_buckets(&a->held, &b->held) && a->owed_monthly == b->owed_monthly &&
-		a->owed_purchased == b->owed_purchased && same_facts(&a->facts, &b->facts) &&
-		a->period_start == b->period_start && a->next_reset_at == b->next_reset_at &&
-		a->effective_at == b->effective_at;
-}
-
-const char *
-account_breaks(const CrAccount *acc)
-{
-	const CrBuckets *b = &acc->balance;
-	const CrBuckets *h = &acc->held;
-	uint64_t	total = 0;
-
-	if (b->monthly < 0 || b->granted < 0 || b->purchased < 0)
-		return "a balance below 0";
-	if (h->monthly < 0 || h->granted < 0 || h->purchased < 0)
-		return "a held amount below 0";
-	if (acc->owed_monthly < 0 || acc->owed_purchased < 0)
-		return "an owed amount below 0";
-	total = (uint64_t) b->monthly + (uint64_t) b->granted + (uint64_t) b->purchased +
-		(uint64_t) h->monthly + (uint64_t) h->granted + (uint64_t) h->purchased;
-	if (total > (uint64_t) CR_MAX_CREDITS)
-		return "a total above the cap";
-	if ((b->monthly > 0 && acc->owed_monthly > 0) ||
-		(b->purchased > 0 && acc->owed_purchased > 0))
-		return "credits in a bucket that owes";
-	if ((acc->facts.plan == NULL) != (acc->facts.plan_version == 0))
-		return "a plan without a version, or a version without a plan";
-	if (acc->facts.plan != NULL && acc->next_reset_at == CR_NEVER)
-		return "a plan without an end of the period";
-	if (acc->next_event_at > acc->next_reset_at)
-		return "next_event_at later than the boundary";
-	if (acc->period_start >= acc->next_reset_at)
-		return "a period that does not end after its start";
-	if (acc->facts.period_granted < 0)
-		return "period_granted below 0";
-	return NULL;
-}
-
-/* What must hold for any one row between two states. */
-const char *
-row_breaks(const CrAccount *before, const CrAccount *after, const CrRow *row)
-{
-	if (!same_buckets(&row->balance, &after->balance))
-		return "balances differ from the account's";
-	if (!same_buckets(&row->held, &after->held))
-		return "held amounts differ from the account's";
-	if (row->delta.monthly != after->balance.monthly - before->balance.monthly ||
-		row->delta.granted != after->balance.granted - before->balance.granted ||
-		row->delta.purchased != after->balance.purchased - before->balance.purchased)
-		return "deltas are not the change";
-	if (row->owed_monthly != after->owed_monthly || row->owed_purchased != after->owed_purchased)
-		return "owed amounts differ from the account's";
-	if (row->effective_at != after->effective_at)
-		return "effective_at differs from the account's";
-	if (row->period_start != after->period_start || row->next_reset_at != after->next_reset_at)
-		return "the period differs from the account's";
-	if (row->plan_version != after->facts.plan_version)
-		return "the plan version differs from the account's";
-	if (!row->has_facts && !same_facts(&before->facts, &after->facts))
-		return "changed facts are not in the row";
-	if (row->has_facts && !same_facts(&row->facts, &after->facts))
-		return "the row's facts differ from the account's";
-	if (row->expired < 0 || row->forfeited < 0 || row->skipped < 0)
-		return "expired, forfeited or skipped below 0";
-	if (row->kind < CR_KIND_GRANT && (row->has_ref_seq || row->has_ends_at ||
-									  (row->n_allocations != 0) != (row->delta.granted < 0)))
-		return "a reference, an end or allocations that this kind does not have";
-	return NULL;
-}
-
-const char *
-show_account(const CrAccount *acc)
-{
-	static char text[4][640];
-	static int	next = 0;
-	char	   *buf = text[next++ % 4];
-
-	snprintf(buf, sizeof(text[0]),
-			 "monthly %" PRId64 " granted %" PRId64 " purchased %" PRId64 " held %" PRId64
-			 " owed %" PRId64 "+%" PRId64 " plan %s v%d then %s granted in period %" PRId64
-			 " %s from %s to %s last row %s",
-			 acc->balance.monthly, acc->balance.granted, acc->balance.purchased, cr_held(acc),
-			 acc->owed_monthly, acc->owed_purchased, acc->facts.plan ? acc->facts.plan : "-",
-			 (int) acc->facts.plan_version,
-			 acc->facts.scheduled_plan ? acc->facts.scheduled_plan : "-",
-			 acc->facts.period_granted, acc->facts.status == CR_FROZEN ? "frozen" : "active",
-			 show_time(acc->period_start), show_time(acc->next_reset_at),
-			 show_time(acc->effective_at));
-	return buf;
+	if (one_in(3))
+		return cmd;
+	cmd.amount = random_between(1, 80);
+	switch (random_between(1, 12))
+	{
+		case 1:
+		case 2:
+			cmd.op = OP_GRANT;
+			/* often the same end as another's, or a boundary */
+			cmd.ends_at = one_in(3) ? at + random_between(1, 40 * DAY) :
+				boundary_from(CR_CALENDAR, "UTC", 0, at + 1) + random_between(0, 2) * 10 * DAY;
+			break;
+		case 3:
+		case 4:
+			cmd.op = OP_HOLD;
+			cmd.ends_at = at + random_between(1, 31 * DAY);
+			if (one_in(2) && boundary_from(CR_CALENDAR, "UTC", 0, at + 1) - at <= 21 * DAY)
+				cmd.ends_at = boundary_from(CR_CALENDAR, "UTC", 0, at + 1) +
+					random_between(0, 1) * 10 * DAY;
+			break;
+		case 5:
+			cmd.op = one_in(3) ? OP_SET_OVERDRAFT : OP_ADJUST;
+			cmd.bucket = CR_GRANTED;
+			if (cmd.op == OP_ADJUST)
+				cmd.amount = -random_between(1, 30);
+			break;
+		case 6:
+			cmd.op = one_in(2) ? OP_SET_CYCLE : OP_UNFREEZE;
+			cmd.zone = one_in(2) ? w->acc.facts.time_zone : random_zone();
+			cmd.anchor = one_in(2) ? w->acc.facts.cycle_anchor :
+				at + random_between(-40 * DAY, 40 * DAY);
+			break;
+		default:
+			cmd.op = about[random_between(0, lengthof(about) - 1)];
+			n = count_rows(w, cmd.op);
+			/* the last ones more often: they are still open */
+			cmd.target = n == 0 ? 0 :
+				n - 1 - (int) random_between(0, one_in(3) || n < 3 ? n - 1 : 2);
+			if (one_in(4))
+				cmd.amount = 0;
+			cmd.keep_open = one_in(2);
+			break;
+	}
+	return cmd;
 }

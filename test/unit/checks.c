@@ -1,0 +1,221 @@
+/*
+ * checks.c
+ *		What must hold for any account, any row and any lists of grants and holds.
+ */
+#include "unit.h"
+
+bool
+buckets_are(const CrBuckets *got, int64_t monthly, int64_t granted, int64_t purchased)
+{
+	if (got->monthly == monthly && got->granted == granted && got->purchased == purchased)
+		return true;
+	note("got %" PRId64 " monthly, %" PRId64 " granted, %" PRId64 " purchased", got->monthly,
+		 got->granted, got->purchased);
+	return false;
+}
+
+static bool
+same_buckets(const CrBuckets *a, const CrBuckets *b)
+{
+	return a->monthly == b->monthly && a->granted == b->granted &&
+		a->purchased == b->purchased;
+}
+
+/* Does cr_facts_equal() notice every difference?  This one does. */
+static bool
+same_facts(const CrFacts *a, const CrFacts *b)
+{
+	return same_text(a->plan, b->plan) && a->plan_version == b->plan_version &&
+		same_text(a->scheduled_plan, b->scheduled_plan) &&
+		a->cycle_anchor == b->cycle_anchor && same_text(a->time_zone, b->time_zone) &&
+		a->status == b->status && a->overdraft_limit == b->overdraft_limit &&
+		a->period_granted == b->period_granted;
+}
+
+/* All of the state but its history and next_event_at, which may be early. */
+bool
+same_account(const CrAccount *a, const CrAccount *b)
+{
+	return same_text(a->user_id, b->user_id) && same_buckets(&a->balance, &b->balance) &&
+		same_buckets(&a->held, &b->held) && a->owed_monthly == b->owed_monthly &&
+		a->owed_purchased == b->owed_purchased && same_facts(&a->facts, &b->facts) &&
+		a->period_start == b->period_start && a->next_reset_at == b->next_reset_at &&
+		a->effective_at == b->effective_at;
+}
+
+const char *
+account_breaks(const CrAccount *acc)
+{
+	const CrBuckets *b = &acc->balance;
+	const CrBuckets *h = &acc->held;
+	uint64_t	total = 0;
+
+	if (b->monthly < 0 || b->granted < 0 || b->purchased < 0)
+		return "a balance below 0";
+	if (h->monthly < 0 || h->granted < 0 || h->purchased < 0)
+		return "a held amount below 0";
+	if (acc->owed_monthly < 0 || acc->owed_purchased < 0)
+		return "an owed amount below 0";
+	total = (uint64_t) b->monthly + (uint64_t) b->granted + (uint64_t) b->purchased +
+		(uint64_t) h->monthly + (uint64_t) h->granted + (uint64_t) h->purchased;
+	if (total > (uint64_t) CR_MAX_CREDITS)
+		return "a total above the cap";
+	if ((b->monthly > 0 && acc->owed_monthly > 0) ||
+		(b->purchased > 0 && acc->owed_purchased > 0))
+		return "credits in a bucket that owes";
+	if ((acc->facts.plan == NULL) != (acc->facts.plan_version == 0))
+		return "a plan without a version, or a version without a plan";
+	if (acc->facts.plan != NULL && acc->next_reset_at == CR_NEVER)
+		return "a plan without an end of the period";
+	if (acc->next_event_at > acc->next_reset_at)
+		return "next_event_at later than the boundary";
+	if (acc->period_start >= acc->next_reset_at)
+		return "a period that does not end after its start";
+	if (acc->facts.period_granted < 0)
+		return "period_granted below 0";
+	return NULL;
+}
+
+/* Are grants and holds the same but for their numbers? */
+bool
+same_lists(const CrOpen *a, const CrOpen *b)
+{
+	if (a->n_grants != b->n_grants || a->n_holds != b->n_holds)
+		return false;
+	for (int i = 0; i < a->n_grants; i++)
+	{
+		const CrGrant *g = &a->grants[i];
+		const CrGrant *h = &b->grants[i];
+
+		if (g->ends_at != h->ends_at || g->amount != h->amount || g->left != h->left ||
+			g->closed != h->closed)
+			return false;
+	}
+	for (int i = 0; i < a->n_holds; i++)
+	{
+		const CrHold *g = &a->holds[i];
+		const CrHold *h = &b->holds[i];
+
+		if (g->ends_at != h->ends_at || g->period_start != h->period_start ||
+			g->amount != h->amount || g->monthly != h->monthly || g->purchased != h->purchased ||
+			g->state != h->state || g->n_parts != h->n_parts)
+			return false;
+		for (int k = 0; k < g->n_parts; k++)
+		{
+			if (g->parts[k].credits != h->parts[k].credits)
+				return false;
+		}
+	}
+	return true;
+}
+
+/* What must hold between the lists and the account's sums. */
+const char *
+lists_break(const CrAccount *acc)
+{
+	const CrOpen *open = acc->open;
+	CrBuckets	held = {0, 0, 0};
+	int64_t		granted = 0;
+	CrTime		next = acc->next_reset_at;
+
+	for (int i = 0; i < open->n_grants; i++)
+	{
+		const CrGrant *grant = &open->grants[i];
+
+		if (grant->left < 0 || grant->left > grant->amount)
+			return "more or less left of a grant than it had";
+		if (grant->closed && grant->left > 0)
+			return "credits in a grant that has ended";
+		if (grant->left > 0 && grant->ends_at < next)
+			next = grant->ends_at;
+		granted += grant->left;
+		if (i > 0 && (grant->ends_at < grant[-1].ends_at ||
+					  (grant->ends_at == grant[-1].ends_at && grant->seq < grant[-1].seq)))
+			return "grants out of order";
+	}
+	if (granted != acc->balance.granted)
+		return "what is left of the grants is not the granted balance";
+	for (int i = 0; i < open->n_holds; i++)
+	{
+		const CrHold *hold = &open->holds[i];
+		int64_t		left = hold->monthly + hold->purchased;
+
+		if (hold->monthly < 0 || hold->purchased < 0)
+			return "less than nothing held";
+		for (int k = 0; k < hold->n_parts; k++)
+		{
+			if (hold->parts[k].credits < 0)
+				return "less than nothing held";
+			left += hold->parts[k].credits;
+		}
+		if (left > hold->amount)
+			return "more held than was asked for";
+		if (hold->state == CR_HOLD_OPEN ? left == 0 : hold->state != CR_HOLD_EXPIRED && left > 0)
+			return "an open hold with nothing, or a closed one with something";
+		if (hold->state != CR_HOLD_OPEN)
+			continue;
+		held.monthly += hold->monthly;
+		held.purchased += hold->purchased;
+		held.granted += left - hold->monthly - hold->purchased;
+		if (hold->ends_at < next)
+			next = hold->ends_at;
+	}
+	if (!same_buckets(&held, &acc->held))
+		return "what the holds hold is not what the account holds";
+	if (acc->next_event_at > next)
+		return "next_event_at later than the next end";
+	return NULL;
+}
+
+/* What must hold for any one row between two states. */
+const char *
+row_breaks(const CrAccount *before, const CrAccount *after, const CrRow *row)
+{
+	if (!same_buckets(&row->balance, &after->balance))
+		return "balances differ from the account's";
+	if (!same_buckets(&row->held, &after->held))
+		return "held amounts differ from the account's";
+	if (row->delta.monthly != after->balance.monthly - before->balance.monthly ||
+		row->delta.granted != after->balance.granted - before->balance.granted ||
+		row->delta.purchased != after->balance.purchased - before->balance.purchased)
+		return "deltas are not the change";
+	if (row->owed_monthly != after->owed_monthly || row->owed_purchased != after->owed_purchased)
+		return "owed amounts differ from the account's";
+	if (row->effective_at != after->effective_at)
+		return "effective_at differs from the account's";
+	if (row->period_start != after->period_start || row->next_reset_at != after->next_reset_at)
+		return "the period differs from the account's";
+	if (row->plan_version != after->facts.plan_version)
+		return "the plan version differs from the account's";
+	if (!row->has_facts && !same_facts(&before->facts, &after->facts))
+		return "changed facts are not in the row";
+	if (row->has_facts && !same_facts(&row->facts, &after->facts))
+		return "the row's facts differ from the account's";
+	if (row->expired < 0 || row->forfeited < 0 || row->skipped < 0)
+		return "expired, forfeited or skipped below 0";
+	if (row->kind < CR_KIND_GRANT && (row->has_ref_seq || row->has_ends_at ||
+									  (row->n_allocations != 0) != (row->delta.granted < 0)))
+		return "a reference, an end or allocations that this kind does not have";
+	return NULL;
+}
+
+const char *
+show_account(const CrAccount *acc)
+{
+	static char text[4][640];
+	static int	next = 0;
+	char	   *buf = text[next++ % 4];
+
+	snprintf(buf, sizeof(text[0]),
+			 "monthly %" PRId64 " granted %" PRId64 " purchased %" PRId64 " held %" PRId64
+			 " owed %" PRId64 "+%" PRId64 " plan %s v%d then %s granted in period %" PRId64
+			 " %s from %s to %s last row %s",
+			 acc->balance.monthly, acc->balance.granted, acc->balance.purchased, cr_held(acc),
+			 acc->owed_monthly, acc->owed_purchased, acc->facts.plan ? acc->facts.plan : "-",
+			 (int) acc->facts.plan_version,
+			 acc->facts.scheduled_plan ? acc->facts.scheduled_plan : "-",
+			 acc->facts.period_granted, acc->facts.status == CR_FROZEN ? "frozen" : "active",
+			 show_time(acc->period_start), show_time(acc->next_reset_at),
+			 show_time(acc->effective_at));
+	return buf;
+}
