@@ -589,6 +589,60 @@ CREATE FUNCTION @extschema@.credits_unschedule_reset()
 COMMENT ON FUNCTION @extschema@.credits_unschedule_reset() IS
 'Removes the pg_cron job of credits_schedule_reset. Audited. Errors: 0A000 outside pg_cron''s own database.';
 
+/*
+ * Bulk runs.  They commit after each batch, so they are SECURITY INVOKER without
+ * SET clauses; inside a transaction block they do all in that.
+ */
+CREATE PROCEDURE @extschema@.credits_grant_many(
+    user_ids pg_catalog.text[], amounts pg_catalog.int8[], expires_at pg_catalog.timestamptz,
+    reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
+    dry_run pg_catalog.bool DEFAULT NULL, max_accounts pg_catalog.int8 DEFAULT NULL,
+    batch_size pg_catalog.int4 DEFAULT NULL, INOUT report pg_catalog.jsonb DEFAULT NULL)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'credits_grant_many';
+COMMENT ON PROCEDURE @extschema@.credits_grant_many(pg_catalog.text[], pg_catalog.int8[], pg_catalog.timestamptz, pg_catalog.text, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.jsonb) IS
+'Grants to many users, the arrays'' elements side by side; with an idempotency_key, once per user and key. A transaction a batch (batch_size accounts, default 1000), or all in the callers transaction block. dry_run only reports; max_accounts stops it. Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, failures, more}; audited. Errors: 22003, 22004, 22023, 25006.';
+
+CREATE PROCEDURE @extschema@.credits_apply_plan(
+    plan pg_catalog.text, reason pg_catalog.text DEFAULT NULL,
+    dry_run pg_catalog.bool DEFAULT NULL, max_accounts pg_catalog.int8 DEFAULT NULL,
+    batch_size pg_catalog.int4 DEFAULT NULL, INOUT report pg_catalog.jsonb DEFAULT NULL)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'credits_apply_plan';
+COMMENT ON PROCEDURE @extschema@.credits_apply_plan(pg_catalog.text, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.jsonb) IS
+'Gives every account of a plan its version in force now instead of from the next period on, as credits_set_plan would; what was scheduled stays so. A transaction a batch (batch_size accounts, default 1000), or all in the callers transaction block. dry_run only reports; max_accounts stops it. Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, failures, more}; audited. Errors: UC009, 22004, 22023, 25006.';
+
+CREATE PROCEDURE @extschema@.credits_undo_run(
+    run_id pg_catalog.uuid DEFAULT NULL, plan pg_catalog.text DEFAULT NULL, boundary pg_catalog.timestamptz DEFAULT NULL,
+    regrant pg_catalog.bool DEFAULT NULL, reason pg_catalog.text DEFAULT NULL,
+    dry_run pg_catalog.bool DEFAULT NULL, max_accounts pg_catalog.int8 DEFAULT NULL,
+    batch_size pg_catalog.int4 DEFAULT NULL, INOUT report pg_catalog.jsonb DEFAULT NULL)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'credits_undo_run';
+COMMENT ON PROCEDURE @extschema@.credits_undo_run(pg_catalog.uuid, pg_catalog.text, pg_catalog.timestamptz, pg_catalog.bool, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.jsonb) IS
+'Takes back what a bulk run did (a sweep''s resets, grants, an applied plan, an import), or what one boundary of a plan did whoever applied it, by rows that compensate. Each row is undone once. A reset is undone while its period lasts: monthly changes by expired - granted, what is not there is owed; regrant grants by the plan version in force now. A transaction a batch (batch_size accounts, default 1000), or all in the callers transaction block. dry_run only reports; max_accounts stops it. Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, failures, more}; audited. Errors: 22023, 25006.';
+
+CREATE PROCEDURE @extschema@.credits_import(
+    source pg_catalog.text, history pg_catalog.text DEFAULT NULL, refresh pg_catalog.bool DEFAULT NULL, reason pg_catalog.text DEFAULT NULL,
+    dry_run pg_catalog.bool DEFAULT NULL, max_accounts pg_catalog.int8 DEFAULT NULL,
+    batch_size pg_catalog.int4 DEFAULT NULL, INOUT report pg_catalog.jsonb DEFAULT NULL)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'credits_import';
+COMMENT ON PROCEDURE @extschema@.credits_import(pg_catalog.text, pg_catalog.text, pg_catalog.bool, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.jsonb) IS
+'Imports accounts from another application. source: a query with the columns user_id text and, as far as there are, plan text, monthly bigint, purchased bigint, last_reset timestamptz, cycle_anchor timestamp, time_zone text. history: a query with user_id text, created_at timestamptz, id, amount bigint, reason text, metadata jsonb. Both run as the caller. refresh: a user that has done nothing here since is imported anew if the source has changed. A transaction a batch (batch_size accounts, default 1000), or all in the callers transaction block. dry_run only reports; max_accounts stops it. Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, failures, more}; audited. And the sums of source and target, with their difference. Errors: UC009, 22003, 22004, 22023, 25006, 42804.';
+
+/* Leaving. */
+CREATE FUNCTION @extschema@.credits_transfer(
+    user_id pg_catalog.text, to_user_id pg_catalog.text, amount pg_catalog.int8 DEFAULT NULL,
+    reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
+    metadata pg_catalog.jsonb DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_transfer';
+COMMENT ON FUNCTION @extschema@.credits_transfer(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
+'Moves amount purchased credits (default: all) to another user''s account; a row in each, whose spender is the other user. Returns the receipt of the first. Errors: UC001, UC002, UC003, UC004, 22003, 22004, 22023, 25006, 40001, 55P03.';
+
+CREATE FUNCTION @extschema@.credits_close_account(user_id pg_catalog.text, reason pg_catalog.text DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_close_account';
+COMMENT ON FUNCTION @extschema@.credits_close_account(pg_catalog.text, pg_catalog.text) IS
+'Closes an account: the plan ends, monthly and granted credits expire, purchased ones are forfeited (credits_transfer moves them first), spending and granting are UC004 from then on; purchases are still credited. credits_unfreeze opens it again, without a plan. Audited. Errors: UC002, UC004 (closed already), 55000 (open holds), 22004, 22023, 25006, 40001.';
+
 /* Verification. */
 CREATE FUNCTION @extschema@.credits_verify_account(user_id pg_catalog.text)
     RETURNS TABLE (object pg_catalog.text, bad_user_id pg_catalog.text, bad_seq pg_catalog.int8, problem pg_catalog.text)

@@ -132,7 +132,7 @@ lock_unknown(Ledger *ledger)
 	CrAccount	found;
 
 	if (request->kind != CR_KIND_OPEN && request->kind != CR_KIND_PURCHASE &&
-		settings_default_plan() == NULL)
+		request->kind != CR_KIND_IMPORT && settings_default_plan() == NULL)
 	{
 		if (IsolationUsesXactSnapshot() &&
 			lookup_account(request->user_id, SnapshotSelf, &found))
@@ -329,7 +329,7 @@ ledger_apply_due(Ledger *ledger)
 	load_lists(ledger);
 	if (ledger->is_new)
 	{
-		if (ledger->request->kind != CR_KIND_OPEN)
+		if (ledger->request->kind != CR_KIND_OPEN && ledger->request->kind != CR_KIND_IMPORT)
 			open_by_default(ledger);
 		return;
 	}
@@ -450,6 +450,28 @@ ledger_push(Ledger *ledger, const CrRow *row)
 	own->metadata = request->metadata;
 	ledger->metadata[place] = request->metadata_datum;
 	return place;
+}
+
+/*
+ * Keeps a row that has nothing of the request but its run.  The pointer is good
+ * until the next one is pushed.
+ */
+CrRow *
+ledger_push_as_is(Ledger *ledger, const CrRow *row)
+{
+	push_row(ledger, row);
+	return &ledger->rows[ledger->n_rows - 1];
+}
+
+/* A row that was just pushed gets metadata. */
+void
+ledger_set_metadata(Ledger *ledger, CrRow *pushed, Datum metadata)
+{
+	Request		request;
+
+	request_set_metadata(&request, metadata);
+	pushed->metadata = request.metadata;
+	ledger->metadata[pushed - ledger->rows] = request.metadata_datum;
 }
 
 /* Writes the request's own row after the events', and gives its receipt. */

@@ -64,6 +64,8 @@ extern bool ledger_replay(Ledger *ledger, Datum *receipt);
 extern void ledger_apply_due(Ledger *ledger);
 extern int64 ledger_next_seq(const Ledger *ledger);
 extern int	ledger_push(Ledger *ledger, const CrRow *row);
+extern CrRow *ledger_push_as_is(Ledger *ledger, const CrRow *row);
+extern void ledger_set_metadata(Ledger *ledger, CrRow *pushed, Datum metadata);
 extern Datum ledger_append(Ledger *ledger, const CrRow *row);
 extern int	ledger_deduct_unlocked(Ledger *ledger, int64 amount);
 extern bool ledger_write(Ledger *ledger);

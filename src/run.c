@@ -74,16 +74,29 @@ fill(const Run *run, TupleTableSlot *slot)
 			DirectFunctionCall1(jsonb_in, CStringGetDatum(failed_json(run)));
 }
 
+/* A run that leaves no trace: a dry one. */
 void
-run_start(Run *run, const char *kind)
+run_imagine(Run *run, const char *kind)
 {
-	Writer	   *writer;
-
 	memset(run, 0, sizeof(*run));
 	new_uuid(run->run_id);
 	run->kind = kind;
 	run->started_at = clock_now();
 	run->memory = CurrentMemoryContext;
+}
+
+char *
+run_text(const Run *run)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, PointerGetDatum(run->run_id)));
+}
+
+void
+run_start(Run *run, const char *kind)
+{
+	Writer	   *writer;
+
+	run_imagine(run, kind);
 
 	writer = writer_begin(TABLE_RESET_RUN);
 	writer_clear(writer);
@@ -128,7 +141,7 @@ run_failed(Run *run, const char *user_id, const ErrorData *error)
 		json_text(&buf, "message", error->message);
 		run->failed = lappend(run->failed, json_end(&buf));
 		ereport(WARNING,
-				(errmsg("account \"%s\" could not be reset: %s", user_id, error->message)));
+				(errmsg("account \"%s\" failed: %s", user_id, error->message)));
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -188,7 +201,7 @@ run_is_ours(const Run *run)
 }
 
 /*
- * Ends every run that is still called running: it was cancelled or killed, or
+ * Ends every sweep that is still called running: it was cancelled or killed, or
  * is between two batches and will find itself ended.  Call it under LOCK_SWEEP.
  */
 void
@@ -202,7 +215,8 @@ run_stop_others(void)
 	lookup_text_key(&lookup, 1, state_names[RUN_RUNNING]);
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
-		if (!lookup_lock(&lookup, LockWaitSkip) || !is_running(&lookup))
+		if (strcmp(slot_text(lookup.slot, RUN_KIND), "reset") != 0 ||
+			!lookup_lock(&lookup, LockWaitSkip) || !is_running(&lookup))
 			continue;
 		writer = writer_begin(TABLE_RESET_RUN);
 		writer_copy(writer, lookup.slot);
@@ -224,24 +238,30 @@ run_finish(Run *run, RunState state)
 	run_save(run);
 }
 
+void
+run_report_to(const Run *run, bool more, bool dry_run, Object *object)
+{
+	object_bool(object, "ok", true);
+	object_bool(object, "dry_run", dry_run);
+	if (!dry_run)
+	{
+		object_text(object, "run_id", run_text(run));
+		object_text(object, "state", state_names[run->state]);
+	}
+	object_int(object, "accounts", run->counts.accounts);
+	object_int(object, "credits_granted", run->counts.granted);
+	object_int(object, "credits_expired", run->counts.expired);
+	object_int(object, "failures", run->failures);
+	object_bool(object, "more", more);
+}
+
 Datum
 run_report(const Run *run, bool more, bool dry_run)
 {
 	Object		object;
 
 	object_begin(&object);
-	object_bool(&object, "ok", true);
-	object_bool(&object, "dry_run", dry_run);
-	if (!dry_run)
-	{
-		object_uuid(&object, "run_id", run->run_id);
-		object_text(&object, "state", state_names[run->state]);
-	}
-	object_int(&object, "accounts", run->counts.accounts);
-	object_int(&object, "credits_granted", run->counts.granted);
-	object_int(&object, "credits_expired", run->counts.expired);
-	object_int(&object, "failures", run->failures);
+	run_report_to(run, more, dry_run, &object);
 	object_int(&object, "skipped_locked", run->counts.skipped_locked);
-	object_bool(&object, "more", more);
 	return object_end(&object);
 }

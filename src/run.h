@@ -10,6 +10,7 @@
 #include "nodes/pg_list.h"
 
 #include "core/core.h"
+#include "receipt.h"
 
 typedef enum RunState
 {
@@ -49,5 +50,8 @@ extern bool run_is_ours(const Run *run);
 extern void run_stop_others(void);
 extern void run_finish(Run *run, RunState state);
 extern Datum run_report(const Run *run, bool more, bool dry_run);
+extern void run_report_to(const Run *run, bool more, bool dry_run, Object *object);
+extern void run_imagine(Run *run, const char *kind);
+extern char *run_text(const Run *run);
 
 #endif

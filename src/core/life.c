@@ -18,7 +18,7 @@ cr_imported(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 {
 	CrAccount	after = *acc;
 
-	if (acc->history_seq == 0)
+	if (acc->period_start == INT64_MIN)
 		after.period_start = at;
 	cr_row_init(row, CR_KIND_IMPORTED, at, amount);
 	cr_row_finish(row, acc, &after);

@@ -1,0 +1,158 @@
+/*
+ * apply_plan.c
+ *		credits_apply_plan: a plan's version in force, for all its users at once
+ *		instead of from their next period on; and credits_grant_many.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "bulk.h"
+#include "errors.h"
+#include "receipt.h"
+#include "store.h"
+#include "utc.h"
+
+PG_FUNCTION_INFO_V1(credits_apply_plan);
+PG_FUNCTION_INFO_V1(credits_grant_many);
+
+static void
+push(Ledger *ledger, CrVerdict verdict, const CrRow *row, int64 amount)
+{
+	if (verdict != CR_OK)
+		error_refused(verdict, &ledger->acc, amount);
+	(void) ledger_push(ledger, row);
+}
+
+/* A change that was scheduled stays so. */
+static BulkOutcome
+apply_plan(Bulk *bulk, Ledger *ledger, const BulkItem *item)
+{
+	const char *name = bulk->ctx;
+	CrAccount  *acc = &ledger->acc;
+	const char *scheduled = acc->facts.scheduled_plan;
+	const CrPlanVersion *plan = plans_in_force(ledger->plans, name, ledger->now);
+	int64		before = cr_available(acc);
+	CrRow		row;
+	CrVerdict	verdict;
+
+	(void) item;
+	if (plan == NULL)
+		error_plan_not_found(name);
+	if (!cr_text_equal(acc->facts.plan, name))
+		return BULK_SKIPPED;
+	if (acc->facts.plan_version == plan->version)
+		return BULK_ALREADY;
+	verdict = cr_set_plan(acc, &ledger->env, ledger->now, plan, &row);
+	push(ledger, verdict, &row, plan->monthly_credits);
+	if (scheduled)
+	{
+		verdict = cr_schedule_plan(acc, ledger->now, scheduled[0] ? scheduled : NULL, &row);
+		push(ledger, verdict, &row, 0);
+	}
+	bulk->batch.run.granted += Max(cr_available(acc) - before, 0);
+	bulk->batch.run.expired += Max(before - cr_available(acc), 0);
+	return BULK_DONE;
+}
+
+Datum
+credits_apply_plan(PG_FUNCTION_ARGS)
+{
+	Bulk		bulk = {.function = "credits_apply_plan()",.kind = "apply_plan",
+		.as_owner = true,.row_kind = CR_KIND_SET_PLAN,.decide = apply_plan};
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1];
+	char	   *query;
+
+	store_attach(fcinfo);
+	bulk.ctx = arg_name(fcinfo, 0, "plan");
+	bulk.reason = arg_optional_text(fcinfo, 1);
+	bulk_arguments(&bulk, fcinfo, 2);
+	values[0] = PG_GETARG_DATUM(0);
+	query = psprintf("SELECT a.user_id FROM ONLY %s.credit_account a"
+					 " WHERE a.plan OPERATOR(pg_catalog.=) $1 ORDER BY a.user_id",
+					 quote_identifier(store_schema_name()));
+	return bulk_result(fcinfo, bulk_run(&bulk, fcinfo, query, 1, types, values));
+}
+
+typedef struct GrantMany
+{
+	CrTime		ends_at;
+	const char *key;
+} GrantMany;
+
+/* The same grant to a user twice is one if there is a key, which is the run's. */
+static BulkOutcome
+grant(Bulk *bulk, Ledger *ledger, const BulkItem *item)
+{
+	GrantMany  *many = bulk->ctx;
+	Request    *request;
+	bool		isnull;
+	int64		amount = DatumGetInt64(bulk_column(item, "amount", INT8OID, &isnull));
+	CrRow		row;
+	CrVerdict	verdict;
+
+	if (isnull)
+		error_null("amount");
+	check_amount(amount, "amount");
+	if (many->key)
+	{
+		Datum		receipt;
+
+		request = memcpy(palloc(sizeof(Request)), ledger->request, sizeof(Request));
+		request->idempotency_key = many->key;
+		request_seal(request, amount, psprintf(INT64_FORMAT, many->ends_at), NULL);
+		ledger->request = request;
+		if (ledger_replay(ledger, &receipt))
+			return BULK_ALREADY;
+	}
+	verdict = cr_grant(&ledger->acc, ledger->now, ledger_next_seq(ledger), amount,
+					   many->ends_at, &row);
+	if (verdict != CR_OK)
+		error_refused(verdict, &ledger->acc, amount);
+	(void) ledger_push(ledger, &row);
+	bulk->batch.run.granted += amount;
+	return BULK_DONE;
+}
+
+/*
+ * Users and amounts side by side; a user that comes twice gets the sum, so that
+ * each account is locked and written once.
+ */
+Datum
+credits_grant_many(PG_FUNCTION_ARGS)
+{
+	GrantMany	many = {0};
+	Bulk		bulk = {.function = "credits_grant_many()",.kind = "grant",
+		.row_kind = CR_KIND_GRANT,.decide = grant,.ctx = &many};
+	Oid			types[2] = {TEXTARRAYOID, INT8ARRAYOID};
+	Datum		values[2];
+
+	store_attach(fcinfo);
+	for (int i = 0; i < 3; i++)
+	{
+		static const char *const names[] = {"user_ids", "amounts", "expires_at"};
+
+		if (PG_ARGISNULL(i))
+			error_null(names[i]);
+	}
+	values[0] = PG_GETARG_DATUM(0);
+	values[1] = PG_GETARG_DATUM(1);
+	if (ArrayGetNItems(ARR_NDIM(PG_GETARG_ARRAYTYPE_P(0)), ARR_DIMS(PG_GETARG_ARRAYTYPE_P(0))) !=
+		ArrayGetNItems(ARR_NDIM(PG_GETARG_ARRAYTYPE_P(1)), ARR_DIMS(PG_GETARG_ARRAYTYPE_P(1))))
+		error_bad_value("amounts", "another number of elements", "as many as user_ids has");
+	many.ends_at = PG_GETARG_TIMESTAMPTZ(2);
+	if (!utc_is_ordinary(many.ends_at))
+		error_bad_value("expires_at", "out of range", "a time in the years 1 to 9999");
+	bulk.reason = arg_optional_text(fcinfo, 3);
+	many.key = arg_optional_name(fcinfo, 4, "idempotency_key");
+	bulk_arguments(&bulk, fcinfo, 5);
+	return bulk_result(fcinfo, bulk_run(&bulk, fcinfo,
+										"SELECT u.user_id, pg_catalog.sum(u.amount)::pg_catalog.int8 AS amount"
+										" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) u (user_id, amount)"
+										" GROUP BY u.user_id ORDER BY u.user_id COLLATE pg_catalog.\"C\"",
+										2, types, values));
+}

@@ -1,0 +1,372 @@
+/*
+ * bulk.c
+ *		A bulk run: one act for many accounts, batch by batch.
+ *
+ * The accounts come from a query, in the order of their users, and each batch is
+ * locked in that order, so that it never deadlocks another batch.  A batch is
+ * one transaction, unless the whole run is within the caller's.  If it fails, its
+ * accounts are done singly, and one that fails alone is reported.  What was done
+ * before is found as such, so a run that was cut short is simply started again.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "tcop/pquery.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "audit.h"
+#include "bulk.h"
+#include "compat.h"
+#include "errors.h"
+#include "receipt.h"
+#include "settings.h"
+#include "store.h"
+
+#define DEFAULT_BATCH 1000
+#define MAX_BATCH 100000
+
+/* A column of an item by its name; NULL if the query has none such. */
+Datum
+bulk_column(const BulkItem *item, const char *name, Oid type, bool *isnull)
+{
+	int			column = SPI_fnumber(item->desc, name);
+
+	*isnull = true;
+	if (column <= 0)
+		return (Datum) 0;
+	if (type == INT8OID && SPI_gettypeid(item->desc, column) == INT4OID)
+	{
+		Datum		value = SPI_getbinval(item->tuple, item->desc, column, isnull);
+
+		return *isnull ? (Datum) 0 : Int64GetDatum(DatumGetInt32(value));
+	}
+	if (SPI_gettypeid(item->desc, column) != type)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of the query must be of type %s", name,
+						format_type_be(type))));
+	return SPI_getbinval(item->tuple, item->desc, column, isnull);
+}
+
+/* One account.  Nothing is written in a dry run. */
+static void
+do_one(Bulk *bulk, Books *books, Plans *plans, const BulkItem *item)
+{
+	Request		request = {.function = bulk->function,.kind = bulk->row_kind};
+	Ledger		ledger;
+	BulkOutcome outcome;
+
+	request.user_id = item->user_id;
+	request.run_id = bulk->run.run_id;
+	request.reason = bulk->reason;
+	ledger_prepare(&ledger, &request, books, plans);
+	if (!ledger_lock(&ledger))
+		error_account_not_found(item->user_id);
+	ledger_apply_due(&ledger);
+	outcome = bulk->decide(bulk, &ledger, item);
+	if (outcome == BULK_DONE)
+	{
+		if (!bulk->dry_run)
+			(void) ledger_write(&ledger);
+		bulk->batch.run.accounts++;
+	}
+	else if (outcome == BULK_ALREADY)
+		bulk->batch.already++;
+	else
+		bulk->batch.skipped++;
+	ledger_end(&ledger);
+}
+
+/*
+ * The items from first to last, in a subtransaction.  On an error nothing of
+ * them stays, and it is returned.
+ */
+static ErrorData *
+try_items(Bulk *bulk, BulkItem *items, int first, int last)
+{
+	MemoryContext memory = CurrentMemoryContext;
+	MemoryContext item_memory = AllocSetContextCreate(memory, "credits bulk account",
+													  ALLOCSET_DEFAULT_SIZES);
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile failure = NULL;
+	Plans		plans;
+	Books		books;
+
+	memset(&bulk->batch, 0, sizeof(bulk->batch));
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(memory);
+	PG_TRY();
+	{
+		plans_init(&plans, NULL);
+		books_open(&books, true);
+		for (int i = first; i <= last; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			MemoryContextSwitchTo(item_memory);
+			do_one(bulk, &books, &plans, &items[i]);
+			MemoryContextSwitchTo(memory);
+			MemoryContextReset(item_memory);
+		}
+		books_close(&books);
+		if (bulk->dry_run)
+			RollbackAndReleaseCurrentSubTransaction();	/* locks, too */
+		else
+			ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(memory);
+		failure = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(memory);
+	CurrentResourceOwner = owner;
+	MemoryContextDelete(item_memory);
+	if (bulk->settle)
+		bulk->settle(bulk, failure == NULL);
+	if (failure == NULL)
+	{
+		run_add(&bulk->run, &bulk->batch.run);
+		bulk->counts.already += bulk->batch.already;
+		bulk->counts.skipped += bulk->batch.skipped;
+		bulk->counts.not_taken += bulk->batch.not_taken;
+		bulk->counts.rows += bulk->batch.rows;
+	}
+	return failure;
+}
+
+/* What is no one account's trouble ends the run. */
+static bool
+is_fatal(const Bulk *bulk, int sqlstate)
+{
+	int			class = ERRCODE_TO_CATEGORY(sqlstate);
+
+	if (class == ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK))
+		return !bulk->own_transactions;	/* the caller has to retry */
+	return class == ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION) ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR) ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_INVALID_TRANSACTION_STATE) ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_PRIVILEGE) ||
+		sqlstate == ERRCODE_DATATYPE_MISMATCH || sqlstate == ERRCODE_READ_ONLY_SQL_TRANSACTION;
+}
+
+static void
+do_items(Bulk *bulk, BulkItem *items, int count)
+{
+	ErrorData  *failure = try_items(bulk, items, 0, count - 1);
+
+	if (failure == NULL)
+		return;
+	for (int i = 0; i < count; i++)
+	{
+		if (is_fatal(bulk, failure->sqlerrcode))
+			ReThrowError(failure);
+		FreeErrorData(failure);
+		failure = try_items(bulk, items, i, i);
+		if (failure && !is_fatal(bulk, failure->sqlerrcode))
+			run_failed(&bulk->run, items[i].user_id, failure);
+		if (failure == NULL)
+			failure = palloc0(sizeof(ErrorData));
+	}
+}
+
+/* The next batch from the query; how many it has. */
+static int
+fetch(Portal portal, int64 limit, BulkItem **items)
+{
+	int			count;
+
+	SPI_cursor_fetch(portal, true, limit);
+	count = (int) SPI_processed;
+	*items = palloc0(sizeof(BulkItem) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+	{
+		BulkItem   *item = &(*items)[i];
+		bool		isnull;
+		Datum		user_id;
+
+		item->tuple = SPI_tuptable->vals[i];
+		item->desc = SPI_tuptable->tupdesc;
+		user_id = bulk_column(item, "user_id", TEXTOID, &isnull);
+		if (isnull)
+			error_null("user_id");
+		item->user_id = TextDatumGetCString(user_id);
+		if (item->user_id[0] == '\0' || strlen(item->user_id) > CR_MAX_NAME)
+			error_bad_length("user_id", CR_MAX_NAME);
+	}
+	return count;
+}
+
+/* Read as the tables' owner: who may start the run may not read them. */
+static Portal
+open_query(Bulk *bulk, const char *query, int nargs, Oid *types, Datum *values)
+{
+	Oid			user;
+	int			context;
+	Portal		portal;
+
+	GetUserIdAndSecContext(&user, &context);
+	if (bulk->as_owner)
+	{
+		HeapTuple	tuple = SearchSysCache1(RELOID,
+											ObjectIdGetDatum(store_table(TABLE_ACCOUNT)));
+
+		SetUserIdAndSecContext(((Form_pg_class) GETSTRUCT(tuple))->relowner,
+							   context | SECURITY_LOCAL_USERID_CHANGE |
+							   SECURITY_RESTRICTED_OPERATION);
+		ReleaseSysCache(tuple);
+	}
+	portal = SPI_cursor_open_with_args(NULL, query, nargs, types, values, NULL, true,
+									   CURSOR_OPT_NO_SCROLL);
+	SetUserIdAndSecContext(user, context);
+	return portal;
+}
+
+static void
+do_all(Bulk *bulk, Portal portal)
+{
+	for (;;)
+	{
+		MemoryContext memory = AllocSetContextCreate(bulk->memory, "credits bulk batch",
+													 ALLOCSET_DEFAULT_SIZES);
+		int64		limit = Min(bulk->batch_size,
+								bulk->max_accounts - run_done(&bulk->run));
+		BulkItem   *items;
+		int			count;
+		SPITupleTable *rows;
+
+		MemoryContextSwitchTo(memory);
+		count = fetch(portal, Max(limit, 1), &items);
+		rows = SPI_tuptable;
+		bulk->more = count > 0 && limit <= 0;
+		if (count > 0 && !bulk->more)
+		{
+			if (bulk->prepare)
+				bulk->prepare(bulk, items, count);
+			do_items(bulk, items, count);
+		}
+		SPI_freetuptable(rows);
+		MemoryContextSwitchTo(bulk->memory);
+		MemoryContextDelete(memory);
+		if (count == 0 || bulk->more)
+			break;
+		if (!bulk->dry_run)
+			run_save(&bulk->run);
+		if (bulk->own_transactions)
+		{
+			SPI_commit();
+			EnsurePortalSnapshotExists();
+			MemoryContextSwitchTo(bulk->memory);
+		}
+	}
+}
+
+static Datum
+report(Bulk *bulk)
+{
+	Object		object;
+
+	object_begin(&object);
+	run_report_to(&bulk->run, bulk->more, bulk->dry_run, &object);
+	object_int(&object, "already", bulk->counts.already);
+	object_int(&object, "skipped", bulk->counts.skipped);
+	object_int(&object, "not_taken", bulk->counts.not_taken);
+	if (bulk->report)
+		bulk->report(bulk, &object);
+	return object_end(&object);
+}
+
+/* The INOUT argument of a procedure. */
+Datum
+bulk_result(FunctionCallInfo fcinfo, Datum report)
+{
+	TupleDesc	desc;
+	bool		isnull = false;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	return HeapTupleGetDatum(heap_form_tuple(desc, &report, &isnull));
+}
+
+/*
+ * dry_run, max_accounts and batch_size, which every such procedure ends with,
+ * before its report.
+ */
+void
+bulk_arguments(Bulk *bulk, FunctionCallInfo fcinfo, int first)
+{
+	bulk->dry_run = !PG_ARGISNULL(first) && PG_GETARG_BOOL(first);
+	bulk->max_accounts = PG_ARGISNULL(first + 1) ? PG_INT64_MAX : PG_GETARG_INT64(first + 1);
+	if (bulk->max_accounts < 1)
+		error_too_small("max_accounts", bulk->max_accounts, 1);
+	bulk->batch_size = arg_optional_count(fcinfo, first + 2, "batch_size", DEFAULT_BATCH,
+										  MAX_BATCH);
+}
+
+/*
+ * Runs it, for a procedure that is called with CALL: a transaction a batch, or
+ * all in the caller's if that is in a transaction block.
+ */
+Datum
+bulk_run(Bulk *bulk, FunctionCallInfo fcinfo, const char *query, int nargs, Oid *types,
+		 Datum *values)
+{
+	CallContext *call = (CallContext *) fcinfo->context;
+	Portal		portal;
+	Datum		result;
+
+	bulk->memory = CurrentMemoryContext;
+	bulk->own_transactions = !bulk->dry_run && call != NULL && IsA(call, CallContext) &&
+		!call->atomic;
+	writer_check_allowed(bulk->function);
+	SPI_connect_ext(bulk->own_transactions ? SPI_OPT_NONATOMIC : 0);
+	MemoryContextSwitchTo(bulk->memory);
+	if (bulk->own_transactions)
+		EnsurePortalSnapshotExists();
+	if (bulk->dry_run)
+		run_imagine(&bulk->run, bulk->kind);
+	else
+		run_start(&bulk->run, bulk->kind);
+	portal = open_query(bulk, query, nargs, types, values);
+	PinPortal(portal);
+	if (bulk->second_query)
+	{
+		*bulk->second = open_query(bulk, bulk->second_query, 0, NULL, NULL);
+		PinPortal(*bulk->second);
+	}
+	do_all(bulk, portal);
+	if (bulk->second_query)
+	{
+		UnpinPortal(*bulk->second);
+		SPI_cursor_close(*bulk->second);
+	}
+	UnpinPortal(portal);
+	SPI_cursor_close(portal);
+	if (!bulk->dry_run)
+	{
+		char	   *subject = run_text(&bulk->run);
+
+		run_finish(&bulk->run, bulk->more ? RUN_STOPPED : RUN_FINISHED);
+		audit_append(bulk->kind, subject, (Datum) 0, report(bulk));
+	}
+	result = report(bulk);
+	SPI_finish();
+	MemoryContextSwitchTo(bulk->memory);
+	return result;
+}
