@@ -4,11 +4,12 @@
  *		decide, append.
  *
  * Lock first, then decide: everything is decided on the account version whose
- * row lock is held.  The usual deduction, which nobody interferes with, may
- * instead be decided on the version that was read, and written by an update
- * that takes the lock and succeeds only if that is still the newest version:
- * then nothing has happened in between, and locking first would have given the
- * same.  Whatever else comes out is decided again under the lock.
+ * row lock is held.  The usual deduction, and the sweep's usual account, which
+ * nobody interferes with, may instead be decided on the version that was read,
+ * and written by an update that takes the lock and succeeds only if that is
+ * still the newest version: then nothing has happened in between, and locking
+ * first would have given the same.  Whatever else comes out is decided again
+ * under the lock.
  *
  * Rows are kept in memory until the core has accepted the whole call, so that
  * a refused or failed call writes nothing.
@@ -215,19 +216,29 @@ peek(Ledger *ledger)
 }
 
 /*
- * The sweep's way: locks the account in the slot.  False if somebody else has it
- * locked, or it is gone.  The sweep has many accounts, in an order of its own, so
- * it never waits for one; an update without the lock might.
+ * Locks the account in the slot, and reads it and the clock, anew if it was read
+ * before.  False if somebody else has it locked, or it is gone: the sweep has many
+ * accounts, in an order of its own, so it does not wait for one.
  */
 bool
 ledger_lock_at(Ledger *ledger, TupleTableSlot *slot)
 {
+	ledger->n_rows = 0;
+	ledger->is_up_to_date = false;
 	ledger->version = slot;
 	ledger->is_locked = true;
 	if (books_lock(ledger->books, slot, LockWaitSkip) != BOOKS_FOUND)
 		return false;
 	read_version(ledger);
 	return true;
+}
+
+/* The same without the lock, for a write that may be in vain. */
+void
+ledger_read_at(Ledger *ledger, TupleTableSlot *slot)
+{
+	ledger->version = slot;
+	read_version(ledger);
 }
 
 static bool

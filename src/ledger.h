@@ -14,7 +14,9 @@
  *		ledger_end(&ledger);
  *
  * The usual deduction needs no lock of its own: ledger_prepare,
- * ledger_deduct_unlocked, and if that gives -1, ledger_lock and all over.
+ * ledger_deduct_unlocked, and if that gives -1, ledger_lock and all over.  Nor
+ * does the sweep's usual account: ledger_read_at, and if ledger_write gives
+ * false, ledger_lock_at and all over.
  *
  * Several requests of one account: set ledger.request to each in turn, push
  * their rows, and write once.
@@ -56,6 +58,7 @@ extern void ledger_begin(Ledger *ledger, const Request *request);
 extern void ledger_prepare(Ledger *ledger, const Request *request, Books *books,
 						   Plans *plans);
 extern bool ledger_lock_at(Ledger *ledger, TupleTableSlot *slot);
+extern void ledger_read_at(Ledger *ledger, TupleTableSlot *slot);
 extern bool ledger_lock(Ledger *ledger);
 extern bool ledger_replay(Ledger *ledger, Datum *receipt);
 extern void ledger_apply_due(Ledger *ledger);

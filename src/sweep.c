@@ -8,6 +8,12 @@
  * is one transaction.  A batch runs in one subtransaction; if it fails, its
  * accounts are done singly, and one that fails alone is parked for this run
  * and reported.
+ *
+ * An account that nobody is at is updated without being locked first, which is
+ * a WAL record less.  Should somebody lock it in between, the update has to wait;
+ * a batch that holds others must not, since whoever it waits for may want one of
+ * those.  It gives up at once, is undone, which lets go of them all, and is done
+ * again with every account locked first.
  */
 #include "postgres.h"
 
@@ -47,6 +53,7 @@
 #define DEFAULT_BATCH 1000
 #define MAX_BATCH 100000
 #define LOCK_TIMEOUT_MS 5000
+#define RACE_TIMEOUT_MS 10
 
 PG_FUNCTION_INFO_V1(credits_reset_due);
 PG_FUNCTION_INFO_V1(credits_run_reset);
@@ -60,6 +67,7 @@ typedef struct Sweep
 	bool		more;			/* something due was left */
 	bool		blocked;		/* by a lock on anything but an account */
 	bool		own_transactions;	/* not the caller's */
+	bool		racing;			/* an account that is not locked is being written */
 	CrTime		position;		/* next_event_at that the sweep has come to */
 	HTAB	   *passed;			/* users that were locked or failed: not again */
 	MemoryContext memory;		/* lives as long as the sweep */
@@ -149,12 +157,54 @@ is_any_due(Sweep *sweep)
 }
 
 /*
+ * Writes the account.  False, and nothing is written, if it is not locked and
+ * somebody is at it or was since it was read.  If they come only now, the update
+ * waits, and is 55P03 long before deadlock_timeout: who came to wait for us since
+ * has not looked for a deadlock yet.  Like synchronous_commit in commit.c, the
+ * variable is set for the moment alone.
+ */
+static bool
+write_one(Sweep *sweep, Ledger *ledger)
+{
+	int			usual = LockTimeout;
+	int			brief = Max(Min(RACE_TIMEOUT_MS, DeadlockTimeout / 2), 1);
+	volatile bool written = false;
+
+	if (ledger->is_locked)
+		return ledger_write(ledger);
+	if (books_state(ledger->books, ledger->version) != BOOKS_FREE)
+		return false;
+	sweep->racing = true;
+	if (usual == 0 || usual > brief)
+		LockTimeout = brief;
+	PG_TRY();
+	{
+		written = ledger_write(ledger);
+	}
+	PG_FINALLY();
+	{
+		LockTimeout = usual;
+	}
+	PG_END_TRY();
+	sweep->racing = false;
+	return written;
+}
+
+/* Did the last try fail because it would have had to wait for an account? */
+static bool
+lost_race(const Sweep *sweep, const ErrorData *failure)
+{
+	return sweep->racing && (failure->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+							 failure->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED);
+}
+
+/*
  * Applies what is due to the account in the slot.  False if somebody else is at
  * it: it is left for the next sweep.
  */
 static bool
 reset_one(Sweep *sweep, const char *user_id, Books *books, Plans *plans,
-		  TupleTableSlot *slot, RunCounts *counts)
+		  TupleTableSlot *slot, bool lock, RunCounts *counts)
 {
 	Request		request = {.function = sweep->function,.kind = CR_KIND_RESET};
 	Ledger		ledger;
@@ -162,23 +212,29 @@ reset_one(Sweep *sweep, const char *user_id, Books *books, Plans *plans,
 	request.user_id = user_id;
 	request.run_id = sweep->run.run_id;
 	ledger_prepare(&ledger, &request, books, plans);
-	if (!ledger_lock_at(&ledger, slot))
+	for (;; lock = true)
 	{
-		pass(sweep, user_id);
-		counts->skipped_locked++;
-		return false;
+		if (!lock)
+			ledger_read_at(&ledger, slot);
+		else if (!ledger_lock_at(&ledger, slot))
+		{
+			pass(sweep, user_id);
+			counts->skipped_locked++;
+			return false;
+		}
+		if (!cr_is_due(&ledger.acc, ledger.now))
+			return true;
+		ledger_apply_due(&ledger);
+		if (write_one(sweep, &ledger))
+			break;
 	}
-	if (!cr_is_due(&ledger.acc, ledger.now))
-		return true;
-	ledger_apply_due(&ledger);
-	(void) ledger_write(&ledger);
 	counts->accounts++;
 	for (int i = 0; i < ledger.n_rows; i++)
 		run_count_row(counts, &ledger.rows[i]);
 	return true;
 }
 
-/* The accounts of the users that are listed. */
+/* The accounts of the users that are listed, for the second time: locked first. */
 static void
 reset_users(Sweep *sweep, Books *books, Plans *plans, List *users, RunCounts *counts)
 {
@@ -187,7 +243,8 @@ reset_users(Sweep *sweep, Books *books, Plans *plans, List *users, RunCounts *co
 	foreach(cell, users)
 	{
 		if (books_find(books, lfirst(cell)))
-			(void) reset_one(sweep, lfirst(cell), books, plans, books->accounts.slot, counts);
+			(void) reset_one(sweep, lfirst(cell), books, plans, books->accounts.slot, true,
+							 counts);
 	}
 }
 
@@ -219,7 +276,7 @@ reset_due(Sweep *sweep, Books *books, Plans *plans, int64 limit, List **users,
 		}
 		*users = lappend(*users, user_id);
 		MemoryContextSwitchTo(memory);
-		if (!reset_one(sweep, user_id, books, plans, lookup.slot, counts))
+		if (!reset_one(sweep, user_id, books, plans, lookup.slot, false, counts))
 			*users = list_delete_last(*users);
 		MemoryContextSwitchTo(batch);
 		MemoryContextReset(memory);
@@ -266,6 +323,7 @@ try_accounts(Sweep *sweep, List **users, int64 limit)
 	Plans		plans;
 	Books		books;
 
+	sweep->racing = false;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(memory);
 	PG_TRY();
@@ -296,7 +354,7 @@ try_accounts(Sweep *sweep, List **users, int64 limit)
 		run_add(&sweep->run, (const RunCounts *) &counts);
 	else
 		sweep->run.counts.skipped_locked += counts.skipped_locked;	/* they stay passed over */
-	if (failure && is_fatal(sweep, failure->sqlerrcode))
+	if (failure && !lost_race(sweep, failure) && is_fatal(sweep, failure->sqlerrcode))
 		ReThrowError(failure);
 	return failure;
 }
@@ -354,7 +412,8 @@ sweep_singly(Sweep *sweep, List *users)
 
 /*
  * One batch: at most limit accounts.  What one of them fails with costs those
- * before it their subtransaction; they are done singly, and then the rest.
+ * before it their subtransaction; they are done singly, and then the rest.  If
+ * one would have had to be waited for, they are first tried together once more.
  * False if nothing was due any more, or a lock was in the way: what is left is
  * for the next run, and no account's fault.
  */
@@ -375,7 +434,12 @@ sweep_batch(Sweep *sweep, int64 limit)
 
 		failure = try_accounts(sweep, &users, limit - done);
 		done += list_length(users);
-		if (failure == NULL || blocked_by(sweep, failure))
+		if (failure == NULL)
+			break;
+		if (lost_race(sweep, failure) &&
+			(failure = try_accounts(sweep, &users, 0)) == NULL)
+			continue;
+		if (blocked_by(sweep, failure))
 			break;
 		if (users == NIL)
 			ReThrowError(failure);	/* no account's */
