@@ -159,6 +159,7 @@ CREATE TABLE @extschema@.credit_history (
         (plan IS NULL AND scheduled_plan IS NULL AND cycle_anchor IS NULL AND time_zone IS NULL AND overdraft_limit IS NULL AND period_granted IS NULL)
         ELSE cycle_anchor IS NOT NULL AND time_zone IS NOT NULL AND overdraft_limit IS NOT NULL AND period_granted IS NOT NULL END)
 );
+CREATE INDEX credit_history_ref_idx ON @extschema@.credit_history (user_id, ref_seq) WHERE ref_seq IS NOT NULL;
 CREATE UNIQUE INDEX credit_history_key_idx ON @extschema@.credit_history (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_history', '');
 COMMENT ON TABLE @extschema@.credit_history IS 'Append-only: one row per operation, hash-chained per user; seq has no gaps.';
@@ -171,13 +172,15 @@ COMMENT ON COLUMN @extschema@.credit_history.held_granted IS 'Granted credits he
 COMMENT ON COLUMN @extschema@.credit_history.held_purchased IS 'Purchased credits held after it; NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_history.owed_monthly IS 'Monthly credits owed after it; NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_history.owed_purchased IS 'Purchased credits owed after it; NULL: none.';
-COMMENT ON COLUMN @extschema@.credit_history.expired IS 'Monthly credits that a boundary took away; NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_history.expired IS 'Credits that a boundary or a grant''s end took away, or that came back from a hold to a period or grant that had ended; NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_history.forfeited IS 'Credits that could not be given (over the account''s cap, or a closed period); NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_history.skipped IS 'Boundaries that passed unnoticed before the one of this row.';
 COMMENT ON COLUMN @extschema@.credit_history.status IS 'Not NULL: plan, scheduled_plan, cycle_anchor, time_zone, status, overdraft_limit and period_granted are the account''s after this row; else unchanged.';
 COMMENT ON COLUMN @extschema@.credit_history.idempotency_key IS 'The caller''s key; the empty text marks the row that opened the account with its facts.';
 COMMENT ON COLUMN @extschema@.credit_history.request_digest IS 'SHA-256 of what the caller asked, where a replay must ask the same.';
-COMMENT ON COLUMN @extschema@.credit_history.allocations IS 'Pairs (seq of the grant, credits taken from it).';
+COMMENT ON COLUMN @extschema@.credit_history.allocations IS 'Pairs (seq of a grant, credits taken from it, or given back by a refund); a capture''s has every source: 0 monthly, -1 purchased, -2 monthly of a period that had ended.';
+COMMENT ON COLUMN @extschema@.credit_history.ref_seq IS 'The row that it is about: the grant that ended, the hold that ended or was captured or released, what was refunded, the purchase that was revoked.';
+COMMENT ON COLUMN @extschema@.credit_history.ends_at IS 'When the grant or hold ends; of a capture that keeps the hold open too.';
 COMMENT ON COLUMN @extschema@.credit_history.text_salt IS 'Salt of the digests of reason and metadata that the chain holds.';
 COMMENT ON COLUMN @extschema@.credit_history.hash IS 'SHA-256 over the hash before it and this row (docs/audit-format.md).';
 
@@ -195,6 +198,47 @@ CREATE TABLE @extschema@.credit_payment (
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_payment', '');
 COMMENT ON TABLE @extschema@.credit_payment IS 'One row per purchase, for ever: a payment_ref is credited once.';
 COMMENT ON COLUMN @extschema@.credit_payment.revoked IS 'Credits taken back by chargebacks, at most amount.';
+
+CREATE TABLE @extschema@.credit_grant (
+    amount    pg_catalog.int8        NOT NULL,
+    remaining pg_catalog.int8        NOT NULL,
+    seq       pg_catalog.int8        NOT NULL,
+    ends_at   pg_catalog.timestamptz NOT NULL,
+    closed    pg_catalog.bool        NOT NULL,
+    user_id   pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    CONSTRAINT credit_grant_pkey PRIMARY KEY (user_id, seq),
+    CONSTRAINT credit_grant_amounts CHECK (remaining OPERATOR(pg_catalog.>=) 0 AND remaining OPERATOR(pg_catalog.<=) amount)
+) WITH (fillfactor = 70);
+CREATE INDEX credit_grant_ends_idx ON @extschema@.credit_grant (user_id, ends_at);
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_grant', '');
+COMMENT ON TABLE @extschema@.credit_grant IS 'One row per grant of expiring credits, keyed by the history row that opened it.';
+COMMENT ON COLUMN @extschema@.credit_grant.remaining IS 'Credits of the grant that are neither spent nor held.';
+COMMENT ON COLUMN @extschema@.credit_grant.closed IS 'It ended with credits left, or was undone: it takes nothing back.';
+
+CREATE TABLE @extschema@.credit_hold (
+    amount       pg_catalog.int8        NOT NULL,
+    monthly      pg_catalog.int8        NOT NULL,
+    purchased    pg_catalog.int8        NOT NULL,
+    seq          pg_catalog.int8        NOT NULL,
+    period_start pg_catalog.timestamptz NOT NULL,
+    user_id      pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    state        pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    ends_at      pg_catalog.timestamptz,
+    allocations  pg_catalog.int8[],
+    CONSTRAINT credit_hold_pkey PRIMARY KEY (user_id, seq),
+    CONSTRAINT credit_hold_amounts CHECK (monthly OPERATOR(pg_catalog.>=) 0 AND purchased OPERATOR(pg_catalog.>=) 0 AND amount OPERATOR(pg_catalog.>=) 1),
+    CONSTRAINT credit_hold_state CHECK ((state OPERATOR(pg_catalog.=) 'open') OPERATOR(pg_catalog.=) (ends_at IS NOT NULL))
+) WITH (fillfactor = 70);
+CREATE INDEX credit_hold_open_idx ON @extschema@.credit_hold (user_id, ends_at) WHERE ends_at IS NOT NULL;
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_hold', '');
+COMMENT ON TABLE @extschema@.credit_hold IS 'One row per hold, keyed by the history row that opened it.';
+COMMENT ON COLUMN @extschema@.credit_hold.amount IS 'Credits that were held at first.';
+COMMENT ON COLUMN @extschema@.credit_hold.monthly IS 'Monthly credits still held, or that were when it expired.';
+COMMENT ON COLUMN @extschema@.credit_hold.purchased IS 'Purchased credits still held, or that were when it expired.';
+COMMENT ON COLUMN @extschema@.credit_hold.period_start IS 'Start of the period that its monthly credits are of.';
+COMMENT ON COLUMN @extschema@.credit_hold.state IS 'open; captured; released; expired; settled: captured once after it had expired.';
+COMMENT ON COLUMN @extschema@.credit_hold.ends_at IS 'When it ends by itself; NULL: it is closed.';
+COMMENT ON COLUMN @extschema@.credit_hold.allocations IS 'Granted credits still held, or that were when it expired: pairs (seq of the grant, credits).';
 
 CREATE TABLE @extschema@.credit_reset_run (
     started_at      pg_catalog.timestamptz NOT NULL,
@@ -261,6 +305,8 @@ CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.
 CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_account FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
 CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_history FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
 CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_payment FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
+CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_grant FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
+CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_hold FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
 CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_reset_run FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
 CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_audit_log FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
 CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_role FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
@@ -268,6 +314,8 @@ ALTER TABLE @extschema@.credit_plan ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_account ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_history ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_payment ENABLE ALWAYS TRIGGER credits_guard;
+ALTER TABLE @extschema@.credit_grant ENABLE ALWAYS TRIGGER credits_guard;
+ALTER TABLE @extschema@.credit_hold ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_reset_run ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_audit_log ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_role ENABLE ALWAYS TRIGGER credits_guard;
@@ -322,6 +370,72 @@ CREATE FUNCTION @extschema@.credits_adjust(
 COMMENT ON FUNCTION @extschema@.credits_adjust(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
 'An administrator''s signed correction of one bucket (monthly, granted, purchased; granted only downwards); a reason is required. Below 0 is UC001. Other errors: UC002, UC003, 22003, 22004, 22023, 25006, 40001, 55P03.';
 
+/* Grants, holds, refunds, chargebacks. */
+CREATE FUNCTION @extschema@.credits_grant(
+    user_id pg_catalog.text, amount pg_catalog.int8, expires_at pg_catalog.timestamptz,
+    reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
+    metadata pg_catalog.jsonb DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_grant';
+COMMENT ON FUNCTION @extschema@.credits_grant(pg_catalog.text, pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
+'Gives amount credits (1 .. 2^53-1) that end at expires_at. They are spent after monthly and before purchased credits, soonest end first. The receipt''s seq names the grant. Errors: UC002, UC003, 22003, 22004, 22023 (expires_at is not in the future), 25006, 40001, 55P03.';
+
+CREATE FUNCTION @extschema@.credits_hold(
+    user_id pg_catalog.text, amount pg_catalog.int8, expires_in pg_catalog.interval DEFAULT NULL,
+    reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
+    metadata pg_catalog.jsonb DEFAULT NULL,
+    spender pg_catalog.text DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_hold';
+COMMENT ON FUNCTION @extschema@.credits_hold(pg_catalog.text, pg_catalog.int8, pg_catalog.interval, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text) IS
+'Sets amount credits aside, in spending order, for expires_in (default 15 minutes; at most 31 days, a day being 24 hours, no months). The receipt''s seq is the hold_seq to capture or release; a hold that is neither ends by itself. Errors: UC001 (an overdraft limit does not count), UC002, UC003, UC004, 22003, 22004, 22023, 25006, 40001, 55P03.';
+
+CREATE FUNCTION @extschema@.credits_capture(
+    user_id pg_catalog.text, hold_seq pg_catalog.int8, amount pg_catalog.int8 DEFAULT NULL, keep_open pg_catalog.bool DEFAULT NULL,
+    reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
+    metadata pg_catalog.jsonb DEFAULT NULL,
+    spender pg_catalog.text DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_capture';
+COMMENT ON FUNCTION @extschema@.credits_capture(pg_catalog.text, pg_catalog.int8, pg_catalog.int8, pg_catalog.bool, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text) IS
+'Spends amount credits (default: all) of a hold; more than it has is deducted from the balance. Closes the hold and gives the rest back, unless keep_open and any is left. A hold that has expired is settled once, as an ordinary deduction. Errors: UC001, UC002, UC003, UC004, UC005 hold_not_found, UC006 hold_closed, 22003, 22004, 22023, 25006, 40001, 55P03.';
+
+CREATE FUNCTION @extschema@.credits_release(
+    user_id pg_catalog.text, hold_seq pg_catalog.int8,
+    reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
+    metadata pg_catalog.jsonb DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_release';
+COMMENT ON FUNCTION @extschema@.credits_release(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
+'Gives back all that a hold has, to the buckets and grants it came from; what came from a period or grant that has ended expires. Errors: UC002, UC003, UC005 hold_not_found, UC006 hold_closed, 22004, 22023, 25006, 40001, 55P03.';
+
+CREATE FUNCTION @extschema@.credits_refund(
+    user_id pg_catalog.text, seq pg_catalog.int8, amount pg_catalog.int8 DEFAULT NULL,
+    reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
+    metadata pg_catalog.jsonb DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_refund';
+COMMENT ON FUNCTION @extschema@.credits_refund(pg_catalog.text, pg_catalog.int8, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
+'Gives back amount credits (default: all that is not refunded yet) of the deduction or capture seq, last spent first, to the buckets and grants they came from; what belongs to a period or grant that has ended is forfeited. Errors: UC002, UC003, UC010 refund_exceeds_deduction, 22003, 22004, 22023 (seq is no deduction or capture), 25006, 40001, 55P03.';
+
+CREATE FUNCTION @extschema@.credits_revoke_purchase(
+    payment_ref pg_catalog.text, amount pg_catalog.int8 DEFAULT NULL,
+    reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
+    metadata pg_catalog.jsonb DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_revoke_purchase';
+COMMENT ON FUNCTION @extschema@.credits_revoke_purchase(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
+'A chargeback: takes back amount credits (default: all not yet taken back) of a payment from the unheld purchased credits; what is not there is owed, and whatever comes back to the bucket pays it. All again is a replay. Errors: UC003, UC010 (more than the payment has left), UC011 payment_not_found, 22003, 22004, 22023, 25006, 40001, 55P03.';
+
+CREATE FUNCTION @extschema@.credits_set_overdraft(
+    user_id pg_catalog.text, overdraft_limit pg_catalog.int8,
+    reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
+    metadata pg_catalog.jsonb DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_set_overdraft';
+COMMENT ON FUNCTION @extschema@.credits_set_overdraft(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
+'How many purchased credits the user''s deductions may owe (0 .. 2^53-1; at first 0). Errors: UC002, UC003, 22003, 22004, 22023, 25006, 40001, 55P03.';
+
 /* Accounts and plans. */
 CREATE FUNCTION @extschema@.credits_define_plan(
     plan pg_catalog.text, monthly_credits pg_catalog.int8, cycle pg_catalog.text DEFAULT NULL,
@@ -348,6 +462,15 @@ CREATE FUNCTION @extschema@.credits_set_plan(
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_set_plan';
 COMMENT ON FUNCTION @extschema@.credits_set_plan(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
 'Changes the plan now (default) or at next_reset; plan NULL cancels. Now: a larger allowance adds the difference to what this period granted, a smaller one takes at most the difference from unspent monthly credits, so that leaving and coming back never grants twice. Errors: UC002, UC003, UC009, 22003, 22004, 22023, 25006, 40001.';
+
+CREATE FUNCTION @extschema@.credits_set_cycle(
+    user_id pg_catalog.text, cycle_anchor pg_catalog.timestamp DEFAULT NULL, time_zone pg_catalog.text DEFAULT NULL,
+    reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
+    metadata pg_catalog.jsonb DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_set_cycle';
+COMMENT ON FUNCTION @extschema@.credits_set_cycle(pg_catalog.text, pg_catalog.timestamp, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
+'Another cycle_anchor (wall-clock time in time_zone) or time_zone; NULL keeps it. The period is stretched to the first new boundary at or after its end, so that no change gives two allowances. Errors: UC002, UC003, 22004, 22023, 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_freeze(user_id pg_catalog.text, reason pg_catalog.text DEFAULT NULL)
     RETURNS pg_catalog.jsonb

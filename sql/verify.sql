@@ -132,7 +132,7 @@ SELECT change, r.*
     $$DELETE FROM credit_audit_log WHERE seq = 1$$,
     $$DELETE FROM credit_audit_log WHERE seq = 2$$,
     -- what is no row at all is named, and hides nothing else
-    $$UPDATE credit_history SET kind = 'hold' WHERE user_id = 'a' AND seq = 3$$,
+    $$UPDATE credit_history SET kind = 'nonsense' WHERE user_id = 'a' AND seq = 3$$,
     $$UPDATE credit_history SET status = 'zzz' WHERE user_id = 'a' AND seq = 1$$,
     $$UPDATE credit_history SET time_zone = NULL WHERE user_id = 'a' AND seq = 1$$,
     $$UPDATE credit_history SET plan = 'gold', scheduled_plan = 'gold' WHERE user_id = 'a' AND seq = 3$$,

@@ -70,7 +70,7 @@ SELECT c.change, r.*
     $$UPDATE credit_history SET hash = sha256('x') WHERE user_id = 'u0005' AND seq = 4$$,
     $$UPDATE credit_history SET amount = amount + 1 WHERE user_id = 'u0005' AND seq = 2$$,
     $$UPDATE credit_history SET reason = 'another' WHERE user_id = 'u0008' AND seq = 5$$,
-    $$UPDATE credit_history SET kind = 'hold' WHERE user_id = 'u0005' AND seq = 2$$,
+    $$UPDATE credit_history SET kind = 'nonsense' WHERE user_id = 'u0005' AND seq = 2$$,
     $$UPDATE credit_history SET allocations = '{42}' WHERE user_id = 'u0005' AND seq = 2$$,
     $$DELETE FROM credit_history WHERE user_id = 'u0005' AND seq = 1$$,
     $$DELETE FROM credit_history WHERE user_id = 'u0005' AND seq = 3$$,

@@ -17,6 +17,7 @@
 #include "zone.h"
 
 PG_FUNCTION_INFO_V1(credits_open_account);
+PG_FUNCTION_INFO_V1(credits_set_cycle);
 PG_FUNCTION_INFO_V1(credits_freeze);
 PG_FUNCTION_INFO_V1(credits_unfreeze);
 PG_FUNCTION_INFO_V1(credits_repair_clock);
@@ -120,6 +121,42 @@ credits_open_account(PG_FUNCTION_ARGS)
 						  opening.zone, &row);
 		if (verdict != CR_OK)
 			error_refused(verdict, &ledger.acc, plan->monthly_credits);
+		receipt = ledger_append(&ledger, &row);
+	}
+	ledger_end(&ledger);
+	return receipt;
+}
+
+/* What is NULL stays as it is. */
+Datum
+credits_set_cycle(PG_FUNCTION_ARGS)
+{
+	Request		request;
+	Ledger		ledger;
+	Opening		cycle = {0};
+	CrRow		row;
+	CrVerdict	verdict;
+	Datum		receipt;
+
+	request_init(&request, fcinfo, "credits_set_cycle()", CR_KIND_SET_CYCLE);
+	opening_anchor(&cycle, fcinfo, 1);
+	if (!PG_ARGISNULL(2))
+		opening_zone(&cycle, fcinfo, 2);
+	request_tail(&request, fcinfo, 3);
+	if (request.idempotency_key)
+		request_seal(&request, cycle.has_anchor ? cycle.anchor : PG_INT64_MIN, cycle.zone,
+					 NULL);
+
+	ledger_begin(&ledger, &request);
+	if (!ledger_replay(&ledger, &receipt))
+	{
+		ledger_apply_due(&ledger);
+		verdict = cr_set_cycle(&ledger.acc, &ledger.env, ledger.now,
+							   cycle.has_anchor ? cycle.anchor :
+							   ledger.acc.facts.cycle_anchor,
+							   cycle.zone ? cycle.zone : ledger.acc.facts.time_zone, &row);
+		if (verdict != CR_OK)
+			error_refused(verdict, &ledger.acc, 0);
 		receipt = ledger_append(&ledger, &row);
 	}
 	ledger_end(&ledger);

@@ -1,6 +1,6 @@
 /*
  * books.c
- *		The ledger's two tables, open for one call or for many accounts of one.
+ *		The ledger's tables, open for one call or for many accounts of one.
  *
  * Tables, indexes and scans are opened once, however often they are used: with
  * everything in memory, opening is a good part of what a call costs.
@@ -178,4 +178,8 @@ books_close(Books *books)
 	UnregisterSnapshot(books->snapshot);
 	writer_end(books->history);	/* what is queued comes before any trigger */
 	writer_end(books->account);
+	if (books->grants)
+		writer_end(books->grants);
+	if (books->holds)
+		writer_end(books->holds);
 }

@@ -1,6 +1,6 @@
 /*
  * books.h
- *		The ledger's two tables, open for one call or for many accounts of one.
+ *		The ledger's tables, open for one call or for many accounts of one.
  */
 #ifndef CREDITS_BOOKS_H
 #define CREDITS_BOOKS_H
@@ -34,6 +34,8 @@ typedef struct Books
 	bool		many;			/* history rows are queued */
 	Writer	   *account;
 	Writer	   *history;
+	Writer	   *grants;			/* NULL: not needed so far */
+	Writer	   *holds;
 	Snapshot	snapshot;		/* accounts are looked for in it */
 	Lookup		accounts;
 	Lookup		keys;

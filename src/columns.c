@@ -140,6 +140,27 @@ static const Column credit_role[] = {
 	{"role_oid", OIDOID, true},
 };
 
+static const Column credit_grant[] = {
+	{"amount", INT8OID, true},
+	{"remaining", INT8OID, true},
+	{"seq", INT8OID, true},
+	{"ends_at", TIMESTAMPTZOID, true},
+	{"closed", BOOLOID, true},
+	{"user_id", TEXTOID, true},
+};
+
+static const Column credit_hold[] = {
+	{"amount", INT8OID, true},
+	{"monthly", INT8OID, true},
+	{"purchased", INT8OID, true},
+	{"seq", INT8OID, true},
+	{"period_start", TIMESTAMPTZOID, true},
+	{"user_id", TEXTOID, true},
+	{"state", TEXTOID, true},
+	{"ends_at", TIMESTAMPTZOID, false},
+	{"allocations", INT8ARRAYOID, false},
+};
+
 #define TABLE(columns) {#columns, lengthof(columns), columns}
 
 const Table tables[TABLE_COUNT] = {
@@ -150,4 +171,6 @@ const Table tables[TABLE_COUNT] = {
 	[TABLE_RESET_RUN] = TABLE(credit_reset_run),
 	[TABLE_AUDIT_LOG] = TABLE(credit_audit_log),
 	[TABLE_ROLE] = TABLE(credit_role),
+	[TABLE_GRANT] = TABLE(credit_grant),
+	[TABLE_HOLD] = TABLE(credit_hold),
 };

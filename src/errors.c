@@ -204,6 +204,18 @@ error_refused(CrVerdict verdict, const CrAccount *acc, int64 amount)
 					 errdetail("%s", json_end(&buf)),
 					 errhint("There is nothing to repair.")));
 			break;
+		case CR_ENDS_TOO_SOON:
+			json_begin(&buf);
+			json_text(&buf, "user_id", acc->user_id);
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the end is not in the future"),
+					 errdetail("%s", json_end(&buf)),
+					 errhint("Use a time after the account's, which never goes back.")));
+			break;
+		case CR_HOLD_CLOSED:
+		case CR_MORE_THAN_SPENT:
+			break;				/* the call itself says which */
 		case CR_GRANT_UPWARDS:
 			json_begin(&buf);
 			json_text(&buf, "user_id", acc->user_id);
@@ -272,6 +284,101 @@ error_payment_conflict(const char *payment_ref)
 			 errmsg("payment was credited with another user or amount"),
 			 errdetail("%s", json_end(&buf)),
 			 errhint("A payment_ref is credited once for ever.")));
+}
+
+void
+error_payment_not_found(const char *payment_ref)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "payment_not_found");
+	json_text(&buf, "payment_ref", payment_ref);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_PAYMENT_NOT_FOUND),
+			 errmsg("payment not found"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Use the payment_ref that credits_add_purchased was given.")));
+}
+
+void
+error_hold_not_found(const char *user_id, int64 seq)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "hold_not_found");
+	json_text(&buf, "user_id", user_id);
+	json_int(&buf, "hold_seq", seq);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_HOLD_NOT_FOUND),
+			 errmsg("hold not found"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Use the seq of the receipt that credits_hold gave.")));
+}
+
+void
+error_hold_closed(const char *user_id, const CrHold *hold)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "hold_closed");
+	json_text(&buf, "user_id", user_id);
+	json_int(&buf, "hold_seq", hold->seq);
+	json_text(&buf, "state", cr_hold_state_name(hold->state));
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_HOLD_CLOSED),
+			 errmsg("hold is closed"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("A hold is settled once; use credits_deduct for more.")));
+}
+
+void
+error_refund_exceeds(const char *user_id, int64 seq, int64 amount, int64 spent, int64 refunded)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "refund_exceeds_deduction");
+	json_text(&buf, "user_id", user_id);
+	json_int(&buf, "seq", seq);
+	json_int(&buf, "amount", amount);
+	json_int(&buf, "spent", spent);
+	json_int(&buf, "refunded", refunded);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_REFUND_EXCEEDS),
+			 errmsg("refund exceeds what was spent and not refunded yet"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Leave amount out to refund what is left.")));
+}
+
+void
+error_revoke_exceeds(const char *payment_ref, int64 amount, int64 paid, int64 revoked)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "refund_exceeds_deduction");
+	json_text(&buf, "payment_ref", payment_ref);
+	json_int(&buf, "amount", amount);
+	json_int(&buf, "purchased", paid);
+	json_int(&buf, "revoked", revoked);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_REFUND_EXCEEDS),
+			 errmsg("chargeback exceeds what was purchased and not revoked yet"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Leave amount out to revoke what is left.")));
+}
+
+void
+error_not_spent(const char *user_id, int64 seq)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "user_id", user_id);
+	json_int(&buf, "seq", seq);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("seq is no deduction or capture of the user"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Use the seq of the receipt that the deduction or capture gave.")));
 }
 
 void

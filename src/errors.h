@@ -19,9 +19,13 @@
 #define ERRCODE_CREDITS_ACCOUNT_NOT_FOUND	MAKE_SQLSTATE('U', 'C', '0', '0', '2')
 #define ERRCODE_CREDITS_IDEMPOTENCY			MAKE_SQLSTATE('U', 'C', '0', '0', '3')
 #define ERRCODE_CREDITS_FROZEN				MAKE_SQLSTATE('U', 'C', '0', '0', '4')
+#define ERRCODE_CREDITS_HOLD_NOT_FOUND		MAKE_SQLSTATE('U', 'C', '0', '0', '5')
+#define ERRCODE_CREDITS_HOLD_CLOSED			MAKE_SQLSTATE('U', 'C', '0', '0', '6')
 #define ERRCODE_CREDITS_APPEND_ONLY			MAKE_SQLSTATE('U', 'C', '0', '0', '7')
 #define ERRCODE_CREDITS_CORRUPTED			MAKE_SQLSTATE('U', 'C', '0', '0', '8')
 #define ERRCODE_CREDITS_PLAN_NOT_FOUND		MAKE_SQLSTATE('U', 'C', '0', '0', '9')
+#define ERRCODE_CREDITS_REFUND_EXCEEDS		MAKE_SQLSTATE('U', 'C', '0', '1', '0')
+#define ERRCODE_CREDITS_PAYMENT_NOT_FOUND	MAKE_SQLSTATE('U', 'C', '0', '1', '1')
 
 /* A flat JSON object, written as text. */
 extern void json_begin(StringInfo buf);
@@ -45,6 +49,14 @@ pg_noreturn extern void error_account_not_found(const char *user_id);
 pg_noreturn extern void error_plan_not_found(const char *plan);
 pg_noreturn extern void error_key_conflict(const char *key, int64 seq, const char *kind);
 pg_noreturn extern void error_payment_conflict(const char *payment_ref);
+pg_noreturn extern void error_payment_not_found(const char *payment_ref);
+pg_noreturn extern void error_hold_not_found(const char *user_id, int64 seq);
+pg_noreturn extern void error_hold_closed(const char *user_id, const CrHold *hold);
+pg_noreturn extern void error_refund_exceeds(const char *user_id, int64 seq, int64 amount,
+											 int64 spent, int64 refunded);
+pg_noreturn extern void error_revoke_exceeds(const char *payment_ref, int64 amount,
+											 int64 paid, int64 revoked);
+pg_noreturn extern void error_not_spent(const char *user_id, int64 seq);
 pg_noreturn extern void error_open_conflict(const char *user_id);
 pg_noreturn extern void error_append_only(const char *table, const char *command);
 pg_noreturn extern void error_corrupted(const char *object, const char *problem);

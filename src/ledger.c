@@ -28,6 +28,7 @@
 #include "digest.h"
 #include "errors.h"
 #include "ledger.h"
+#include "lists.h"
 #include "locks.h"
 #include "receipt.h"
 #include "settings.h"
@@ -51,7 +52,15 @@ push_row(Ledger *ledger, const CrRow *row)
 			palloc(sizeof(Datum) * ledger->room);
 	}
 	ledger->metadata[ledger->n_rows] = (Datum) 0;
-	ledger->rows[ledger->n_rows++] = *row;
+	ledger->rows[ledger->n_rows] = *row;
+	if (row->n_allocations > 0)	/* the core uses their memory again */
+	{
+		size_t		size = sizeof(CrPart) * row->n_allocations;
+
+		ledger->rows[ledger->n_rows].allocations =
+			memcpy(palloc(size), row->allocations, size);
+	}
+	ledger->n_rows++;
 }
 
 static void
@@ -295,6 +304,21 @@ open_by_default(Ledger *ledger)
 	push_row(ledger, &row);
 }
 
+/*
+ * Reads the account's grants and holds if what comes next may change them: time,
+ * spending where there are grants, and the calls that are about them.
+ */
+static void
+load_lists(Ledger *ledger)
+{
+	CrAccount  *acc = &ledger->acc;
+
+	if (ledger->request->kind < CR_KIND_GRANT &&
+		(cr_is_due(acc, ledger->now) ? !cr_has_open(acc) : acc->balance.granted == 0))
+		return;
+	lists_load(acc, SnapshotSelf);
+}
+
 /* Applies what is due up to now, in memory, once. */
 void
 ledger_apply_due(Ledger *ledger)
@@ -302,6 +326,7 @@ ledger_apply_due(Ledger *ledger)
 	if (ledger->is_up_to_date)
 		return;
 	ledger->is_up_to_date = true;
+	load_lists(ledger);
 	if (ledger->is_new)
 	{
 		if (ledger->request->kind != CR_KIND_OPEN)
@@ -392,6 +417,8 @@ ledger_write(Ledger *ledger)
 		return false;
 	for (int i = 0; i < ledger->n_rows; i++)
 		write_row(ledger, i);
+	if (ledger->acc.open)
+		lists_save(&ledger->acc, &ledger->books->grants, &ledger->books->holds);
 	return true;
 }
 
@@ -437,7 +464,7 @@ ledger_append(Ledger *ledger, const CrRow *row)
 
 /*
  * The usual deduction: nobody else is at the account, its key is new, nothing is
- * due, there is enough.  It needs no lock but its update's.  Gives its place
+ * due, there are no grants, there is enough.  It needs no lock but its update's.  Gives its place
  * among the rows; -1 where ledger_lock has to come next.
  */
 int
@@ -447,7 +474,7 @@ ledger_deduct_unlocked(Ledger *ledger, int64 amount)
 	int			place;
 
 	if (!peek(ledger) || find_key(ledger, &row) ||
-		cr_is_due(&ledger->acc, ledger->now) ||
+		cr_is_due(&ledger->acc, ledger->now) || ledger->acc.balance.granted > 0 ||
 		cr_deduct(&ledger->acc, ledger->now, amount, &row) != CR_OK)
 		return -1;
 	place = ledger_push(ledger, &row);

@@ -22,6 +22,7 @@
 
 #include "compat.h"
 #include "errors.h"
+#include "lists.h"
 #include "plans.h"
 #include "receipt.h"
 #include "request.h"
@@ -45,6 +46,8 @@ bring_up_to(CrAccount *acc, Plans *plans, CrTime at)
 {
 	CrEnv		env = plans_env(plans);
 
+	if (cr_is_due(acc, at) && cr_has_open(acc))
+		lists_load(acc, plans->snapshot);
 	if (cr_is_due(acc, at) && !cr_fold_due(acc, &env, at))
 		error_corrupted("credit_plan", "a plan that an account has is missing");
 	return acc->facts.plan ?

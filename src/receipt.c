@@ -157,9 +157,17 @@ receipt_from_row(const CrRow *row, bool replayed)
 	if (row->spender)
 		object_text(&object, "spender", row->spender);
 	object_text(&object, "user_id", row->user_id);
+	if (row->has_ends_at)
+		object_time(&object, "ends_at", row->ends_at);
+	if (row->expired > 0)
+		object_int(&object, "expired", row->expired);
+	if (row->has_ref_seq)
+		object_int(&object, "ref_seq", row->ref_seq);
 	object_bool(&object, "replayed", replayed);
 	object_int(&object, "available",
 			   row->balance.monthly + row->balance.granted + row->balance.purchased);
+	if (row->forfeited > 0)
+		object_int(&object, "forfeited", row->forfeited);
 	object_int(&object, "purchased", row->balance.purchased);
 	if (row->has_facts)
 		object_text(&object, "time_zone", row->facts.time_zone);
@@ -171,7 +179,10 @@ receipt_from_row(const CrRow *row, bool replayed)
 	object_int(&object, "monthly_delta", row->delta.monthly);
 	object_time(&object, "next_reset_at", row->next_reset_at);
 	if (row->has_facts)
+	{
 		object_text(&object, "scheduled_plan", row->facts.scheduled_plan);
+		object_int(&object, "overdraft_limit", row->facts.overdraft_limit);
+	}
 	object_int(&object, "purchased_delta", row->delta.purchased);
 	return object_end(&object);
 }

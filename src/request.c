@@ -107,6 +107,15 @@ request_metadata(Request *request, FunctionCallInfo fcinfo, int arg)
 		request_set_metadata(request, PG_GETARG_DATUM(arg));
 }
 
+/* reason, idempotency_key and metadata, which most calls end with. */
+void
+request_tail(Request *request, FunctionCallInfo fcinfo, int first)
+{
+	request->reason = arg_optional_text(fcinfo, first);
+	request->idempotency_key = arg_optional_name(fcinfo, first + 1, "idempotency_key");
+	request_metadata(request, fcinfo, first + 2);
+}
+
 void
 request_set_metadata(Request *request, Datum value)
 {

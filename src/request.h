@@ -40,6 +40,7 @@ extern void request_init(Request *request, FunctionCallInfo fcinfo, const char *
 						 CrKind kind);
 extern void request_set_metadata(Request *request, Datum value);
 extern void request_metadata(Request *request, FunctionCallInfo fcinfo, int arg);
+extern void request_tail(Request *request, FunctionCallInfo fcinfo, int first);
 extern void request_seal(Request *request, int64 amount, const char *first,
 						 const char *second);
 

@@ -328,26 +328,51 @@ account_to_slot(const CrAccount *acc, TupleTableSlot *slot)
 	set_text(slot, ACC_SCHEDULED_PLAN, acc->facts.scheduled_plan);
 }
 
-/* An int8[] of grant and credits in turn. */
-static const int64_t *
-get_allocations(const Columns *c, int *pairs, const char **complaint)
+/*
+ * An int8[] of source and credits in turn, read as it lies.  An array that is
+ * none of ours is NULL with pairs -1.
+ */
+const CrPart *
+parts_from_array(Datum value, int *pairs)
 {
-	ArrayType  *array;
-	int			count;
+	ArrayType  *array = DatumGetArrayTypePCopy(value);
+	int			count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 
-	*pairs = 0;
-	if (c->nulls[HIST_ALLOCATIONS - 1])
-		return NULL;
-	array = DatumGetArrayTypePCopy(c->values[HIST_ALLOCATIONS - 1]);
-	count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	StaticAssertStmt(sizeof(CrPart) == 2 * sizeof(int64), "a part is two numbers");
+	*pairs = -1;
 	if (ARR_NDIM(array) != 1 || ARR_HASNULL(array) || ARR_ELEMTYPE(array) != INT8OID ||
 		count % 2 != 0)
-	{
-		*complaint = "allocations is not an array of pairs";
 		return NULL;
-	}
 	*pairs = count / 2;
-	return (const int64_t *) ARR_DATA_PTR(array);
+	return (const CrPart *) ARR_DATA_PTR(array);
+}
+
+Datum
+parts_to_array(const CrPart *parts, int pairs)
+{
+	Datum	   *items = palloc(sizeof(Datum) * pairs * 2);
+
+	for (int i = 0; i < pairs; i++)
+	{
+		items[2 * i] = Int64GetDatum(parts[i].source);
+		items[2 * i + 1] = Int64GetDatum(parts[i].credits);
+	}
+	return PointerGetDatum(construct_array(items, pairs * 2, INT8OID, 8, FLOAT8PASSBYVAL,
+										   TYPALIGN_DOUBLE));
+}
+
+static void
+get_allocations(CrRow *row, const Columns *c, const char **complaint)
+{
+	if (c->nulls[HIST_ALLOCATIONS - 1])
+		return;
+	row->allocations = parts_from_array(c->values[HIST_ALLOCATIONS - 1],
+										&row->n_allocations);
+	if (row->n_allocations < 0)
+	{
+		row->n_allocations = 0;
+		*complaint = "allocations is not an array of pairs";
+	}
 }
 
 /*
@@ -469,7 +494,7 @@ row_borrow(CrRow *row, TupleTableSlot *slot, RowArena *arena)
 	row->request_digest = get_digest(&c, HIST_REQUEST_DIGEST, &complaint);
 	row->payment_ref = get_text(&c, HIST_PAYMENT_REF);
 	row->spender = get_text(&c, HIST_SPENDER);
-	row->allocations = get_allocations(&c, &row->n_allocations, &complaint);
+	get_allocations(row, &c, &complaint);
 	get_facts(row, &c, &complaint);
 	get_texts(row, &c, &complaint);
 	row->malformed = complaint;
@@ -544,16 +569,7 @@ row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata)
 		set_int(slot, HIST_PERIOD_GRANTED, row->facts.period_granted);
 	}
 	if (row->n_allocations > 0)
-	{
-		int			count = row->n_allocations * 2;
-		Datum	   *items = palloc(sizeof(Datum) * count);
-
-		for (int i = 0; i < count; i++)
-			items[i] = Int64GetDatum(row->allocations[i]);
-		set(slot, HIST_ALLOCATIONS,
-			PointerGetDatum(construct_array(items, count, INT8OID, 8,
-											FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
-	}
+		set(slot, HIST_ALLOCATIONS, parts_to_array(row->allocations, row->n_allocations));
 	if (row->text_salt)
 		set(slot, HIST_TEXT_SALT, bytes_datum(row->text_salt, row->text_salt_len));
 	set_text(slot, HIST_REASON, row->reason);

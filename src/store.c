@@ -53,6 +53,16 @@ static const IndexName indexes[INDEX_COUNT] = {
 	1, {AUDIT_SEQ, 0}},
 	[INDEX_ROLE] = {"credit_role_pkey", TABLE_ROLE, true, false,
 	2, {ROLE_ROLE_NAME, ROLE_PRESET}},
+	[INDEX_HISTORY_REF] = {"credit_history_ref_idx", TABLE_HISTORY, false, true,
+	2, {HIST_USER_ID, HIST_REF_SEQ}},
+	[INDEX_GRANT] = {"credit_grant_pkey", TABLE_GRANT, true, false,
+	2, {GRANT_USER_ID, GRANT_SEQ}},
+	[INDEX_GRANT_ENDS] = {"credit_grant_ends_idx", TABLE_GRANT, false, false,
+	2, {GRANT_USER_ID, GRANT_ENDS_AT}},
+	[INDEX_HOLD] = {"credit_hold_pkey", TABLE_HOLD, true, false,
+	2, {HOLD_USER_ID, HOLD_SEQ}},
+	[INDEX_HOLD_OPEN] = {"credit_hold_open_idx", TABLE_HOLD, false, true,
+	2, {HOLD_USER_ID, HOLD_ENDS_AT}},
 };
 
 static struct

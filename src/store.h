@@ -33,6 +33,11 @@ typedef enum StoreIndex
 	INDEX_RESET_RUN_STATE,
 	INDEX_AUDIT_LOG,
 	INDEX_ROLE,
+	INDEX_HISTORY_REF,
+	INDEX_GRANT,
+	INDEX_GRANT_ENDS,
+	INDEX_HOLD,
+	INDEX_HOLD_OPEN,
 	INDEX_COUNT
 } StoreIndex;
 
@@ -62,6 +67,8 @@ typedef struct RowArena
 	char		data[4096];		/* a row's texts; what does not fit is copied */
 } RowArena;
 
+extern const CrPart *parts_from_array(Datum value, int *pairs);
+extern Datum parts_to_array(const CrPart *parts, int pairs);
 extern const char *account_read(CrAccount *acc, const Datum *values, const bool *nulls);
 extern void account_from_slot(CrAccount *acc, TupleTableSlot *slot);
 extern void account_to_slot(const CrAccount *acc, TupleTableSlot *slot);

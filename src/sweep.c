@@ -43,6 +43,7 @@
 #include "digest.h"
 #include "errors.h"
 #include "ledger.h"
+#include "lists.h"
 #include "locks.h"
 #include "request.h"
 #include "run.h"
@@ -483,6 +484,8 @@ dry_run(Sweep *sweep)
 		}
 		MemoryContextSwitchTo(memory);
 		account_from_slot(&acc, lookup.slot);
+		if (cr_has_open(&acc))
+			lists_load(&acc, snapshot);
 		if (!cr_fold_due(&acc, &env, Max(now, acc.effective_at)))
 			error_corrupted("credit_plan", "a plan that an account has is missing");
 		sweep->run.counts.accounts++;

@@ -50,6 +50,7 @@ judge_begin(Judge *judge, Snapshot snapshot)
 	judge->n_accounts = judge->n_rows = judge->n_purchases = 0;
 	lookup_begin(&judge->accounts, TABLE_ACCOUNT, INDEX_ACCOUNT, snapshot);
 	lookup_begin(&judge->rows, TABLE_HISTORY, INDEX_HISTORY, snapshot);
+	open_book_begin(&judge->open, snapshot);
 	lookup_begin(&judge->payments, TABLE_PAYMENT, INDEX_PAYMENT, snapshot);
 }
 
@@ -57,22 +58,28 @@ void
 judge_end(Judge *judge)
 {
 	lookup_end(&judge->payments);
+	open_book_end(&judge->open);
 	lookup_end(&judge->rows);
 	lookup_end(&judge->accounts);
 	MemoryContextDelete(judge->row_memory);
 }
 
-/* A purchase is in the payment table, and only with what the row says. */
+/*
+ * A purchase is in the payment table, and only with what the row says; a
+ * chargeback names one.  *revoked: what the payment says was revoked so far.
+ */
 static const char *
-payment_problem(Judge *judge, const CrRow *row)
+payment_problem(Judge *judge, const CrRow *row, int64 *revoked)
 {
+	bool		is_purchase = row->kind == CR_KIND_PURCHASE;
 	Payment		payment;
 	const char *problem;
 
-	if (row->kind != CR_KIND_PURCHASE)
-		return row->payment_ref ? "payment_ref is on a row that is no purchase" : NULL;
+	*revoked = 0;
+	if (!is_purchase && row->kind != CR_KIND_REVOKE)
+		return row->payment_ref ? "payment_ref is on a row that has none" : NULL;
 	if (row->payment_ref == NULL)
-		return "a purchase has no payment_ref";
+		return "a purchase or chargeback has no payment_ref";
 
 	lookup_again(&judge->payments);
 	lookup_text_key(&judge->payments, 1, row->payment_ref);
@@ -81,11 +88,11 @@ payment_problem(Judge *judge, const CrRow *row)
 	problem = payment_read(&payment, judge->payments.slot);
 	if (problem)
 		return problem;
-	if (strcmp(payment.user_id, row->user_id) != 0 || payment.seq != row->seq ||
-		payment.amount != row->amount)
+	if (strcmp(payment.user_id, row->user_id) != 0 ||
+		payment.seq != (is_purchase ? row->seq : row->ref_seq) ||
+		(is_purchase ? payment.amount != row->amount : payment.amount < row->amount))
 		return "its payment in credit_payment says otherwise";
-	if (payment.revoked != 0)
-		return "its payment was revoked without a history row";
+	*revoked = payment.revoked;
 	return NULL;
 }
 
@@ -113,13 +120,18 @@ judge_start(CrAccount *acc, const char *user_id)
 
 /*
  * What is wrong with the next row of an account; NULL, and the account is what
- * it was after it.  Call it in row_memory.
+ * it was after it.  Without lists of grants and holds, a row that is about any,
+ * or about a payment that was revoked, is complained about.  Call it in
+ * row_memory.
  */
 const char *
 judge_row(Judge *judge, CrAccount *acc, const CrRow *row)
 {
 	uint8_t		hash[CR_HASH_LEN];
-	const char *problem;
+	const char *problem = NULL;
+	CrSpent		spent;
+	bool		has_spent = false;
+	int64		revoked;
 
 	if (row->malformed)
 		return row->malformed;
@@ -128,9 +140,18 @@ judge_row(Judge *judge, CrAccount *acc, const CrRow *row)
 	row_hash(acc->history_hash, row, hash);
 	if (memcmp(hash, row->hash, CR_HASH_LEN) != 0)
 		return "hash does not fit the row and the hash before it";
-	problem = cr_replay(acc, &judge->env, row);
+	if (acc->open)
+		problem = open_book_before(&judge->open, acc, row, &spent, &has_spent);
+	else if (row->kind >= CR_KIND_GRANT)
+		problem = "it needs the account's grants and holds";
 	if (problem == NULL)
-		problem = payment_problem(judge, row);
+		problem = cr_replay(acc, &judge->env, row, has_spent ? &spent : NULL);
+	if (problem == NULL)
+		problem = payment_problem(judge, row, &revoked);
+	if (problem == NULL && acc->open)
+		open_book_after(&judge->open, acc, row, revoked);
+	else if (problem == NULL && revoked > 0)
+		problem = "it needs the account's chargebacks";
 	if (problem == NULL && row->has_facts)
 	{
 		/* the core took these from the row, which goes */
@@ -151,6 +172,7 @@ judge_history(Judge *judge, Findings *findings, const CrAccount *stored)
 	MemoryContext old = CurrentMemoryContext;
 
 	judge_start(&acc, stored->user_id);
+	open_book_start(&judge->open, &acc);
 	lookup_again(rows);
 	lookup_text_key(rows, 1, stored->user_id);
 	while (problem == NULL && lookup_next(rows, ForwardScanDirection))
@@ -174,7 +196,7 @@ judge_history(Judge *judge, Findings *findings, const CrAccount *stored)
 	if (problem)
 		findings_report(findings, "credit_account", stored->user_id, stored->history_seq,
 						problem);
-	else
+	else if (open_book_compare(&judge->open, &acc, findings))
 		judge->n_purchases += purchases;
 }
 

@@ -12,6 +12,7 @@
 #include "plans.h"
 #include "store.h"
 #include "verify_findings.h"
+#include "verify_open.h"
 
 /* What judging accounts needs, kept from one to the next. */
 typedef struct Judge
@@ -21,6 +22,7 @@ typedef struct Judge
 	Lookup		accounts;
 	Lookup		rows;
 	Lookup		payments;
+	OpenBook	open;			/* of the account whose history is gone through */
 	struct names_hash *names;	/* of plans and zones, for the accounts' facts */
 	MemoryContext memory;
 	MemoryContext row_memory;	/* to be reset after each row */

@@ -30,6 +30,7 @@
 #include "store.h"
 #include "verify_parallel.h"
 #include "verify_progress.h"
+#include "verify_open.h"
 #include "verify_structure.h"
 
 #define DEFAULT_SLICE 10000
@@ -179,6 +180,7 @@ verify_all(VerifyRun *run)
 	char	   *last = NULL;
 
 	verify_base(&findings);
+	verify_open_orphans(&findings);
 	end_slice(run, &findings, slice);
 	do
 	{

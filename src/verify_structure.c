@@ -21,6 +21,7 @@
 #include "guards.h"
 #include "plan.h"
 #include "store.h"
+#include "verify_open.h"
 #include "verify_structure.h"
 
 PG_FUNCTION_INFO_V1(credits_verify_structure);
@@ -329,6 +330,7 @@ verify_structure(Findings *findings, const Totals *known)
 	int64		before;
 
 	verify_base(findings);
+	verify_open_orphans(findings);
 	before = findings->count;
 	if (known == NULL || known->purchases != count_payments())
 	{

@@ -226,9 +226,11 @@ cr_chain_encode(CrBuf *buf, CrSha256 sha, const uint8_t prev[CR_HASH_LEN],
 
 		store_be32(item + 1, (uint32_t) row->n_allocations * 16);
 		append(&out, item, 5);
-		for (int i = 0; i < row->n_allocations * 2; i++)
+		for (int i = 0; i < row->n_allocations; i++)
 		{
-			store_be64(item, (uint64_t) row->allocations[i]);
+			store_be64(item, (uint64_t) row->allocations[i].source);
+			append(&out, item, sizeof(item));
+			store_be64(item, (uint64_t) row->allocations[i].credits);
 			append(&out, item, sizeof(item));
 		}
 	}

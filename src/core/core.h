@@ -4,8 +4,8 @@
  *
  * The core takes an account's state, a time and a command, and gives the new
  * state and the history rows that record it, or a verdict that refuses it and
- * leaves the state as it was.  It never allocates, never throws and includes
- * no PostgreSQL header, so that the same rules are unit-tested, fuzzed and
+ * leaves the state as it was.  It never throws and includes no PostgreSQL
+ * header, so that the same rules are unit-tested, fuzzed and
  * replayed by verification without a server.
  *
  * Units: amounts are whole credits; a CrTime is microseconds since
@@ -28,6 +28,7 @@ typedef int64_t CrLocal;
 #define CR_UUID_LEN		16
 #define CR_MAX_NAME		255			/* bytes in a user id, key, plan ... */
 #define CR_DAY			INT64_C(86400000000)	/* microseconds */
+#define CR_LONGEST_HOLD	(31 * CR_DAY)
 
 typedef enum CrCycle
 {
@@ -62,6 +63,16 @@ typedef enum CrKind
 	CR_KIND_FREEZE,
 	CR_KIND_UNFREEZE,
 	CR_KIND_CLOCK_REPAIR,
+	CR_KIND_SET_OVERDRAFT,
+	CR_KIND_SET_CYCLE,			/* another anchor or zone */
+	CR_KIND_GRANT,				/* from here on: about grants, holds or earlier rows */
+	CR_KIND_GRANT_END,			/* an event: what was left of a grant is gone */
+	CR_KIND_HOLD,
+	CR_KIND_HOLD_END,			/* an event: a hold ended by itself */
+	CR_KIND_CAPTURE,
+	CR_KIND_RELEASE,
+	CR_KIND_REFUND,
+	CR_KIND_REVOKE,				/* a purchase taken back by its payer */
 	CR_KIND_COUNT
 } CrKind;
 
@@ -73,7 +84,10 @@ typedef enum CrVerdict
 	CR_OVER_CAP,				/* 22003: an account's total would pass the cap */
 	CR_NO_PERIOD,				/* 22023: no boundary to schedule a change at */
 	CR_NOT_AHEAD,				/* 22023: the account's clock is not ahead */
-	CR_GRANT_UPWARDS			/* 22023: granted credits come from grants only */
+	CR_GRANT_UPWARDS,			/* 22023: granted credits come from grants only */
+	CR_ENDS_TOO_SOON,			/* 22023: an end that is not after now */
+	CR_HOLD_CLOSED,				/* UC006 */
+	CR_MORE_THAN_SPENT			/* UC010 */
 } CrVerdict;
 
 typedef struct CrBuckets
@@ -112,6 +126,75 @@ typedef struct CrFacts
 	int64_t		period_granted;
 } CrFacts;
 
+/*
+ * Where credits came from: the seq of a grant, or one of these.  An allocation
+ * is so many credits of one source.
+ */
+#define CR_FROM_MONTHLY		INT64_C(0)
+#define CR_FROM_PURCHASED	INT64_C(-1)
+#define CR_FROM_CLOSED		INT64_C(-2) /* monthly, of a period that had ended */
+
+typedef struct CrPart
+{
+	int64_t		source;
+	int64_t		credits;
+} CrPart;
+
+typedef struct CrGrant
+{
+	int64_t		seq;			/* of the row that opened it */
+	CrTime		ends_at;
+	int64_t		amount;
+	int64_t		left;			/* without what is held */
+	bool		closed;			/* ended: it takes nothing back */
+	bool		changed;		/* since it was read */
+	bool		is_new;			/* it was not read but opened */
+} CrGrant;
+
+typedef enum CrHoldState
+{
+	CR_HOLD_OPEN,
+	CR_HOLD_CAPTURED,
+	CR_HOLD_RELEASED,
+	CR_HOLD_EXPIRED,			/* one late capture may still come */
+	CR_HOLD_SETTLED				/* it came */
+} CrHoldState;
+
+/* What is still held, by source; once it has expired, what was held then. */
+typedef struct CrHold
+{
+	int64_t		seq;			/* of the row that opened it */
+	CrTime		ends_at;
+	CrTime		period_start;	/* of the period that its monthly part is of */
+	int64_t		amount;
+	int64_t		monthly;
+	int64_t		purchased;
+	int			n_parts;		/* of grants, in the order taken */
+	CrPart	   *parts;
+	CrHoldState state;
+	bool		changed;		/* since it was read */
+	bool		is_new;			/* it was not read but opened */
+} CrHold;
+
+/*
+ * What an account has beyond its sums: the grants that have not ended, and holds.
+ * Memory comes from whoever made it, and lasts as long as it does.
+ */
+typedef struct CrOpen
+{
+	void	   *(*alloc) (void *ctx, size_t size);
+	void	   *ctx;
+	CrGrant    *grants;			/* soonest end first, then oldest: they burn so */
+	int			n_grants;
+	int			room_grants;
+	CrHold	   *holds;			/* oldest first */
+	int			n_holds;
+	int			room_holds;
+	CrPart	   *parts;			/* the allocations of the row at hand */
+	int			n_parts;
+	int			room_parts;
+} CrOpen;
+
 typedef struct CrAccount
 {
 	const char *user_id;
@@ -126,6 +209,7 @@ typedef struct CrAccount
 	CrTime		effective_at;	/* of the last history row */
 	int64_t		history_seq;	/* 0: no row yet */
 	uint8_t		history_hash[CR_HASH_LEN];
+	CrOpen	   *open;			/* needed where cr_has_open, or to open one */
 } CrAccount;
 
 /*
@@ -153,8 +237,8 @@ typedef struct CrRow
 	int64_t		ref_seq;
 	bool		has_ends_at;
 	CrTime		ends_at;
-	int			n_allocations;	/* pairs (grant seq, credits taken) */
-	const int64_t *allocations;
+	int			n_allocations;	/* by grant; of a capture, by every source */
+	const CrPart *allocations;
 	bool		has_facts;
 	CrFacts		facts;
 
@@ -193,6 +277,22 @@ typedef struct CrEnv
 	void		(*emit) (void *ctx, const CrRow *row);	/* may be NULL */
 } CrEnv;
 
+/*
+ * What a row spent, by source and in that order, and how much of it was refunded
+ * since.
+ */
+typedef struct CrSpent
+{
+	int64_t		seq;
+	int64_t		amount;
+	CrTime		period_start;	/* of the period that CR_FROM_MONTHLY is of */
+	int64_t		refunded;
+	int64_t		monthly;		/* these three are a deduction's: */
+	int64_t		purchased;		/* around the parts, in the usual order */
+	int			n_parts;
+	const CrPart *parts;
+} CrSpent;
+
 /* names.c: the stored texts of the enumerations */
 extern const char *cr_kind_name(CrKind kind);
 extern bool cr_kind_parse(const char *name, CrKind *kind);
@@ -201,6 +301,16 @@ extern bool cr_status_parse(const char *name, CrStatus *status);
 extern const char *cr_cycle_name(CrCycle cycle);
 extern bool cr_cycle_parse(const char *name, CrCycle *cycle);
 extern bool cr_bucket_parse(const char *name, CrBucket *bucket);
+extern const char *cr_hold_state_name(CrHoldState state);
+extern bool cr_hold_state_parse(const char *name, CrHoldState *state);
+
+/* open.c: grants and holds that are open */
+extern bool cr_has_open(const CrAccount *acc);
+extern CrTime cr_next_event(const CrAccount *acc);
+extern CrGrant *cr_open_add_grant(CrOpen *open, int64_t seq, CrTime ends_at);
+extern CrHold *cr_open_add_hold(CrOpen *open, int64_t seq, int n_parts);
+extern CrHold *cr_open_hold(const CrAccount *acc, int64_t seq);
+extern int64_t cr_hold_left(const CrHold *hold);
 
 /* period.c: when a period ends */
 extern CrTime cr_next_boundary(const CrEnv *env, CrCycle cycle, const char *zone,
@@ -232,20 +342,43 @@ extern CrVerdict cr_apply_open(CrAccount *acc, CrTime at, const CrPlanVersion *p
 							   CrTime next_reset_at, CrRow *row);
 extern CrVerdict cr_deduct(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
 extern CrVerdict cr_purchase(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
+extern CrVerdict cr_revoke(CrAccount *acc, CrTime at, int64_t amount, int64_t purchase,
+						   CrRow *row);
+extern CrVerdict cr_grant(CrAccount *acc, CrTime at, int64_t seq, int64_t amount,
+						  CrTime ends_at, CrRow *row);
+extern CrVerdict cr_set_overdraft(CrAccount *acc, CrTime at, int64_t limit, CrRow *row);
 extern CrVerdict cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket,
 						   int64_t delta, CrRow *row);
 extern CrVerdict cr_set_plan(CrAccount *acc, const CrEnv *env, CrTime at,
 							 const CrPlanVersion *plan, CrRow *row);
 extern CrVerdict cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 							   CrTime next_reset_at, CrRow *row);
+extern CrVerdict cr_set_cycle(CrAccount *acc, const CrEnv *env, CrTime at, CrLocal anchor,
+							  const char *zone, CrRow *row);
+extern CrVerdict cr_apply_cycle(CrAccount *acc, CrTime at, CrLocal anchor, const char *zone,
+								CrTime next_reset_at, CrRow *row);
 extern CrVerdict cr_schedule_plan(CrAccount *acc, CrTime at, const char *plan,
 								  CrRow *row);
 extern CrVerdict cr_set_status(CrAccount *acc, CrTime at, CrStatus status, CrRow *row);
 extern CrVerdict cr_repair_clock(CrAccount *acc, CrTime at, CrRow *row);
 
+/* hold.c: reserving, settling for less or more, giving back */
+extern CrVerdict cr_hold(CrAccount *acc, CrTime at, int64_t seq, int64_t amount,
+						 CrTime ends_at, CrRow *row);
+extern CrVerdict cr_capture(CrAccount *acc, CrTime at, CrHold *hold, int64_t amount,
+							bool keep_open, CrRow *row);
+extern CrVerdict cr_release(CrAccount *acc, CrTime at, CrHold *hold, CrRow *row);
+extern void cr_apply_hold_end(CrAccount *acc, CrHold *hold, CrRow *row);
+
+/* refund.c: giving back what was spent, where it came from */
+extern bool cr_spent(CrSpent *spent, const CrRow *row);
+extern CrVerdict cr_refund(CrAccount *acc, CrTime at, const CrSpent *spent,
+						   int64_t amount, CrRow *row);
+
 /* due.c: what time does to an account; the events that rules.c does not have */
 extern bool cr_is_due(const CrAccount *acc, CrTime upto);
 extern bool cr_fold_due(CrAccount *acc, const CrEnv *env, CrTime upto);
+extern void cr_apply_grant_end(CrAccount *acc, CrGrant *grant, CrRow *row);
 extern void cr_apply_plan_change(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 								 CrRow *row);
 extern void cr_apply_boundary(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
@@ -261,9 +394,11 @@ extern void cr_row_finish(CrRow *row, const CrAccount *before, CrAccount *after)
 
 /*
  * replay.c: does a stored row follow from the state before it?  NULL and the
- * next state, or what is wrong with it.
+ * next state, or what is wrong with it.  spent: what the row that a refund
+ * refers to spent; NULL if there is none.
  */
-extern const char *cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row);
+extern const char *cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row,
+							 const CrSpent *spent);
 extern const char *cr_compare_head(const CrAccount *stored, const CrAccount *replayed);
 
 /* chain.c: the hash encoding, and nowhere else */

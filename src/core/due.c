@@ -4,10 +4,10 @@
  *
  * State at a time depends on history and that time alone.  So every event is
  * applied at its own instant with the plan then in force, however late, and
- * reads, calls and the sweep all use this one function.  At one instant a
- * scheduled plan change comes before the boundary.
+ * reads, calls and the sweep all use this one function.  At one instant holds
+ * end first, then grants, then a scheduled plan change comes, then the boundary.
  */
-#include "core/core.h"
+#include "core/inside.h"
 
 bool
 cr_is_due(const CrAccount *acc, CrTime upto)
@@ -20,6 +20,24 @@ emit(const CrEnv *env, const CrRow *row)
 {
 	if (env->emit)
 		env->emit(env->ctx, row);
+}
+
+/* What is left of a grant and not held is gone. */
+void
+cr_apply_grant_end(CrAccount *acc, CrGrant *grant, CrRow *row)
+{
+	CrAccount	after = *acc;
+
+	after.balance.granted -= grant->left;
+	cr_row_init(row, CR_KIND_GRANT_END, grant->ends_at, grant->left);
+	row->has_ref_seq = true;
+	row->ref_seq = grant->seq;
+	row->expired = grant->left;
+	grant->left = 0;
+	grant->closed = true;
+	grant->changed = true;
+	cr_row_finish(row, acc, &after);
+	*acc = after;
 }
 
 /* The scheduled plan takes the place of the old one; NULL: cancelled. */
@@ -73,9 +91,9 @@ cr_apply_boundary(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 }
 
 /*
- * The boundary at next_reset_at, and with it all later ones that are due and
- * that give the same when the ones before them are left out: without rollover
- * only the last of them leaves a trace.
+ * The boundary at next_reset_at, and with it all later ones up to a time that
+ * give the same when the ones before them are left out: without rollover only
+ * the last of them leaves a trace.
  */
 static bool
 fold_boundary(CrAccount *acc, const CrEnv *env, CrTime upto, const CrPlanVersion *before)
@@ -113,40 +131,68 @@ fold_boundary(CrAccount *acc, const CrEnv *env, CrTime upto, const CrPlanVersion
 	return true;
 }
 
+/* The end of the period, with the plan change that was scheduled for it. */
+static bool
+end_period(CrAccount *acc, const CrEnv *env, CrTime upto)
+{
+	const CrPlanVersion *before = NULL;
+	const CrPlanVersion *plan = NULL;
+	CrRow		row;
+
+	if (acc->facts.plan)
+	{
+		before = env->plan_version(env->ctx, acc->facts.plan, acc->facts.plan_version);
+		if (before == NULL)
+			return false;
+	}
+	if (acc->facts.scheduled_plan)
+	{
+		if (acc->facts.scheduled_plan[0] != '\0')
+		{
+			plan = env->plan_at(env->ctx, acc->facts.scheduled_plan, acc->next_reset_at);
+			if (plan == NULL)
+				return false;
+		}
+		cr_apply_plan_change(acc, acc->next_reset_at, plan, &row);
+		emit(env, &row);
+	}
+	return fold_boundary(acc, env, upto, before);
+}
+
 /*
  * Applies, in time order, every event up to and including a time.  False if a
  * plan that the account has is not there, which the plan table's rules exclude.
+ * Boundaries are not put together across the end of a hold or grant.
  */
 bool
 cr_fold_due(CrAccount *acc, const CrEnv *env, CrTime upto)
 {
-	while (acc->next_reset_at != CR_NEVER && acc->next_reset_at <= upto)
+	CrRow		row;
+
+	for (;;)
 	{
-		const CrPlanVersion *before = NULL;
+		CrHold	   *hold = cr_next_hold_end(acc);
+		CrGrant    *grant = cr_next_grant_end(acc);
+		CrTime		hold_end = hold ? hold->ends_at : CR_NEVER;
+		CrTime		grant_end = grant ? grant->ends_at : CR_NEVER;
+		CrTime		other = hold_end < grant_end ? hold_end : grant_end;
 
-		if (acc->facts.plan)
+		if (other <= upto && other <= acc->next_reset_at)
 		{
-			before = env->plan_version(env->ctx, acc->facts.plan, acc->facts.plan_version);
-			if (before == NULL)
-				return false;
-		}
-		if (acc->facts.scheduled_plan)
-		{
-			const CrPlanVersion *plan = NULL;
-			CrRow		row;
-
-			if (acc->facts.scheduled_plan[0] != '\0')
-			{
-				plan = env->plan_at(env->ctx, acc->facts.scheduled_plan, acc->next_reset_at);
-				if (plan == NULL)
-					return false;
-			}
-			cr_apply_plan_change(acc, acc->next_reset_at, plan, &row);
+			if (hold_end <= grant_end)
+				cr_apply_hold_end(acc, hold, &row);
+			else
+				cr_apply_grant_end(acc, grant, &row);
 			emit(env, &row);
 		}
-		if (!fold_boundary(acc, env, upto, before))
-			return false;
+		else if (acc->next_reset_at != CR_NEVER && acc->next_reset_at <= upto)
+		{
+			if (!end_period(acc, env, other <= upto ? other - 1 : upto))
+				return false;
+		}
+		else
+			break;
 	}
-	acc->next_event_at = acc->next_reset_at;
+	acc->next_event_at = cr_next_event(acc);
 	return true;
 }

@@ -20,6 +20,16 @@ static const char *const kind_names[CR_KIND_COUNT] = {
 	[CR_KIND_FREEZE] = "freeze",
 	[CR_KIND_UNFREEZE] = "unfreeze",
 	[CR_KIND_CLOCK_REPAIR] = "clock_repair",
+	[CR_KIND_GRANT] = "grant",
+	[CR_KIND_GRANT_END] = "grant_end",
+	[CR_KIND_HOLD] = "hold",
+	[CR_KIND_HOLD_END] = "hold_end",
+	[CR_KIND_CAPTURE] = "capture",
+	[CR_KIND_RELEASE] = "release",
+	[CR_KIND_REFUND] = "refund",
+	[CR_KIND_REVOKE] = "revoke",
+	[CR_KIND_SET_OVERDRAFT] = "set_overdraft",
+	[CR_KIND_SET_CYCLE] = "set_cycle",
 };
 
 static const char *const status_names[] = {
@@ -36,6 +46,14 @@ static const char *const bucket_names[] = {
 	[CR_MONTHLY] = "monthly",
 	[CR_GRANTED] = "granted",
 	[CR_PURCHASED] = "purchased",
+};
+
+static const char *const hold_state_names[] = {
+	[CR_HOLD_OPEN] = "open",
+	[CR_HOLD_CAPTURED] = "captured",
+	[CR_HOLD_RELEASED] = "released",
+	[CR_HOLD_EXPIRED] = "expired",
+	[CR_HOLD_SETTLED] = "settled",
 };
 
 #define LENGTH(names) ((int) (sizeof(names) / sizeof((names)[0])))
@@ -106,5 +124,21 @@ cr_bucket_parse(const char *name, CrBucket *bucket)
 
 	if (i >= 0)
 		*bucket = (CrBucket) i;
+	return i >= 0;
+}
+
+const char *
+cr_hold_state_name(CrHoldState state)
+{
+	return hold_state_names[state];
+}
+
+bool
+cr_hold_state_parse(const char *name, CrHoldState *state)
+{
+	int			i = find(hold_state_names, LENGTH(hold_state_names), name);
+
+	if (i >= 0)
+		*state = (CrHoldState) i;
 	return i >= 0;
 }

@@ -10,7 +10,7 @@
  */
 #include <string.h>
 
-#include "core/core.h"
+#include "core/inside.h"
 
 static const char *
 compare_rows(const CrRow *expected, const CrRow *row)
@@ -38,9 +38,18 @@ compare_rows(const CrRow *expected, const CrRow *row)
 	CHECK(plan_version, "plan_version does not follow from the operation");
 	CHECK(has_facts, "facts are stored where none changed, or missing where they did");
 	CHECK(has_ref_seq, "ref_seq does not follow from the operation");
+	CHECK(ref_seq, "ref_seq does not follow from the operation");
 	CHECK(has_ends_at, "ends_at does not follow from the operation");
 	CHECK(n_allocations, "allocations do not follow from the operation");
 #undef CHECK
+	if (row->has_ends_at && expected->ends_at != row->ends_at)
+		return "ends_at does not follow from the operation";
+	for (int i = 0; i < row->n_allocations; i++)
+	{
+		if (expected->allocations[i].source != row->allocations[i].source ||
+			expected->allocations[i].credits != row->allocations[i].credits)
+			return "allocations do not follow from the operation";
+	}
 	if (row->has_facts && !cr_facts_equal(&expected->facts, &row->facts))
 		return "plan, cycle, zone, status or limits do not follow from the operation";
 	return NULL;
@@ -79,7 +88,8 @@ end_problem(const CrAccount *acc, const CrEnv *env, const CrRow *row,
 			const CrPlanVersion *plan)
 {
 	CrTime		end = row->next_reset_at;
-	bool		fresh = row->kind != CR_KIND_SET_PLAN || acc->next_reset_at == CR_NEVER;
+	bool		fresh = (row->kind != CR_KIND_SET_PLAN && row->kind != CR_KIND_SET_CYCLE) ||
+		acc->next_reset_at == CR_NEVER;
 	const CrPlanVersion *old = NULL;
 
 	if (plan == NULL)
@@ -94,18 +104,76 @@ end_problem(const CrAccount *acc, const CrEnv *env, const CrRow *row,
 	if (acc->facts.plan)
 		old = env->plan_version(env->ctx, acc->facts.plan, acc->facts.plan_version);
 	if (end < acc->next_reset_at ||
-		(old && old->cycle == plan->cycle && end != acc->next_reset_at))
+		(old && old->cycle == plan->cycle && end != acc->next_reset_at &&
+		 row->kind != CR_KIND_SET_CYCLE) ||
+		(row->kind == CR_KIND_SET_CYCLE && !row->has_facts && end != acc->next_reset_at))
 		return "next_reset_at is not the end that the period had";
 	return NULL;
 }
 
+/* Kinds of rows that take or give a number of credits, at least one. */
+static bool
+has_amount(CrKind kind)
+{
+	return kind == CR_KIND_DEDUCT || kind == CR_KIND_PURCHASE || kind == CR_KIND_GRANT ||
+		kind == CR_KIND_HOLD || kind == CR_KIND_CAPTURE || kind == CR_KIND_REFUND ||
+		kind == CR_KIND_REVOKE;
+}
+
+/*
+ * A row is written only after all that was due before it, and an event in its
+ * turn: holds end first, then grants, then the period.
+ */
+static const char *
+turn_problem(const CrAccount *acc, const CrRow *row)
+{
+	const CrHold *hold = cr_next_hold_end(acc);
+	const CrGrant *grant = cr_next_grant_end(acc);
+	CrTime		hold_end = hold ? hold->ends_at : CR_NEVER;
+	CrTime		grant_end = grant ? grant->ends_at : CR_NEVER;
+	CrTime		at = row->effective_at;
+
+	switch (row->kind)
+	{
+		case CR_KIND_CLOCK_REPAIR:
+			return NULL;
+		case CR_KIND_HOLD_END:
+			return hold && row->has_ref_seq && row->ref_seq == hold->seq && at == hold_end &&
+				at <= grant_end && at <= acc->next_reset_at ? NULL :
+				"no hold ends here";
+		case CR_KIND_GRANT_END:
+			return grant && row->has_ref_seq && row->ref_seq == grant->seq &&
+				at == grant_end && at < hold_end && at <= acc->next_reset_at ? NULL :
+				"no grant ends here";
+		default:
+			break;
+	}
+	if (hold_end <= at)
+		return "the end of a hold that was due is missing";
+	if (grant_end <= at)
+		return "the end of a grant that was due is missing";
+	if (row->kind == CR_KIND_RESET || row->kind == CR_KIND_PLAN_CHANGE)
+		return row->skipped < 0 || acc->next_reset_at == CR_NEVER ||
+			(row->skipped == 0 ? at != acc->next_reset_at : at <= acc->next_reset_at) ?
+			"effective_at is not the end of the period" : NULL;
+	return acc->next_reset_at <= at ? "a reset that was due is missing" : NULL;
+}
+
+/* Captures and releases name a hold that there was. */
+static CrHold *
+named_hold(const CrAccount *acc, const CrRow *row)
+{
+	return row->has_ref_seq ? cr_open_hold(acc, row->ref_seq) : NULL;
+}
+
 const char *
-cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row)
+cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row, const CrSpent *spent)
 {
 	CrAccount	after = *acc;
 	CrRow		expected;
 	CrVerdict	verdict = CR_OK;
 	CrTime		at = row->effective_at;
+	CrHold	   *hold;
 	bool		event = row->kind == CR_KIND_RESET || row->kind == CR_KIND_PLAN_CHANGE;
 	const char *complaint = NULL;
 	const CrPlanVersion *plan = NULL;
@@ -117,21 +185,18 @@ cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row)
 	if (row->seq == 1 && row->kind != CR_KIND_OPEN)
 		return "the first row does not open the account";
 	if (row->amount < -CR_MAX_CREDITS || row->amount > CR_MAX_CREDITS ||
-		(row->amount < 1 && (row->kind == CR_KIND_DEDUCT || row->kind == CR_KIND_PURCHASE)))
+		(row->amount < 1 && has_amount(row->kind)))
 		return "amount is out of range";
 	if (at < EARLIEST_TIME || at > LATEST_TIME)
 		return "effective_at is out of range";
 	if (at < acc->effective_at && row->kind != CR_KIND_CLOCK_REPAIR)
 		return "effective_at is before the row before it";
+	complaint = turn_problem(acc, row);
+	if (complaint)
+		return complaint;
 
-	/* A row is written only after all that was due before it. */
-	if (!event && row->kind != CR_KIND_CLOCK_REPAIR && acc->next_reset_at <= at)
-		return "a reset that was due is missing";
-	if (event && (row->skipped < 0 || acc->next_reset_at == CR_NEVER ||
-				  (row->skipped == 0 ? at != acc->next_reset_at : at <= acc->next_reset_at)))
-		return "effective_at is not the end of the period";
-
-	if (event || row->kind == CR_KIND_OPEN || row->kind == CR_KIND_SET_PLAN)
+	if (event || row->kind == CR_KIND_OPEN || row->kind == CR_KIND_SET_PLAN ||
+		row->kind == CR_KIND_SET_CYCLE)
 	{
 		plan = row_plan(acc, env, row, &complaint);
 		if (complaint == NULL && row->kind != CR_KIND_PLAN_CHANGE)
@@ -170,6 +235,12 @@ cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row)
 		case CR_KIND_SET_PLAN:
 			verdict = cr_apply_plan(&after, at, plan, row->next_reset_at, &expected);
 			break;
+		case CR_KIND_SET_CYCLE:
+			verdict = cr_apply_cycle(&after, at, row->has_facts ? row->facts.cycle_anchor :
+									 acc->facts.cycle_anchor,
+									 row->has_facts ? row->facts.time_zone :
+									 acc->facts.time_zone, row->next_reset_at, &expected);
+			break;
 		case CR_KIND_SCHEDULE_PLAN:
 			{
 				const char *next = row->has_facts ? row->facts.scheduled_plan :
@@ -202,6 +273,52 @@ cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row)
 			break;
 		case CR_KIND_CLOCK_REPAIR:
 			verdict = cr_repair_clock(&after, at, &expected);
+			break;
+		case CR_KIND_GRANT:
+			if (!row->has_ends_at)
+				return "a grant has no end";
+			verdict = cr_grant(&after, at, row->seq, row->amount, row->ends_at, &expected);
+			break;
+		case CR_KIND_GRANT_END:
+			cr_apply_grant_end(&after, cr_next_grant_end(acc), &expected);
+			break;
+		case CR_KIND_HOLD:
+			if (!row->has_ends_at || row->ends_at - at > CR_LONGEST_HOLD)
+				return "a hold has no end, or one too far away";
+			verdict = cr_hold(&after, at, row->seq, row->amount, row->ends_at, &expected);
+			break;
+		case CR_KIND_HOLD_END:
+			cr_apply_hold_end(&after, cr_next_hold_end(acc), &expected);
+			break;
+		case CR_KIND_CAPTURE:
+			hold = named_hold(acc, row);
+			if (hold == NULL)
+				return "ref_seq names no hold";
+			verdict = cr_capture(&after, at, hold, row->amount, row->has_ends_at, &expected);
+			break;
+		case CR_KIND_RELEASE:
+			hold = named_hold(acc, row);
+			if (hold == NULL)
+				return "ref_seq names no hold";
+			verdict = cr_release(&after, at, hold, &expected);
+			break;
+		case CR_KIND_REFUND:
+			if (spent == NULL)
+				return "ref_seq names nothing that was spent";
+			verdict = cr_refund(&after, at, spent, row->amount, &expected);
+			break;
+		case CR_KIND_REVOKE:
+			if (!row->has_ref_seq)
+				return "ref_seq names no purchase";
+			verdict = cr_revoke(&after, at, row->amount, row->ref_seq, &expected);
+			break;
+		case CR_KIND_SET_OVERDRAFT:
+			if (row->has_facts && (row->facts.overdraft_limit < 0 ||
+								   row->facts.overdraft_limit > CR_MAX_CREDITS))
+				return "overdraft_limit is out of range";
+			verdict = cr_set_overdraft(&after, at, row->has_facts ?
+									   row->facts.overdraft_limit :
+									   acc->facts.overdraft_limit, &expected);
 			break;
 		case CR_KIND_COUNT:
 			return "kind is not known";
@@ -242,7 +359,7 @@ cr_compare_head(const CrAccount *stored, const CrAccount *replayed)
 #undef CHECK
 	if (!cr_facts_equal(&stored->facts, &replayed->facts))
 		return "plan, cycle, zone, status or limits are not what the history gives";
-	if (stored->next_event_at > replayed->next_event_at)
+	if (stored->next_event_at > cr_next_event(replayed))
 		return "next_event_at is later than the next event";
 	return NULL;
 }

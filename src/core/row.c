@@ -38,13 +38,16 @@ cr_row_init(CrRow *row, CrKind kind, CrTime at, int64_t amount)
 
 /*
  * Fills the row from the states before and after, and moves the account's time
- * to the row's.  Facts are in the row only where they change.
+ * to the row's.  Facts are in the row only where they change.  next_event_at stays
+ * as early as it was, because it is indexed; time finds out that nothing comes.
  */
 void
 cr_row_finish(CrRow *row, const CrAccount *before, CrAccount *after)
 {
 	after->effective_at = row->effective_at;
-	after->next_event_at = after->next_reset_at;
+	if (after->next_reset_at < after->next_event_at ||
+		(after->next_reset_at != before->next_reset_at && !cr_has_open(after)))
+		after->next_event_at = after->next_reset_at;
 
 	row->period_start = after->period_start;
 	row->next_reset_at = after->next_reset_at;

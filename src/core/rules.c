@@ -9,7 +9,7 @@
  */
 #include <string.h>
 
-#include "core/core.h"
+#include "core/inside.h"
 
 int64_t
 cr_available(const CrAccount *acc)
@@ -67,8 +67,8 @@ room(const CrAccount *acc)
  * Credits one bucket, paying what the bucket owes first.  Refuses what would
  * take the account past the cap.
  */
-static bool
-credit(CrAccount *acc, int64_t *bucket, int64_t *owed, int64_t amount)
+bool
+cr_credit(CrAccount *acc, int64_t *bucket, int64_t *owed, int64_t amount)
 {
 	int64_t		pays = amount < *owed ? amount : *owed;
 
@@ -118,7 +118,7 @@ cr_apply_open(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrLocal anch
 	CrAccount	after = *acc;
 	int64_t		allowance = plan ? plan->monthly_credits : 0;
 
-	if (!credit(&after, &after.balance.monthly, &after.owed_monthly, allowance))
+	if (!cr_credit(&after, &after.balance.monthly, &after.owed_monthly, allowance))
 		return CR_OVER_CAP;
 	set_facts_plan(&after.facts, plan);
 	after.facts.scheduled_plan = NULL;
@@ -134,29 +134,58 @@ cr_apply_open(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrLocal anch
 	return CR_OK;
 }
 
+/* Can so much be spent?  A shortfall within the overdraft limit can be owed. */
+CrVerdict
+cr_may_spend(const CrAccount *acc, int64_t amount)
+{
+	int64_t		shortfall = amount - cr_available(acc);
+
+	if (acc->facts.status == CR_FROZEN)
+		return CR_IS_FROZEN;
+	if (shortfall > 0 && shortfall > acc->facts.overdraft_limit - acc->owed_purchased)
+		return CR_INSUFFICIENT;
+	return CR_OK;
+}
+
 /*
- * Spends monthly first, then granted, then purchased; a shortfall within the
- * overdraft limit is owed by the purchased bucket.
+ * Spends monthly first, then granted, then purchased, which owes any shortfall.
+ * Notes what each grant gave, or every source.
  */
+void
+cr_spend(CrAccount *acc, int64_t amount, bool every_source)
+{
+	int64_t		wanted = amount;
+	int64_t		granted;
+
+	take(&acc->balance.monthly, &wanted);
+	if (every_source)
+		cr_parts_add(acc->open, CR_FROM_MONTHLY, amount - wanted);
+	granted = wanted < acc->balance.granted ? wanted : acc->balance.granted;
+	if (granted > 0)
+		cr_burn(acc, granted);
+	wanted -= granted;
+	if (every_source)
+		cr_parts_add(acc->open, CR_FROM_PURCHASED, wanted);
+	take(&acc->balance.purchased, &wanted);
+	acc->owed_purchased += wanted;
+}
+
+/* Needs acc->open where there are granted credits. */
 CrVerdict
 cr_deduct(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 {
 	CrAccount	after = *acc;
-	int64_t		wanted = amount;
+	CrVerdict	verdict = cr_may_spend(acc, amount);
 
-	if (acc->facts.status == CR_FROZEN)
-		return CR_IS_FROZEN;
-	take(&after.balance.monthly, &wanted);
-	take(&after.balance.granted, &wanted);
-	take(&after.balance.purchased, &wanted);
-	if (wanted > 0)
-	{
-		if (wanted > acc->facts.overdraft_limit - acc->owed_purchased)
-			return CR_INSUFFICIENT;
-		after.owed_purchased += wanted;
-	}
+	if (verdict != CR_OK)
+		return verdict;
+	if (acc->open)
+		cr_parts_begin(acc->open);
+	cr_spend(&after, amount, false);
 
 	cr_row_init(row, CR_KIND_DEDUCT, at, amount);
+	if (acc->open)
+		cr_parts_to_row(acc->open, row);
 	cr_row_finish(row, acc, &after);
 	*acc = after;
 	return CR_OK;
@@ -167,10 +196,71 @@ cr_purchase(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 {
 	CrAccount	after = *acc;
 
-	if (!credit(&after, &after.balance.purchased, &after.owed_purchased, amount))
+	if (!cr_credit(&after, &after.balance.purchased, &after.owed_purchased, amount))
 		return CR_OVER_CAP;
 
 	cr_row_init(row, CR_KIND_PURCHASE, at, amount);
+	cr_row_finish(row, acc, &after);
+	*acc = after;
+	return CR_OK;
+}
+
+/*
+ * The payer took a purchase back.  What is not there any more, or is held, is
+ * owed: whatever comes back to the bucket pays it.
+ */
+CrVerdict
+cr_revoke(CrAccount *acc, CrTime at, int64_t amount, int64_t purchase, CrRow *row)
+{
+	CrAccount	after = *acc;
+	int64_t		still_wanted = amount;
+
+	take(&after.balance.purchased, &still_wanted);
+	if (still_wanted > CR_MAX_CREDITS - acc->owed_purchased)
+		return CR_OVER_CAP;
+	after.owed_purchased += still_wanted;
+
+	cr_row_init(row, CR_KIND_REVOKE, at, amount);
+	row->has_ref_seq = true;
+	row->ref_seq = purchase;
+	cr_row_finish(row, acc, &after);
+	*acc = after;
+	return CR_OK;
+}
+
+/* Credits that end; seq is the number that the row will have. */
+CrVerdict
+cr_grant(CrAccount *acc, CrTime at, int64_t seq, int64_t amount, CrTime ends_at, CrRow *row)
+{
+	CrAccount	after = *acc;
+	int64_t		nothing = 0;
+	CrGrant    *grant;
+
+	if (ends_at <= at)
+		return CR_ENDS_TOO_SOON;
+	if (!cr_credit(&after, &after.balance.granted, &nothing, amount))
+		return CR_OVER_CAP;
+	grant = cr_open_add_grant(acc->open, seq, ends_at);
+	grant->amount = grant->left = amount;
+	grant->changed = grant->is_new = true;
+	if (ends_at < after.next_event_at)
+		after.next_event_at = ends_at;
+
+	cr_row_init(row, CR_KIND_GRANT, at, amount);
+	row->has_ends_at = true;
+	row->ends_at = ends_at;
+	cr_row_finish(row, acc, &after);
+	*acc = after;
+	return CR_OK;
+}
+
+CrVerdict
+cr_set_overdraft(CrAccount *acc, CrTime at, int64_t limit, CrRow *row)
+{
+	CrAccount	after = *acc;
+
+	after.facts.overdraft_limit = limit;
+	cr_row_init(row, CR_KIND_SET_OVERDRAFT, at, 0);
 	cr_row_finish(row, acc, &after);
 	*acc = after;
 	return CR_OK;
@@ -191,17 +281,25 @@ cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket, int64_t delta, CrRow *row)
 		return CR_GRANT_UPWARDS;
 	if (delta > 0)
 	{
-		if (!credit(&after, balance, owed, delta))
+		if (!cr_credit(&after, balance, owed, delta))
 			return CR_OVER_CAP;
 	}
 	else
 	{
 		if (*balance + delta < 0)
 			return CR_INSUFFICIENT;
-		*balance += delta;
+		if (bucket == CR_GRANTED)
+		{
+			cr_parts_begin(acc->open);
+			cr_burn(&after, -delta);
+		}
+		else
+			*balance += delta;
 	}
 
 	cr_row_init(row, CR_KIND_ADJUST, at, delta);
+	if (bucket == CR_GRANTED)
+		cr_parts_to_row(acc->open, row);
 	cr_row_finish(row, acc, &after);
 	*acc = after;
 	return CR_OK;
@@ -246,7 +344,7 @@ cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 
 	if (change > 0)
 	{
-		if (!credit(&after, &after.balance.monthly, &after.owed_monthly, change))
+		if (!cr_credit(&after, &after.balance.monthly, &after.owed_monthly, change))
 			return CR_OVER_CAP;
 	}
 	else
@@ -264,6 +362,39 @@ cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 	after.next_reset_at = next_reset_at;
 
 	cr_row_init(row, CR_KIND_SET_PLAN, at, change);
+	cr_row_finish(row, acc, &after);
+	*acc = after;
+	return CR_OK;
+}
+
+/*
+ * Another anchor or time zone.  The period is stretched to the first new boundary
+ * at or after its end, so that none gets two allowances.
+ */
+CrVerdict
+cr_set_cycle(CrAccount *acc, const CrEnv *env, CrTime at, CrLocal anchor, const char *zone,
+			 CrRow *row)
+{
+	const CrPlanVersion *plan = acc->facts.plan ?
+		env->plan_version(env->ctx, acc->facts.plan, acc->facts.plan_version) : NULL;
+	CrTime		end = acc->next_reset_at;
+
+	if (plan && (anchor != acc->facts.cycle_anchor ||
+				 !cr_text_equal(zone, acc->facts.time_zone)))
+		end = cr_stretch(env, plan->cycle, zone, anchor, end);
+	return cr_apply_cycle(acc, at, anchor, zone, end, row);
+}
+
+CrVerdict
+cr_apply_cycle(CrAccount *acc, CrTime at, CrLocal anchor, const char *zone,
+			   CrTime next_reset_at, CrRow *row)
+{
+	CrAccount	after = *acc;
+
+	after.facts.cycle_anchor = anchor;
+	after.facts.time_zone = zone;
+	after.next_reset_at = next_reset_at;
+	cr_row_init(row, CR_KIND_SET_CYCLE, at, 0);
 	cr_row_finish(row, acc, &after);
 	*acc = after;
 	return CR_OK;

@@ -138,8 +138,11 @@ encode(Bytes *b, const uint8_t *prev, const CrRow *row, const char *kind,
 	if (row->n_allocations > 0)
 	{
 		big_endian(b, (uint64_t) row->n_allocations * 2 * 8, 4);
-		for (int i = 0; i < 2 * row->n_allocations; i++)
-			big_endian(b, (uint64_t) row->allocations[i], 8);
+		for (int i = 0; i < row->n_allocations; i++)
+		{
+			big_endian(b, (uint64_t) row->allocations[i].source, 8);
+			big_endian(b, (uint64_t) row->allocations[i].credits, 8);
+		}
 	}
 	number(b, row->has_ref_seq, row->ref_seq);
 	moment(b, row->has_ends_at, row->ends_at);
@@ -159,8 +162,8 @@ encode(Bytes *b, const uint8_t *prev, const CrRow *row, const char *kind,
 	field(b, metadata, CR_HASH_LEN);
 }
 
-static const int64_t allocations[] = {3, 25, 7, 10};
-static const int64_t other_allocations[] = {3, 25, 7, 11};
+static const CrPart allocations[] = {{3, 25}, {7, 10}};
+static const CrPart other_allocations[] = {{3, 25}, {7, 11}};
 static uint8_t counting[CR_HASH_LEN];	/* 00 01 02 ... */
 static uint8_t descending[CR_HASH_LEN]; /* ff fe fd ... */
 

@@ -20,6 +20,16 @@ test_names(void)
 		[CR_KIND_FREEZE] = "freeze",
 		[CR_KIND_UNFREEZE] = "unfreeze",
 		[CR_KIND_CLOCK_REPAIR] = "clock_repair",
+		[CR_KIND_GRANT] = "grant",
+		[CR_KIND_GRANT_END] = "grant_end",
+		[CR_KIND_HOLD] = "hold",
+		[CR_KIND_HOLD_END] = "hold_end",
+		[CR_KIND_CAPTURE] = "capture",
+		[CR_KIND_RELEASE] = "release",
+		[CR_KIND_REFUND] = "refund",
+		[CR_KIND_REVOKE] = "revoke",
+		[CR_KIND_SET_OVERDRAFT] = "set_overdraft",
+		[CR_KIND_SET_CYCLE] = "set_cycle",
 	};
 	static const char *const none[] = {"", " ", "DEDUCT", "deduct ", "deduc", "Monthly",
 		"monthlyx", "active ", "ANNIVERSARY", "calendars", "nothing"};

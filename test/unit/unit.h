@@ -63,6 +63,9 @@ typedef struct World
 	CrRow		rows[MAX_ROWS];
 	int			n_rows;
 	int			zone_calls;		/* how often a zone was asked */
+	CrOpen		open;			/* what world_lists gives */
+	char		memory[1 << 16];	/* for it */
+	size_t		used;
 	CrEnv		env;
 } World;
 
@@ -90,6 +93,7 @@ typedef struct Command
 } Command;
 
 extern void world_init(World *w);
+extern CrOpen *world_lists(World *w);
 extern const CrPlanVersion *world_plan(World *w, const char *plan, CrTime from,
 									   int64_t monthly, CrCycle cycle, int64_t rollover);
 extern const CrPlanVersion *world_plan_at(const World *w, const char *plan, CrTime at);

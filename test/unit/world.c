@@ -7,6 +7,8 @@
  * the rows.  row_breaks() and account_breaks() are what must hold for any row
  * and any account.
  */
+#include <stdlib.h>
+
 #include "unit.h"
 
 static CrTime
@@ -55,6 +57,29 @@ env_emit(void *ctx, const CrRow *row)
 	kept->seq = ++w->n_rows;
 	kept->created_at = row->effective_at;
 	kept->actor = "app";
+}
+
+static void *
+take_memory(void *ctx, size_t size)
+{
+	World	   *w = ctx;
+	void	   *taken = w->memory + w->used;
+
+	w->used += (size + 15) & ~(size_t) 15;
+	if (w->used > sizeof(w->memory))
+		abort();
+	return taken;
+}
+
+/* Empty lists of grants and holds; those that were given before are gone. */
+CrOpen *
+world_lists(World *w)
+{
+	memset(&w->open, 0, sizeof(w->open));
+	w->used = 0;
+	w->open.alloc = take_memory;
+	w->open.ctx = w;
+	return &w->open;
 }
 
 void
@@ -394,7 +419,8 @@ row_breaks(const CrAccount *before, const CrAccount *after, const CrRow *row)
 		return "the row's facts differ from the account's";
 	if (row->expired < 0 || row->forfeited < 0 || row->skipped < 0)
 		return "expired, forfeited or skipped below 0";
-	if (row->has_ref_seq || row->has_ends_at || row->n_allocations != 0)
+	if (row->kind < CR_KIND_GRANT && (row->has_ref_seq || row->has_ends_at ||
+									  (row->n_allocations != 0) != (row->delta.granted < 0)))
 		return "a reference, an end or allocations that this kind does not have";
 	return NULL;
 }

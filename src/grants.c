@@ -1,0 +1,83 @@
+/*
+ * grants.c
+ *		credits_grant and credits_set_overdraft: more to spend, for a while.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/timestamp.h"
+
+#include "errors.h"
+#include "ledger.h"
+#include "receipt.h"
+#include "utc.h"
+
+PG_FUNCTION_INFO_V1(credits_grant);
+PG_FUNCTION_INFO_V1(credits_set_overdraft);
+
+Datum
+credits_grant(PG_FUNCTION_ARGS)
+{
+	Request		request;
+	Ledger		ledger;
+	CrRow		row;
+	CrVerdict	verdict;
+	CrTime		ends_at;
+	Datum		receipt;
+	int64		amount;
+
+	request_init(&request, fcinfo, "credits_grant()", CR_KIND_GRANT);
+	amount = arg_amount(fcinfo, 1, "amount");
+	if (PG_ARGISNULL(2))
+		error_null("expires_at");
+	ends_at = PG_GETARG_TIMESTAMPTZ(2);
+	if (!utc_is_ordinary(ends_at))
+		error_bad_value("expires_at", "out of range", "a time in the years 1 to 9999");
+	request_tail(&request, fcinfo, 3);
+	if (request.idempotency_key)
+		request_seal(&request, amount, psprintf(INT64_FORMAT, ends_at), NULL);
+
+	ledger_begin(&ledger, &request);
+	if (!ledger_replay(&ledger, &receipt))
+	{
+		ledger_apply_due(&ledger);
+		verdict = cr_grant(&ledger.acc, ledger.now, ledger_next_seq(&ledger), amount,
+						   ends_at, &row);
+		if (verdict != CR_OK)
+			error_refused(verdict, &ledger.acc, amount);
+		receipt = ledger_append(&ledger, &row);
+	}
+	ledger_end(&ledger);
+	return receipt;
+}
+
+Datum
+credits_set_overdraft(PG_FUNCTION_ARGS)
+{
+	Request		request;
+	Ledger		ledger;
+	CrRow		row;
+	CrVerdict	verdict;
+	Datum		receipt;
+	int64		limit;
+
+	request_init(&request, fcinfo, "credits_set_overdraft()", CR_KIND_SET_OVERDRAFT);
+	if (PG_ARGISNULL(1))
+		error_null("overdraft_limit");
+	limit = arg_optional_credits(fcinfo, 1, "overdraft_limit", 0);
+	request_tail(&request, fcinfo, 2);
+	if (request.idempotency_key)
+		request_seal(&request, limit, NULL, NULL);
+
+	ledger_begin(&ledger, &request);
+	if (!ledger_replay(&ledger, &receipt))
+	{
+		ledger_apply_due(&ledger);
+		verdict = cr_set_overdraft(&ledger.acc, ledger.now, limit, &row);
+		if (verdict != CR_OK)
+			error_refused(verdict, &ledger.acc, limit);
+		receipt = ledger_append(&ledger, &row);
+	}
+	ledger_end(&ledger);
+	return receipt;
+}

@@ -1,0 +1,339 @@
+/*
+ * verify_open.c
+ *		An account's grants, holds, refunds and chargebacks, as verification goes
+ *		through its history.
+ *
+ * The core's lists have what is open, as the rows so far give it.  What is not
+ * open any more and can still be referred to is marked: how much of a row was
+ * refunded, or of a purchase revoked, and what became of a hold.  At the end
+ * lists and marks must be what the tables say.
+ */
+#include "postgres.h"
+
+#include "access/stratnum.h"
+#include "miscadmin.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "lists.h"
+#include "verify_open.h"
+
+typedef struct Mark
+{
+	int64		seq;			/* of the row */
+	int64		sum;			/* refunded or revoked */
+	int64		stored;			/* what the payment says was revoked */
+	bool		is_hold;
+	CrHold		hold;			/* its parts not; how much they are is in parts_sum */
+	int64		parts_sum;
+} Mark;
+
+void
+open_book_begin(OpenBook *book, Snapshot snapshot)
+{
+	memset(book, 0, sizeof(*book));
+	book->snapshot = snapshot;
+	book->memory = AllocSetContextCreate(CurrentMemoryContext, "credits verify account",
+										 ALLOCSET_SMALL_SIZES);
+}
+
+void
+open_book_end(OpenBook *book)
+{
+	MemoryContextDelete(book->memory);
+}
+
+/* Another account, before its first row. */
+void
+open_book_start(OpenBook *book, CrAccount *acc)
+{
+	MemoryContext old;
+
+	MemoryContextReset(book->memory);
+	book->marks = NULL;
+	book->n_grants = book->n_holds = 0;
+	old = MemoryContextSwitchTo(book->memory);
+	acc->open = lists_make();
+	MemoryContextSwitchTo(old);
+}
+
+static Mark *
+find_mark(OpenBook *book, int64 seq)
+{
+	return book->marks ? hash_search(book->marks, &seq, HASH_FIND, NULL) : NULL;
+}
+
+static Mark *
+make_mark(OpenBook *book, int64 seq)
+{
+	HASHCTL		info = {.keysize = sizeof(int64),.entrysize = sizeof(Mark)};
+	Mark	   *mark;
+	bool		found;
+
+	info.hcxt = book->memory;
+	if (book->marks == NULL)
+		book->marks = hash_create("credits verify account", 64, &info,
+								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	mark = hash_search(book->marks, &seq, HASH_ENTER, &found);
+	if (!found)
+	{
+		memset(mark, 0, sizeof(*mark));
+		mark->seq = seq;
+	}
+	return mark;
+}
+
+/*
+ * What the core needs to know of a row that this one refers to.  A complaint, or
+ * NULL.
+ */
+const char *
+open_book_before(OpenBook *book, CrAccount *acc, const CrRow *row, CrSpent *spent,
+				 bool *has_spent)
+{
+	Mark	   *mark = row->has_ref_seq ? find_mark(book, row->ref_seq) : NULL;
+
+	*has_spent = false;
+	if ((row->kind == CR_KIND_CAPTURE || row->kind == CR_KIND_RELEASE) && mark &&
+		mark->is_hold && cr_open_hold(acc, row->ref_seq) == NULL)
+	{
+		CrHold	   *hold = cr_open_add_hold(acc->open, mark->seq, 0);
+
+		*hold = mark->hold;
+	}
+	if (row->kind == CR_KIND_REFUND && row->has_ref_seq && row->ref_seq < row->seq)
+	{
+		CrRow	   *spending = palloc(sizeof(CrRow));
+
+		if (!lookup_row(acc->user_id, row->ref_seq, book->snapshot, spending) ||
+			spending->malformed || !cr_spent(spent, spending))
+			return "ref_seq names nothing that was spent";
+		spent->refunded = mark ? mark->sum : 0;
+		*has_spent = true;
+	}
+	return NULL;
+}
+
+/* A hold that is closed goes from the list to its mark. */
+static void
+put_hold_away(OpenBook *book, CrAccount *acc, int64 seq)
+{
+	CrOpen	   *open = acc->open;
+	CrHold	   *hold = cr_open_hold(acc, seq);
+	Mark	   *mark = make_mark(book, seq);
+	int			at = hold - open->holds;
+
+	if (hold->state == CR_HOLD_OPEN)
+		return;
+	mark->is_hold = true;
+	mark->hold = *hold;
+	mark->parts_sum = cr_hold_left(hold) - hold->monthly - hold->purchased;
+	mark->hold.parts = NULL;
+	mark->hold.n_parts = 0;
+	if (hold->parts)
+		pfree(hold->parts);
+	memmove(hold, hold + 1, sizeof(CrHold) * (open->n_holds - at - 1));
+	open->n_holds--;
+}
+
+/* A row that was found good.  revoked: what its payment, if any, says. */
+void
+open_book_after(OpenBook *book, CrAccount *acc, const CrRow *row, int64 revoked)
+{
+	switch (row->kind)
+	{
+		case CR_KIND_PURCHASE:
+			if (revoked > 0)
+				make_mark(book, row->seq)->stored = revoked;
+			break;
+		case CR_KIND_REFUND:
+			make_mark(book, row->ref_seq)->sum += row->amount;
+			break;
+		case CR_KIND_REVOKE:
+			make_mark(book, row->ref_seq)->sum += row->amount;
+			make_mark(book, row->ref_seq)->stored = revoked;
+			break;
+		case CR_KIND_GRANT:
+			book->n_grants++;
+			break;
+		case CR_KIND_HOLD:
+			book->n_holds++;
+			break;
+		case CR_KIND_HOLD_END:
+		case CR_KIND_CAPTURE:
+		case CR_KIND_RELEASE:
+			put_hold_away(book, acc, row->ref_seq);
+			break;
+		default:
+			break;
+	}
+}
+
+static const char *
+grant_problem(const CrAccount *acc, const CrGrant *stored)
+{
+	for (int i = 0; i < acc->open->n_grants; i++)
+	{
+		const CrGrant *grant = &acc->open->grants[i];
+
+		if (grant->seq != stored->seq)
+			continue;
+		if (grant->amount != stored->amount || grant->ends_at != stored->ends_at)
+			return "it is not the grant that the history opened";
+		if (grant->left != stored->left)
+			return "remaining is not what the history gives";
+		return grant->closed == stored->closed ? NULL : "closed is not what the history gives";
+	}
+	return "the history opened no such grant";
+}
+
+static bool
+same_parts(const CrHold *a, const CrHold *b)
+{
+	int			j = 0;
+
+	for (int i = 0; i < a->n_parts; i++)
+	{
+		if (j >= b->n_parts || a->parts[i].source != b->parts[j].source ||
+			a->parts[i].credits != b->parts[j].credits)
+			return a->parts[i].credits == 0 && b->n_parts == 0;
+		j++;
+	}
+	return j == b->n_parts;
+}
+
+static const char *
+hold_problem(OpenBook *book, const CrAccount *acc, const CrHold *stored)
+{
+	const CrHold *hold = cr_open_hold(acc, stored->seq);
+	Mark	   *mark = find_mark(book, stored->seq);
+
+	if (hold == NULL && (mark == NULL || !mark->is_hold))
+		return "the history opened no such hold";
+	if (hold == NULL)
+		hold = &mark->hold;
+	if (hold->amount != stored->amount || hold->period_start != stored->period_start)
+		return "it is not the hold that the history opened";
+	if (hold->state != stored->state)
+		return "state is not what the history gives";
+	if (hold->monthly != stored->monthly || hold->purchased != stored->purchased)
+		return "what is held is not what the history gives";
+	if (hold->state == CR_HOLD_OPEN ?
+		hold->ends_at != stored->ends_at || !same_parts(hold, stored) :
+		cr_hold_left(stored) - stored->monthly - stored->purchased != mark->parts_sum)
+		return "what is held is not what the history gives";
+	return NULL;
+}
+
+/* False and reported: the account's rows in a table are not what they should be. */
+static bool
+compare_table(OpenBook *book, const CrAccount *acc, Findings *findings, StoreTable table,
+			  StoreIndex index, int64 expected)
+{
+	Lookup		lookup;
+	int64		count = 0;
+	int64		bad_seq = 0;
+	const char *problem = NULL;
+
+	lookup_begin(&lookup, table, index, book->snapshot);
+	lookup_text_key(&lookup, 1, acc->user_id);
+	while (problem == NULL && lookup_next(&lookup, ForwardScanDirection))
+	{
+		CHECK_FOR_INTERRUPTS();
+		count++;
+		if (table == TABLE_GRANT)
+		{
+			CrGrant		grant;
+
+			problem = grant_read(&grant, lookup.slot);
+			if (problem == NULL)
+				problem = grant_problem(acc, &grant);
+			bad_seq = grant.seq;
+		}
+		else
+		{
+			CrHold		hold;
+
+			problem = hold_read(&hold, lookup.slot);
+			if (problem == NULL)
+				problem = hold_problem(book, acc, &hold);
+			bad_seq = hold.seq;
+		}
+	}
+	lookup_end(&lookup);
+	if (problem == NULL && count != expected)
+		problem = "a row that the history opened is missing";
+	if (problem)
+		findings_report(findings, store_table_name(table), acc->user_id, bad_seq, problem);
+	return problem == NULL;
+}
+
+/* After the last row: false and reported, if the tables say otherwise. */
+bool
+open_book_compare(OpenBook *book, const CrAccount *acc, Findings *findings)
+{
+	MemoryContext old = MemoryContextSwitchTo(book->memory);
+	bool		good;
+
+	good = compare_table(book, acc, findings, TABLE_GRANT, INDEX_GRANT, book->n_grants) &&
+		compare_table(book, acc, findings, TABLE_HOLD, INDEX_HOLD, book->n_holds);
+	if (good && book->marks)
+	{
+		HASH_SEQ_STATUS scan;
+		Mark	   *mark;
+
+		hash_seq_init(&scan, book->marks);
+		while ((mark = hash_seq_search(&scan)) != NULL)
+		{
+			if (mark->stored == 0 || mark->stored == mark->sum)
+				continue;
+			findings_report(findings, "credit_payment", acc->user_id, mark->seq,
+							"revoked is not what the history gives");
+			good = false;
+			hash_seq_term(&scan);
+			break;
+		}
+	}
+	MemoryContextSwitchTo(old);
+	return good;
+}
+
+/* Grants or holds that no row of their account opened. */
+static void
+find_orphans(Findings *findings, StoreTable table, StoreIndex index, AttrNumber user_column,
+			 AttrNumber seq_column, CrKind kind)
+{
+	Lookup		lookup;
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext memory = AllocSetContextCreate(old, "credits verify row",
+												 ALLOCSET_DEFAULT_SIZES);
+
+	lookup_begin(&lookup, table, index, GetActiveSnapshot());
+	while (lookup_next(&lookup, ForwardScanDirection))
+	{
+		CrRow		row;
+		bool		isnull;
+		char	   *user_id = slot_text(lookup.slot, user_column);
+		int64		seq = DatumGetInt64(slot_getattr(lookup.slot, seq_column, &isnull));
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(memory);
+		if (!lookup_row(user_id, seq, GetActiveSnapshot(), &row) || row.malformed ||
+			row.kind != kind)
+			findings_report(findings, store_table_name(table), user_id, seq,
+							"no history row opened it");
+		MemoryContextSwitchTo(old);
+		pfree(user_id);
+		MemoryContextReset(memory);
+	}
+	lookup_end(&lookup);
+	MemoryContextDelete(memory);
+}
+
+void
+verify_open_orphans(Findings *findings)
+{
+	find_orphans(findings, TABLE_GRANT, INDEX_GRANT, GRANT_USER_ID, GRANT_SEQ, CR_KIND_GRANT);
+	find_orphans(findings, TABLE_HOLD, INDEX_HOLD, HOLD_USER_ID, HOLD_SEQ, CR_KIND_HOLD);
+}
