@@ -77,7 +77,7 @@ CREATE TABLE @extschema@.credit_account (
         overdraft_limit OPERATOR(pg_catalog.>=) 0 AND period_granted OPERATOR(pg_catalog.>=) 0 AND
         (monthly OPERATOR(pg_catalog.+) granted OPERATOR(pg_catalog.+) purchased OPERATOR(pg_catalog.+)
          held_monthly OPERATOR(pg_catalog.+) held_granted OPERATOR(pg_catalog.+) held_purchased) OPERATOR(pg_catalog.<=) 9007199254740991),
-    CONSTRAINT credit_account_status CHECK (status OPERATOR(pg_catalog.=) 'active' OR status OPERATOR(pg_catalog.=) 'frozen'),
+    CONSTRAINT credit_account_status CHECK (status OPERATOR(pg_catalog.=) 'active' OR status OPERATOR(pg_catalog.=) 'frozen' OR status OPERATOR(pg_catalog.=) 'closed'),
     CONSTRAINT credit_account_plan CHECK ((plan IS NULL) OPERATOR(pg_catalog.=) (plan_version IS NULL)),
     CONSTRAINT credit_account_head CHECK (history_seq OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(history_hash) OPERATOR(pg_catalog.=) 32)
 ) WITH (fillfactor = 70);

@@ -171,7 +171,7 @@ refuse(Batch *batch, BatchItem *item, const Ledger *ledger, CrVerdict verdict)
 	if (batch->all_or_nothing)
 		error_refused(verdict, &ledger->acc, item->amount);
 	refusal_begin(&buf);
-	if (verdict == CR_IS_FROZEN)
+	if (verdict == CR_IS_FROZEN || verdict == CR_IS_CLOSED)
 		frozen_numbers(&buf, &ledger->acc);
 	else
 		insufficient_numbers(&buf, &ledger->acc, item->amount);

@@ -164,11 +164,12 @@ error_refused(CrVerdict verdict, const CrAccount *acc, int64 amount)
 			error_insufficient(acc, amount);
 			break;
 		case CR_IS_FROZEN:
+		case CR_IS_CLOSED:
 			json_begin(&buf);
 			frozen_numbers(&buf, acc);
 			ereport(ERROR,
 					(errcode(ERRCODE_CREDITS_FROZEN),
-					 errmsg("account is frozen"),
+					 errmsg("account is %s", verdict == CR_IS_FROZEN ? "frozen" : "closed"),
 					 errdetail("%s", json_end(&buf)),
 					 errhint("An administrator can release it with credits_unfreeze.")));
 			break;
@@ -215,7 +216,18 @@ error_refused(CrVerdict verdict, const CrAccount *acc, int64 amount)
 			break;
 		case CR_HOLD_CLOSED:
 		case CR_MORE_THAN_SPENT:
+		case CR_NOT_UNDOABLE:
 			break;				/* the call itself says which */
+		case CR_HAS_HOLDS:
+			json_begin(&buf);
+			json_text(&buf, "user_id", acc->user_id);
+			json_int(&buf, "held", cr_held(acc));
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("account has open holds"),
+					 errdetail("%s", json_end(&buf)),
+					 errhint("Capture or release them first.")));
+			break;
 		case CR_GRANT_UPWARDS:
 			json_begin(&buf);
 			json_text(&buf, "user_id", acc->user_id);

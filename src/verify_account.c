@@ -129,8 +129,8 @@ judge_row(Judge *judge, CrAccount *acc, const CrRow *row)
 {
 	uint8_t		hash[CR_HASH_LEN];
 	const char *problem = NULL;
-	CrSpent		spent;
-	bool		has_spent = false;
+	const CrRow *target = NULL;
+	int64		used = 0;
 	int64		revoked;
 
 	if (row->malformed)
@@ -141,11 +141,11 @@ judge_row(Judge *judge, CrAccount *acc, const CrRow *row)
 	if (memcmp(hash, row->hash, CR_HASH_LEN) != 0)
 		return "hash does not fit the row and the hash before it";
 	if (acc->open)
-		problem = open_book_before(&judge->open, acc, row, &spent, &has_spent);
+		target = open_book_before(&judge->open, acc, row, &used);
 	else if (row->kind >= CR_KIND_GRANT)
 		problem = "it needs the account's grants and holds";
 	if (problem == NULL)
-		problem = cr_replay(acc, &judge->env, row, has_spent ? &spent : NULL);
+		problem = cr_replay(acc, &judge->env, row, target, used);
 	if (problem == NULL)
 		problem = payment_problem(judge, row, &revoked);
 	if (problem == NULL && acc->open)

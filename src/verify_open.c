@@ -85,34 +85,25 @@ make_mark(OpenBook *book, int64 seq)
 }
 
 /*
- * What the core needs to know of a row that this one refers to.  A complaint, or
- * NULL.
+ * The row that this one refers to, where the core needs it, and how much of it
+ * was used before; NULL: none.
  */
-const char *
-open_book_before(OpenBook *book, CrAccount *acc, const CrRow *row, CrSpent *spent,
-				 bool *has_spent)
+const CrRow *
+open_book_before(OpenBook *book, CrAccount *acc, const CrRow *row, int64 *used)
 {
 	Mark	   *mark = row->has_ref_seq ? find_mark(book, row->ref_seq) : NULL;
+	CrRow	   *target;
 
-	*has_spent = false;
+	*used = mark ? mark->sum : 0;
 	if ((row->kind == CR_KIND_CAPTURE || row->kind == CR_KIND_RELEASE) && mark &&
 		mark->is_hold && cr_open_hold(acc, row->ref_seq) == NULL)
-	{
-		CrHold	   *hold = cr_open_add_hold(acc->open, mark->seq, 0);
-
-		*hold = mark->hold;
-	}
-	if (row->kind == CR_KIND_REFUND && row->has_ref_seq && row->ref_seq < row->seq)
-	{
-		CrRow	   *spending = palloc(sizeof(CrRow));
-
-		if (!lookup_row(acc->user_id, row->ref_seq, book->snapshot, spending) ||
-			spending->malformed || !cr_spent(spent, spending))
-			return "ref_seq names nothing that was spent";
-		spent->refunded = mark ? mark->sum : 0;
-		*has_spent = true;
-	}
-	return NULL;
+		*cr_open_add_hold(acc->open, mark->seq, 0) = mark->hold;
+	if ((row->kind != CR_KIND_REFUND && row->kind != CR_KIND_UNDO) || !row->has_ref_seq ||
+		row->ref_seq >= row->seq)
+		return NULL;
+	target = palloc(sizeof(CrRow));
+	return lookup_row(acc->user_id, row->ref_seq, book->snapshot, target) &&
+		!target->malformed ? target : NULL;
 }
 
 /* A hold that is closed goes from the list to its mark. */
@@ -153,6 +144,9 @@ open_book_after(OpenBook *book, CrAccount *acc, const CrRow *row, int64 revoked)
 		case CR_KIND_REVOKE:
 			make_mark(book, row->ref_seq)->sum += row->amount;
 			make_mark(book, row->ref_seq)->stored = revoked;
+			break;
+		case CR_KIND_UNDO:
+			make_mark(book, row->ref_seq)->sum++;
 			break;
 		case CR_KIND_GRANT:
 			book->n_grants++;

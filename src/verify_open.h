@@ -25,8 +25,8 @@ typedef struct OpenBook
 
 extern void open_book_begin(OpenBook *book, Snapshot snapshot);
 extern void open_book_start(OpenBook *book, CrAccount *acc);
-extern const char *open_book_before(OpenBook *book, CrAccount *acc, const CrRow *row,
-									CrSpent *spent, bool *has_spent);
+extern const CrRow *open_book_before(OpenBook *book, CrAccount *acc, const CrRow *row,
+									 int64 *used);
 extern void open_book_after(OpenBook *book, CrAccount *acc, const CrRow *row,
 							int64 revoked);
 extern bool open_book_compare(OpenBook *book, const CrAccount *acc, Findings *findings);

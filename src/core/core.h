@@ -39,7 +39,8 @@ typedef enum CrCycle
 typedef enum CrStatus
 {
 	CR_ACTIVE,
-	CR_FROZEN
+	CR_FROZEN,					/* nothing is spent */
+	CR_CLOSED					/* nor granted; a purchase is still credited */
 } CrStatus;
 
 typedef enum CrBucket
@@ -65,6 +66,10 @@ typedef enum CrKind
 	CR_KIND_CLOCK_REPAIR,
 	CR_KIND_SET_OVERDRAFT,
 	CR_KIND_SET_CYCLE,			/* another anchor or zone */
+	CR_KIND_IMPORTED,			/* a row of another system's history */
+	CR_KIND_IMPORT,				/* what the account had there */
+	CR_KIND_TRANSFER_OUT,
+	CR_KIND_TRANSFER_IN,
 	CR_KIND_GRANT,				/* from here on: about grants, holds or earlier rows */
 	CR_KIND_GRANT_END,			/* an event: what was left of a grant is gone */
 	CR_KIND_HOLD,
@@ -73,6 +78,8 @@ typedef enum CrKind
 	CR_KIND_RELEASE,
 	CR_KIND_REFUND,
 	CR_KIND_REVOKE,				/* a purchase taken back by its payer */
+	CR_KIND_UNDO,				/* of a row that a bulk run wrote */
+	CR_KIND_CLOSE,
 	CR_KIND_COUNT
 } CrKind;
 
@@ -81,13 +88,16 @@ typedef enum CrVerdict
 	CR_OK,
 	CR_INSUFFICIENT,			/* UC001 */
 	CR_IS_FROZEN,				/* UC004 */
+	CR_IS_CLOSED,				/* UC004 */
 	CR_OVER_CAP,				/* 22003: an account's total would pass the cap */
 	CR_NO_PERIOD,				/* 22023: no boundary to schedule a change at */
 	CR_NOT_AHEAD,				/* 22023: the account's clock is not ahead */
 	CR_GRANT_UPWARDS,			/* 22023: granted credits come from grants only */
 	CR_ENDS_TOO_SOON,			/* 22023: an end that is not after now */
 	CR_HOLD_CLOSED,				/* UC006 */
-	CR_MORE_THAN_SPENT			/* UC010 */
+	CR_MORE_THAN_SPENT,			/* UC010 */
+	CR_NOT_UNDOABLE,			/* too late: the period or grant has ended, or undone already */
+	CR_HAS_HOLDS				/* 55000: holds are open */
 } CrVerdict;
 
 typedef struct CrBuckets
@@ -375,6 +385,29 @@ extern bool cr_spent(CrSpent *spent, const CrRow *row);
 extern CrVerdict cr_refund(CrAccount *acc, CrTime at, const CrSpent *spent,
 						   int64_t amount, CrRow *row);
 
+/* undo.c: taking back what a row of a bulk run did */
+extern CrVerdict cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
+						 const CrPlanVersion *regrant, CrRow *row);
+
+/* life.c: coming from another system, and leaving */
+typedef struct CrImport
+{
+	const CrPlanVersion *plan;	/* NULL: none */
+	CrLocal		anchor;
+	const char *zone;
+	CrTime		period_start;
+	CrTime		next_reset_at;	/* CR_NEVER: the period is open-ended */
+	int64_t		monthly;
+	int64_t		purchased;
+} CrImport;
+
+extern bool cr_can_import(const CrAccount *acc);
+extern CrVerdict cr_imported(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
+extern CrVerdict cr_import(CrAccount *acc, CrTime at, const CrImport *import, CrRow *row);
+extern CrVerdict cr_transfer_out(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
+extern CrVerdict cr_transfer_in(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
+extern CrVerdict cr_close(CrAccount *acc, CrTime at, CrRow *row);
+
 /* due.c: what time does to an account; the events that rules.c does not have */
 extern bool cr_is_due(const CrAccount *acc, CrTime upto);
 extern bool cr_fold_due(CrAccount *acc, const CrEnv *env, CrTime upto);
@@ -394,11 +427,12 @@ extern void cr_row_finish(CrRow *row, const CrAccount *before, CrAccount *after)
 
 /*
  * replay.c: does a stored row follow from the state before it?  NULL and the
- * next state, or what is wrong with it.  spent: what the row that a refund
- * refers to spent; NULL if there is none.
+ * next state, or what is wrong with it.  target: the row that a refund or undo
+ * refers to, NULL if there is none; used: how much of it was refunded, or how
+ * often it was undone, before.
  */
 extern const char *cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row,
-							 const CrSpent *spent);
+							 const CrRow *target, int64_t used);
 extern const char *cr_compare_head(const CrAccount *stored, const CrAccount *replayed);
 
 /* chain.c: the hash encoding, and nowhere else */

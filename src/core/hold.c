@@ -18,8 +18,8 @@ cr_hold(CrAccount *acc, CrTime at, int64_t seq, int64_t amount, CrTime ends_at, 
 	CrOpen	   *open = acc->open;
 	CrHold	   *hold;
 
-	if (acc->facts.status == CR_FROZEN)
-		return CR_IS_FROZEN;
+	if (acc->facts.status != CR_ACTIVE)
+		return acc->facts.status == CR_FROZEN ? CR_IS_FROZEN : CR_IS_CLOSED;
 	if (ends_at <= at)
 		return CR_ENDS_TOO_SOON;
 	if (amount > cr_available(acc))

@@ -117,7 +117,8 @@ has_amount(CrKind kind)
 {
 	return kind == CR_KIND_DEDUCT || kind == CR_KIND_PURCHASE || kind == CR_KIND_GRANT ||
 		kind == CR_KIND_HOLD || kind == CR_KIND_CAPTURE || kind == CR_KIND_REFUND ||
-		kind == CR_KIND_REVOKE;
+		kind == CR_KIND_REVOKE || kind == CR_KIND_TRANSFER_OUT ||
+		kind == CR_KIND_TRANSFER_IN;
 }
 
 /*
@@ -166,8 +167,44 @@ named_hold(const CrAccount *acc, const CrRow *row)
 	return row->has_ref_seq ? cr_open_hold(acc, row->ref_seq) : NULL;
 }
 
+static const char *
+replay_import(CrAccount *after, const CrAccount *acc, const CrPlanVersion *plan,
+			  const CrRow *row, CrVerdict *verdict, CrRow *expected)
+{
+	CrImport	import = {.plan = plan,.anchor = acc->facts.cycle_anchor,
+		.zone = acc->facts.time_zone,.period_start = row->period_start,
+		.next_reset_at = row->next_reset_at,.monthly = row->delta.monthly,
+	.purchased = row->delta.purchased};
+
+	if (row->has_facts)
+	{
+		import.anchor = row->facts.cycle_anchor;
+		import.zone = row->facts.time_zone;
+	}
+	if (import.monthly < 0 || import.monthly > CR_MAX_CREDITS || import.purchased < 0 ||
+		import.purchased > CR_MAX_CREDITS)
+		return "amount is out of range";
+	if (import.period_start > row->effective_at)
+		return "period_start is after the import";
+	if (!cr_can_import(acc))
+		return "the account was in use already";
+	*verdict = cr_import(after, row->effective_at, &import, expected);
+	return NULL;
+}
+
+/* How many credits of an undone reset's plan the row grants again, if it does. */
+static const CrPlanVersion *
+regranted(const CrAccount *acc, const CrEnv *env, const CrRow *target, const CrRow *row)
+{
+	if (target->kind != CR_KIND_RESET || row->amount == target->expired - target->amount ||
+		acc->facts.plan == NULL)
+		return NULL;
+	return env->plan_version(env->ctx, acc->facts.plan, row->plan_version);
+}
+
 const char *
-cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row, const CrSpent *spent)
+cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row, const CrRow *target,
+		  int64_t used)
 {
 	CrAccount	after = *acc;
 	CrRow		expected;
@@ -177,12 +214,14 @@ cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row, const CrSpent *spe
 	bool		event = row->kind == CR_KIND_RESET || row->kind == CR_KIND_PLAN_CHANGE;
 	const char *complaint = NULL;
 	const CrPlanVersion *plan = NULL;
+	CrSpent		spent;
 
 	if (row->malformed)
 		return row->malformed;
 	if (row->seq != acc->history_seq + 1)
 		return "seq has a gap";
-	if (row->seq == 1 && row->kind != CR_KIND_OPEN)
+	if (row->seq == 1 && row->kind != CR_KIND_OPEN && row->kind != CR_KIND_IMPORT &&
+		row->kind != CR_KIND_IMPORTED)
 		return "the first row does not open the account";
 	if (row->amount < -CR_MAX_CREDITS || row->amount > CR_MAX_CREDITS ||
 		(row->amount < 1 && has_amount(row->kind)))
@@ -196,7 +235,7 @@ cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row, const CrSpent *spe
 		return complaint;
 
 	if (event || row->kind == CR_KIND_OPEN || row->kind == CR_KIND_SET_PLAN ||
-		row->kind == CR_KIND_SET_CYCLE)
+		row->kind == CR_KIND_SET_CYCLE || row->kind == CR_KIND_IMPORT)
 	{
 		plan = row_plan(acc, env, row, &complaint);
 		if (complaint == NULL && row->kind != CR_KIND_PLAN_CHANGE)
@@ -303,9 +342,35 @@ cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row, const CrSpent *spe
 			verdict = cr_release(&after, at, hold, &expected);
 			break;
 		case CR_KIND_REFUND:
-			if (spent == NULL)
+			if (target == NULL || !cr_spent(&spent, target))
 				return "ref_seq names nothing that was spent";
-			verdict = cr_refund(&after, at, spent, row->amount, &expected);
+			spent.refunded = used;
+			verdict = cr_refund(&after, at, &spent, row->amount, &expected);
+			break;
+		case CR_KIND_UNDO:
+			if (target == NULL)
+				return "ref_seq names nothing that can be undone";
+			verdict = cr_undo(&after, at, target, used > 0,
+							  regranted(acc, env, target, row), &expected);
+			break;
+		case CR_KIND_IMPORTED:
+			if (!cr_can_import(acc))
+				return "the account was in use already";
+			verdict = cr_imported(&after, at, row->amount, &expected);
+			break;
+		case CR_KIND_IMPORT:
+			complaint = replay_import(&after, acc, plan, row, &verdict, &expected);
+			if (complaint)
+				return complaint;
+			break;
+		case CR_KIND_TRANSFER_OUT:
+			verdict = cr_transfer_out(&after, at, row->amount, &expected);
+			break;
+		case CR_KIND_TRANSFER_IN:
+			verdict = cr_transfer_in(&after, at, row->amount, &expected);
+			break;
+		case CR_KIND_CLOSE:
+			verdict = cr_close(&after, at, &expected);
 			break;
 		case CR_KIND_REVOKE:
 			if (!row->has_ref_seq)

@@ -140,8 +140,8 @@ cr_may_spend(const CrAccount *acc, int64_t amount)
 {
 	int64_t		shortfall = amount - cr_available(acc);
 
-	if (acc->facts.status == CR_FROZEN)
-		return CR_IS_FROZEN;
+	if (acc->facts.status != CR_ACTIVE)
+		return acc->facts.status == CR_FROZEN ? CR_IS_FROZEN : CR_IS_CLOSED;
 	if (shortfall > 0 && shortfall > acc->facts.overdraft_limit - acc->owed_purchased)
 		return CR_INSUFFICIENT;
 	return CR_OK;
@@ -236,6 +236,8 @@ cr_grant(CrAccount *acc, CrTime at, int64_t seq, int64_t amount, CrTime ends_at,
 	int64_t		nothing = 0;
 	CrGrant    *grant;
 
+	if (acc->facts.status == CR_CLOSED)
+		return CR_IS_CLOSED;
 	if (ends_at <= at)
 		return CR_ENDS_TOO_SOON;
 	if (!cr_credit(&after, &after.balance.granted, &nothing, amount))
@@ -332,6 +334,8 @@ CrVerdict
 cr_set_plan(CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan,
 			CrRow *row)
 {
+	if (acc->facts.status == CR_CLOSED)
+		return CR_IS_CLOSED;
 	return cr_apply_plan(acc, at, plan, end_with_plan(acc, env, at, plan), row);
 }
 
@@ -409,6 +413,8 @@ cr_schedule_plan(CrAccount *acc, CrTime at, const char *plan, CrRow *row)
 {
 	CrAccount	after = *acc;
 
+	if (acc->facts.status == CR_CLOSED)
+		return CR_IS_CLOSED;
 	if (acc->next_reset_at == CR_NEVER)
 		return CR_NO_PERIOD;
 	if (cr_text_equal(plan, acc->facts.plan))
@@ -427,6 +433,8 @@ cr_set_status(CrAccount *acc, CrTime at, CrStatus status, CrRow *row)
 {
 	CrAccount	after = *acc;
 
+	if (acc->facts.status == CR_CLOSED && status == CR_FROZEN)
+		return CR_IS_CLOSED;
 	after.facts.status = status;
 	cr_row_init(row, status == CR_FROZEN ? CR_KIND_FREEZE : CR_KIND_UNFREEZE, at, 0);
 	cr_row_finish(row, acc, &after);

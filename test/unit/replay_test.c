@@ -226,7 +226,7 @@ replay_all(bool with_changes)
 			if (!changes[c].make(&changed, &acc))
 				continue;
 			seen[c][row->kind]++;
-			if (cr_replay(&state, &world.env, &changed, NULL) == NULL)
+			if (cr_replay(&state, &world.env, &changed, NULL, 0) == NULL)
 			{
 				if (missed[c][row->kind]++ == 0)
 					note("%s goes unnoticed in %s row %d at %s", changes[c].name,
@@ -235,7 +235,7 @@ replay_all(bool with_changes)
 			else if (is_changed(&state, &acc))
 				return "a complaint changed the account";
 		}
-		complaint = cr_replay(&acc, &world.env, row, NULL);
+		complaint = cr_replay(&acc, &world.env, row, NULL, 0);
 		if (complaint != NULL)
 		{
 			note("row %d, %s at %s: %s", i + 1, cr_kind_name(row->kind),
@@ -331,14 +331,14 @@ replay_to_last(void)
 
 	cr_account_init(&acc, world.acc.user_id);
 	for (int i = 0; i < world.n_rows - 1; i++)
-		cr_replay(&acc, &world.env, &world.rows[i], NULL);
+		cr_replay(&acc, &world.env, &world.rows[i], NULL, 0);
 	return acc;
 }
 
 static void
 complains(CrAccount acc, const CrRow *row, const char *name)
 {
-	ok(cr_replay(&acc, &world.env, row, NULL) != NULL, "%s", name);
+	ok(cr_replay(&acc, &world.env, row, NULL, 0) != NULL, "%s", name);
 }
 
 static CrRow *
@@ -423,7 +423,7 @@ test_forged(void)
 	row.seq = world.n_rows;
 	row.created_at = FEB + DAY;
 	acc = replay_to_last();
-	ok(cr_replay(&acc, &world.env, &row, NULL) == NULL,
+	ok(cr_replay(&acc, &world.env, &row, NULL, 0) == NULL,
 	   "a version overtaken by a newer one is believed: the clock may have run ahead");
 
 	/* a clock ran ahead, was put right, and then the plan was changed */
@@ -432,7 +432,7 @@ test_forged(void)
 	world_plan(&world, "free", FEB - DAY, 50, CR_CALENDAR, 0);
 	world.versions[1].created_at = last_row()->created_at + 1;
 	acc = replay_to_last();
-	ok(cr_replay(&acc, &world.env, last_row(), NULL) == NULL,
+	ok(cr_replay(&acc, &world.env, last_row(), NULL, 0) == NULL,
 	   "a version defined only after the row was written says nothing of it");
 
 	fresh(0);
@@ -449,7 +449,7 @@ test_forged(void)
 	world_fold(&world, FEB);
 	cr_account_init(&acc, world.acc.user_id);
 	for (int i = 0; i < 2; i++)
-		cr_replay(&acc, &world.env, &world.rows[i], NULL);
+		cr_replay(&acc, &world.env, &world.rows[i], NULL, 0);
 	{
 		CrAccount	unchanged = acc;
 
@@ -461,7 +461,7 @@ test_forged(void)
 	row.seq = 3;
 	complains(acc, &row, "a reset without the scheduled plan change before it");
 	row = world.rows[2];
-	ok(row.kind == CR_KIND_PLAN_CHANGE && cr_replay(&acc, &world.env, &row, NULL) == NULL,
+	ok(row.kind == CR_KIND_PLAN_CHANGE && cr_replay(&acc, &world.env, &row, NULL, 0) == NULL,
 	   "the plan change itself");
 	row = (CrRow) {0};
 	cr_deduct(&acc, FEB, 1, &row);
