@@ -321,6 +321,19 @@ ALTER TABLE @extschema@.credit_audit_log ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_role ENABLE ALWAYS TRIGGER credits_guard;
 
 /*
+ * While there are accounts, DROP does not take the ledger along.  An event
+ * trigger's function is called without a right to EXECUTE it.
+ */
+CREATE FUNCTION @extschema@.credits_drop_guard() RETURNS pg_catalog.event_trigger
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_drop_guard';
+COMMENT ON FUNCTION @extschema@.credits_drop_guard() IS 'Event trigger: refuses a DROP that would destroy a ledger with accounts, unless credits.allow_drop is on. Errors: 2BP01.';
+
+CREATE EVENT TRIGGER credits_drop_guard ON ddl_command_start WHEN TAG IN ('DROP EXTENSION', 'DROP SCHEMA', 'DROP OWNED')
+    EXECUTE FUNCTION @extschema@.credits_drop_guard();
+ALTER EVENT TRIGGER credits_drop_guard ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER credits_drop_guard IS 'Refuses DROP EXTENSION, DROP SCHEMA CASCADE and DROP OWNED that would destroy a ledger with accounts.';
+
+/*
  * Spending.  Optional arguments default to NULL, so these are not STRICT;
  * a NULL where a value is required is 22004.
  */

@@ -151,7 +151,7 @@ static Oid
 find_routine(const char *name)
 {
 	CatCList   *list = SearchSysCacheList1(PROCNAMEARGSNSP, CStringGetDatum(name));
-	Oid			extension = getExtensionOfObject(RelationRelationId, store_table(TABLE_ROLE));
+	Oid			extension = store_extension();
 	Oid			found = InvalidOid;
 
 	for (int i = 0; i < list->n_members; i++)

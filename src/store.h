@@ -58,6 +58,7 @@ extern const char *store_schema_name(void);
 extern Oid	store_table(StoreTable table);
 extern const char *store_table_name(StoreTable table);
 extern int	store_table_natts(StoreTable table);
+extern Oid	store_extension(void);
 extern Oid	store_index(StoreIndex index);
 
 /* rows.c: rows and the core's structs */

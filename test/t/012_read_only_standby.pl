@@ -69,7 +69,7 @@ my %scheduling = (
 my %reading = map { ($_ => 1) } qw(
   credits_balance credits_history credits_account_state credits_current_user_id
   credits_my_balance credits_my_history credits_verify credits_verify_account
-  credits_run_verify credits_verify_structure credits_guard);
+  credits_run_verify credits_verify_structure credits_guard credits_drop_guard);
 my @unknown = grep { !$mutating{$_} && !$scheduling{$_} && !$reading{$_} } map { $_->[0] } rows(
 	$node, 'postgres', q(
 SELECT DISTINCT p.proname

@@ -107,6 +107,12 @@ sub guards
 		q(SELECT string_agg(tgenabled::text, '' ORDER BY tgrelid::regclass::text) FROM pg_trigger WHERE tgname = 'credits_guard'));
 }
 
+sub drop_guard
+{
+	my ($node, $db) = @_;
+	return $node->safe_psql($db, q(SELECT evtenabled FROM pg_event_trigger WHERE evtname = 'credits_drop_guard'));
+}
+
 sub run_ok
 {
 	my ($command, $test) = @_;
@@ -164,6 +170,7 @@ for my $table (qw(credit_plan credit_account credit_history credit_payment credi
 	like($contents, qr/^$table\|/m, "there is something in $table");
 }
 is(guards($old, 'ledger'), 'A' x 7, 'guards before');
+is(drop_guard($old, 'ledger'), 'A', 'the guard against DROP before');
 is_clean($old, 'ledger', 'clean before');
 
 # The restored ledger is the same, and works.
@@ -174,6 +181,7 @@ sub is_same_ledger
 	is(heads($new, $db), $heads, "$db: the same balances and heads");
 	is(rights($new, $db), $rights, "$db: the same rights");
 	is(guards($new, $db), 'A' x 7, "$db: guards are on");
+	is(drop_guard($new, $db), 'A', "$db: so is the one against DROP");
 	is_clean($new, $db, "$db: clean");
 	independent_is_clean($new, $db);
 	return;
@@ -230,6 +238,20 @@ goes_on('plain');
 my $custom = pg_dump('custom', '-Fc');
 new_database('custom');
 run_ok([ 'pg_restore', '--exit-on-error', '-j2', '-d', $new->connstr('custom'), $custom ], 'pg_restore');
+is_same_ledger('custom');
+goes_on('custom');
+
+# Over a ledger that has accounts, --clean drops nothing unless that is allowed.
+my @clean = ('pg_restore', '--clean', '--if-exists', '--exit-on-error', '-d', $new->connstr('custom'), $custom);
+my ($clean_out, $clean_err);
+my $went_on = heads($new, 'custom');
+ok(!IPC::Run::run(\@clean, '>', \$clean_out, '2>', \$clean_err), 'pg_restore --clean is refused');
+like($clean_err, qr/dropping this would destroy the ledger/, 'by the ledger');
+is(heads($new, 'custom'), $went_on, 'custom: nothing is lost');
+{
+	local $ENV{PGOPTIONS} = '-c credits.allow_drop=on';
+	run_ok(\@clean, 'pg_restore --clean, allowed');
+}
 is_same_ledger('custom');
 goes_on('custom');
 
