@@ -182,6 +182,8 @@ COMMENT ON COLUMN @extschema@.credit_history.allocations IS 'Pairs (seq of a gra
 COMMENT ON COLUMN @extschema@.credit_history.ref_seq IS 'The row that it is about: the grant that ended, the hold that ended or was captured or released, what was refunded, the purchase that was revoked.';
 COMMENT ON COLUMN @extschema@.credit_history.ends_at IS 'When the grant or hold ends; of a capture that keeps the hold open too.';
 COMMENT ON COLUMN @extschema@.credit_history.text_salt IS 'Salt of the digests of reason and metadata that the chain holds.';
+COMMENT ON COLUMN @extschema@.credit_history.reason_digest IS 'In place of a reason that was erased.';
+COMMENT ON COLUMN @extschema@.credit_history.metadata_digest IS 'In place of metadata that was erased.';
 COMMENT ON COLUMN @extschema@.credit_history.hash IS 'SHA-256 over the hash before it and this row (docs/audit-format.md).';
 
 CREATE TABLE @extschema@.credit_payment (
@@ -277,7 +279,7 @@ CREATE TABLE @extschema@.credit_audit_log (
 );
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_audit_log', '');
 COMMENT ON TABLE @extschema@.credit_audit_log IS 'Append-only, hash-chained: one row per administrative act.';
-COMMENT ON COLUMN @extschema@.credit_audit_log.action IS 'define_plan, freeze, unfreeze, clock_repair, schedule_reset, unschedule_reset, grant_role, revoke_role, repair_guards.';
+COMMENT ON COLUMN @extschema@.credit_audit_log.action IS 'define_plan, freeze, unfreeze, clock_repair, schedule_reset, unschedule_reset, grant_role, revoke_role, repair_guards, erase_user.';
 COMMENT ON COLUMN @extschema@.credit_audit_log.subject IS 'The plan, user, role or job that it was done to.';
 
 CREATE TABLE @extschema@.credit_role (
@@ -502,6 +504,12 @@ CREATE FUNCTION @extschema@.credits_repair_clock(user_id pg_catalog.text, reason
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_repair_clock';
 COMMENT ON FUNCTION @extschema@.credits_repair_clock(pg_catalog.text, pg_catalog.text) IS
 'After a clock that ran ahead: sets the account''s time back to the clock with a clock_repair row, changing no balance; the period''s end stays, so nothing is granted twice. Audited. Errors: UC002, 22004, 22023 (the account is not ahead), 25006, 40001.';
+
+CREATE FUNCTION @extschema@.credits_erase_user(user_id pg_catalog.text, reason pg_catalog.text DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_erase_user';
+COMMENT ON FUNCTION @extschema@.credits_erase_user(pg_catalog.text, pg_catalog.text) IS
+'Erases the reason and metadata of every row of the user''s history, and their salts; the digests that the hash chain holds take their place, so that the history still proves itself. User ids, spenders, keys and payment references stay. The reason for it goes to the audit log and stays there. Returns {ok, user_id, rows}. Errors: UC002, 22004, 22023, 25006, 40001.';
 
 /*
  * Reading.  These read below the executor, so EXECUTE is the only right

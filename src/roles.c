@@ -92,6 +92,7 @@ static const Right routine_rights[] = {
 	{"credits_freeze", ADMIN, NULL},
 	{"credits_unfreeze", ADMIN, NULL},
 	{"credits_repair_clock", ADMIN, NULL},
+	{"credits_erase_user", ADMIN, NULL},
 	{"credits_reset_due", ADMIN, NULL},
 	{"credits_run_reset", ADMIN, NULL},
 	{"credits_schedule_reset", ADMIN, NULL},

@@ -140,6 +140,7 @@ INSERT INTO want_function VALUES
     ('credits_freeze', 'user_id text, reason text', 'f', 'jsonb', 'v', 'u'),
     ('credits_unfreeze', 'user_id text, reason text', 'f', 'jsonb', 'v', 'u'),
     ('credits_repair_clock', 'user_id text, reason text', 'f', 'jsonb', 'v', 'u'),
+    ('credits_erase_user', 'user_id text, reason text', 'f', 'jsonb', 'v', 'u'),
     ('credits_balance', 'user_id text', 'f', 'jsonb', 's', 's'),
     ('credits_history', 'user_id text, before_seq bigint, page_size integer', 'f', 'record', 's', 's'),
     ('credits_current_user_id', '', 'f', 'text', 's', 's'),

@@ -53,6 +53,7 @@ my %mutating = (
 	credits_unfreeze => q(SELECT credits_unfreeze('ann')),
 	credits_repair_clock =>
 	  q(SET credits.clock = '2026-01-10 00:00:00+00'; SELECT credits_repair_clock('ann')),
+	credits_erase_user => q(SELECT credits_erase_user('ann')),
 	credits_reset_due => q(SET credits.clock = '2026-02-10 00:00:00+00'; SELECT credits_reset_due()),
 	credits_run_reset => q(SET credits.clock = '2026-02-10 00:00:00+00'; CALL credits_run_reset()),
 	credits_grant_role => q(SELECT credits_grant_role('stranger', 'app')),
@@ -168,7 +169,7 @@ for my $case (
 	[ 'billing_role', qw(credits_deduct credits_try_deduct credits_adjust credits_define_plan credits_grant_role) ],
 	[
 		'auditor_role', qw(credits_deduct credits_add_purchased credits_adjust credits_define_plan
-		  credits_open_account credits_set_plan credits_freeze credits_reset_due credits_run_reset
+		  credits_open_account credits_set_plan credits_freeze credits_reset_due credits_run_reset credits_erase_user
 		  credits_repair_guards credits_grant_role)
 	],
 	[ 'admin_role', qw(credits_grant_role credits_revoke_role credits_repair_guards) ],

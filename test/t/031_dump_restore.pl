@@ -66,6 +66,8 @@ CALL credits_run_reset(7);
 SELECT credits_deduct('user_' || n, 1, idempotency_key => 'm' || n) FROM generate_series(12, 60, 3) n;
 SELECT credits_adjust('user_4', 'purchased', 3, 'goodwill');
 SELECT credits_unfreeze('user_3');
+SELECT credits_adjust('user_7', 'purchased', 4, 'to be erased', NULL, '{"to be": "erased"}');
+SELECT credits_erase_user(u, 'on request') FROM unnest(ARRAY['user_3', 'user_7']) u;
 SQL
 
 # Everything that the ledger holds, in a form that no setting changes.
@@ -169,6 +171,9 @@ for my $table (qw(credit_plan credit_account credit_history credit_payment credi
 {
 	like($contents, qr/^$table\|/m, "there is something in $table");
 }
+is($old->safe_psql('ledger', q(SELECT count(*) FROM credit_history WHERE reason_digest IS NOT NULL)), 5,
+	'there are rows whose texts were erased');
+unlike($contents, qr/to be erased/, '... and not elsewhere');
 is(guards($old, 'ledger'), 'A' x 7, 'guards before');
 is(drop_guard($old, 'ledger'), 'A', 'the guard against DROP before');
 is_clean($old, 'ledger', 'clean before');

@@ -321,6 +321,7 @@ answers(
 answers('Verify report', q(CALL credits_run_verify()), q(CALL credits_run_verify(1, 1)));
 answers('Role receipt', q(SELECT credits_grant_role('r_app', 'billing')),
 	q(SELECT credits_revoke_role('r_app', 'billing')));
+answers('Erasure receipt', q(BEGIN; SELECT credits_erase_user('user_1'); ROLLBACK));
 answers('Repair receipt', q(SELECT credits_repair_guards()));
 
 # Without pg_cron there is no receipt of scheduling; its source stands in.
