@@ -541,7 +541,9 @@ CREATE VIEW @extschema@.credit_balance AS
 COMMENT ON VIEW @extschema@.credit_balance IS 'What each user has now, everything due already applied; typed columns for people, BI and ORMs.';
 
 CREATE FUNCTION @extschema@.credits_history(
-    user_id pg_catalog.text, before_seq pg_catalog.int8 DEFAULT NULL, page_size pg_catalog.int4 DEFAULT NULL)
+    user_id pg_catalog.text, before_seq pg_catalog.int8 DEFAULT NULL, page_size pg_catalog.int4 DEFAULT NULL,
+    kinds pg_catalog.text[] DEFAULT NULL, from_time pg_catalog.timestamptz DEFAULT NULL, to_time pg_catalog.timestamptz DEFAULT NULL,
+    reference pg_catalog.text DEFAULT NULL, ref_seq pg_catalog.int8 DEFAULT NULL)
     RETURNS TABLE (seq pg_catalog.int8, kind pg_catalog.text, amount pg_catalog.int8,
         monthly_delta pg_catalog.int8, granted_delta pg_catalog.int8, purchased_delta pg_catalog.int8,
         monthly pg_catalog.int8, granted pg_catalog.int8, purchased pg_catalog.int8,
@@ -553,8 +555,8 @@ CREATE FUNCTION @extschema@.credits_history(
         period_start pg_catalog.timestamptz, next_reset_at pg_catalog.timestamptz,
         created_at pg_catalog.timestamptz, effective_at pg_catalog.timestamptz, hash pg_catalog.bytea)
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE ROWS 50 AS 'MODULE_PATHNAME', 'credits_history';
-COMMENT ON FUNCTION @extschema@.credits_history(pg_catalog.text, pg_catalog.int8, pg_catalog.int4) IS
-'A page of a user''s history, newest first: page_size rows (default 50, at most 1000) with seq < before_seq. Pass the last seq of a page to get the next. Errors: UC002, 22004, 22023.';
+COMMENT ON FUNCTION @extschema@.credits_history(pg_catalog.text, pg_catalog.int8, pg_catalog.int4, pg_catalog.text[], pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.int8) IS
+'A page of a user''s history, newest first: page_size rows (default 50, at most 1000) with seq < before_seq, and only those of the kinds, with from_time <= effective_at < to_time, with that payment_ref or idempotency_key, and with that ref_seq, as far as these are given. Pass the last seq of a page to get the next. Errors: UC002, 22004, 22023.';
 
 CREATE FUNCTION @extschema@.credits_current_user_id()
     RETURNS pg_catalog.text
@@ -569,7 +571,8 @@ COMMENT ON FUNCTION @extschema@.credits_my_balance() IS
 'credits_balance of credits_current_user_id(); NULL when that is nobody. Errors: UC002.';
 
 CREATE FUNCTION @extschema@.credits_my_history(
-    before_seq pg_catalog.int8 DEFAULT NULL, page_size pg_catalog.int4 DEFAULT NULL)
+    before_seq pg_catalog.int8 DEFAULT NULL, page_size pg_catalog.int4 DEFAULT NULL,
+    kinds pg_catalog.text[] DEFAULT NULL)
     RETURNS TABLE (seq pg_catalog.int8, kind pg_catalog.text, amount pg_catalog.int8,
         monthly_delta pg_catalog.int8, granted_delta pg_catalog.int8, purchased_delta pg_catalog.int8,
         monthly pg_catalog.int8, granted pg_catalog.int8, purchased pg_catalog.int8,
@@ -577,8 +580,8 @@ CREATE FUNCTION @extschema@.credits_my_history(
         expired pg_catalog.int8, reason pg_catalog.text, spender pg_catalog.text,
         created_at pg_catalog.timestamptz, effective_at pg_catalog.timestamptz)
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE ROWS 50 AS 'MODULE_PATHNAME', 'credits_my_history';
-COMMENT ON FUNCTION @extschema@.credits_my_history(pg_catalog.int8, pg_catalog.int4) IS
-'credits_history of credits_current_user_id(), without what is internal to the app; no rows when that is nobody. Errors: UC002, 22023.';
+COMMENT ON FUNCTION @extschema@.credits_my_history(pg_catalog.int8, pg_catalog.int4, pg_catalog.text[]) IS
+'credits_history of credits_current_user_id(), without what is internal to the app; no rows when that is nobody. Errors: UC002, 22004, 22023.';
 
 /*
  * The reset.  The procedure commits after each batch, so it is SECURITY
