@@ -558,6 +558,48 @@ CREATE FUNCTION @extschema@.credits_history(
 COMMENT ON FUNCTION @extschema@.credits_history(pg_catalog.text, pg_catalog.int8, pg_catalog.int4, pg_catalog.text[], pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.int8) IS
 'A page of a user''s history, newest first: page_size rows (default 50, at most 1000) with seq < before_seq, and only those of the kinds, with from_time <= effective_at < to_time, with that payment_ref or idempotency_key, and with that ref_seq, as far as these are given. Pass the last seq of a page to get the next. Errors: UC002, 22004, 22023.';
 
+/*
+ * A capture's allocations are pairs of where the credits came from (above 0: a
+ * grant; 0 and -2: monthly; -1: purchased) and how many; a deduction's deltas say
+ * it.  What is left of the amount was purchased, or is owed there.
+ */
+CREATE VIEW @extschema@.credit_usage_daily AS
+    SELECT u.user_id, u.day, u.spender,
+           pg_catalog.count(u.spent) AS operations,
+           COALESCE(pg_catalog.sum(u.spent), 0)::pg_catalog.int8 AS spent,
+           COALESCE(pg_catalog.sum(u.monthly_spent), 0)::pg_catalog.int8 AS monthly_spent,
+           COALESCE(pg_catalog.sum(u.granted_spent), 0)::pg_catalog.int8 AS granted_spent,
+           COALESCE(pg_catalog.sum(u.spent OPERATOR(pg_catalog.-) u.monthly_spent OPERATOR(pg_catalog.-) u.granted_spent), 0)::pg_catalog.int8 AS purchased_spent,
+           COALESCE(pg_catalog.sum(u.refunded), 0)::pg_catalog.int8 AS refunded,
+           COALESCE(pg_catalog.sum(u.purchased), 0)::pg_catalog.int8 AS purchased,
+           COALESCE(pg_catalog.sum(u.granted), 0)::pg_catalog.int8 AS granted
+      FROM (SELECT h.user_id, (h.effective_at AT TIME ZONE 'UTC')::pg_catalog.date AS day,
+                   CASE WHEN h.kind OPERATOR(pg_catalog.=) 'refund'
+                        THEN (SELECT o.spender FROM ONLY @extschema@.credit_history o
+                               WHERE o.user_id OPERATOR(pg_catalog.=) h.user_id AND o.seq OPERATOR(pg_catalog.=) h.ref_seq)
+                        ELSE h.spender END AS spender,
+                   CASE WHEN h.kind OPERATOR(pg_catalog.=) 'deduct' OR h.kind OPERATOR(pg_catalog.=) 'capture' THEN h.amount END AS spent,
+                   CASE WHEN h.kind OPERATOR(pg_catalog.=) 'deduct' THEN OPERATOR(pg_catalog.-) h.monthly_delta
+                        WHEN h.kind OPERATOR(pg_catalog.=) 'capture'
+                        THEN (SELECT COALESCE(pg_catalog.sum(h.allocations[i OPERATOR(pg_catalog.*) 2]), 0)
+                                FROM pg_catalog.generate_series(1, pg_catalog.cardinality(h.allocations) OPERATOR(pg_catalog./) 2) i
+                               WHERE h.allocations[i OPERATOR(pg_catalog.*) 2 OPERATOR(pg_catalog.-) 1] OPERATOR(pg_catalog.=) 0
+                                  OR h.allocations[i OPERATOR(pg_catalog.*) 2 OPERATOR(pg_catalog.-) 1] OPERATOR(pg_catalog.=) (-2)::pg_catalog.int8)
+                        END AS monthly_spent,
+                   CASE WHEN h.kind OPERATOR(pg_catalog.=) 'deduct' THEN OPERATOR(pg_catalog.-) h.granted_delta
+                        WHEN h.kind OPERATOR(pg_catalog.=) 'capture'
+                        THEN (SELECT COALESCE(pg_catalog.sum(h.allocations[i OPERATOR(pg_catalog.*) 2]), 0)
+                                FROM pg_catalog.generate_series(1, pg_catalog.cardinality(h.allocations) OPERATOR(pg_catalog./) 2) i
+                               WHERE h.allocations[i OPERATOR(pg_catalog.*) 2 OPERATOR(pg_catalog.-) 1] OPERATOR(pg_catalog.>) 0)
+                        END AS granted_spent,
+                   CASE WHEN h.kind OPERATOR(pg_catalog.=) 'refund' THEN h.amount END AS refunded,
+                   CASE WHEN h.kind OPERATOR(pg_catalog.=) 'purchase' THEN h.amount END AS purchased,
+                   CASE WHEN h.kind OPERATOR(pg_catalog.=) 'grant' THEN h.amount END AS granted
+              FROM ONLY @extschema@.credit_history h
+             WHERE h.kind OPERATOR(pg_catalog.=) ANY (ARRAY['deduct', 'capture', 'refund', 'purchase', 'grant'])) u
+     GROUP BY u.user_id, u.day, u.spender;
+COMMENT ON VIEW @extschema@.credit_usage_daily IS 'What each user spent, was refunded, bought and was granted on each UTC day, by spender; typed columns for people, BI and ORMs.';
+
 CREATE FUNCTION @extschema@.credits_current_user_id()
     RETURNS pg_catalog.text
     LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credits_current_user_id';

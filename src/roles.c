@@ -123,6 +123,7 @@ static const Right table_rights[] = {
 	{"credit_audit_log", AUDITOR | ADMIN, NULL},
 	{"credit_role", AUDITOR | ADMIN, NULL},
 	{"credit_balance", AUDITOR | SUPPORT | ADMIN, NULL},
+	{"credit_usage_daily", AUDITOR | SUPPORT | ADMIN, NULL},
 };
 
 /* Only the tables' owner (or a superuser) may go on. */

@@ -167,7 +167,7 @@ CREATE TEMP VIEW fn AS
       FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid;
 
 SELECT plan((SELECT 4 * count(*) FROM want_column)::int + (SELECT 4 * count(*) FROM want_key)::int
-            + (SELECT 6 * count(*) FROM want_function)::int + 16);
+            + (SELECT 6 * count(*) FROM want_function)::int + 18);
 
 -- Tables.
 SELECT bag_eq($$SELECT relname FROM pg_class c JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid WHERE relkind = 'r'$$,
@@ -202,6 +202,9 @@ SELECT ok((SELECT reloptions::text ~ 'fillfactor=[1-9][0-9]\y' FROM pg_class WHE
 SELECT has_view('ledger', 'credit_balance', 'there is a view of what everybody has');
 SELECT columns_are('ledger', 'credit_balance', '{user_id,monthly,granted,purchased,available,held,owed,plan,plan_version,status,period_start,next_reset_at,low,seq}',
                    'credit_balance has these columns');
+SELECT has_view('ledger', 'credit_usage_daily', 'there is a view of what everybody spends');
+SELECT columns_are('ledger', 'credit_usage_daily', '{user_id,day,spender,operations,spent,monthly_spent,granted_spent,purchased_spent,refunded,purchased,granted}',
+                   'credit_usage_daily has these columns');
 
 -- Functions.
 SELECT has_function('ledger', name, name || ' exists') FROM want_function WHERE kind = 'f';

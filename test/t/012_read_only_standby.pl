@@ -113,6 +113,7 @@ is_outcome(
 BEGIN READ ONLY;
 SELECT credits_balance('ann');
 SELECT * FROM credit_balance;
+SELECT * FROM credit_usage_daily;
 SELECT * FROM credits_history('ann');
 SELECT * FROM credits_verify();
 SET min_parallel_table_scan_size = 0;
@@ -140,6 +141,7 @@ for my $sql (
 	q(SELECT credits_my_balance()),
 	q(SELECT * FROM credits_my_history()),
 	q(SELECT * FROM credit_balance),
+	q(SELECT * FROM credit_usage_daily),
 	map { "SELECT * FROM $_" }
 	qw(credit_plan credit_account credit_history credit_payment credit_reset_run credit_audit_log credit_role))
 {
@@ -234,6 +236,7 @@ is(everything($standby), $before, 'the standby has what the primary has');
 for my $sql (
 	q(SELECT credits_balance('ann')),
 	q(SELECT * FROM credit_balance ORDER BY user_id),
+	q(SELECT * FROM credit_usage_daily ORDER BY user_id, day, spender),
 	q(SELECT * FROM credits_history('ann')),
 	q(SET request.jwt.claims = '{"sub": "bob"}'; SELECT credits_my_balance(); SELECT * FROM credits_my_history()),
 	q(SELECT * FROM credits_verify_account('bob')))
