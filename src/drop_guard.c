@@ -241,7 +241,7 @@ has_our_tags(HeapTuple tuple)
 		if (j == count)
 			return false;
 	}
-	return count == lengthof(tags);
+	return count == (int) lengthof(tags);
 }
 
 static bool
