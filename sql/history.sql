@@ -64,14 +64,17 @@ SELECT credits_deduct('f', 5) ->> 'seq' AS seq;
 SET credits.clock = '2026-01-13 00:00:00+00';
 SELECT credits_repair_clock('f') ->> 'seq' AS seq;
 SELECT credits_deduct('f', 6) ->> 'seq' AS seq;
--- nothing has a ref_seq yet
+-- what was done about a row
 BEGIN;
-INSERT INTO credit_history SELECT (jsonb_populate_record(h, jsonb_build_object('seq', 11 + n, 'kind', 'freeze', 'ref_seq', n))).*
-  FROM credit_history h, generate_series(1, 3) n WHERE user_id = 'f' AND seq = 11;
+SELECT credits_hold('f', 3) ->> 'seq' AS seq;
+SELECT credits_capture('f', 12, 1, true) ->> 'seq' AS seq;
+SELECT credits_refund('f', 2) ->> 'seq' AS seq;
+SELECT credits_release('f', 12) ->> 'seq' AS seq;
 SELECT args, t.page(args) AS seqs FROM unnest(ARRAY[
+    $$'f', ref_seq => 12$$,
+    $$'f', ref_seq => 12, kinds => '{capture}'$$,
     $$'f', ref_seq => 2$$,
     $$'f', ref_seq => 0$$,
-    $$'f', ref_seq => 2, kinds => '{deduct}'$$,
     $$'f', ref_seq => NULL, page_size => 2$$
   ]) WITH ORDINALITY AS a(args, n) ORDER BY n;
 ROLLBACK;

@@ -34,25 +34,38 @@ SELECT sum(operations) AS operations, sum(spent) AS spent, sum(purchased) AS pur
   FROM credit_usage_daily;
 SELECT pg_typeof(day) AS day, pg_typeof(operations) AS operations, pg_typeof(spent) AS spent, pg_typeof(granted) AS granted FROM credit_usage_daily LIMIT 1;
 
--- Kinds by their rows: overdraft, grants, captures, refunds.
-BEGIN;
-CREATE FUNCTION t.put(seq int8, facts jsonb) RETURNS void LANGUAGE sql AS $$
-    INSERT INTO credit_history
-    SELECT (jsonb_populate_record(h, jsonb_build_object('user_id', 'w', 'seq', put.seq, 'effective_at', '2026-03-01 12:00Z', 'idempotency_key', NULL, 'spender', NULL,
-                                                        'monthly_delta', 0, 'granted_delta', 0, 'purchased_delta', 0) || put.facts)).*
-      FROM credit_history h WHERE user_id = 'u' AND h.seq = 4
-$$;
-SELECT t.put(1, '{"kind": "grant", "amount": 50, "granted_delta": 50}');
-SELECT t.put(2, '{"kind": "hold", "amount": 30, "monthly_delta": -10, "granted_delta": -20, "allocations": [1, 20], "spender": "carol"}');
-SELECT t.put(3, '{"kind": "capture", "amount": 33, "ref_seq": 2, "purchased_delta": -3, "allocations": [0, 4, 1, 12, 9, 8, -1, 3, -2, 6], "spender": "carol"}');
-SELECT t.put(4, '{"kind": "deduct", "amount": 9, "monthly_delta": -1, "granted_delta": -2, "purchased_delta": -3, "owed_purchased": 3, "allocations": [1, 2], "spender": "dave"}');
-SELECT t.put(5, '{"kind": "refund", "amount": 13, "ref_seq": 3, "forfeited": 6, "monthly_delta": 4, "purchased_delta": 3, "effective_at": "2026-03-02 00:00Z"}');
-SELECT t.put(6, '{"kind": "refund", "amount": 2, "ref_seq": 4, "granted_delta": 2}');
-SELECT t.put(7, '{"kind": "release", "amount": 7, "ref_seq": 2, "monthly_delta": 7}');
-SELECT t.put(8, '{"kind": "revoke", "amount": 20, "payment_ref": "pay_1", "purchased_delta": -20}');
-SELECT t.put(9, '{"kind": "grant_end", "amount": 20, "expired": 20, "granted_delta": -20, "ref_seq": 1}');
+-- Grants, holds, overdrafts, refunds: a hold counts when it is captured, in the
+-- parts that it was made of.
+SET credits.clock = '2026-02-26 12:00:00+00';
+SELECT credits_open_account('w', 'free') ->> 'seq' AS seq;
+SELECT credits_grant('w', 20, '2026-03-20 00:00Z') ->> 'seq' AS seq;
+SELECT credits_add_purchased('w', 10, 'pay_w') ->> 'seq' AS seq;
+SELECT credits_hold('w', 25, '30 hours', NULL, NULL, NULL, 'carol') ->> 'seq' AS seq;
+SELECT credits_deduct('w', 1, NULL, NULL, NULL, 'dave') ->> 'seq' AS seq;
 SELECT * FROM credit_usage_daily WHERE user_id = 'w' ORDER BY day, spender;
-ROLLBACK;
+SET credits.clock = '2026-02-27 12:00:00+00';
+SELECT credits_capture('w', 4, 4, true, NULL, NULL, NULL, 'carol') ->> 'seq' AS seq;
+SELECT credits_capture('w', 4, 24, NULL, NULL, NULL, NULL, 'carol') ->> 'seq' AS seq;
+SELECT credits_set_overdraft('w', 5) ->> 'seq' AS seq;
+SELECT credits_deduct('w', 13, NULL, NULL, NULL, 'dave') ->> 'seq' AS seq;
+SELECT credits_hold('w', 1) ->> 'seq' AS seq FROM credits_add_purchased('w', 5, 'pay_w2');
+SELECT credits_release('w', 11) ->> 'seq' AS seq;
+SELECT seq, kind, amount, monthly_delta, granted_delta, purchased_delta, owed_purchased, allocations FROM credit_history WHERE user_id = 'w' ORDER BY seq;
+SET credits.clock = '2026-02-28 00:00:00+00';
+SELECT credits_refund('w', 7, 13) ->> 'seq' AS seq;
+SELECT credits_refund('w', 9, 2) ->> 'seq' AS seq;
+SELECT credits_revoke_purchase('pay_w', 4) ->> 'seq' AS seq;
+-- the month ends while credits are held: what is captured of them then was monthly
+SELECT credits_open_account('x', 'free') ->> 'seq' AS seq;
+SELECT credits_hold('x', 6, '2 days') ->> 'seq' AS seq;
+SET credits.clock = '2026-03-01 00:00:00+00';
+SELECT credits_capture('x', 2, 8) ->> 'seq' AS seq;
+SELECT seq, kind, amount, monthly_delta, allocations FROM credit_history WHERE user_id = 'x' AND kind = 'capture';
+SELECT * FROM credit_usage_daily WHERE user_id IN ('w', 'x') ORDER BY user_id, day, spender;
+SELECT sum(spent) = sum(monthly_spent + granted_spent + purchased_spent) AS adds_up, bool_and(least(monthly_spent, granted_spent, purchased_spent) >= 0) AS not_negative,
+       sum(spent) = (SELECT sum(amount) FROM credit_history WHERE kind IN ('deduct', 'capture')) AS complete
+  FROM credit_usage_daily;
+SELECT * FROM credits_verify();
 
 -- For whom credit_balance is; by index for one user.
 CREATE ROLE regress_credits_support;
