@@ -20,7 +20,7 @@ EXTVERSION = 1.0.0
 # expected/NAME.out.  Install scripts, which live in sql/ too, have "--" in
 # their names; tests do not.
 REGRESS = setup install plan open deduct deduct_many idempotency purchase adjust set_plan \
-	freeze reset_edge reset_run history my guards acl constraints dba bad_input \
+	freeze reset_edge reset_run history my usage erase guards drop_guard acl constraints dba bad_input \
 	read_only same_statement parallel hot maintenance verify verify_scale \
 	grant
 

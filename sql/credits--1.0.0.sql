@@ -182,6 +182,8 @@ COMMENT ON COLUMN @extschema@.credit_history.allocations IS 'Pairs (seq of a gra
 COMMENT ON COLUMN @extschema@.credit_history.ref_seq IS 'The row that it is about: the grant that ended, the hold that ended or was captured or released, what was refunded, the purchase that was revoked.';
 COMMENT ON COLUMN @extschema@.credit_history.ends_at IS 'When the grant or hold ends; of a capture that keeps the hold open too.';
 COMMENT ON COLUMN @extschema@.credit_history.text_salt IS 'Salt of the digests of reason and metadata that the chain holds.';
+COMMENT ON COLUMN @extschema@.credit_history.reason_digest IS 'In place of a reason that was erased.';
+COMMENT ON COLUMN @extschema@.credit_history.metadata_digest IS 'In place of metadata that was erased.';
 COMMENT ON COLUMN @extschema@.credit_history.hash IS 'SHA-256 over the hash before it and this row (docs/audit-format.md).';
 
 CREATE TABLE @extschema@.credit_payment (
@@ -277,7 +279,7 @@ CREATE TABLE @extschema@.credit_audit_log (
 );
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_audit_log', '');
 COMMENT ON TABLE @extschema@.credit_audit_log IS 'Append-only, hash-chained: one row per administrative act.';
-COMMENT ON COLUMN @extschema@.credit_audit_log.action IS 'define_plan, freeze, unfreeze, clock_repair, schedule_reset, unschedule_reset, grant_role, revoke_role, repair_guards.';
+COMMENT ON COLUMN @extschema@.credit_audit_log.action IS 'define_plan, freeze, unfreeze, clock_repair, schedule_reset, unschedule_reset, grant_role, revoke_role, repair_guards, erase_user.';
 COMMENT ON COLUMN @extschema@.credit_audit_log.subject IS 'The plan, user, role or job that it was done to.';
 
 CREATE TABLE @extschema@.credit_role (
@@ -319,6 +321,19 @@ ALTER TABLE @extschema@.credit_hold ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_reset_run ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_audit_log ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_role ENABLE ALWAYS TRIGGER credits_guard;
+
+/*
+ * While there are accounts, DROP does not take the ledger along.  An event
+ * trigger's function is called without a right to EXECUTE it.
+ */
+CREATE FUNCTION @extschema@.credits_drop_guard() RETURNS pg_catalog.event_trigger
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_drop_guard';
+COMMENT ON FUNCTION @extschema@.credits_drop_guard() IS 'Event trigger: refuses a DROP that would destroy a ledger with accounts, unless credits.allow_drop is on. Errors: 2BP01.';
+
+CREATE EVENT TRIGGER credits_drop_guard ON ddl_command_start WHEN TAG IN ('DROP EXTENSION', 'DROP SCHEMA', 'DROP OWNED')
+    EXECUTE FUNCTION @extschema@.credits_drop_guard();
+ALTER EVENT TRIGGER credits_drop_guard ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER credits_drop_guard IS 'Refuses DROP EXTENSION, DROP SCHEMA CASCADE and DROP OWNED that would destroy a ledger with accounts.';
 
 /*
  * Spending.  Optional arguments default to NULL, so these are not STRICT;
@@ -490,6 +505,12 @@ CREATE FUNCTION @extschema@.credits_repair_clock(user_id pg_catalog.text, reason
 COMMENT ON FUNCTION @extschema@.credits_repair_clock(pg_catalog.text, pg_catalog.text) IS
 'After a clock that ran ahead: sets the account''s time back to the clock with a clock_repair row, changing no balance; the period''s end stays, so nothing is granted twice. Audited. Errors: UC002, 22004, 22023 (the account is not ahead), 25006, 40001.';
 
+CREATE FUNCTION @extschema@.credits_erase_user(user_id pg_catalog.text, reason pg_catalog.text DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_erase_user';
+COMMENT ON FUNCTION @extschema@.credits_erase_user(pg_catalog.text, pg_catalog.text) IS
+'Erases the reason and metadata of every row of the user''s history, and their salts; the digests that the hash chain holds take their place, so that the history still proves itself. User ids, spenders, keys and payment references stay. The reason for it goes to the audit log and stays there. Returns {ok, user_id, rows}. Errors: UC002, 22004, 22023, 25006, 40001.';
+
 /*
  * Reading.  These read below the executor, so EXECUTE is the only right
  * needed; they apply what is due without writing it, on a standby too.
@@ -520,7 +541,9 @@ CREATE VIEW @extschema@.credit_balance AS
 COMMENT ON VIEW @extschema@.credit_balance IS 'What each user has now, everything due already applied; typed columns for people, BI and ORMs.';
 
 CREATE FUNCTION @extschema@.credits_history(
-    user_id pg_catalog.text, before_seq pg_catalog.int8 DEFAULT NULL, page_size pg_catalog.int4 DEFAULT NULL)
+    user_id pg_catalog.text, before_seq pg_catalog.int8 DEFAULT NULL, page_size pg_catalog.int4 DEFAULT NULL,
+    kinds pg_catalog.text[] DEFAULT NULL, from_time pg_catalog.timestamptz DEFAULT NULL, to_time pg_catalog.timestamptz DEFAULT NULL,
+    reference pg_catalog.text DEFAULT NULL, ref_seq pg_catalog.int8 DEFAULT NULL)
     RETURNS TABLE (seq pg_catalog.int8, kind pg_catalog.text, amount pg_catalog.int8,
         monthly_delta pg_catalog.int8, granted_delta pg_catalog.int8, purchased_delta pg_catalog.int8,
         monthly pg_catalog.int8, granted pg_catalog.int8, purchased pg_catalog.int8,
@@ -532,8 +555,50 @@ CREATE FUNCTION @extschema@.credits_history(
         period_start pg_catalog.timestamptz, next_reset_at pg_catalog.timestamptz,
         created_at pg_catalog.timestamptz, effective_at pg_catalog.timestamptz, hash pg_catalog.bytea)
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE ROWS 50 AS 'MODULE_PATHNAME', 'credits_history';
-COMMENT ON FUNCTION @extschema@.credits_history(pg_catalog.text, pg_catalog.int8, pg_catalog.int4) IS
-'A page of a user''s history, newest first: page_size rows (default 50, at most 1000) with seq < before_seq. Pass the last seq of a page to get the next. Errors: UC002, 22004, 22023.';
+COMMENT ON FUNCTION @extschema@.credits_history(pg_catalog.text, pg_catalog.int8, pg_catalog.int4, pg_catalog.text[], pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.int8) IS
+'A page of a user''s history, newest first: page_size rows (default 50, at most 1000) with seq < before_seq, and only those of the kinds, with from_time <= effective_at < to_time, with that payment_ref or idempotency_key, and with that ref_seq, as far as these are given. Pass the last seq of a page to get the next. Errors: UC002, 22004, 22023.';
+
+/*
+ * A capture's allocations are pairs of where the credits came from (above 0: a
+ * grant; 0 and -2: monthly; -1: purchased) and how many; a deduction's deltas say
+ * it.  What is left of the amount was purchased, or is owed there.
+ */
+CREATE VIEW @extschema@.credit_usage_daily AS
+    SELECT u.user_id, u.day, u.spender,
+           pg_catalog.count(u.spent) AS operations,
+           COALESCE(pg_catalog.sum(u.spent), 0)::pg_catalog.int8 AS spent,
+           COALESCE(pg_catalog.sum(u.monthly_spent), 0)::pg_catalog.int8 AS monthly_spent,
+           COALESCE(pg_catalog.sum(u.granted_spent), 0)::pg_catalog.int8 AS granted_spent,
+           COALESCE(pg_catalog.sum(u.spent OPERATOR(pg_catalog.-) u.monthly_spent OPERATOR(pg_catalog.-) u.granted_spent), 0)::pg_catalog.int8 AS purchased_spent,
+           COALESCE(pg_catalog.sum(u.refunded), 0)::pg_catalog.int8 AS refunded,
+           COALESCE(pg_catalog.sum(u.purchased), 0)::pg_catalog.int8 AS purchased,
+           COALESCE(pg_catalog.sum(u.granted), 0)::pg_catalog.int8 AS granted
+      FROM (SELECT h.user_id, (h.effective_at AT TIME ZONE 'UTC')::pg_catalog.date AS day,
+                   CASE WHEN h.kind OPERATOR(pg_catalog.=) 'refund'
+                        THEN (SELECT o.spender FROM ONLY @extschema@.credit_history o
+                               WHERE o.user_id OPERATOR(pg_catalog.=) h.user_id AND o.seq OPERATOR(pg_catalog.=) h.ref_seq)
+                        ELSE h.spender END AS spender,
+                   CASE WHEN h.kind OPERATOR(pg_catalog.=) 'deduct' OR h.kind OPERATOR(pg_catalog.=) 'capture' THEN h.amount END AS spent,
+                   CASE WHEN h.kind OPERATOR(pg_catalog.=) 'deduct' THEN OPERATOR(pg_catalog.-) h.monthly_delta
+                        WHEN h.kind OPERATOR(pg_catalog.=) 'capture'
+                        THEN (SELECT COALESCE(pg_catalog.sum(h.allocations[i OPERATOR(pg_catalog.*) 2]), 0)
+                                FROM pg_catalog.generate_series(1, pg_catalog.cardinality(h.allocations) OPERATOR(pg_catalog./) 2) i
+                               WHERE h.allocations[i OPERATOR(pg_catalog.*) 2 OPERATOR(pg_catalog.-) 1] OPERATOR(pg_catalog.=) 0
+                                  OR h.allocations[i OPERATOR(pg_catalog.*) 2 OPERATOR(pg_catalog.-) 1] OPERATOR(pg_catalog.=) (-2)::pg_catalog.int8)
+                        END AS monthly_spent,
+                   CASE WHEN h.kind OPERATOR(pg_catalog.=) 'deduct' THEN OPERATOR(pg_catalog.-) h.granted_delta
+                        WHEN h.kind OPERATOR(pg_catalog.=) 'capture'
+                        THEN (SELECT COALESCE(pg_catalog.sum(h.allocations[i OPERATOR(pg_catalog.*) 2]), 0)
+                                FROM pg_catalog.generate_series(1, pg_catalog.cardinality(h.allocations) OPERATOR(pg_catalog./) 2) i
+                               WHERE h.allocations[i OPERATOR(pg_catalog.*) 2 OPERATOR(pg_catalog.-) 1] OPERATOR(pg_catalog.>) 0)
+                        END AS granted_spent,
+                   CASE WHEN h.kind OPERATOR(pg_catalog.=) 'refund' THEN h.amount END AS refunded,
+                   CASE WHEN h.kind OPERATOR(pg_catalog.=) 'purchase' THEN h.amount END AS purchased,
+                   CASE WHEN h.kind OPERATOR(pg_catalog.=) 'grant' THEN h.amount END AS granted
+              FROM ONLY @extschema@.credit_history h
+             WHERE h.kind OPERATOR(pg_catalog.=) ANY (ARRAY['deduct', 'capture', 'refund', 'purchase', 'grant'])) u
+     GROUP BY u.user_id, u.day, u.spender;
+COMMENT ON VIEW @extschema@.credit_usage_daily IS 'What each user spent, was refunded, bought and was granted on each UTC day, by spender; typed columns for people, BI and ORMs.';
 
 CREATE FUNCTION @extschema@.credits_current_user_id()
     RETURNS pg_catalog.text
@@ -548,7 +613,8 @@ COMMENT ON FUNCTION @extschema@.credits_my_balance() IS
 'credits_balance of credits_current_user_id(); NULL when that is nobody. Errors: UC002.';
 
 CREATE FUNCTION @extschema@.credits_my_history(
-    before_seq pg_catalog.int8 DEFAULT NULL, page_size pg_catalog.int4 DEFAULT NULL)
+    before_seq pg_catalog.int8 DEFAULT NULL, page_size pg_catalog.int4 DEFAULT NULL,
+    kinds pg_catalog.text[] DEFAULT NULL)
     RETURNS TABLE (seq pg_catalog.int8, kind pg_catalog.text, amount pg_catalog.int8,
         monthly_delta pg_catalog.int8, granted_delta pg_catalog.int8, purchased_delta pg_catalog.int8,
         monthly pg_catalog.int8, granted pg_catalog.int8, purchased pg_catalog.int8,
@@ -556,8 +622,8 @@ CREATE FUNCTION @extschema@.credits_my_history(
         expired pg_catalog.int8, reason pg_catalog.text, spender pg_catalog.text,
         created_at pg_catalog.timestamptz, effective_at pg_catalog.timestamptz)
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE ROWS 50 AS 'MODULE_PATHNAME', 'credits_my_history';
-COMMENT ON FUNCTION @extschema@.credits_my_history(pg_catalog.int8, pg_catalog.int4) IS
-'credits_history of credits_current_user_id(), without what is internal to the app; no rows when that is nobody. Errors: UC002, 22023.';
+COMMENT ON FUNCTION @extschema@.credits_my_history(pg_catalog.int8, pg_catalog.int4, pg_catalog.text[]) IS
+'credits_history of credits_current_user_id(), without what is internal to the app; no rows when that is nobody. Errors: UC002, 22004, 22023.';
 
 /*
  * The reset.  The procedure commits after each batch, so it is SECURITY

@@ -42,6 +42,81 @@ SELECT count(*) AS pages, sum(cardinality(seqs)) AS rows FROM page;
 -- other users' rows are never on it
 SELECT DISTINCT length(kind) > 0 AS ok, count(*) FROM credits_history('UU') GROUP BY 1;
 
+-- Some of it: by kind, time, reference.  Pages are of what is wanted.
+CREATE FUNCTION t.page(args text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    seqs text;
+BEGIN
+    EXECUTE format('SELECT string_agg(seq::text, '' '') FROM credits_history(%s)', args) INTO seqs;
+    RETURN seqs;
+END $$;
+SELECT credits_open_account('f', 'free') ->> 'seq' AS seq;
+SELECT credits_deduct('f', 1, NULL, 'key_1') ->> 'seq' AS seq;
+SELECT credits_add_purchased('f', 7, 'pay_f', NULL, 'key_2') ->> 'seq' AS seq;
+SET credits.clock = '2026-01-11 00:00:00+00';
+SELECT credits_deduct('f', n, NULL, 'pay_f' || CASE n WHEN 2 THEN '' ELSE n::text END) ->> 'seq' AS seq FROM generate_series(2, 4) n;
+SET credits.clock = '2026-01-12 00:00:00+00';
+SELECT credits_freeze('f') ->> 'seq' AS seq;
+SELECT credits_unfreeze('f') ->> 'seq' AS seq;
+-- a clock that ran ahead and was put right: times go back from one row to the next
+SET credits.clock = '2026-01-20 00:00:00+00';
+SELECT credits_deduct('f', 5) ->> 'seq' AS seq;
+SET credits.clock = '2026-01-13 00:00:00+00';
+SELECT credits_repair_clock('f') ->> 'seq' AS seq;
+SELECT credits_deduct('f', 6) ->> 'seq' AS seq;
+-- what was done about a row
+BEGIN;
+SELECT credits_hold('f', 3) ->> 'seq' AS seq;
+SELECT credits_capture('f', 12, 1, true) ->> 'seq' AS seq;
+SELECT credits_refund('f', 2) ->> 'seq' AS seq;
+SELECT credits_release('f', 12) ->> 'seq' AS seq;
+SELECT args, t.page(args) AS seqs FROM unnest(ARRAY[
+    $$'f', ref_seq => 12$$,
+    $$'f', ref_seq => 12, kinds => '{capture}'$$,
+    $$'f', ref_seq => 2$$,
+    $$'f', ref_seq => 0$$,
+    $$'f', ref_seq => NULL, page_size => 2$$
+  ]) WITH ORDINALITY AS a(args, n) ORDER BY n;
+ROLLBACK;
+SELECT args, t.page(args) AS seqs FROM unnest(ARRAY[
+    $$'f'$$,
+    $$'f', NULL, NULL, NULL, NULL, NULL, NULL, NULL$$,
+    $$'f', kinds => '{deduct}'$$,
+    $$'f', kinds => '{deduct,purchase,deduct}', page_size => 3$$,
+    $$'f', 5, 3, '{deduct,purchase}'$$,
+    $$'f', 2, 3, '{deduct,purchase}'$$,
+    $$'f', kinds => '{reset}'$$,
+    $$'f', kinds => '{}'$$,
+    $$'f', from_time => '2026-01-11 00:00Z'$$,
+    $$'f', to_time => '2026-01-11 00:00Z'$$,
+    $$'f', from_time => '2026-01-11 00:00Z', to_time => '2026-01-12 00:00Z'$$,
+    $$'f', from_time => '2026-01-15 00:00Z'$$,
+    $$'f', from_time => '2026-01-12 00:00Z', to_time => '2026-01-11 00:00Z'$$,
+    $$'f', from_time => '-infinity', to_time => 'infinity', page_size => 2$$,
+    $$'f', from_time => '2026-01-11 00:00Z', kinds => '{deduct}', page_size => 2$$,
+    $$'f', 9, from_time => '2026-01-11 00:00Z', kinds => '{deduct}', page_size => 2$$,
+    $$'f', reference => 'pay_f'$$,
+    $$'f', reference => 'pay_f', kinds => '{purchase}'$$,
+    $$'f', reference => 'key_2'$$,
+    $$'f', reference => 'pay_'$$,
+    $$'u', reference => 'pay_f'$$
+  ]) WITH ORDINALITY AS a(args, n) ORDER BY n;
+SELECT sqlstate, message, detail FROM t.refused($$SELECT * FROM credits_history('f', kinds => '{deduct,Deduct}')$$);
+SELECT args, t.sqlstate('SELECT * FROM credits_history(' || args || ')')
+  FROM unnest(ARRAY[
+    $$'f', kinds => '{NULL}'$$,           -- 22004
+    $$'f', kinds => '{""}'$$,             -- 22023
+    $$'f', reference => ''$$,             -- 22023
+    $$'f', reference => repeat('x', 256)$$,
+    $$'nobody', kinds => '{nothing}'$$    -- 22023
+  ]) WITH ORDINALITY AS u(args, n) ORDER BY n;
+SET request.jwt.claims = '{"sub": "f"}';
+SELECT string_agg(seq::text, ' ') AS seqs FROM credits_my_history(kinds => '{purchase,open}');
+SELECT t.sqlstate($$SELECT * FROM credits_my_history(kinds => '{nothing}')$$) AS bad_kind;
+RESET request.jwt.claims;
+DROP FUNCTION t.page(text);
+SET credits.clock = '2026-01-10 00:00:00+00';
+
 -- What is due shows in the balance, and in the history once it is applied.
 SET credits.clock = '2026-02-10 00:00:00+00';
 SELECT kind FROM credits_history('u', NULL, 1);

@@ -19,11 +19,11 @@ CREATE DOMAIN "Credits & Co".text AS int4;
 CREATE DOMAIN "Credits & Co".jsonb AS int4;
 CREATE EXTENSION credits SCHEMA "Credits & Co";
 
--- every member of the extension is in that schema
+-- every member of the extension is in that schema; an event trigger is in none
 SELECT count(*) > 30 AS has_members,
        count(*) FILTER (WHERE (pg_identify_object(classid, objid, objsubid)).schema IS DISTINCT FROM '"Credits & Co"') AS elsewhere
   FROM pg_depend
- WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+ WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e' AND classid <> 'pg_event_trigger'::regclass
    AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'credits');
 
 -- no rows come with it: they would collide with those of a dump

@@ -26,6 +26,7 @@ SELECT call, t.sqlstate('SELECT ' || call)
     $$credits_freeze('u')$$,
     $$credits_unfreeze('u')$$,
     $$credits_repair_clock('u')$$,
+    $$credits_erase_user('u')$$,
     $$credits_reset_due()$$,
     $$credits_repair_guards()$$,
     $$credits_grant_role('pg_monitor', 'monitor')$$,

@@ -10,6 +10,7 @@
 #include "access/genam.h"
 #include "access/tableam.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
 #include "executor/executor.h"
 #include "funcapi.h"
@@ -161,6 +162,26 @@ cr_owns_relation(Oid relid, Oid roleid)
 	return object_ownercheck(RelationRelationId, relid, roleid);
 #else
 	return pg_class_ownercheck(relid, roleid);
+#endif
+}
+
+static inline bool
+cr_owns_extension(Oid extension, Oid roleid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(ExtensionRelationId, extension, roleid);
+#else
+	return pg_extension_ownercheck(extension, roleid);
+#endif
+}
+
+static inline bool
+cr_owns_schema(Oid schema, Oid roleid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(NamespaceRelationId, schema, roleid);
+#else
+	return pg_namespace_ownercheck(schema, roleid);
 #endif
 }
 

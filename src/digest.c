@@ -76,6 +76,17 @@ new_uuid(uint8_t out[CR_UUID_LEN])
 	out[8] = (out[8] & 0x3f) | 0x80;
 }
 
+/* The digest of one of a row's texts, or what is stored in an erased one's place. */
+const uint8_t *
+text_digest(const CrRow *row, const char *text, const uint8_t *stored,
+			uint8_t out[CR_HASH_LEN])
+{
+	if (text == NULL)
+		return stored;
+	salted_digest(row->text_salt, row->text_salt_len, text, out);
+	return out;
+}
+
 /* h(n) of a row, from the hash before it. */
 void
 row_hash(const uint8_t prev[CR_HASH_LEN], const CrRow *row, uint8_t out[CR_HASH_LEN])
@@ -83,20 +94,11 @@ row_hash(const uint8_t prev[CR_HASH_LEN], const CrRow *row, uint8_t out[CR_HASH_
 	uint8_t		fixed[CHAIN_BUFFER_SIZE];
 	uint8_t		reason[CR_HASH_LEN];
 	uint8_t		metadata[CR_HASH_LEN];
-	const uint8_t *reason_digest = row->reason_digest;
-	const uint8_t *metadata_digest = row->metadata_digest;
+	const uint8_t *reason_digest = text_digest(row, row->reason, row->reason_digest, reason);
+	const uint8_t *metadata_digest = text_digest(row, row->metadata, row->metadata_digest,
+												 metadata);
 	CrBuf		buf = {.data = fixed, .cap = sizeof(fixed)};
 
-	if (row->reason)
-	{
-		salted_digest(row->text_salt, row->text_salt_len, row->reason, reason);
-		reason_digest = reason;
-	}
-	if (row->metadata)
-	{
-		salted_digest(row->text_salt, row->text_salt_len, row->metadata, metadata);
-		metadata_digest = metadata;
-	}
 	for (;;)
 	{
 		cr_chain_encode(&buf, sha256, prev, row, reason_digest, metadata_digest);

@@ -13,6 +13,8 @@
 extern void sha256(const void *data, size_t len, uint8_t out[CR_HASH_LEN]);
 extern void salted_digest(const uint8_t *salt, size_t salt_len, const char *text,
 						  uint8_t out[CR_HASH_LEN]);
+extern const uint8_t *text_digest(const CrRow *row, const char *text, const uint8_t *stored,
+								  uint8_t out[CR_HASH_LEN]);
 extern void new_salt(uint8_t out[SALT_LEN]);
 extern void new_uuid(uint8_t out[CR_UUID_LEN]);
 extern void row_hash(const uint8_t prev[CR_HASH_LEN], const CrRow *row,

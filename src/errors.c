@@ -422,6 +422,23 @@ error_append_only(const char *table, const char *command)
 			 errhint("Change credits with the credits_ functions only.")));
 }
 
+/* A DROP that would take the ledger along: what it would destroy. */
+void
+error_drop_refused(int64 accounts, int64 purchased, int64 history_rows)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_int(&buf, "accounts", accounts);
+	json_int(&buf, "purchased", purchased);
+	json_int(&buf, "history_rows", history_rows);
+	ereport(ERROR,
+			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+			 errmsg("dropping this would destroy the ledger"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Dump the database first. Then a superuser can SET credits.allow_drop = on.")));
+}
+
 void
 error_corrupted(const char *object, const char *problem)
 {

@@ -59,6 +59,8 @@ pg_noreturn extern void error_revoke_exceeds(const char *payment_ref, int64 amou
 pg_noreturn extern void error_not_spent(const char *user_id, int64 seq);
 pg_noreturn extern void error_open_conflict(const char *user_id);
 pg_noreturn extern void error_append_only(const char *table, const char *command);
+pg_noreturn extern void error_drop_refused(int64 accounts, int64 purchased,
+										   int64 history_rows);
 pg_noreturn extern void error_corrupted(const char *object, const char *problem);
 pg_noreturn extern void error_serialization(void);
 pg_noreturn extern void error_null(const char *argument);

@@ -6,12 +6,14 @@
  * superuser and owner included, also under session_replication_role = replica.
  * The ledger's own writes do not pass statement triggers.  The apply worker of
  * logical replication may do all: what it applies passed a guard elsewhere.
+ * What DROP would take along is guarded by an event trigger (drop_guard.c).
  */
 #include "postgres.h"
 
 #include "access/table.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
+#include "commands/extension.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -22,6 +24,7 @@
 #include "utils/rel.h"
 
 #include "audit.h"
+#include "drop_guard.h"
 #include "errors.h"
 #include "guards.h"
 #include "receipt.h"
@@ -136,6 +139,51 @@ put_guard_back(StoreTable table)
 	execute(psprintf("ALTER TABLE %s.%s ENABLE ALWAYS TRIGGER " GUARD_NAME, schema, name));
 }
 
+/* Mends the event trigger step by step; true if there was anything to mend. */
+static bool
+put_drop_guard_back(void)
+{
+	const char *extension = quote_identifier(get_extension_name(store_extension()));
+	bool		mended = false;
+
+	for (;; mended = true)
+	{
+		DropGuardState state = drop_guard_state();
+
+		if (state == DROP_GUARD_WHOLE)
+			return mended;
+		if (!superuser())
+		{
+			ereport(WARNING,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("the event trigger " DROP_GUARD_NAME " was not mended"),
+					 errhint("Only a superuser can do that.")));
+			return mended;
+		}
+		switch (state)
+		{
+			case DROP_GUARD_WHOLE:
+				break;
+			case DROP_GUARD_MISSING:
+				execute(psprintf("CREATE EVENT TRIGGER " DROP_GUARD_NAME " ON ddl_command_start "
+								 "WHEN TAG IN (" DROP_GUARD_TAGS ") "
+								 "EXECUTE FUNCTION %s." DROP_GUARD_NAME "()",
+								 quote_identifier(store_schema_name())));
+				break;
+			case DROP_GUARD_NOT_MEMBER:
+				execute(psprintf("ALTER EXTENSION %s ADD EVENT TRIGGER " DROP_GUARD_NAME, extension));
+				break;
+			case DROP_GUARD_ALTERED:
+				execute(psprintf("ALTER EXTENSION %s DROP EVENT TRIGGER " DROP_GUARD_NAME, extension));
+				execute("DROP EVENT TRIGGER " DROP_GUARD_NAME);
+				break;
+			case DROP_GUARD_NOT_ALWAYS:
+				execute("ALTER EVENT TRIGGER " DROP_GUARD_NAME " ENABLE ALWAYS");
+				break;
+		}
+	}
+}
+
 /* Inheritance is reported, not mended: undoing it is for whoever did it. */
 Datum
 credits_repair_guards(PG_FUNCTION_ARGS)
@@ -156,6 +204,8 @@ credits_repair_guards(PG_FUNCTION_ARGS)
 		put_guard_back(table);
 		repaired++;
 	}
+	if (put_drop_guard_back())
+		repaired++;
 	SPI_finish();
 
 	object_begin(&object);

@@ -12,6 +12,8 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -231,8 +233,145 @@ show(AttrNumber attno, Datum *value, bool *isnull)
 		*isnull = true;
 }
 
+/* Which rows of a history are wanted. */
+typedef struct Filter
+{
+	bool		is_any;			/* nothing below excludes a row */
+	bool		has_kinds;
+	bool		kinds[CR_KIND_COUNT];
+	bool		has_from;
+	bool		has_to;
+	bool		has_ref_seq;
+	TimestampTz from;
+	TimestampTz to;
+	int64		ref_seq;
+	const char *reference;		/* NULL: any */
+} Filter;
+
+static char *
+all_kinds(void)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int kind = 0; kind < CR_KIND_COUNT; kind++)
+		appendStringInfo(&list, "%s%s", kind == 0 ? "" : kind == CR_KIND_COUNT - 1 ? " or " : ", ",
+						 cr_kind_name(kind));
+	return list.data;
+}
+
 static void
-put_page(FunctionCallInfo fcinfo, const char *user_id, int64 before, int64 count)
+filter_kinds(Filter *filter, FunctionCallInfo fcinfo, int arg)
+{
+	Datum	   *names;
+	bool	   *nulls;
+	int			count;
+
+	filter->has_kinds = !PG_ARGISNULL(arg);
+	if (!filter->has_kinds)
+		return;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(arg), TEXTOID, -1, false, TYPALIGN_INT,
+					  &names, &nulls, &count);
+	for (int i = 0; i < count; i++)
+	{
+		char	   *name;
+		CrKind		kind;
+
+		if (nulls[i])
+			error_null("kinds");
+		name = TextDatumGetCString(names[i]);
+		if (!cr_kind_parse(name, &kind))
+			error_bad_value("kinds", name, all_kinds());
+		filter->kinds[kind] = true;
+	}
+}
+
+/* kinds, and in credits_history more; an end user's has no more than these. */
+static Filter
+arg_filter(FunctionCallInfo fcinfo, int arg)
+{
+	Filter		filter = {0};
+
+	filter_kinds(&filter, fcinfo, arg);
+	if (PG_NARGS() > arg + 1)
+	{
+		filter.has_from = !PG_ARGISNULL(arg + 1);
+		filter.from = PG_GETARG_TIMESTAMPTZ(arg + 1);
+		filter.has_to = !PG_ARGISNULL(arg + 2);
+		filter.to = PG_GETARG_TIMESTAMPTZ(arg + 2);
+		filter.reference = arg_optional_name(fcinfo, arg + 3, "reference");
+		filter.has_ref_seq = !PG_ARGISNULL(arg + 4);
+		filter.ref_seq = PG_GETARG_INT64(arg + 4);
+	}
+	filter.is_any = !filter.has_kinds && !filter.has_from && !filter.has_to &&
+		!filter.has_ref_seq && filter.reference == NULL;
+	return filter;
+}
+
+/* A value of the row that is not NULL. */
+static bool
+get(TupleTableSlot *slot, AttrNumber attno, Datum *value)
+{
+	bool		isnull;
+
+	*value = slot_getattr(slot, attno, &isnull);
+	return !isnull;
+}
+
+static bool
+is_text(TupleTableSlot *slot, AttrNumber attno, const char *wanted)
+{
+	Datum		value;
+	text	   *found;
+
+	if (!get(slot, attno, &value))
+		return false;
+	found = DatumGetTextPP(value);
+	return VARSIZE_ANY_EXHDR(found) == strlen(wanted) &&
+		memcmp(VARDATA_ANY(found), wanted, strlen(wanted)) == 0;
+}
+
+static bool
+is_of_kinds(const Filter *filter, TupleTableSlot *slot)
+{
+	char		name[32];
+	Datum		value;
+	CrKind		kind;
+
+	if (!get(slot, HIST_KIND, &value))
+		return false;
+	text_to_cstring_buffer(DatumGetTextPP(value), name, sizeof(name));
+	return cr_kind_parse(name, &kind) && filter->kinds[kind];
+}
+
+/*
+ * Is the row wanted?  Times do not end a page: a clock_repair row may have gone
+ * back behind any.
+ */
+static bool
+passes(const Filter *filter, TupleTableSlot *slot)
+{
+	Datum		value;
+
+	if (filter->is_any)
+		return true;
+	if ((filter->has_from || filter->has_to) &&
+		(!get(slot, HIST_EFFECTIVE_AT, &value) ||
+		 (filter->has_from && DatumGetTimestampTz(value) < filter->from) ||
+		 (filter->has_to && DatumGetTimestampTz(value) >= filter->to)))
+		return false;
+	if (filter->has_kinds && !is_of_kinds(filter, slot))
+		return false;
+	if (filter->has_ref_seq &&
+		(!get(slot, HIST_REF_SEQ, &value) || DatumGetInt64(value) != filter->ref_seq))
+		return false;
+	return filter->reference == NULL || is_text(slot, HIST_PAYMENT_REF, filter->reference) ||
+		is_text(slot, HIST_IDEMPOTENCY_KEY, filter->reference);
+}
+
+static void
+put_page(FunctionCallInfo fcinfo, const char *user_id, int64 before, int64 count,
+		 const Filter *filter)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	TupleDesc	out = rsinfo->setDesc;
@@ -247,8 +386,12 @@ put_page(FunctionCallInfo fcinfo, const char *user_id, int64 before, int64 count
 								 RelationGetDescr(lookup.heap));
 	lookup_text_key(&lookup, 1, user_id);
 	lookup_key(&lookup, 2, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(before));
-	while (count-- > 0 && lookup_next(&lookup, BackwardScanDirection))
+	while (count > 0 && lookup_next(&lookup, BackwardScanDirection))
 	{
+		CHECK_FOR_INTERRUPTS();
+		if (!passes(filter, lookup.slot))
+			continue;
+		count--;
 		slot_getallattrs(lookup.slot);
 		for (int i = 0; i < out->natts; i++)
 		{
@@ -281,6 +424,7 @@ history(FunctionCallInfo fcinfo, const char *user_id, int first_arg)
 	int64		before = PG_ARGISNULL(first_arg) ? PG_INT64_MAX : PG_GETARG_INT64(first_arg);
 	int64		count = arg_optional_count(fcinfo, first_arg + 1, "page_size",
 										   DEFAULT_PAGE, MAX_PAGE);
+	Filter		filter = arg_filter(fcinfo, first_arg + 2);
 	CrAccount	acc;
 
 	if (!lookup_account(user_id, GetActiveSnapshot(), &acc))
@@ -289,7 +433,7 @@ history(FunctionCallInfo fcinfo, const char *user_id, int first_arg)
 			error_account_not_found(user_id);
 		return;
 	}
-	put_page(fcinfo, user_id, before, count);
+	put_page(fcinfo, user_id, before, count, &filter);
 }
 
 Datum

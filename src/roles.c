@@ -92,6 +92,7 @@ static const Right routine_rights[] = {
 	{"credits_freeze", ADMIN, NULL},
 	{"credits_unfreeze", ADMIN, NULL},
 	{"credits_repair_clock", ADMIN, NULL},
+	{"credits_erase_user", ADMIN, NULL},
 	{"credits_reset_due", ADMIN, NULL},
 	{"credits_run_reset", ADMIN, NULL},
 	{"credits_grant_many", ADMIN, NULL},
@@ -128,6 +129,7 @@ static const Right table_rights[] = {
 	{"credit_audit_log", AUDITOR | ADMIN, NULL},
 	{"credit_role", AUDITOR | ADMIN, NULL},
 	{"credit_balance", AUDITOR | SUPPORT | ADMIN, NULL},
+	{"credit_usage_daily", AUDITOR | SUPPORT | ADMIN, NULL},
 };
 
 /* Only the tables' owner (or a superuser) may go on. */
@@ -157,7 +159,7 @@ static Oid
 find_routine(const char *name)
 {
 	CatCList   *list = SearchSysCacheList1(PROCNAMEARGSNSP, CStringGetDatum(name));
-	Oid			extension = getExtensionOfObject(RelationRelationId, store_table(TABLE_ROLE));
+	Oid			extension = store_extension();
 	Oid			found = InvalidOid;
 
 	for (int i = 0; i < list->n_members; i++)

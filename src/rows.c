@@ -579,6 +579,21 @@ row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata)
 	set_digest(slot, HIST_METADATA_DIGEST, row->metadata_digest);
 }
 
+/* In a copy of a stored row: its texts give way to their digests. */
+void
+row_erase_texts(const CrRow *row, TupleTableSlot *slot)
+{
+	uint8_t		digest[CR_HASH_LEN];
+
+	set_digest(slot, HIST_REASON_DIGEST,
+			   text_digest(row, row->reason, row->reason_digest, digest));
+	set_digest(slot, HIST_METADATA_DIGEST,
+			   text_digest(row, row->metadata, row->metadata_digest, digest));
+	set_null(slot, HIST_REASON);
+	set_null(slot, HIST_METADATA);
+	set_null(slot, HIST_TEXT_SALT);
+}
+
 /* What is wrong with a stored payment; NULL if it can be read. */
 const char *
 payment_read(Payment *payment, TupleTableSlot *slot)

@@ -3,8 +3,11 @@
  *		The extension's settings, and the clock.
  *
  * Who could move the clock could have the next month's credits today, so that
- * and the plan are for superusers.  Early lock release shows others no more
- * than synchronous_commit = off does, which anybody may set.
+ * and the plan are for superusers.  So is allowing the ledger to be dropped:
+ * nobody else may change a row of it, and yet the owner of the schema that it is
+ * in, on most servers the database's owner, could destroy all of them.  Early
+ * lock release shows others no more than synchronous_commit = off does, which
+ * anybody may set.
  */
 #include "postgres.h"
 
@@ -20,6 +23,7 @@
 static char *clock_text = NULL;
 static char *default_plan = NULL;
 static bool early_lock_release = false;
+static bool allow_drop = false;
 static CrTime fixed_clock = CR_NEVER;	/* CR_NEVER: the real one */
 
 /*
@@ -123,6 +127,11 @@ settings_define(void)
 							 "Others may see what a crash then forgets, as with synchronous_commit = off.",
 							 &early_lock_release, false, PGC_USERSET, 0,
 							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("credits.allow_drop",
+							 "Lets DROP EXTENSION, DROP SCHEMA and DROP OWNED destroy a ledger with accounts.",
+							 "While off, such a statement is refused and says what it would destroy.",
+							 &allow_drop, false, PGC_SUSET, GUC_NOT_IN_SAMPLE,
+							 NULL, NULL, NULL);
 	cr_reserve_guc_prefix("credits");
 }
 
@@ -136,6 +145,12 @@ bool
 settings_early_lock_release(void)
 {
 	return early_lock_release;
+}
+
+bool
+settings_allow_drop(void)
+{
+	return allow_drop;
 }
 
 /* Now. The clock is read after the lock is held, never before. */

@@ -10,6 +10,7 @@
 extern void settings_define(void);
 extern const char *settings_default_plan(void);
 extern bool settings_early_lock_release(void);
+extern bool settings_allow_drop(void);
 extern CrTime clock_now(void);
 extern CrTime clock_statement(void);
 

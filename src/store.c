@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "catalog/dependency.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
@@ -238,6 +239,13 @@ int
 store_table_natts(StoreTable table)
 {
 	return tables[table].natts;
+}
+
+/* The extension that the tables belong to. */
+Oid
+store_extension(void)
+{
+	return getExtensionOfObject(RelationRelationId, store_table(TABLE_ACCOUNT));
 }
 
 Oid

@@ -58,6 +58,7 @@ extern const char *store_schema_name(void);
 extern Oid	store_table(StoreTable table);
 extern const char *store_table_name(StoreTable table);
 extern int	store_table_natts(StoreTable table);
+extern Oid	store_extension(void);
 extern Oid	store_index(StoreIndex index);
 
 /* rows.c: rows and the core's structs */
@@ -77,6 +78,7 @@ extern void row_read(CrRow *row, TupleTableSlot *slot);
 extern void row_borrow(CrRow *row, TupleTableSlot *slot, RowArena *arena);
 extern void row_from_slot(CrRow *row, TupleTableSlot *slot);
 extern void row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata);
+extern void row_erase_texts(const CrRow *row, TupleTableSlot *slot);
 extern const char *payment_read(Payment *payment, TupleTableSlot *slot);
 extern const char *plan_read(CrPlanVersion *plan, TupleTableSlot *slot);
 extern char *slot_text(TupleTableSlot *slot, AttrNumber attno);

@@ -18,6 +18,7 @@
 #include "audit.h"
 #include "compat.h"
 #include "digest.h"
+#include "drop_guard.h"
 #include "guards.h"
 #include "plan.h"
 #include "store.h"
@@ -65,6 +66,10 @@ take_defined(List **defined, const char *facts)
 static void
 verify_guards(Findings *findings)
 {
+	const char *drop_problem = drop_guard_problem();
+
+	if (drop_problem)
+		findings_report(findings, DROP_GUARD_NAME, NULL, 0, drop_problem);
 	for (int table = 0; table < TABLE_COUNT; table++)
 	{
 		const char *problem = guard_problem(table);

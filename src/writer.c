@@ -657,7 +657,10 @@ writer_try_update(Writer *writer, TupleTableSlot *old)
 	return result == TM_Ok;
 }
 
-/* locked: the row's newest version, whose lock we hold. */
+/*
+ * locked: the row's newest version, which nobody else may change: we hold its
+ * lock, or a history row's account's.
+ */
 void
 writer_update(Writer *writer, TupleTableSlot *locked)
 {

@@ -140,11 +140,12 @@ INSERT INTO want_function VALUES
     ('credits_freeze', 'user_id text, reason text', 'f', 'jsonb', 'v', 'u'),
     ('credits_unfreeze', 'user_id text, reason text', 'f', 'jsonb', 'v', 'u'),
     ('credits_repair_clock', 'user_id text, reason text', 'f', 'jsonb', 'v', 'u'),
+    ('credits_erase_user', 'user_id text, reason text', 'f', 'jsonb', 'v', 'u'),
     ('credits_balance', 'user_id text', 'f', 'jsonb', 's', 's'),
-    ('credits_history', 'user_id text, before_seq bigint, page_size integer', 'f', 'record', 's', 's'),
+    ('credits_history', 'user_id text, before_seq bigint, page_size integer, kinds text[], from_time timestamp with time zone, to_time timestamp with time zone, reference text, ref_seq bigint', 'f', 'record', 's', 's'),
     ('credits_current_user_id', '', 'f', 'text', 's', 's'),
     ('credits_my_balance', '', 'f', 'jsonb', 's', 's'),
-    ('credits_my_history', 'before_seq bigint, page_size integer', 'f', 'record', 's', 's'),
+    ('credits_my_history', 'before_seq bigint, page_size integer, kinds text[]', 'f', 'record', 's', 's'),
     ('credits_reset_due', 'batch_size integer, dry_run boolean', 'f', 'jsonb', 'v', 'u'),
     ('credits_run_reset', 'batch_size integer, max_accounts bigint, dry_run boolean, report jsonb', 'p', NULL, 'v', 'u'),
     ('credits_schedule_reset', 'schedule text', 'f', 'jsonb', 'v', 'u'),
@@ -166,7 +167,7 @@ CREATE TEMP VIEW fn AS
       FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid;
 
 SELECT plan((SELECT 4 * count(*) FROM want_column)::int + (SELECT 4 * count(*) FROM want_key)::int
-            + (SELECT 6 * count(*) FROM want_function)::int + 16);
+            + (SELECT 6 * count(*) FROM want_function)::int + 18);
 
 -- Tables.
 SELECT bag_eq($$SELECT relname FROM pg_class c JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid WHERE relkind = 'r'$$,
@@ -201,6 +202,9 @@ SELECT ok((SELECT reloptions::text ~ 'fillfactor=[1-9][0-9]\y' FROM pg_class WHE
 SELECT has_view('ledger', 'credit_balance', 'there is a view of what everybody has');
 SELECT columns_are('ledger', 'credit_balance', '{user_id,monthly,granted,purchased,available,held,owed,plan,plan_version,status,period_start,next_reset_at,low,seq}',
                    'credit_balance has these columns');
+SELECT has_view('ledger', 'credit_usage_daily', 'there is a view of what everybody spends');
+SELECT columns_are('ledger', 'credit_usage_daily', '{user_id,day,spender,operations,spent,monthly_spent,granted_spent,purchased_spent,refunded,purchased,granted}',
+                   'credit_usage_daily has these columns');
 
 -- Functions.
 SELECT has_function('ledger', name, name || ' exists') FROM want_function WHERE kind = 'f';
@@ -219,14 +223,14 @@ SELECT is_empty($$SELECT proname FROM fn GROUP BY 1 HAVING count(*) > 1$$, 'no n
 SELECT is_empty($$SELECT proname FROM fn WHERE prosecdef AND NOT coalesce(proconfig @> ARRAY['search_path=pg_catalog, pg_temp'], false)$$,
                 'a SECURITY DEFINER function pins its search_path');
 SELECT is_empty($$SELECT proname FROM fn WHERE provolatile = 'v' AND proparallel <> 'u'$$, 'what may write is never parallel');
-SELECT is_empty($$SELECT proname FROM fn WHERE NOT proretset AND provolatile = 'v' AND prokind = 'f' AND prorettype NOT IN ('jsonb'::regtype, 'trigger'::regtype)$$,
+SELECT is_empty($$SELECT proname FROM fn WHERE NOT proretset AND provolatile = 'v' AND prokind = 'f' AND prorettype NOT IN ('jsonb'::regtype, 'trigger'::regtype, 'event_trigger'::regtype)$$,
                 'what may write returns one jsonb');
 
 -- Comments and the dump.
 SELECT is_empty($$SELECT pg_describe_object(classid, objid, 0) FROM member
                    WHERE classid IN ('pg_class'::regclass, 'pg_proc'::regclass)
                      AND obj_description(objid, (SELECT relname FROM pg_class WHERE oid = classid)) IS NULL$$, 'every object has a comment');
-SELECT is_empty($$SELECT proname FROM fn WHERE proname <> 'credits_guard' AND provolatile = 'v' AND obj_description(oid, 'pg_proc') !~ 'rrors|0A000|Owner only'$$,
+SELECT is_empty($$SELECT proname FROM fn WHERE proname NOT IN ('credits_guard', 'credits_drop_guard') AND provolatile = 'v' AND obj_description(oid, 'pg_proc') !~ 'rrors|0A000|Owner only'$$,
                 'what may write says which errors it raises');
 SELECT bag_eq($$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'credits'$$, $$SELECT 'ledger.' || tab FROM want_key$$,
               'every table goes to the dump');

@@ -64,6 +64,7 @@ my %mutating = (
 	credits_unfreeze => q(SELECT credits_unfreeze('ann')),
 	credits_repair_clock =>
 	  q(SET credits.clock = '2026-01-10 00:00:00+00'; SELECT credits_repair_clock('ann')),
+	credits_erase_user => q(SELECT credits_erase_user('ann')),
 	credits_reset_due => q(SET credits.clock = '2026-02-10 00:00:00+00'; SELECT credits_reset_due()),
 	credits_run_reset => q(SET credits.clock = '2026-02-10 00:00:00+00'; CALL credits_run_reset()),
 	credits_grant_role => q(SELECT credits_grant_role('stranger', 'app')),
@@ -80,7 +81,7 @@ my %scheduling = (
 my %reading = map { ($_ => 1) } qw(
   credits_balance credits_history credits_account_state credits_current_user_id
   credits_my_balance credits_my_history credits_verify credits_verify_account
-  credits_run_verify credits_verify_structure credits_guard);
+  credits_run_verify credits_verify_structure credits_guard credits_drop_guard);
 my @unknown = grep { !$mutating{$_} && !$scheduling{$_} && !$reading{$_} } map { $_->[0] } rows(
 	$node, 'postgres', q(
 SELECT DISTINCT p.proname
@@ -124,6 +125,7 @@ is_outcome(
 BEGIN READ ONLY;
 SELECT credits_balance('ann');
 SELECT * FROM credit_balance;
+SELECT * FROM credit_usage_daily;
 SELECT * FROM credits_history('ann');
 SELECT * FROM credits_verify();
 SET min_parallel_table_scan_size = 0;
@@ -151,6 +153,7 @@ for my $sql (
 	q(SELECT credits_my_balance()),
 	q(SELECT * FROM credits_my_history()),
 	q(SELECT * FROM credit_balance),
+	q(SELECT * FROM credit_usage_daily),
 	map { "SELECT * FROM $_" }
 	qw(credit_plan credit_account credit_history credit_payment credit_grant credit_hold credit_reset_run credit_audit_log credit_role))
 {
@@ -186,7 +189,7 @@ for my $case (
 	],
 	[
 		'auditor_role', qw(credits_deduct credits_add_purchased credits_adjust credits_define_plan
-		  credits_open_account credits_set_plan credits_freeze credits_reset_due credits_run_reset
+		  credits_open_account credits_set_plan credits_freeze credits_reset_due credits_run_reset credits_erase_user
 		  credits_grant credits_hold credits_capture credits_release credits_refund
 		  credits_revoke_purchase credits_set_overdraft credits_set_cycle
 		  credits_repair_guards credits_grant_role)
@@ -255,6 +258,7 @@ is(everything($standby), $before, 'the standby has what the primary has');
 for my $sql (
 	q(SELECT credits_balance('ann')),
 	q(SELECT * FROM credit_balance ORDER BY user_id),
+	q(SELECT * FROM credit_usage_daily ORDER BY user_id, day, spender),
 	q(SELECT * FROM credits_history('ann')),
 	q(SET request.jwt.claims = '{"sub": "bob"}'; SELECT credits_my_balance(); SELECT * FROM credits_my_history()),
 	q(SELECT * FROM credits_verify_account('bob')))

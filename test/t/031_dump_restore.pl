@@ -66,6 +66,8 @@ CALL credits_run_reset(7);
 SELECT credits_deduct('user_' || n, 1, idempotency_key => 'm' || n) FROM generate_series(12, 60, 3) n;
 SELECT credits_adjust('user_4', 'purchased', 3, 'goodwill');
 SELECT credits_unfreeze('user_3');
+SELECT credits_adjust('user_7', 'purchased', 4, 'to be erased', NULL, '{"to be": "erased"}');
+SELECT credits_erase_user(u, 'on request') FROM unnest(ARRAY['user_3', 'user_7']) u;
 SQL
 
 my @tables = qw(credit_plan credit_account credit_history credit_payment credit_grant credit_hold
@@ -108,6 +110,12 @@ sub guards
 	my ($node, $db) = @_;
 	return $node->safe_psql($db,
 		q(SELECT string_agg(tgenabled::text, '' ORDER BY tgrelid::regclass::text) FROM pg_trigger WHERE tgname = 'credits_guard'));
+}
+
+sub drop_guard
+{
+	my ($node, $db) = @_;
+	return $node->safe_psql($db, q(SELECT evtenabled FROM pg_event_trigger WHERE evtname = 'credits_drop_guard'));
 }
 
 sub run_ok
@@ -166,7 +174,11 @@ for my $table (qw(credit_plan credit_account credit_history credit_payment credi
 {
 	like($contents, qr/^$table\|/m, "there is something in $table");
 }
+is($old->safe_psql('ledger', q(SELECT count(*) FROM credit_history WHERE reason_digest IS NOT NULL)), 5,
+	'there are rows whose texts were erased');
+unlike($contents, qr/to be erased/, '... and not elsewhere');
 is(guards($old, 'ledger'), 'A' x @tables, 'guards before');
+is(drop_guard($old, 'ledger'), 'A', 'the guard against DROP before');
 is_clean($old, 'ledger', 'clean before');
 
 # The restored ledger is the same, and works.
@@ -177,6 +189,7 @@ sub is_same_ledger
 	is(heads($new, $db), $heads, "$db: the same balances and heads");
 	is(rights($new, $db), $rights, "$db: the same rights");
 	is(guards($new, $db), 'A' x @tables, "$db: guards are on");
+	is(drop_guard($new, $db), 'A', "$db: so is the one against DROP");
 	is_clean($new, $db, "$db: clean");
 	independent_is_clean($new, $db);
 	return;
@@ -233,6 +246,20 @@ goes_on('plain');
 my $custom = pg_dump('custom', '-Fc');
 new_database('custom');
 run_ok([ 'pg_restore', '--exit-on-error', '-j2', '-d', $new->connstr('custom'), $custom ], 'pg_restore');
+is_same_ledger('custom');
+goes_on('custom');
+
+# Over a ledger that has accounts, --clean drops nothing unless that is allowed.
+my @clean = ('pg_restore', '--clean', '--if-exists', '--exit-on-error', '-d', $new->connstr('custom'), $custom);
+my ($clean_out, $clean_err);
+my $went_on = heads($new, 'custom');
+ok(!IPC::Run::run(\@clean, '>', \$clean_out, '2>', \$clean_err), 'pg_restore --clean is refused');
+like($clean_err, qr/dropping this would destroy the ledger/, 'by the ledger');
+is(heads($new, 'custom'), $went_on, 'custom: nothing is lost');
+{
+	local $ENV{PGOPTIONS} = '-c credits.allow_drop=on';
+	run_ok(\@clean, 'pg_restore --clean, allowed');
+}
 is_same_ledger('custom');
 goes_on('custom');
 

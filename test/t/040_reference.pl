@@ -331,6 +331,7 @@ answers(
 answers('Verify report', q(CALL credits_run_verify()), q(CALL credits_run_verify(1, 1)));
 answers('Role receipt', q(SELECT credits_grant_role('r_app', 'billing')),
 	q(SELECT credits_revoke_role('r_app', 'billing')));
+answers('Erasure receipt', q(BEGIN; SELECT credits_erase_user('user_1'); ROLLBACK));
 answers('Repair receipt', q(SELECT credits_repair_guards()));
 
 # Without pg_cron there is no receipt of scheduling; its source stands in.
@@ -380,7 +381,8 @@ my %provoke = (
 	'22P02' => [q(SET request.jwt.claims = 'no JSON'; SELECT credits_my_balance())],
 	'25006' => ["BEGIN READ ONLY; $deduct"],
 	'2D000' => [ 'BEGIN; CALL credits_run_reset()', 'BEGIN; CALL credits_run_verify()' ],
-	'39P01' => ['SELECT credits_guard()'],
+	'2BP01' => ['DROP EXTENSION credits'],
+	'39P01' => [ 'SELECT credits_guard()', 'SELECT credits_drop_guard()' ],
 	'42501' => [
 		"SET ROLE r_monitor; $deduct",
 		q(GRANT EXECUTE ON FUNCTION credits_repair_guards() TO r_monitor;
@@ -429,7 +431,7 @@ for my $code (sort keys %provoke)
 }
 
 # The README: what it lists, and that what it points to is there.
-my %internal = map { $_ => 1 } qw(credits_guard credits_account_state credits_verify_structure);
+my %internal = map { $_ => 1 } qw(credits_guard credits_drop_guard credits_account_state credits_verify_structure);
 is_same_set(
 	[ section($readme, '## Functions') =~ /^\| `(?:CALL )?(\w+)\(/mg ],
 	[ grep { !$internal{$_} } keys %routine ],

@@ -1,0 +1,116 @@
+/*
+ * erase.c
+ *		Erasing a user's personal texts from the history.
+ *
+ * The chain holds only the digests of reason and metadata, so a row can do
+ * without the texts and still prove itself: they, and the salt without which
+ * nobody can guess them from their digests, give way to the digests.  This is
+ * the one change that is ever made to a row of the history.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "audit.h"
+#include "errors.h"
+#include "ledger.h"
+#include "receipt.h"
+#include "store.h"
+
+PG_FUNCTION_INFO_V1(credits_erase_user);
+
+static bool
+has_text(TupleTableSlot *slot)
+{
+	return !slot_attisnull(slot, HIST_REASON) || !slot_attisnull(slot, HIST_METADATA);
+}
+
+static void
+erase_row(Writer *writer, TupleTableSlot *old)
+{
+	CrRow		row;
+
+	row_from_slot(&row, old);
+	writer_copy(writer, old);
+	row_erase_texts(&row, writer->slot);
+	writer_update(writer, old);
+}
+
+/*
+ * Every row is appended under its account's lock, which we hold, so there are
+ * none but those that the latest snapshot sees, and nobody else changes them.
+ * New versions of rows are not seen in it.
+ */
+static int64
+erase_rows(Writer *writer, const char *user_id)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	MemoryContext row_memory = AllocSetContextCreate(CurrentMemoryContext,
+													 "credits erase row",
+													 ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old;
+	Lookup		rows;
+	int64		count = 0;
+
+	lookup_in(&rows, writer->rel, writer_index(writer, INDEX_HISTORY),
+			  writer_read_slot(writer), snapshot);
+	lookup_text_key(&rows, 1, user_id);
+	while (lookup_next(&rows, ForwardScanDirection))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!has_text(rows.slot))
+			continue;
+		old = MemoryContextSwitchTo(row_memory);
+		erase_row(writer, rows.slot);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(row_memory);
+		count++;
+	}
+	lookup_end(&rows);
+	UnregisterSnapshot(snapshot);
+	MemoryContextDelete(row_memory);
+	return count;
+}
+
+static Datum
+audited(int64 rows, const char *reason)
+{
+	Object		after;
+
+	object_begin(&after);
+	object_int(&after, "rows", rows);
+	object_text(&after, "reason", reason);
+	return object_end(&after);
+}
+
+/* It is no operation of the account: it writes no row and applies nothing. */
+Datum
+credits_erase_user(PG_FUNCTION_ARGS)
+{
+	Request		request;
+	Ledger		ledger;
+	char	   *reason;
+	int64		rows;
+	Object		object;
+
+	request_init(&request, fcinfo, "credits_erase_user()", CR_KIND_COUNT);
+	reason = arg_optional_name(fcinfo, 1, "reason");
+
+	ledger_begin(&ledger, &request);
+	if (ledger.is_new)
+		error_account_not_found(request.user_id);
+	rows = erase_rows(ledger.books->history, request.user_id);
+	ledger_end(&ledger);
+	if (rows > 0)
+		audit_append("erase_user", request.user_id, (Datum) 0, audited(rows, reason));
+
+	object_begin(&object);
+	object_bool(&object, "ok", true);
+	object_text(&object, "user_id", request.user_id);
+	object_int(&object, "rows", rows);
+	return object_end(&object);
+}
