@@ -28,6 +28,12 @@ test_names(void)
 		[CR_KIND_RELEASE] = "release",
 		[CR_KIND_REFUND] = "refund",
 		[CR_KIND_REVOKE] = "revoke",
+		[CR_KIND_UNDO] = "undo",
+		[CR_KIND_IMPORTED] = "imported",
+		[CR_KIND_IMPORT] = "import",
+		[CR_KIND_TRANSFER_OUT] = "transfer_out",
+		[CR_KIND_TRANSFER_IN] = "transfer_in",
+		[CR_KIND_CLOSE] = "close",
 		[CR_KIND_SET_OVERDRAFT] = "set_overdraft",
 		[CR_KIND_SET_CYCLE] = "set_cycle",
 	};
