@@ -521,6 +521,18 @@ CREATE FUNCTION @extschema@.credits_balance(user_id pg_catalog.text)
 COMMENT ON FUNCTION @extschema@.credits_balance(pg_catalog.text) IS
 'What the user has now, everything due already applied, as jsonb. Read-only; works on a hot standby. Errors: UC002, 22004, 22023.';
 
+CREATE FUNCTION @extschema@.credits_balance_at(user_id pg_catalog.text, at pg_catalog.timestamptz)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 1000 AS 'MODULE_PATHNAME', 'credits_balance_at';
+COMMENT ON FUNCTION @extschema@.credits_balance_at(pg_catalog.text, pg_catalog.timestamptz) IS
+'What the user had at a past time: after the last history row in effect by then, with what was due by then. The history up to there is replayed and verified. Errors: UC002 (no account then), UC008, 22004, 22023 (a time to come).';
+
+CREATE FUNCTION @extschema@.credits_explain(user_id pg_catalog.text)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 1000 AS 'MODULE_PATHNAME', 'credits_explain';
+COMMENT ON FUNCTION @extschema@.credits_explain(pg_catalog.text) IS
+'Why the user has what credits_balance says: for each bucket where its credits came from and what took them, each grant and hold that is open, what ends when, and when the next reset comes and with how much. Errors: UC002, 22004, 22023.';
+
 CREATE FUNCTION @extschema@.credits_account_state(
     IN account @extschema@.credit_account,
     OUT monthly pg_catalog.int8, OUT granted pg_catalog.int8, OUT purchased pg_catalog.int8,

@@ -12,7 +12,9 @@
 static void
 json_key(StringInfo buf, const char *key)
 {
-	if (buf->len > 1)
+	char		last = buf->data[buf->len - 1];
+
+	if (last != '{' && last != '[')
 		appendStringInfoString(buf, ", ");
 	escape_json(buf, key);
 	appendStringInfoString(buf, ": ");

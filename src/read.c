@@ -24,11 +24,11 @@
 
 #include "compat.h"
 #include "errors.h"
-#include "lists.h"
 #include "plans.h"
 #include "receipt.h"
 #include "request.h"
 #include "settings.h"
+#include "state.h"
 #include "store.h"
 #include "zone.h"
 
@@ -41,20 +41,6 @@ PG_FUNCTION_INFO_V1(credits_history);
 PG_FUNCTION_INFO_V1(credits_current_user_id);
 PG_FUNCTION_INFO_V1(credits_my_balance);
 PG_FUNCTION_INFO_V1(credits_my_history);
-
-/* The account as it stands at a time: everything due applied, in memory. */
-static const CrPlanVersion *
-bring_up_to(CrAccount *acc, Plans *plans, CrTime at)
-{
-	CrEnv		env = plans_env(plans);
-
-	if (cr_is_due(acc, at) && cr_has_open(acc))
-		lists_load(acc, plans->snapshot);
-	if (cr_is_due(acc, at) && !cr_fold_due(acc, &env, at))
-		error_corrupted("credit_plan", "a plan that an account has is missing");
-	return acc->facts.plan ?
-		env.plan_version(plans, acc->facts.plan, acc->facts.plan_version) : NULL;
-}
 
 /*
  * A user without an account: what the first call would open, if a default plan
@@ -85,33 +71,13 @@ balance(const char *user_id)
 	Plans		plans;
 	const CrPlanVersion *plan;
 	CrTime		now = clock_statement();
-	Object		object;
 
 	plans_init(&plans, GetActiveSnapshot());
 	if (!lookup_account(user_id, GetActiveSnapshot(), &acc))
 		imagine_account(&acc, user_id, &plans, now);
-	plan = bring_up_to(&acc, &plans, Max(now, acc.effective_at));
+	plan = state_bring_up_to(&acc, &plans, Max(now, acc.effective_at));
 
-	object_begin(&object);
-	object_text(&object, "user_id", acc.user_id);
-	object_int(&object, "monthly", acc.balance.monthly);
-	object_int(&object, "granted", acc.balance.granted);
-	object_int(&object, "purchased", acc.balance.purchased);
-	object_int(&object, "available", cr_available(&acc));
-	object_int(&object, "held", cr_held(&acc));
-	object_int(&object, "owed", cr_owed(&acc));
-	object_int(&object, "overdraft_limit", acc.facts.overdraft_limit);
-	object_text(&object, "plan", acc.facts.plan);
-	object_text(&object, "scheduled_plan", acc.facts.scheduled_plan);
-	object_int(&object, "monthly_credits", plan ? plan->monthly_credits : 0);
-	object_text(&object, "status", cr_status_name(acc.facts.status));
-	object_text(&object, "time_zone", acc.facts.time_zone);
-	object_time(&object, "period_start", acc.period_start);
-	object_time(&object, "next_reset_at", acc.next_reset_at);
-	object_bool(&object, "low", cr_is_low(&acc, plan));
-	object_int(&object, "seq", acc.history_seq);
-	object_time(&object, "as_of", Max(now, acc.effective_at));
-	return object_end(&object);
+	return state_object(&acc, plan, Max(now, acc.effective_at));
 }
 
 Datum
@@ -160,7 +126,7 @@ credits_account_state(PG_FUNCTION_ARGS)
 	account_from_values(&acc, in_values, in_nulls);
 
 	plans_init(&plans, GetActiveSnapshot());
-	plan = bring_up_to(&acc, &plans, Max(clock_statement(), acc.effective_at));
+	plan = state_bring_up_to(&acc, &plans, Max(clock_statement(), acc.effective_at));
 	values[0] = Int64GetDatum(acc.balance.monthly);
 	values[1] = Int64GetDatum(acc.balance.granted);
 	values[2] = Int64GetDatum(acc.balance.purchased);

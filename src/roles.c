@@ -104,6 +104,8 @@ static const Right routine_rights[] = {
 	{"credits_schedule_reset", ADMIN, NULL},
 	{"credits_unschedule_reset", ADMIN, NULL},
 	{"credits_balance", APP | BILLING | AUDITOR | SUPPORT | ADMIN, NULL},
+	{"credits_balance_at", AUDITOR | SUPPORT | ADMIN, NULL},
+	{"credits_explain", AUDITOR | SUPPORT | ADMIN, NULL},
 	{"credits_account_state", AUDITOR | SUPPORT | ADMIN, NULL},
 	{"credits_history", AUDITOR | SUPPORT | ADMIN, NULL},
 	{"credits_verify", AUDITOR, NULL},

@@ -14,6 +14,7 @@
 #include "utils/memutils.h"
 
 #include "digest.h"
+#include "errors.h"
 #include "verify_account.h"
 
 /* A set of strings. */
@@ -198,6 +199,36 @@ judge_history(Judge *judge, Findings *findings, const CrAccount *stored)
 						problem);
 	else if (open_book_compare(&judge->open, &acc, findings))
 		judge->n_purchases += purchases;
+}
+
+/*
+ * The account as it was after a row, all rows before it being good; else UC008.
+ * Its grants and holds last as long as no other account is gone through.
+ */
+void
+judge_replay(Judge *judge, CrAccount *acc, const char *user_id, int64 upto)
+{
+	Lookup	   *rows = &judge->rows;
+	const char *problem = NULL;
+	MemoryContext old = CurrentMemoryContext;
+
+	judge_start(acc, user_id);
+	open_book_start(&judge->open, acc);
+	lookup_again(rows);
+	lookup_text_key(rows, 1, user_id);
+	while (problem == NULL && acc->history_seq < upto && lookup_next(rows, ForwardScanDirection))
+	{
+		CrRow		row;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(judge->row_memory);
+		row_borrow(&row, rows->slot, &judge->arena);
+		problem = judge_row(judge, acc, &row);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(judge->row_memory);
+	}
+	if (problem || acc->history_seq < upto)
+		error_corrupted("credit_history", problem ? problem : "a row is missing");
 }
 
 /*

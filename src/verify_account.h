@@ -38,6 +38,7 @@ extern const char *judge_row(Judge *judge, CrAccount *acc, const CrRow *row);
 extern void judge_slot(Judge *judge, Findings *findings, const char *user_id,
 					   TupleTableSlot *account);
 extern bool judge_user(Judge *judge, Findings *findings, const char *user_id);
+extern void judge_replay(Judge *judge, CrAccount *acc, const char *user_id, int64 upto);
 extern void judge_end(Judge *judge);
 
 #endif
