@@ -120,5 +120,6 @@ extern void test_due(void);
 extern void test_due_random(void);
 extern void test_replay(void);
 extern void test_chain(void);
+extern void test_tree(void);
 
 #endif
