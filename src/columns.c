@@ -140,6 +140,26 @@ static const Column credit_role[] = {
 	{"role_oid", OIDOID, true},
 };
 
+static const Column credit_anchor[] = {
+	{"anchor_no", INT8OID, true},
+	{"created_at", TIMESTAMPTZOID, true},
+	{"accounts", INT8OID, true},
+	{"changed", INT8OID, true},
+	{"audit_seq", INT8OID, true},
+	{"audit_hash", BYTEAOID, true},
+	{"root", BYTEAOID, true},
+	{"changed_root", BYTEAOID, true},
+	{"previous_hash", BYTEAOID, true},
+	{"hash", BYTEAOID, true},
+};
+
+static const Column credit_anchor_leaf[] = {
+	{"anchor_no", INT8OID, true},
+	{"seq", INT8OID, true},
+	{"user_id", TEXTOID, true},
+	{"hash", BYTEAOID, true},
+};
+
 #define TABLE(columns) {#columns, lengthof(columns), columns}
 
 const Table tables[TABLE_COUNT] = {
@@ -150,4 +170,6 @@ const Table tables[TABLE_COUNT] = {
 	[TABLE_RESET_RUN] = TABLE(credit_reset_run),
 	[TABLE_AUDIT_LOG] = TABLE(credit_audit_log),
 	[TABLE_ROLE] = TABLE(credit_role),
+	[TABLE_ANCHOR] = TABLE(credit_anchor),
+	[TABLE_ANCHOR_LEAF] = TABLE(credit_anchor_leaf),
 };

@@ -53,6 +53,10 @@ static const IndexName indexes[INDEX_COUNT] = {
 	1, {AUDIT_SEQ, 0}},
 	[INDEX_ROLE] = {"credit_role_pkey", TABLE_ROLE, true, false,
 	2, {ROLE_ROLE_NAME, ROLE_PRESET}},
+	[INDEX_ANCHOR] = {"credit_anchor_pkey", TABLE_ANCHOR, true, false,
+	1, {ANCHOR_NO, 0}},
+	[INDEX_ANCHOR_LEAF] = {"credit_anchor_leaf_pkey", TABLE_ANCHOR_LEAF, true, false,
+	2, {LEAF_USER_ID, LEAF_ANCHOR_NO}},
 };
 
 static struct

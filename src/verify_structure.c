@@ -1,7 +1,7 @@
 /*
  * verify_structure.c
  *		Verifying what is not about one account: guards, plans, rows without an
- *		account, the audit log's chain.
+ *		account, the audit log's chain, anchors.
  */
 #include "postgres.h"
 
@@ -21,6 +21,7 @@
 #include "guards.h"
 #include "plan.h"
 #include "store.h"
+#include "verify_anchors.h"
 #include "verify_structure.h"
 
 PG_FUNCTION_INFO_V1(credits_verify_structure);
@@ -329,6 +330,7 @@ verify_structure(Findings *findings, const Totals *known)
 	int64		before;
 
 	verify_base(findings);
+	verify_anchors(findings, NULL);
 	before = findings->count;
 	if (known == NULL || known->purchases != count_payments())
 	{

@@ -15,6 +15,8 @@ use Test::More;
 my $verify = "$FindBin::RealBin/../verify";
 my $clock = '2026-04-10 12:00:00+00';
 my $dir = PostgreSQL::Test::Utils::tempdir();
+my @tables = qw(credit_plan credit_account credit_history credit_payment credit_reset_run credit_audit_log credit_role
+  credit_anchor credit_anchor_leaf);
 
 my $old = new_server('old', clock => $clock, conf => "fsync = off\n");
 
@@ -67,6 +69,7 @@ SELECT credits_deduct('user_' || n, 1, idempotency_key => 'm' || n) FROM generat
 SELECT credits_adjust('user_4', 'purchased', 3, 'goodwill');
 SELECT credits_unfreeze('user_3');
 SQL
+my $anchor = json($old->safe_psql('ledger', 'SELECT credits_anchor()'))->{anchor};
 
 # Everything that the ledger holds, in a form that no setting changes.
 sub contents
@@ -74,7 +77,7 @@ sub contents
 	my ($node, $db) = @_;
 	return $node->safe_psql($db, q(SET timezone = 'UTC'; SET datestyle = 'ISO'; SET bytea_output = 'hex';)
 		  . join ' ', map { "SELECT '$_', t FROM $_ t ORDER BY t::text COLLATE \"C\";" }
-		  qw(credit_plan credit_account credit_history credit_payment credit_reset_run credit_audit_log credit_role));
+		  @tables);
 }
 
 sub heads
@@ -159,11 +162,11 @@ my $heads = heads($old, 'ledger');
 my $rights = rights($old, 'ledger');
 like($rights, qr/^credits_deduct\|app_role$/m, 'app_role may deduct');
 unlike($rights, qr/nobody_role/, 'nobody_role may nothing');
-for my $table (qw(credit_plan credit_account credit_history credit_payment credit_reset_run credit_audit_log credit_role))
+for my $table (@tables)
 {
 	like($contents, qr/^$table\|/m, "there is something in $table");
 }
-is(guards($old, 'ledger'), 'A' x 7, 'guards before');
+is(guards($old, 'ledger'), 'A' x @tables, 'guards before');
 is_clean($old, 'ledger', 'clean before');
 
 # The restored ledger is the same, and works.
@@ -173,8 +176,9 @@ sub is_same_ledger
 	is(contents($new, $db), $contents, "$db: the same rows");
 	is(heads($new, $db), $heads, "$db: the same balances and heads");
 	is(rights($new, $db), $rights, "$db: the same rights");
-	is(guards($new, $db), 'A' x 7, "$db: guards are on");
+	is(guards($new, $db), 'A' x @tables, "$db: guards are on");
 	is_clean($new, $db, "$db: clean");
+	is($new->safe_psql($db, "SELECT * FROM credits_verify_anchor('$anchor')"), '', "$db: the ledger that was anchored");
 	independent_is_clean($new, $db);
 	return;
 }
@@ -213,7 +217,9 @@ sub goes_on
 	is_outcome($new, $db, "$_ credit_history", 'UC007', "$db: $_ is refused") for 'DELETE FROM', 'TRUNCATE';
 	is_outcome($new, $db, q(SET session_replication_role = replica; UPDATE credit_account SET monthly = 1), 'UC007',
 		"$db: UPDATE as a replica is refused");
+	$new->safe_psql($db, 'SELECT credits_anchor()');
 	is_clean($new, $db, "$db: clean after that");
+	is($new->safe_psql($db, "SELECT * FROM credits_verify_anchor('$anchor')"), '', "$db: continued from there");
 	is_gapless($new, $db, "$db: seq has no gaps");
 	independent_is_clean($new, $db);
 	return;
@@ -246,7 +252,7 @@ new_database('data');
 $new->safe_psql('data', q(CREATE SCHEMA "App credits"; CREATE EXTENSION credits SCHEMA "App credits"));
 psql_file('data', $data);
 is(contents($new, 'data'), $contents, 'data: the same rows');
-is(guards($new, 'data'), 'A' x 7, 'data: guards are on');
+is(guards($new, 'data'), 'A' x @tables, 'data: guards are on');
 is_clean($new, 'data', 'data: clean');
 
 # With --disable-triggers, pg_dump has the triggers enabled afterwards, but not
@@ -259,14 +265,14 @@ psql_file('disabled', $data);
 is(contents($new, 'disabled'), $contents, 'disabled: the same rows');
 is(heads($new, 'disabled'), $heads, 'disabled: the same balances and heads');
 my @reported = rows($new, 'disabled', 'SELECT object, problem FROM credits_verify()');
-is(scalar(@reported), 7, 'disabled: credits_verify() reports each guard') or diag(join "\n", map { join '|',
+is(scalar(@reported), scalar(@tables), 'disabled: credits_verify() reports each guard') or diag(join "\n", map { join '|',
 	@$_ } @reported);
-for my $table (qw(credit_plan credit_account credit_history credit_payment credit_reset_run credit_audit_log credit_role))
+for my $table (@tables)
 {
 	is(scalar(grep { "@$_" =~ /\b$table\b/ } @reported), 1, "disabled: that of $table");
 }
 $new->safe_psql('disabled', 'SELECT credits_repair_guards()');
-is(guards($new, 'disabled'), 'A' x 7, 'disabled: the guards are mended');
+is(guards($new, 'disabled'), 'A' x @tables, 'disabled: the guards are mended');
 is_clean($new, 'disabled', 'disabled: clean then');
 independent_is_clean($new, 'disabled');
 
