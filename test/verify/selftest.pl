@@ -124,7 +124,7 @@ sub rebuild_audit_log
 # the history.
 sub rebuild_anchors
 {
-	my ($export) = @_;
+	my ($export, %other) = @_;
 	my ($before, %newest) = (first_anchor_hash());
 	my %audit = map { ($_->{seq} => decoded('credit_audit_log', $_)->{hash}) } @{ $export->{credit_audit_log} };
 	for my $row (@{ $export->{credit_anchor} })
@@ -137,7 +137,7 @@ sub rebuild_anchors
 			root => tree_root((map { $newest{$_} } sort keys %newest),
 				leaf_hash(undef, $row->{audit_seq}, $audit{ $row->{audit_seq} })));
 		$row->{changed} = @changed;
-		$row->{accounts} = keys %newest;
+		$row->{accounts} = $other{accounts} // keys %newest;
 		$row->{$_} = '\\\\x' . unpack 'H*', $set{$_} for keys %set;
 		$row->{hash} = '\\\\x' . unpack 'H*', $before = anchor_hash(decoded('credit_anchor', $row));
 	}
@@ -273,6 +273,14 @@ subtest 'anchors' => sub {
 			qr/\ABAD credit_anchor 2: the audit log has no row 6 with its audit_hash/ ],
 		[ 'a leaf moved', sub { $_[0]{credit_anchor_leaf}[2]{anchor_no} = 3 },
 			qr/BAD credit_anchor 2: it has 0 leaves.*BAD credit_anchor 3: it has 1 leaves/s ],
+		[ 'another row than the one anchored', sub {
+				my $row = row_of($_[0], 'user_2abc', 12);
+				$row->{created_at} = '2026-03-02 13:00:01+00';
+				rebuild($_[0], 'user_2abc');
+			}, qr/\ABAD user "user_2abc" seq 12: it is not the row that anchor 2 has\n[^\n]*\z/ ],
+		[ 'a count of users', sub {
+				rebuild_anchors($_[0], accounts => 3);
+			}, qr/\ABAD credit_anchor 1: up to it 2 users have leaves instead of 3/ ],
 		[ 'a leaf that goes back', sub { $_[0]{credit_anchor_leaf}[2]{$_} = $_[0]{credit_anchor_leaf}[1]{$_} for qw(seq hash);
 			rebuild_anchors($_[0]) },
 			qr/\ABAD user "user_2abc" seq 3: anchor 2 has not a later row than anchor 1/ ]);
