@@ -115,6 +115,8 @@ SELECT call,
     $$count(*) FROM credits_verify()$$,
     $$count(*) FROM credits_verify_account('u')$$,
     $$count(*) FROM credits_verify_structure()$$,
+    $$credits_anchor()$$,
+    $$count(*) FROM credits_verify_anchor()$$,
     $$credits_grant_role('regress_credits_nobody', 'admin')$$,
     $$credits_revoke_role('regress_credits_app', 'app')$$,
     $$credits_repair_guards()$$,
@@ -127,7 +129,9 @@ SELECT call,
     $$count(*) FROM credit_reset_run$$,
     $$count(failed) FROM credit_reset_run$$,
     $$count(*) FROM credit_audit_log$$,
-    $$count(*) FROM credit_role$$
+    $$count(*) FROM credit_role$$,
+    $$count(*) FROM credit_anchor$$,
+    $$count(*) FROM credit_anchor_leaf$$
   ]) WITH ORDINALITY AS c(call, n) ORDER BY n;
 -- the sweep commits, so it is called for itself
 SET SESSION AUTHORIZATION regress_credits_app;

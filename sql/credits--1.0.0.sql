@@ -295,6 +295,51 @@ COMMENT ON TABLE @extschema@.credit_role IS 'Which preset was granted to which r
 COMMENT ON COLUMN @extschema@.credit_role.role_oid IS 'The role''s OID then: a role dropped and made anew has another.';
 COMMENT ON COLUMN @extschema@.credit_role.granted_usage IS 'The role''s USAGE on the schema came with a preset, and goes with the last one.';
 
+CREATE TABLE @extschema@.credit_anchor (
+    anchor_no     pg_catalog.int8        NOT NULL,
+    created_at    pg_catalog.timestamptz NOT NULL,
+    accounts      pg_catalog.int8        NOT NULL,
+    changed       pg_catalog.int8        NOT NULL,
+    audit_seq     pg_catalog.int8        NOT NULL,
+    audit_hash    pg_catalog.bytea       NOT NULL,
+    root          pg_catalog.bytea       NOT NULL,
+    changed_root  pg_catalog.bytea       NOT NULL,
+    previous_hash pg_catalog.bytea       NOT NULL,
+    hash          pg_catalog.bytea       NOT NULL,
+    CONSTRAINT credit_anchor_pkey PRIMARY KEY (anchor_no),
+    CONSTRAINT credit_anchor_row CHECK (
+        anchor_no OPERATOR(pg_catalog.>=) 1 AND audit_seq OPERATOR(pg_catalog.>=) 0 AND
+        changed OPERATOR(pg_catalog.>=) 0 AND accounts OPERATOR(pg_catalog.>=) changed AND
+        pg_catalog.octet_length(audit_hash) OPERATOR(pg_catalog.=) 32 AND pg_catalog.octet_length(root) OPERATOR(pg_catalog.=) 32 AND
+        pg_catalog.octet_length(changed_root) OPERATOR(pg_catalog.=) 32 AND
+        pg_catalog.octet_length(previous_hash) OPERATOR(pg_catalog.=) 32 AND pg_catalog.octet_length(hash) OPERATOR(pg_catalog.=) 32)
+);
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_anchor', '');
+COMMENT ON TABLE @extschema@.credit_anchor IS 'Append-only, hash-chained: one row per published digest of all histories (docs/audit-format.md).';
+COMMENT ON COLUMN @extschema@.credit_anchor.anchor_no IS '1, 2, ... without a gap.';
+COMMENT ON COLUMN @extschema@.credit_anchor.accounts IS 'Users in the tree.';
+COMMENT ON COLUMN @extschema@.credit_anchor.changed IS 'Users whose newest row was another than in the anchor before: this anchor''s rows in credit_anchor_leaf.';
+COMMENT ON COLUMN @extschema@.credit_anchor.audit_seq IS 'seq of the newest row of credit_audit_log; 0: none.';
+COMMENT ON COLUMN @extschema@.credit_anchor.root IS 'Root of the RFC 6962 tree over each user''s newest row and the audit log''s.';
+COMMENT ON COLUMN @extschema@.credit_anchor.changed_root IS 'Root of the tree over this anchor''s own rows in credit_anchor_leaf.';
+COMMENT ON COLUMN @extschema@.credit_anchor.previous_hash IS 'hash of the anchor before, which covers its root.';
+COMMENT ON COLUMN @extschema@.credit_anchor.hash IS 'SHA-256 over previous_hash and this row.';
+
+CREATE TABLE @extschema@.credit_anchor_leaf (
+    anchor_no pg_catalog.int8  NOT NULL,
+    seq       pg_catalog.int8  NOT NULL,
+    user_id   pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    hash      pg_catalog.bytea NOT NULL,
+    CONSTRAINT credit_anchor_leaf_pkey PRIMARY KEY (user_id, anchor_no),
+    CONSTRAINT credit_anchor_leaf_row CHECK (
+        anchor_no OPERATOR(pg_catalog.>=) 1 AND seq OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(hash) OPERATOR(pg_catalog.=) 32)
+);
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_anchor_leaf', '');
+COMMENT ON TABLE @extschema@.credit_anchor_leaf IS 'Append-only: the newest history row of each user whose history an anchor found changed since the anchor before.';
+COMMENT ON COLUMN @extschema@.credit_anchor_leaf.anchor_no IS 'The anchor that found it so.';
+COMMENT ON COLUMN @extschema@.credit_anchor_leaf.seq IS 'seq of the user''s newest history row then.';
+COMMENT ON COLUMN @extschema@.credit_anchor_leaf.hash IS 'Its hash.';
+
 /*
  * Guards: no UPDATE, DELETE or TRUNCATE by anybody, also as a replica.  The
  * ledger's own writes do not pass statement triggers.
@@ -312,6 +357,8 @@ CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.
 CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_reset_run FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
 CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_audit_log FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
 CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_role FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
+CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_anchor FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
+CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_anchor_leaf FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
 ALTER TABLE @extschema@.credit_plan ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_account ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_history ENABLE ALWAYS TRIGGER credits_guard;
@@ -321,6 +368,8 @@ ALTER TABLE @extschema@.credit_hold ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_reset_run ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_audit_log ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_role ENABLE ALWAYS TRIGGER credits_guard;
+ALTER TABLE @extschema@.credit_anchor ENABLE ALWAYS TRIGGER credits_guard;
+ALTER TABLE @extschema@.credit_anchor_leaf ENABLE ALWAYS TRIGGER credits_guard;
 
 /*
  * While there are accounts, DROP does not take the ledger along.  An event
@@ -732,13 +781,25 @@ CREATE FUNCTION @extschema@.credits_verify_structure()
     RETURNS TABLE (object pg_catalog.text, bad_user_id pg_catalog.text, bad_seq pg_catalog.int8, problem pg_catalog.text)
     LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'credits_verify_structure';
 COMMENT ON FUNCTION @extschema@.credits_verify_structure() IS
-'The part of credits_verify that is not about one account: guards, inheritance, plans, payments and history without an account, the audit log''s chain.';
+'The part of credits_verify that is not about one account: guards, inheritance, plans, payments and history without an account, the audit log''s chain, anchors and their leaves.';
 
 CREATE FUNCTION @extschema@.credits_verify()
     RETURNS TABLE (object pg_catalog.text, bad_user_id pg_catalog.text, bad_seq pg_catalog.int8, problem pg_catalog.text)
     LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'credits_verify';
 COMMENT ON FUNCTION @extschema@.credits_verify() IS
-'Verifies everything in one snapshot, on all cores: no row means clean; else the first bad row of each bad account, and every bad guard, plan, payment and audit row.';
+'Verifies everything in one snapshot, on all cores: no row means clean; else the first bad row of each bad account, and every bad guard, plan, payment, audit row and anchor.';
+
+CREATE FUNCTION @extschema@.credits_anchor()
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000 AS 'MODULE_PATHNAME', 'credits_anchor';
+COMMENT ON FUNCTION @extschema@.credits_anchor() IS
+'Makes an anchor: a digest of all histories and of the audit log as they are now, chained to the anchor before. Returns {ok, anchor_no, created_at, accounts, changed, audit_seq, root, hash, anchor}; anchor is the text to keep where this database''s administrators cannot reach it. Errors: 25006, 55P03.';
+
+CREATE FUNCTION @extschema@.credits_verify_anchor(anchor pg_catalog.text DEFAULT NULL)
+    RETURNS TABLE (object pg_catalog.text, bad_user_id pg_catalog.text, bad_seq pg_catalog.int8, problem pg_catalog.text)
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL RESTRICTED ROWS 1 COST 10000 AS 'MODULE_PATHNAME', 'credits_verify_anchor';
+COMMENT ON FUNCTION @extschema@.credits_verify_anchor(pg_catalog.text) IS
+'Verifies that this database continues the one that gave the anchor (the text that credits_anchor returned and somebody kept), and all anchors stored since and before: their chain, their leaves, and that each leaf still is in the history. NULL: the stored ones alone. No row means clean. Errors: 22023 (the text is no anchor, or damaged).';
 
 /* It commits after each slice, so it is SECURITY INVOKER without SET clauses. */
 CREATE PROCEDURE @extschema@.credits_run_verify(

@@ -33,7 +33,9 @@ SELECT (SELECT count(*) FROM "Credits & Co".credit_plan) AS plans,
        (SELECT count(*) FROM "Credits & Co".credit_payment) AS payments,
        (SELECT count(*) FROM "Credits & Co".credit_reset_run) AS runs,
        (SELECT count(*) FROM "Credits & Co".credit_audit_log) AS audit,
-       (SELECT count(*) FROM "Credits & Co".credit_role) AS roles;
+       (SELECT count(*) FROM "Credits & Co".credit_role) AS roles,
+       (SELECT count(*) FROM "Credits & Co".credit_anchor) AS anchors,
+       (SELECT count(*) FROM "Credits & Co".credit_anchor_leaf) AS leaves;
 
 -- nothing relies on the search_path
 SET search_path = '';

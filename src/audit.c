@@ -7,6 +7,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/jsonb.h"
@@ -59,13 +60,13 @@ audit_from_slot(CrAuditRow *row, TupleTableSlot *slot)
 }
 
 /* The chain's head: the last row's seq and hash, or 0 and the genesis hash. */
-static void
-read_head(int64 *seq, uint8_t hash[CR_HASH_LEN])
+void
+audit_head(Snapshot snapshot, int64 *seq, uint8_t hash[CR_HASH_LEN])
 {
 	Lookup		lookup;
 	CrAuditRow	row;
 
-	lookup_begin(&lookup, TABLE_AUDIT_LOG, INDEX_AUDIT_LOG, SnapshotSelf);
+	lookup_begin(&lookup, TABLE_AUDIT_LOG, INDEX_AUDIT_LOG, snapshot);
 	if (lookup_next(&lookup, BackwardScanDirection))
 	{
 		audit_from_slot(&row, lookup.slot);
@@ -78,6 +79,31 @@ read_head(int64 *seq, uint8_t hash[CR_HASH_LEN])
 		audit_genesis_hash(hash);
 	}
 	lookup_end(&lookup);
+}
+
+/* The hash of a row of the log, or the genesis hash for 0; false: no such row. */
+bool
+audit_row_hash(Snapshot snapshot, int64 seq, uint8_t hash[CR_HASH_LEN])
+{
+	Lookup		lookup;
+	CrAuditRow	row;
+	bool		found;
+
+	if (seq == 0)
+	{
+		audit_genesis_hash(hash);
+		return true;
+	}
+	lookup_begin(&lookup, TABLE_AUDIT_LOG, INDEX_AUDIT_LOG, snapshot);
+	lookup_key(&lookup, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(seq));
+	found = lookup_next(&lookup, ForwardScanDirection);
+	if (found)
+	{
+		audit_from_slot(&row, lookup.slot);
+		memcpy(hash, row.hash, CR_HASH_LEN);
+	}
+	lookup_end(&lookup);
+	return found;
 }
 
 /* Where the caller is connected from; NULL on a local socket or in a worker. */
@@ -121,7 +147,7 @@ audit_append(const char *action, const char *subject, Datum before, Datum after)
 
 	commit_is_administrative();
 	lock_name(LOCK_AUDIT_LOG, "", ExclusiveLock);
-	read_head(&row.seq, head);
+	audit_head(SnapshotSelf, &row.seq, head);
 	row.seq++;
 	row.created_at = clock_now();
 	row.action = action;

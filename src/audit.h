@@ -8,10 +8,13 @@
 #include "postgres.h"
 
 #include "executor/tuptable.h"
+#include "utils/snapshot.h"
 
 #include "core/core.h"
 
 extern void audit_append(const char *action, const char *subject, Datum before, Datum after);
+extern void audit_head(Snapshot snapshot, int64 *seq, uint8_t hash[CR_HASH_LEN]);
+extern bool audit_row_hash(Snapshot snapshot, int64 seq, uint8_t hash[CR_HASH_LEN]);
 extern char *jsonb_text(Datum value);
 extern void audit_from_slot(CrAuditRow *row, TupleTableSlot *slot);
 

@@ -161,6 +161,26 @@ static const Column credit_hold[] = {
 	{"allocations", INT8ARRAYOID, false},
 };
 
+static const Column credit_anchor[] = {
+	{"anchor_no", INT8OID, true},
+	{"created_at", TIMESTAMPTZOID, true},
+	{"accounts", INT8OID, true},
+	{"changed", INT8OID, true},
+	{"audit_seq", INT8OID, true},
+	{"audit_hash", BYTEAOID, true},
+	{"root", BYTEAOID, true},
+	{"changed_root", BYTEAOID, true},
+	{"previous_hash", BYTEAOID, true},
+	{"hash", BYTEAOID, true},
+};
+
+static const Column credit_anchor_leaf[] = {
+	{"anchor_no", INT8OID, true},
+	{"seq", INT8OID, true},
+	{"user_id", TEXTOID, true},
+	{"hash", BYTEAOID, true},
+};
+
 #define TABLE(columns) {#columns, lengthof(columns), columns}
 
 const Table tables[TABLE_COUNT] = {
@@ -173,4 +193,6 @@ const Table tables[TABLE_COUNT] = {
 	[TABLE_ROLE] = TABLE(credit_role),
 	[TABLE_GRANT] = TABLE(credit_grant),
 	[TABLE_HOLD] = TABLE(credit_hold),
+	[TABLE_ANCHOR] = TABLE(credit_anchor),
+	[TABLE_ANCHOR_LEAF] = TABLE(credit_anchor_leaf),
 };

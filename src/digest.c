@@ -142,3 +142,39 @@ audit_genesis_hash(uint8_t out[CR_HASH_LEN])
 {
 	sha256("credits-a0", 10, out);
 }
+
+/* Of a row in an anchor's tree; user_id NULL: of the audit log's. */
+void
+leaf_hash(const char *user_id, int64_t seq, const uint8_t hash[CR_HASH_LEN],
+		  uint8_t out[CR_HASH_LEN])
+{
+	uint8_t		fixed[512];
+	CrBuf		buf = {.data = fixed, .cap = sizeof(fixed)};
+
+	for (;;)
+	{
+		cr_leaf_encode(&buf, user_id, seq, hash);
+		if (buf.len <= buf.cap)
+			break;
+		buf.cap = buf.len;
+		buf.data = palloc(buf.cap);
+	}
+	sha256(buf.data, buf.len, out);
+}
+
+void
+anchor_hash(const CrAnchor *anchor, uint8_t out[CR_HASH_LEN])
+{
+	uint8_t		fixed[256];
+	CrBuf		buf = {.data = fixed, .cap = sizeof(fixed)};
+
+	cr_anchor_encode(&buf, anchor);
+	Assert(buf.len <= buf.cap);
+	sha256(buf.data, buf.len, out);
+}
+
+void
+anchor_genesis_hash(uint8_t out[CR_HASH_LEN])
+{
+	sha256("credits-n0", 10, out);
+}

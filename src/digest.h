@@ -22,6 +22,10 @@ extern void row_hash(const uint8_t prev[CR_HASH_LEN], const CrRow *row,
 extern void audit_hash(const uint8_t prev[CR_HASH_LEN], const CrAuditRow *row,
 					   uint8_t out[CR_HASH_LEN]);
 extern void audit_genesis_hash(uint8_t out[CR_HASH_LEN]);
+extern void leaf_hash(const char *user_id, int64_t seq, const uint8_t hash[CR_HASH_LEN],
+					  uint8_t out[CR_HASH_LEN]);
+extern void anchor_hash(const CrAnchor *anchor, uint8_t out[CR_HASH_LEN]);
+extern void anchor_genesis_hash(uint8_t out[CR_HASH_LEN]);
 extern void genesis_hash(const char *user_id, uint8_t out[CR_HASH_LEN]);
 
 #endif

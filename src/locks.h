@@ -24,7 +24,8 @@ typedef enum LockClass
 	LOCK_OPENING,				/* a user who has no account yet */
 	LOCK_PLAN,					/* a plan's versions: defining is exclusive */
 	LOCK_SWEEP,					/* one runner */
-	LOCK_AUDIT_LOG				/* the head of the audit log's chain */
+	LOCK_AUDIT_LOG,				/* the head of the audit log's chain */
+	LOCK_ANCHOR					/* the newest anchor */
 } LockClass;
 
 extern void lock_name(LockClass lock_class, const char *name, LOCKMODE mode);

@@ -112,6 +112,8 @@ static const Right routine_rights[] = {
 	{"credits_run_verify", AUDITOR, NULL},
 	{"credits_verify_account", AUDITOR, NULL},
 	{"credits_verify_structure", AUDITOR, NULL},
+	{"credits_anchor", AUDITOR | ADMIN, NULL},
+	{"credits_verify_anchor", AUDITOR, NULL},
 	{"credits_current_user_id", END_USER, NULL},
 	{"credits_my_balance", END_USER, NULL},
 	{"credits_my_history", END_USER, NULL},
@@ -130,6 +132,8 @@ static const Right table_rights[] = {
 	"credits_expired, failures, run_id, kind, state, actor"},
 	{"credit_audit_log", AUDITOR | ADMIN, NULL},
 	{"credit_role", AUDITOR | ADMIN, NULL},
+	{"credit_anchor", AUDITOR | ADMIN, NULL},
+	{"credit_anchor_leaf", AUDITOR, NULL},
 	{"credit_balance", AUDITOR | SUPPORT | ADMIN, NULL},
 	{"credit_usage_daily", AUDITOR | SUPPORT | ADMIN, NULL},
 };

@@ -64,6 +64,10 @@ static const IndexName indexes[INDEX_COUNT] = {
 	2, {HOLD_USER_ID, HOLD_SEQ}},
 	[INDEX_HOLD_OPEN] = {"credit_hold_open_idx", TABLE_HOLD, false, true,
 	2, {HOLD_USER_ID, HOLD_ENDS_AT}},
+	[INDEX_ANCHOR] = {"credit_anchor_pkey", TABLE_ANCHOR, true, false,
+	1, {ANCHOR_NO, 0}},
+	[INDEX_ANCHOR_LEAF] = {"credit_anchor_leaf_pkey", TABLE_ANCHOR_LEAF, true, false,
+	2, {LEAF_USER_ID, LEAF_ANCHOR_NO}},
 };
 
 static struct

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/timestamp.h"
 
 #include "utc.h"
@@ -53,4 +54,21 @@ utc_text(CrTime at, char text[UTC_TEXT_SIZE])
 		out = put_number(out, fraction, 6, 'Z');
 	*out = '\0';
 	return text;
+}
+
+/* What utc_text gives for a time, and nothing else. */
+bool
+utc_parse(const char *text, CrTime *at)
+{
+	struct pg_tm tm = {0};
+	int			fraction = 0;
+	int			utc = 0;
+	char		again[UTC_TEXT_SIZE];
+
+	if (sscanf(text, "%d-%d-%dT%d:%d:%d.%d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
+			   &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &fraction) < 6 ||
+		tm.tm_year < 1 || tm.tm_mon < 1 || tm.tm_mon > MONTHS_PER_YEAR ||
+		tm2timestamp(&tm, fraction, &utc, at) != 0 || !IS_VALID_TIMESTAMP(*at))
+		return false;
+	return strcmp(utc_text(*at, again), text) == 0;
 }

@@ -28,6 +28,7 @@
 #include "errors.h"
 #include "request.h"
 #include "store.h"
+#include "verify_anchors.h"
 #include "verify_parallel.h"
 #include "verify_progress.h"
 #include "verify_open.h"
@@ -48,6 +49,7 @@ typedef struct VerifyRun
 	int64		accounts;
 	int64		rows;
 	int64		bad;
+	AnchorCheck *anchors;
 	StringInfoData listed;		/* the first bad ones, as JSON */
 	TimestampTz noticed_at;
 	MemoryContext memory;		/* lives as long as the run */
@@ -163,7 +165,10 @@ verify_slice(VerifyRun *run, Findings *findings, const char *after)
 	/* that takes a step for every user, so a sample is of whole slices */
 	if (share_has(&run->share, share_hash(&run->share, after ? after : "",
 										  after ? strlen(after) : 0)))
+	{
 		verify_orphans(findings, after, extent.upto);
+		anchor_check_users(run->anchors, findings, after, extent.upto);
+	}
 	findings_to_sort(&found);
 	verify_accounts(run->fcinfo, &extent, &found, &totals);
 	findings_move_sorted(&found, findings);
@@ -181,6 +186,9 @@ verify_all(VerifyRun *run)
 
 	verify_base(&findings);
 	verify_open_orphans(&findings);
+	MemoryContextSwitchTo(run->memory);
+	run->anchors = anchor_check_begin(&findings, NULL);
+	MemoryContextSwitchTo(slice);
 	end_slice(run, &findings, slice);
 	do
 	{
@@ -194,6 +202,8 @@ verify_all(VerifyRun *run)
 	{
 		slice = begin_slice(run, &findings);
 		last = verify_slice(run, &findings, last);
+		if (last == NULL && run->share.sample == 1)
+			anchor_check_end(run->anchors, &findings);
 		end_slice(run, &findings, slice);
 	} while (last);
 }

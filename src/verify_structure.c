@@ -1,7 +1,7 @@
 /*
  * verify_structure.c
  *		Verifying what is not about one account: guards, plans, rows without an
- *		account, the audit log's chain.
+ *		account, the audit log's chain, anchors.
  */
 #include "postgres.h"
 
@@ -22,6 +22,7 @@
 #include "guards.h"
 #include "plan.h"
 #include "store.h"
+#include "verify_anchors.h"
 #include "verify_open.h"
 #include "verify_structure.h"
 
@@ -336,6 +337,7 @@ verify_structure(Findings *findings, const Totals *known)
 
 	verify_base(findings);
 	verify_open_orphans(findings);
+	verify_anchors(findings, NULL);
 	before = findings->count;
 	if (known == NULL || known->purchases != count_payments())
 	{

@@ -272,3 +272,33 @@ cr_audit_encode(CrBuf *buf, const uint8_t prev[CR_HASH_LEN], const CrAuditRow *r
 	cr_buf_text(buf, row->before);
 	cr_buf_text(buf, row->after);
 }
+
+/*
+ * What a leaf of an anchor's tree is the SHA-256 of: a user's row, or the audit
+ * log's (user_id NULL).  The first byte is RFC 6962's mark of a leaf.
+ */
+void
+cr_leaf_encode(CrBuf *buf, const char *user_id, int64_t seq, const uint8_t hash[CR_HASH_LEN])
+{
+	buf->len = 0;
+	cr_buf_raw(buf, "\0", 1);
+	cr_buf_text(buf, user_id);
+	cr_buf_int(buf, seq);
+	cr_buf_bytes(buf, hash, CR_HASH_LEN);
+}
+
+/* What an anchor's hash is the SHA-256 of.  The root covers the audit log's hash. */
+void
+cr_anchor_encode(CrBuf *buf, const CrAnchor *anchor)
+{
+	buf->len = 0;
+	cr_buf_raw(buf, "credits-n1", 10);
+	cr_buf_raw(buf, anchor->previous_hash, CR_HASH_LEN);
+	cr_buf_int(buf, anchor->anchor_no);
+	cr_buf_time(buf, anchor->created_at);
+	cr_buf_int(buf, anchor->accounts);
+	cr_buf_int(buf, anchor->changed);
+	cr_buf_int(buf, anchor->audit_seq);
+	cr_buf_bytes(buf, anchor->root, CR_HASH_LEN);
+	cr_buf_bytes(buf, anchor->changed_root, CR_HASH_LEN);
+}

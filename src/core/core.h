@@ -460,6 +460,24 @@ typedef struct CrAuditRow
 	uint8_t		hash[CR_HASH_LEN];
 } CrAuditRow;
 
+/*
+ * A digest of all histories at one moment: the root of a tree over each user's
+ * newest row then and the audit log's.
+ */
+typedef struct CrAnchor
+{
+	int64_t		anchor_no;
+	CrTime		created_at;
+	int64_t		accounts;		/* users in the tree */
+	int64_t		changed;		/* of these, since the anchor before */
+	int64_t		audit_seq;		/* the audit log's newest row; 0: none */
+	uint8_t		audit_hash[CR_HASH_LEN];
+	uint8_t		root[CR_HASH_LEN];
+	uint8_t		changed_root[CR_HASH_LEN];	/* of a tree over the changed ones alone */
+	uint8_t		previous_hash[CR_HASH_LEN];
+	uint8_t		hash[CR_HASH_LEN];
+} CrAnchor;
+
 extern void cr_chain_genesis(CrSha256 sha, const char *user_id, CrBuf *buf,
 							 uint8_t out[CR_HASH_LEN]);
 extern void cr_chain_encode(CrBuf *buf, CrSha256 sha, const uint8_t prev[CR_HASH_LEN],
@@ -467,6 +485,9 @@ extern void cr_chain_encode(CrBuf *buf, CrSha256 sha, const uint8_t prev[CR_HASH
 							const uint8_t *metadata_digest);
 extern void cr_audit_encode(CrBuf *buf, const uint8_t prev[CR_HASH_LEN],
 							const CrAuditRow *row);
+extern void cr_leaf_encode(CrBuf *buf, const char *user_id, int64_t seq,
+						   const uint8_t hash[CR_HASH_LEN]);
+extern void cr_anchor_encode(CrBuf *buf, const CrAnchor *anchor);
 extern void cr_facts_encode(CrBuf *buf, const CrFacts *facts);
 extern void cr_buf_raw(CrBuf *buf, const void *data, size_t len);
 extern void cr_buf_bytes(CrBuf *buf, const void *data, size_t len);
@@ -474,5 +495,20 @@ extern void cr_buf_text(CrBuf *buf, const char *text);
 extern void cr_buf_int(CrBuf *buf, int64_t value);
 extern void cr_buf_time(CrBuf *buf, CrTime value);
 extern void cr_buf_null(CrBuf *buf);
+
+/*
+ * tree.c: the Merkle tree of RFC 6962, leaf by leaf.  nodes is the caller's: it
+ * has room for one hash more than the count of leaves has binary digits.
+ */
+#define CR_TREE_NODES 64
+
+typedef struct CrTree
+{
+	uint64_t	count;			/* of leaves so far */
+	uint8_t		(*nodes)[CR_HASH_LEN];
+} CrTree;
+
+extern void cr_tree_add(CrTree *tree, CrSha256 sha, const uint8_t leaf[CR_HASH_LEN]);
+extern void cr_tree_root(const CrTree *tree, CrSha256 sha, uint8_t out[CR_HASH_LEN]);
 
 #endif

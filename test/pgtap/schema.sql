@@ -115,7 +115,21 @@ INSERT INTO want_column VALUES
     ('credit_role', 'role_name', 'text', true, true),
     ('credit_role', 'preset', 'text', true, true),
     ('credit_role', 'granted_usage', 'boolean', true, false),
-    ('credit_role', 'role_oid', 'oid', true, false);
+    ('credit_role', 'role_oid', 'oid', true, false),
+    ('credit_anchor', 'anchor_no', 'bigint', true, false),
+    ('credit_anchor', 'created_at', 'timestamp with time zone', true, false),
+    ('credit_anchor', 'accounts', 'bigint', true, false),
+    ('credit_anchor', 'changed', 'bigint', true, false),
+    ('credit_anchor', 'audit_seq', 'bigint', true, false),
+    ('credit_anchor', 'audit_hash', 'bytea', true, false),
+    ('credit_anchor', 'root', 'bytea', true, false),
+    ('credit_anchor', 'changed_root', 'bytea', true, false),
+    ('credit_anchor', 'previous_hash', 'bytea', true, false),
+    ('credit_anchor', 'hash', 'bytea', true, false),
+    ('credit_anchor_leaf', 'anchor_no', 'bigint', true, false),
+    ('credit_anchor_leaf', 'seq', 'bigint', true, false),
+    ('credit_anchor_leaf', 'user_id', 'text', true, true),
+    ('credit_anchor_leaf', 'hash', 'bytea', true, false);
 CREATE TEMP TABLE want_key (tab name, cols name[]);
 INSERT INTO want_key VALUES
     ('credit_plan', '{plan,version}'),
@@ -124,7 +138,9 @@ INSERT INTO want_key VALUES
     ('credit_payment', '{payment_ref}'),
     ('credit_reset_run', '{run_id}'),
     ('credit_audit_log', '{seq}'),
-    ('credit_role', '{role_name,preset}');
+    ('credit_role', '{role_name,preset}'),
+    ('credit_anchor', '{anchor_no}'),
+    ('credit_anchor_leaf', '{user_id,anchor_no}');
 
 -- kind: f function, p procedure; volatility: v, s; parallel: u unsafe, r
 -- restricted, s safe.
@@ -152,6 +168,8 @@ INSERT INTO want_function VALUES
     ('credits_unschedule_reset', '', 'f', 'jsonb', 'v', 'u'),
     ('credits_verify', '', 'f', 'record', 's', NULL),
     ('credits_run_verify', 'sample double precision, slice_size integer, report jsonb', 'p', NULL, 'v', 'u'),
+    ('credits_anchor', '', 'f', 'jsonb', 'v', 'u'),
+    ('credits_verify_anchor', 'anchor text', 'f', 'record', 's', 'r'),
     ('credits_verify_account', 'user_id text', 'f', 'record', 's', 's'),
     ('credits_grant_role', 'role_name text, preset text', 'f', 'jsonb', 'v', 'u'),
     ('credits_revoke_role', 'role_name text, preset text', 'f', 'jsonb', 'v', 'u'),

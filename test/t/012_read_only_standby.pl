@@ -69,7 +69,8 @@ my %mutating = (
 	credits_run_reset => q(SET credits.clock = '2026-02-10 00:00:00+00'; CALL credits_run_reset()),
 	credits_grant_role => q(SELECT credits_grant_role('stranger', 'app')),
 	credits_revoke_role => q(SELECT credits_revoke_role('app_role', 'app')),
-	credits_repair_guards => q(SELECT credits_repair_guards()));
+	credits_repair_guards => q(SELECT credits_repair_guards()),
+	credits_anchor => q(SELECT credits_anchor()));
 
 # These two need pg_cron and have a test of their own for what they do; the
 # right to call them is asked for first.
@@ -81,7 +82,7 @@ my %scheduling = (
 my %reading = map { ($_ => 1) } qw(
   credits_balance credits_history credits_account_state credits_current_user_id
   credits_my_balance credits_my_history credits_verify credits_verify_account
-  credits_run_verify credits_verify_structure credits_guard credits_drop_guard);
+  credits_run_verify credits_verify_structure credits_verify_anchor credits_guard credits_drop_guard);
 my @unknown = grep { !$mutating{$_} && !$scheduling{$_} && !$reading{$_} } map { $_->[0] } rows(
 	$node, 'postgres', q(
 SELECT DISTINCT p.proname
@@ -101,7 +102,8 @@ SELECT md5(string_agg(t, E'\n' ORDER BY t)) FROM (
     UNION ALL SELECT p::text FROM credit_plan p UNION ALL SELECT p::text FROM credit_payment p
     UNION ALL SELECT g::text FROM credit_grant g UNION ALL SELECT h::text FROM credit_hold h
     UNION ALL SELECT r::text FROM credit_reset_run r UNION ALL SELECT l::text FROM credit_audit_log l
-    UNION ALL SELECT r::text FROM credit_role r) x(t)));
+    UNION ALL SELECT r::text FROM credit_role r UNION ALL SELECT a::text FROM credit_anchor a
+    UNION ALL SELECT l::text FROM credit_anchor_leaf l) x(t)));
 }
 
 my $before = everything($node);
@@ -129,7 +131,8 @@ SELECT * FROM credit_usage_daily;
 SELECT * FROM credits_history('ann');
 SELECT * FROM credits_verify();
 SET min_parallel_table_scan_size = 0;
-SELECT * FROM credits_verify();),
+SELECT * FROM credits_verify();
+SELECT * FROM credits_verify_anchor();),
 	'00000', 'reading in a read-only transaction');
 is_outcome(
 	$node, 'postgres', 'SET default_transaction_read_only = on; CALL credits_run_verify()',
@@ -150,12 +153,14 @@ for my $sql (
 	q(SELECT * FROM credits_verify()),
 	q(SELECT * FROM credits_verify_account('ann')),
 	q(CALL credits_run_verify()),
+	q(SELECT * FROM credits_verify_anchor()),
 	q(SELECT credits_my_balance()),
 	q(SELECT * FROM credits_my_history()),
 	q(SELECT * FROM credit_balance),
 	q(SELECT * FROM credit_usage_daily),
 	map { "SELECT * FROM $_" }
-	qw(credit_plan credit_account credit_history credit_payment credit_grant credit_hold credit_reset_run credit_audit_log credit_role))
+	qw(credit_plan credit_account credit_history credit_payment credit_grant credit_hold credit_reset_run credit_audit_log credit_role
+	credit_anchor credit_anchor_leaf))
 {
 	is_outcome($node, 'postgres', "SET ROLE stranger; $sql", '42501', "without the right: $sql");
 }
@@ -225,8 +230,10 @@ is_outcome($node, 'postgres', "BEGIN; SET ROLE billing_role; $mutating{credits_a
 $mutating{credits_refund}; $mutating{credits_revoke_purchase}; $mutating{credits_set_cycle}; ROLLBACK",
 	'00000', 'billing adds purchases, grants, refunds, revokes');
 is_outcome($node, 'postgres', 'SET ROLE auditor_role; SET min_parallel_table_scan_size = 0; SELECT * FROM credits_verify();
-	CALL credits_run_verify(); SELECT * FROM credit_history',
+	CALL credits_run_verify(); SELECT * FROM credit_history; SELECT * FROM credits_verify_anchor()',
 	'00000', 'auditor verifies and reads');
+is_outcome($node, 'postgres', "BEGIN; SET ROLE $_; $mutating{credits_anchor}; ROLLBACK", '00000', "$_ anchors")
+  for qw(auditor_role admin_role);
 is_outcome(
 	$node, 'postgres', "
 BEGIN; SET ROLE admin_role;
@@ -235,12 +242,14 @@ SELECT credits_reset_due(); ROLLBACK",
 	'00000', 'admin administers');
 is(everything($node), $before, 'all of it rolled back');
 
-# A hot standby.
+# A hot standby.  What a witness keeps of the primary is checked there.
+my $anchor = json($node->safe_psql('postgres', 'SELECT credits_anchor()'))->{anchor};
 $node->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
 $standby->start;
 $node->safe_psql('postgres', q(SELECT credits_deduct('ann', 5, 'after the copy')));
+my $later = json($node->safe_psql('postgres', 'SELECT credits_anchor()'))->{anchor};
 $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
 $before = everything($node);
 
@@ -271,6 +280,8 @@ is($standby->safe_psql('postgres', 'SET min_parallel_table_scan_size = 0; SELECT
 	'', '... and with workers');
 is(json($standby->safe_psql('postgres', 'SET min_parallel_table_scan_size = 0; CALL credits_run_verify(NULL, 1)'))->{accounts},
 	2, '... and in slices');
+is($standby->safe_psql('postgres', "SELECT * FROM credits_verify_anchor('$_')"), '', '... and continues an anchor')
+  for $anchor, $later;
 my $balance = json($standby->safe_psql('postgres', q(SELECT credits_balance('ann'))));
 is("$balance->{monthly} $balance->{purchased} $balance->{available}",
 	'35 50 85', 'the balance on the standby');

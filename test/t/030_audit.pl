@@ -16,7 +16,7 @@ use Test::More;
 
 my $verify = "$FindBin::RealBin/../verify";
 my @tables = qw(credit_plan credit_account credit_history credit_payment credit_grant credit_hold
-  credit_reset_run credit_audit_log credit_role);
+  credit_reset_run credit_audit_log credit_role credit_anchor credit_anchor_leaf);
 
 is(system($^X, "$verify/selftest.pl") >> 8, 0, 'the verifier passes its own test')
   or diag("perl test/verify/selftest.pl");
@@ -525,7 +525,8 @@ sub refused
 	} @tables;
 	my %column = (credit_plan => 'cycle', credit_account => 'monthly', credit_history => 'reason',
 		credit_payment => 'amount',
-		credit_reset_run => 'state', credit_audit_log => 'actor', credit_role => 'preset');
+		credit_reset_run => 'state', credit_audit_log => 'actor', credit_role => 'preset',
+		credit_anchor => 'root', credit_anchor_leaf => 'hash');
 	push @statements, map { my $c = $column{$_}; ("UPDATE $_ SET $c = $c",
 		"UPDATE ONLY $_ SET $c = $c WHERE false") } @tables;
 	push @statements, 'TRUNCATE ' . join(', ', @tables),

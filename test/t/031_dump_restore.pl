@@ -15,6 +15,8 @@ use Test::More;
 my $verify = "$FindBin::RealBin/../verify";
 my $clock = '2026-04-10 12:00:00+00';
 my $dir = PostgreSQL::Test::Utils::tempdir();
+my @tables = qw(credit_plan credit_account credit_history credit_payment credit_grant credit_hold
+  credit_reset_run credit_audit_log credit_role credit_anchor credit_anchor_leaf);
 
 my $old = new_server('old', clock => $clock, conf => "fsync = off\n");
 
@@ -69,9 +71,10 @@ SELECT credits_unfreeze('user_3');
 SELECT credits_adjust('user_7', 'purchased', 4, 'to be erased', NULL, '{"to be": "erased"}');
 SELECT credits_erase_user(u, 'on request') FROM unnest(ARRAY['user_3', 'user_7']) u;
 SQL
+my $anchor = json($old->safe_psql('ledger', 'SELECT credits_anchor()'))->{anchor};
 
 my @tables = qw(credit_plan credit_account credit_history credit_payment credit_grant credit_hold
-  credit_reset_run credit_audit_log credit_role);
+  credit_reset_run credit_audit_log credit_role credit_anchor credit_anchor_leaf);
 
 # Everything that the ledger holds, in a form that no setting changes.
 sub contents
@@ -170,7 +173,7 @@ my $heads = heads($old, 'ledger');
 my $rights = rights($old, 'ledger');
 like($rights, qr/^credits_deduct\|app_role$/m, 'app_role may deduct');
 unlike($rights, qr/nobody_role/, 'nobody_role may nothing');
-for my $table (qw(credit_plan credit_account credit_history credit_payment credit_reset_run credit_audit_log credit_role))
+for my $table (@tables)
 {
 	like($contents, qr/^$table\|/m, "there is something in $table");
 }
@@ -191,6 +194,7 @@ sub is_same_ledger
 	is(guards($new, $db), 'A' x @tables, "$db: guards are on");
 	is(drop_guard($new, $db), 'A', "$db: so is the one against DROP");
 	is_clean($new, $db, "$db: clean");
+	is($new->safe_psql($db, "SELECT * FROM credits_verify_anchor('$anchor')"), '', "$db: the ledger that was anchored");
 	independent_is_clean($new, $db);
 	return;
 }
@@ -229,7 +233,9 @@ sub goes_on
 	is_outcome($new, $db, "$_ credit_history", 'UC007', "$db: $_ is refused") for 'DELETE FROM', 'TRUNCATE';
 	is_outcome($new, $db, q(SET session_replication_role = replica; UPDATE credit_account SET monthly = 1), 'UC007',
 		"$db: UPDATE as a replica is refused");
+	$new->safe_psql($db, 'SELECT credits_anchor()');
 	is_clean($new, $db, "$db: clean after that");
+	is($new->safe_psql($db, "SELECT * FROM credits_verify_anchor('$anchor')"), '', "$db: continued from there");
 	is_gapless($new, $db, "$db: seq has no gaps");
 	independent_is_clean($new, $db);
 	return;

@@ -329,6 +329,7 @@ answers(
 	q(CALL credits_run_reset()),
 	q(SET credits.clock = '2026-03-15 12:00Z'; CALL credits_run_reset(max_accounts => 1)));
 answers('Verify report', q(CALL credits_run_verify()), q(CALL credits_run_verify(1, 1)));
+answers('Anchor receipt', q(SELECT credits_anchor()), q(SELECT credits_anchor()));
 answers('Role receipt', q(SELECT credits_grant_role('r_app', 'billing')),
 	q(SELECT credits_revoke_role('r_app', 'billing')));
 answers('Erasure receipt', q(BEGIN; SELECT credits_erase_user('user_1'); ROLLBACK));

@@ -126,6 +126,7 @@ main(int argc, char **argv)
 		{"grants, holds, refunds, at random", test_lists_random},
 		{"replay", test_replay},
 		{"chain", test_chain},
+		{"tree", test_tree},
 	};
 	uint64_t	seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 20260131;
 

@@ -158,5 +158,6 @@ extern void test_lists(void);
 extern void test_lists_random(void);
 extern void test_replay(void);
 extern void test_chain(void);
+extern void test_tree(void);
 
 #endif

@@ -51,6 +51,11 @@ our %TYPE_OF = (
 		seq => 'i', created_at => 'z', action => 't', subject => 't', actor => 't',
 		client_addr => 't', application => 't', before => 't', after => 't', hash => 'b',
 	},
+	credit_anchor => {
+		anchor_no => 'i', created_at => 'z', accounts => 'i', changed => 'i', audit_seq => 'i',
+		audit_hash => 'b', root => 'b', changed_root => 'b', previous_hash => 'b', hash => 'b',
+	},
+	credit_anchor_leaf => { anchor_no => 'i', seq => 'i', user_id => 't', hash => 'b' },
 );
 
 # What the hashes cover, in order.

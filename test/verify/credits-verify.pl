@@ -4,10 +4,11 @@
 # in docs/audit-format.md alone: it shares no code with the extension and needs
 # nothing but Perl.
 #
-#   perl credits-verify.pl DIR
+#   perl credits-verify.pl DIR [FILE...]
 #
-# One line per bad account (its first bad row), plan, payment or audit row, then
-# a summary.  Exit status: 0 clean, 1 bad, 2 the export could not be read.
+# The files have anchors that were kept, one to a line; then the export has to
+# continue each of them.  One line per bad account (its first bad row), plan,
+# payment, audit row or anchor, then a summary.  Exit status: 0 clean, 1 bad, 2 the export could not be read.
 #
 use strict;
 use warnings;
@@ -15,6 +16,7 @@ use Config;
 use File::Basename qw(dirname);
 use JSON::PP ();
 use lib dirname(__FILE__);
+use CreditsAnchors qw(parse_anchor begin_anchors check_leaves add_leaves check_anchors);
 use CreditsFormat qw(%TYPE_OF decode_row first_hash first_audit_hash audit_hash
   microseconds);
 use CreditsRules qw(new_state check_row check_account check_plan %AUDITED);
@@ -34,7 +36,8 @@ sub open_table
 	my %wanted = %{ $TYPE_OF{$name} };
 	for (@header) { delete $wanted{$_} }
 	die "$path: no column " . join(', ', sort keys %wanted) . "\n" if %wanted;
-	my $table = { name => $name, path => $path, fh => $fh, header => \@header, rows => 0 };
+	my $table = { name => $name, path => $path, fh => $fh, header => \@header, rows => 0,
+		order => $name eq 'credit_anchor_leaf' ? 'anchor_no' : 'seq' };
 	advance($table);
 	return $table;
 }
@@ -62,11 +65,11 @@ sub take
 	my $row = $table->{next};
 	return undef unless defined $row && $row->{user_id} eq $user;
 	advance($table);
-	my $next = $table->{next};
-	die "$table->{path}: not sorted by user_id COLLATE \"C\", seq\n"
+	my ($next, $order) = @$table{qw(next order)};
+	die "$table->{path}: not sorted by user_id COLLATE \"C\", $order\n"
 	  if $next
 	  && ( $next->{user_id} lt $user
-		|| $next->{user_id} eq $user && ($next->{seq} // 0) < ($row->{seq} // 0));
+		|| $next->{user_id} eq $user && ($next->{$order} // 0) < ($row->{$order} // 0));
 	return $row;
 }
 
@@ -82,11 +85,11 @@ sub next_seq
 # The walk
 #
 
-# One user: the account row, the history and the payments.  Returns the first
-# bad seq and what is wrong there, or nothing.
+# One user: the account row, the history, the payments and the leaves.  Returns
+# the first bad seq and what is wrong there, or nothing.
 sub verify_user
 {
-	my ($user, $tables, $plans, $audited) = @_;
+	my ($user, $tables, $plans, $audited, $anchors) = @_;
 	my ($history, $payments) = @$tables{qw(credit_history credit_payment)};
 	my $account = take($tables->{credit_account}, $user);
 	my $state = new_state(first_hash($user));
@@ -97,9 +100,17 @@ sub verify_user
 		$wrong->($payment->{seq}, "credit_payment '$payment->{payment_ref}' has no purchase row here");
 	};
 
+	my (@leaves, %anchored);
+	while (my $leaf = take($tables->{credit_anchor_leaf}, $user))
+	{
+		push @leaves, $leaf;
+		$anchored{ $leaf->{seq} } = undef;
+	}
+	add_leaves($anchors, $user, \@leaves);
 	$wrong->(1, 'two credit_account rows') while take($tables->{credit_account}, $user);
 	while (my $row = take($history, $user))
 	{
+		$anchored{ $row->{seq} } = $row->{hash} if exists $anchored{ $row->{seq} };
 		next if @bad;
 		my ($seq, $expected) = ($row->{seq}, $state->{seq} + 1);
 		$stray->(take($payments, $user)) while next_seq($payments, $user) < $seq;
@@ -116,6 +127,7 @@ sub verify_user
 	$wrong->($state->{seq} + 1, "the row is missing, credit_account has history_seq $account->{history_seq}")
 	  if $account && $account->{history_seq} > $state->{seq};
 	while (my $payment = take($payments, $user)) { $stray->($payment) }
+	$wrong->(check_leaves(\@leaves, \%anchored));
 	if (!@bad)
 	{
 		if (!$account) { $wrong->($state->{seq} || 1, 'no credit_account row') }
@@ -129,10 +141,11 @@ sub verify_user
 }
 
 # The audit log: its chain.  Returns what it says of plans, {plan}{version} =>
-# columns, and of users, {user}{action} => [seq].
+# columns, and of users, {user}{action} => [seq]; sets the hashes of the wanted
+# rows.
 sub verify_audit_log
 {
-	my ($log, $report) = @_;
+	my ($log, $wanted, $report) = @_;
 	my ($seq, $hash, $bad) = (0, first_audit_hash());
 	my (%plans, %users);
 	while (my $row = $log->{next})
@@ -150,6 +163,7 @@ sub verify_audit_log
 		}
 		$report->('credit_audit_log seq ' . ($seq + 1), @problems) if @problems && !$bad++;
 		($seq, $hash) = @$row{qw(seq hash)};
+		$wanted->{$seq} = $hash if exists $wanted->{$seq};
 		advance($log);
 	}
 	return (\%plans, \%users);
@@ -194,9 +208,37 @@ sub quoted
 	return "\"$text\"";
 }
 
+# The anchors of files of text, one to a line.
+sub read_kept
+{
+	my @kept;
+	for my $path (@_)
+	{
+		open my $fh, '<', $path or die "$path: $!\n";
+		while (my $line = readline $fh)
+		{
+			next unless $line =~ /\S/;
+			push @kept, eval { parse_anchor($line) } // die "$path line $.: $@";
+		}
+	}
+	return \@kept;
+}
+
+sub read_anchors
+{
+	my ($table) = @_;
+	my @anchors;
+	while (my $row = $table->{next})
+	{
+		push @anchors, $row;
+		advance($table);
+	}
+	return \@anchors;
+}
+
 sub verify
 {
-	my ($dir) = @_;
+	my ($dir, @files) = @_;
 	my $bad = 0;
 	my $report = sub {
 		my ($what, @problems) = @_;
@@ -207,14 +249,15 @@ sub verify
 		print "$line\n";
 	};
 	my %tables = map { ($_ => open_table($dir, $_)) } sort keys %TYPE_OF;
-	my ($defined, $audited) = verify_audit_log($tables{credit_audit_log}, $report);
+	my $anchors = begin_anchors(read_anchors($tables{credit_anchor}), read_kept(@files));
+	my ($defined, $audited) = verify_audit_log($tables{credit_audit_log}, $anchors->{wanted} //= {}, $report);
 	my $plans = verify_plans($tables{credit_plan}, $defined, $report);
 
-	my @by_user = @tables{qw(credit_account credit_history credit_payment)};
+	my @by_user = @tables{qw(credit_account credit_history credit_payment credit_anchor_leaf)};
 	while (my @next = sort map { $_->{next} ? $_->{next}{user_id} : () } @by_user)
 	{
 		my $user = $next[0];
-		my ($seq, @problems) = verify_user($user, \%tables, $plans, $audited->{$user});
+		my ($seq, @problems) = verify_user($user, \%tables, $plans, $audited->{$user}, $anchors);
 		$report->('user ' . quoted($user) . " seq $seq", @problems) if @problems;
 		delete $audited->{$user} if @problems;
 	}
@@ -223,17 +266,19 @@ sub verify
 		my ($seq) = sort { $a <=> $b } map { @$_ } values %{ $audited->{$user} };
 		$report->("credit_audit_log seq $seq", 'the history of user ' . quoted($user) . ' has no such row') if $seq;
 	}
-	printf "%d accounts, %d history rows, %d payments, %d plan versions, %d audit rows: %s\n",
-	  (map { $tables{"credit_$_"}{rows} } qw(account history payment plan audit_log)),
+	check_anchors($anchors, $report);
+	printf "%d accounts, %d history rows, %d payments, %d plan versions, %d audit rows, %d anchors: %s\n",
+	  (map { $tables{"credit_$_"}{rows} } qw(account history payment plan audit_log anchor)),
 	  $bad ? "$bad bad" : 'clean';
 	return $bad ? 1 : 0;
 }
 
 sub main
 {
-	if (@_ != 1 || $_[0] =~ /^-/)
+	if (!@_ || $_[0] =~ /^-/)
 	{
-		print STDERR "usage: perl credits-verify.pl DIR\nDIR holds the files that export.sql writes.\n";
+		print STDERR "usage: perl credits-verify.pl DIR [FILE...]\nDIR holds the files that export.sql writes, ",
+		  "FILE anchors that were kept, one to a line.\n";
 		return 2;
 	}
 	my $status = eval {

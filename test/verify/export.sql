@@ -54,5 +54,17 @@ SELECT replace(:'columns', ', ', E'\t') AS header \gset
 \qecho :header
 COPY (SELECT :columns FROM ONLY :"schema".credit_audit_log ORDER BY seq) TO STDOUT;
 
+\set columns 'anchor_no, created_at, accounts, changed, audit_seq, audit_hash, root, changed_root, previous_hash, hash'
+SELECT replace(:'columns', ', ', E'\t') AS header \gset
+\o credit_anchor.tsv
+\qecho :header
+COPY (SELECT :columns FROM ONLY :"schema".credit_anchor ORDER BY anchor_no) TO STDOUT;
+
+\set columns 'anchor_no, seq, user_id, hash'
+SELECT replace(:'columns', ', ', E'\t') AS header \gset
+\o credit_anchor_leaf.tsv
+\qecho :header
+COPY (SELECT :columns FROM ONLY :"schema".credit_anchor_leaf ORDER BY user_id COLLATE "C", anchor_no) TO STDOUT;
+
 \o
 COMMIT;

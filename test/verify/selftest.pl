@@ -11,13 +11,16 @@ use File::Temp qw(tempdir);
 use Test::More;
 
 use lib dirname(__FILE__);
+use CreditsAnchors qw(leaf_preimage leaf_hash tree_root first_anchor_hash anchor_preimage anchor_hash
+  parse_anchor);
 use CreditsFormat qw(%TYPE_OF @FACTS decode_value decode_row encode_value microseconds first_hash
   history_preimage history_hash first_audit_hash audit_preimage audit_hash);
 
 my $here = rel2abs(dirname(__FILE__));
 require "$here/credits-verify.pl";
 
-my @FILES = qw(credit_plan credit_account credit_history credit_payment credit_audit_log);
+my @FILES = qw(credit_plan credit_account credit_history credit_payment credit_audit_log credit_anchor
+  credit_anchor_leaf);
 my %header;
 
 # The example export as text: file => [ { column => text } ].
@@ -41,10 +44,10 @@ sub decoded
 	return decode_row($name, \@header, [ @$row{@header} ]);
 }
 
-# Writes an export and verifies it: (exit status, lines).
+# Writes an export and verifies it, with files of kept anchors: (exit status, lines).
 sub verified
 {
-	my ($export) = @_;
+	my ($export, @kept) = @_;
 	my $dir = tempdir(CLEANUP => 1);
 	for my $name (@FILES)
 	{
@@ -56,7 +59,7 @@ sub verified
 	my $output = '';
 	open my $memory, '>', \$output or die $!;
 	my $stdout = select $memory;
-	my $status = eval { verify($dir) } // "died: $@";
+	my $status = eval { verify($dir, @kept) } // "died: $@";
 	select $stdout;
 	return ($status, split /\n/, $output);
 }
@@ -113,6 +116,30 @@ sub rebuild_audit_log
 	{
 		$hash = audit_hash($hash, decoded('credit_audit_log', $row));
 		$row->{hash} = '\\\\x' . unpack 'H*', $hash;
+	}
+	return;
+}
+
+# The same forger makes every anchor follow from the leaves, and the leaves from
+# the history.
+sub rebuild_anchors
+{
+	my ($export, %other) = @_;
+	my ($before, %newest) = (first_anchor_hash());
+	my %audit = map { ($_->{seq} => decoded('credit_audit_log', $_)->{hash}) } @{ $export->{credit_audit_log} };
+	for my $row (@{ $export->{credit_anchor} })
+	{
+		my @own = map { decoded('credit_anchor_leaf', $_) }
+		  grep { $_->{anchor_no} == $row->{anchor_no} } @{ $export->{credit_anchor_leaf} };
+		my @changed = map { leaf_hash(@$_{qw(user_id seq hash)}) } @own;
+		@newest{ map { $_->{user_id} } @own } = @changed;
+		my %set = (previous_hash => $before, changed_root => tree_root(@changed),
+			root => tree_root((map { $newest{$_} } sort keys %newest),
+				leaf_hash(undef, $row->{audit_seq}, $audit{ $row->{audit_seq} })));
+		$row->{changed} = @changed;
+		$row->{accounts} = $other{accounts} // keys %newest;
+		$row->{$_} = '\\\\x' . unpack 'H*', $set{$_} for keys %set;
+		$row->{hash} = '\\\\x' . unpack 'H*', $before = anchor_hash(decoded('credit_anchor', $row));
 	}
 	return;
 }
@@ -177,6 +204,110 @@ subtest 'vectors' => sub {
 		$count++;
 	}
 	cmp_ok($count, '>=', 5, 'row vectors found');
+
+	$count = 0;
+	while ($text =~ /^(leaf|anchor) (?:(.+) row )?(\d+)\npreimage\n([0-9a-f\n]+)sha256\n([0-9a-f]{64})$/mg)
+	{
+		my ($what, $subject, $number, $preimage, $sha) = ($1, $2, $3, $4 =~ tr/\n//dr, $5);
+		my $log = ($subject // '') eq 'audit log';
+		my ($row) = map { decoded($_->[0], $_->[1]) }
+		    $what eq 'anchor' ? [ 'credit_anchor', $export->{credit_anchor}[ $number - 1 ] ]
+		  : $log              ? [ 'credit_audit_log', $export->{credit_audit_log}[ $number - 1 ] ]
+		  :                     [ 'credit_history', row_of($export, $subject, $number) ];
+		my $got = $what eq 'anchor' ? anchor_preimage($row)
+		  : leaf_preimage($log ? undef : $subject, $number, $row->{hash});
+		my $name = join ' ', grep { defined } $what, $subject, $number;
+		is(unpack('H*', $got), $preimage, "$name: preimage");
+		is(unpack('H*', Digest::SHA::sha256($got)), $sha, "$name: sha256");
+		is(unpack('H*', $row->{hash}), $sha, "$name: stored") if $what eq 'anchor';
+		$count++;
+	}
+	is($count, 5, 'leaf and anchor vectors found');
+};
+
+# The trees of Certificate Transparency's tests.
+subtest 'trees' => sub {
+	my @leaves = map { Digest::SHA::sha256("\x00" . pack 'H*', $_) } '', '00', '10', '2021', '3031', '40414243',
+	  '5051525354555657', '606162636465666768696a6b6c6d6e6f';
+	my @roots = qw(
+	  e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+	  6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d
+	  fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125
+	  aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77
+	  d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7
+	  4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4
+	  76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef
+	  ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c
+	  5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328);
+	is(unpack('H*', tree_root(@leaves[ 0 .. $_ - 1 ])), $roots[$_], "$_ leaves") for 0 .. @leaves;
+};
+
+# What somebody kept of the example, and what happened to it since.
+subtest 'anchors' => sub {
+	my $kept = "$here/example/anchors.txt";
+	my ($status, @lines) = verified(example(), $kept);
+	is("$status @lines", '0 2 accounts, 14 history rows, 2 payments, 3 plan versions, 6 audit rows, 3 anchors: clean',
+		'kept anchors');
+	my $export = example();
+	rebuild_anchors($export);
+	is_deeply($export, example(), 'rebuilding changes nothing');
+
+	my $cut = sub {
+		my ($export) = @_;
+		pop @{ $export->{credit_history} };
+		rebuild($export, 'user_2abc');
+	};
+	my @cases = (
+		[ 'rolled back', sub { splice @{ $_[0]{credit_anchor} }, 1; splice @{ $_[0]{credit_anchor_leaf} }, 2 },
+			qr/\ABAD kept anchor 2: it is not here, the newest is 1: rolled back.*\nBAD kept anchor 3: it is not here[^\n]*\n[^\n]*\z/ ],
+		[ 'a tail cut off', $cut, qr/\ABAD user "user_2abc" seq 12: the row that anchor 2 has is missing\n[^\n]*\z/ ],
+		[ 'a tail cut off, and the leaf', sub { $cut->($_[0]); splice @{ $_[0]{credit_anchor_leaf} }, 2, 1;
+			rebuild_anchors($_[0]) },
+			qr/\ABAD kept anchor 2: another anchor has its number.*; the leaves do not give its root\nBAD kept anchor 3: another[^\n]*\n[^\n]*\z/ ],
+		[ 'an account deleted', sub { shift @{ $_[0]{credit_account} }; splice @{ $_[0]{credit_history} }, 0, 2;
+			shift @{ $_[0]{credit_payment} } },
+			qr/\ABAD user "org_7" seq 2: the row that anchor 1 has is missing\n[^\n]*\z/ ],
+		[ 'an anchor deleted', sub { splice @{ $_[0]{credit_anchor} }, 1, 1 },
+			qr/BAD credit_anchor 3: anchor 2 is missing.*BAD credit_anchor 2: there are leaves.*BAD kept anchor 2: it is not here, but/s ],
+		[ 'an audit row of an anchor changed', sub { $_[0]{credit_audit_log}[5]{actor} = 'x'; rebuild_audit_log($_[0]) },
+			qr/\ABAD credit_anchor 2: the audit log has no row 6 with its audit_hash/ ],
+		[ 'a leaf moved', sub { $_[0]{credit_anchor_leaf}[2]{anchor_no} = 3 },
+			qr/BAD credit_anchor 2: it has 0 leaves.*BAD credit_anchor 3: it has 1 leaves/s ],
+		[ 'another row than the one anchored', sub {
+				my $row = row_of($_[0], 'user_2abc', 12);
+				$row->{created_at} = '2026-03-02 13:00:01+00';
+				rebuild($_[0], 'user_2abc');
+			}, qr/\ABAD user "user_2abc" seq 12: it is not the row that anchor 2 has\n[^\n]*\z/ ],
+		[ 'a count of users', sub {
+				rebuild_anchors($_[0], accounts => 3);
+			}, qr/\ABAD credit_anchor 1: up to it 2 users have leaves instead of 3/ ],
+		[ 'a leaf that goes back', sub { $_[0]{credit_anchor_leaf}[2]{$_} = $_[0]{credit_anchor_leaf}[1]{$_} for qw(seq hash);
+			rebuild_anchors($_[0]) },
+			qr/\ABAD user "user_2abc" seq 3: anchor 2 has not a later row than anchor 1/ ]);
+	for my $case (@cases)
+	{
+		my ($name, $change, $expected) = @$case;
+		my $export = example();
+		$change->($export);
+		my ($status, @lines) = verified($export, $kept);
+		is($status, 1, "$name: exit status");
+		like(join("\n", @lines), $expected, $name);
+	}
+
+	open my $fh, '<', $kept or die $!;
+	my $line = readline $fh;
+	close $fh;
+	for my $broken ('x', "$line x", $line =~ s/ 2 / 3 /r, $line =~ s/T12/T13/r, $line =~ s/[0-9a-f](?=[0-9a-f]{9} )/0/r,
+		substr($line, 0, -9), $line =~ s/anchor-1/anchor-2/r, $line =~ s/T.*?Z//r, uc $line)
+	{
+		next if $broken eq $line;
+		ok(!defined eval { parse_anchor($broken) }, 'no anchor: ' . substr $broken, 0, 60);
+	}
+	my $dir = tempdir(CLEANUP => 1);
+	open $fh, '>', "$dir/kept" or die $!;
+	print $fh "$line\nnothing\n";
+	close $fh;
+	like((verified(example(), "$dir/kept"))[0], qr{^died: .*/kept line 3: not an anchor}, 'a file that has none');
 };
 
 subtest 'times' => sub {
@@ -198,7 +329,7 @@ subtest 'times' => sub {
 subtest 'clean' => sub {
 	my ($status, @lines) = verified(example());
 	is($status, 0, 'exit status');
-	is("@lines", '2 accounts, 14 history rows, 2 payments, 3 plan versions, 6 audit rows: clean', 'summary');
+	is("@lines", '2 accounts, 14 history rows, 2 payments, 3 plan versions, 6 audit rows, 3 anchors: clean', 'summary');
 	my $export = example();
 	rebuild($export, $_) for qw(org_7 user_2abc);
 	rebuild_audit_log($export);
@@ -218,7 +349,7 @@ subtest 'any change' => sub {
 				my $row = $export->{$name}[$i];
 				my $type = $TYPE_OF{$name}{$column};
 				my $seq = $row->{seq} // $row->{history_seq};
-				my $subject = quotemeta($row->{user_id} // $row->{subject} // $row->{plan});
+				my $subject = quotemeta($row->{user_id} // $row->{subject} // $row->{plan} // $row->{anchor_no});
 				# What nobody else knows; and only a lower bound.
 				next if $name eq 'credit_plan' && $column eq 'created_at';
 				next if $column eq 'next_event_at' && $row->{next_reset_at} eq '\N';
@@ -226,7 +357,9 @@ subtest 'any change' => sub {
 
 				my ($status, @lines) = verified($export);
 				my $expected = $name eq 'credit_audit_log' ? "credit_audit_log seq $seq"
-				  : $name eq 'credit_plan' ? qq{credit_plan "$subject} : qq{user "$subject"};
+				  : $name eq 'credit_plan' ? qq{credit_plan "$subject}
+				  : $name eq 'credit_anchor' ? qq{credit_anchor (?:$subject|$row->{anchor_no})\\b}
+				  : $name eq 'credit_anchor_leaf' ? "(?:credit_anchor $row->{anchor_no}:|user \"$subject\")" : qq{user "$subject"};
 				my $named = grep { /^BAD $expected/ } @lines;
 				# A change of user_id, seq or order may show at a neighbour.
 				$named = 1 if $status =~ /^died: .*not sorted/ && $column =~ /^(?:user_id|seq)$/;
