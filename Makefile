@@ -22,7 +22,7 @@ EXTVERSION = 1.0.0
 REGRESS = setup install plan open deduct deduct_many idempotency purchase adjust set_plan \
 	freeze reset_edge reset_run history my guards acl constraints dba bad_input \
 	read_only same_statement parallel hot maintenance verify verify_scale \
-	grant hold refund chargeback
+	grant hold refund chargeback overdraft cycle
 
 MODULE_big = $(EXTENSION)
 DATA = $(sort $(wildcard sql/$(EXTENSION)--*.sql))
