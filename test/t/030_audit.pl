@@ -524,7 +524,7 @@ sub refused
 		("DELETE FROM $_", "DELETE FROM $_ WHERE false", "TRUNCATE $_", "TRUNCATE $_ CASCADE")
 	} @tables;
 	my %column = (credit_plan => 'cycle', credit_account => 'monthly', credit_history => 'reason',
-		credit_payment => 'amount',
+		credit_payment => 'amount', credit_grant => 'amount', credit_hold => 'amount',
 		credit_reset_run => 'state', credit_audit_log => 'actor', credit_role => 'preset',
 		credit_anchor => 'root', credit_anchor_leaf => 'hash');
 	push @statements, map { my $c = $column{$_}; ("UPDATE $_ SET $c = $c",
