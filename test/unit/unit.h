@@ -134,6 +134,7 @@ extern CrVerdict world_refund(World *w, CrTime at, int spending, int64_t amount)
 extern CrVerdict world_revoke(World *w, CrTime at, int purchase, int64_t amount);
 extern CrVerdict world_set_plan(World *w, CrTime at, const char *plan);
 extern CrVerdict world_schedule(World *w, CrTime at, const char *plan);
+extern bool world_never_makes(CrKind kind);
 extern int	world_random_plans(World *w, CrTime from, CrTime to, bool cycles);
 extern Command world_random_command(CrTime at, int n_plans);
 extern Command world_random_open_command(const World *w, CrTime at, int n_plans);

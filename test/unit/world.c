@@ -348,6 +348,14 @@ world_run(World *w, const Command *cmd)
 	return verdict;
 }
 
+/* Kinds that no Op is for. */
+bool
+world_never_makes(CrKind kind)
+{
+	return kind == CR_KIND_IMPORTED || kind == CR_KIND_IMPORT || kind == CR_KIND_TRANSFER_OUT ||
+		kind == CR_KIND_TRANSFER_IN || kind == CR_KIND_UNDO || kind == CR_KIND_CLOSE;
+}
+
 CrVerdict
 world_deduct(World *w, CrTime at, int64_t amount)
 {
