@@ -6,15 +6,15 @@
 #include "unit.h"
 
 #define START utc(2026, 1, 1, 0, 0, 0)
-#define T0 utc(2026, 1, 10, 12, 0, 0)
-#define FEB utc(2026, 2, 1, 0, 0, 0)
-#define MAR utc(2026, 3, 1, 0, 0, 0)
-#define APR utc(2026, 4, 1, 0, 0, 0)
-#define MAY utc(2026, 5, 1, 0, 0, 0)
+#define T0	  utc(2026, 1, 10, 12, 0, 0)
+#define FEB	  utc(2026, 2, 1, 0, 0, 0)
+#define MAR	  utc(2026, 3, 1, 0, 0, 0)
+#define APR	  utc(2026, 4, 1, 0, 0, 0)
+#define MAY	  utc(2026, 5, 1, 0, 0, 0)
 
 static World world;
-static World replayed;			/* whose lists are the replayed account's */
-static World tried;				/* and those of a copy of it */
+static World replayed; /* whose lists are the replayed account's */
+static World tried; /* and those of a copy of it */
 static CrPart altered[64];
 
 /* Does it come by itself, and when the period ends? */
@@ -35,7 +35,7 @@ static bool
 sets_plan(const CrRow *row)
 {
 	return is_event(row) || row->kind == CR_KIND_OPEN || row->kind == CR_KIND_SET_PLAN ||
-		row->kind == CR_KIND_SET_CYCLE;
+		   row->kind == CR_KIND_SET_CYCLE;
 }
 
 /* The row's allocations, to be changed, with room for one more. */
@@ -67,17 +67,17 @@ swap_ends(CrRow *row)
 typedef struct Change
 {
 	const char *name;
-	bool		(*make) (CrRow *row, const CrAccount *before);
+	bool (*make)(CrRow *row, const CrAccount *before);
 } Change;
 
-#define CHANGE(name, applies, does)                                                            \
-	static bool change_##name(CrRow *row, const CrAccount *before)                             \
-	{                                                                                          \
-		(void) before;                                                                         \
-		if (!(applies))                                                                        \
-			return false;                                                                      \
-		does;                                                                                  \
-		return true;                                                                           \
+#define CHANGE(name, applies, does)                                \
+	static bool change_##name(CrRow *row, const CrAccount *before) \
+	{                                                              \
+		(void) before;                                             \
+		if (!(applies))                                            \
+			return false;                                          \
+		does;                                                      \
+		return true;                                               \
 	}
 
 CHANGE(delta_monthly, true, row->delta.monthly++)
@@ -117,7 +117,8 @@ CHANGE(next_reset_earlier,
 			 row->next_reset_at == before->next_reset_at)),
 	   row->next_reset_at--)
 CHANGE(next_reset_never, row->next_reset_at != CR_NEVER, row->next_reset_at = CR_NEVER)
-CHANGE(next_reset_at_start, row->next_reset_at != CR_NEVER && row->kind != CR_KIND_PLAN_CHANGE,
+CHANGE(next_reset_at_start,
+	   row->next_reset_at != CR_NEVER && row->kind != CR_KIND_PLAN_CHANGE,
 	   row->next_reset_at = row->period_start)
 CHANGE(back_in_time, before->history_seq > 0 && row->kind != CR_KIND_CLOCK_REPAIR,
 	   row->effective_at = before->effective_at - 1)
@@ -132,12 +133,12 @@ CHANGE(event_earlier, is_event(row) || is_an_end(row), row->effective_at--)
 CHANGE(event_and_period_earlier, row->kind == CR_KIND_RESET,
 	   row->effective_at = row->period_start = before->next_reset_at - 1)
 CHANGE(kind_purchase,
-	   row->kind == CR_KIND_DEDUCT || row->kind == CR_KIND_RESET || row->kind == CR_KIND_GRANT ||
-		   row->kind == CR_KIND_REFUND,
+	   row->kind == CR_KIND_DEDUCT || row->kind == CR_KIND_RESET ||
+		   row->kind == CR_KIND_GRANT || row->kind == CR_KIND_REFUND,
 	   row->kind = CR_KIND_PURCHASE)
 CHANGE(kind_deduct,
-	   row->kind == CR_KIND_PURCHASE || row->kind == CR_KIND_HOLD || row->kind == CR_KIND_CAPTURE ||
-		   row->kind == CR_KIND_REVOKE,
+	   row->kind == CR_KIND_PURCHASE || row->kind == CR_KIND_HOLD ||
+		   row->kind == CR_KIND_CAPTURE || row->kind == CR_KIND_REVOKE,
 	   row->kind = CR_KIND_DEDUCT)
 CHANGE(kind_release, row->kind == CR_KIND_CAPTURE || row->kind == CR_KIND_HOLD_END,
 	   row->kind = CR_KIND_RELEASE)
@@ -163,7 +164,8 @@ CHANGE(reference, !row->has_ref_seq, row->has_ref_seq = true)
 CHANGE(no_reference, row->has_ref_seq, (row->has_ref_seq = false, row->ref_seq = 0))
 CHANGE(other_reference, is_an_end(row), row->ref_seq++)
 CHANGE(first_reference, row->has_ref_seq && row->kind != CR_KIND_REVOKE, row->ref_seq = 1)
-CHANGE(own_reference, row->has_ref_seq && row->kind != CR_KIND_REVOKE, row->ref_seq = row->seq)
+CHANGE(own_reference, row->has_ref_seq && row->kind != CR_KIND_REVOKE,
+	   row->ref_seq = row->seq)
 CHANGE(end, !row->has_ends_at, row->has_ends_at = true)
 CHANGE(no_end, row->has_ends_at, row->has_ends_at = false)
 CHANGE(end_now, row->has_ends_at, row->ends_at = row->effective_at)
@@ -174,13 +176,14 @@ CHANGE(end_too_far, row->kind == CR_KIND_HOLD,
 CHANGE(end_never, row->has_ends_at, row->ends_at = CR_NEVER)
 CHANGE(other_source, row->n_allocations > 0, alter(row)[0].source++)
 CHANGE(more_of_a_source, row->n_allocations > 0, alter(row)[0].credits++)
-CHANGE(less_of_the_last, row->n_allocations > 0, alter(row)[row->n_allocations - 1].credits--)
+CHANGE(less_of_the_last, row->n_allocations > 0,
+	   alter(row)[row->n_allocations - 1].credits--)
 CHANGE(first_source_last,
 	   row->n_allocations > 1 &&
 		   row->allocations[0].source != row->allocations[row->n_allocations - 1].source,
 	   swap_ends(row))
 CHANGE(source_dropped, row->n_allocations > 0, row->n_allocations--)
-CHANGE(source_added, true, alter(row)[row->n_allocations++] = ((CrPart) {2, 1}))
+CHANGE(source_added, true, alter(row)[row->n_allocations++] = ((CrPart){2, 1}))
 /* without facts these may be true calls that found nothing to change */
 CHANGE(facts_dropped,
 	   row->has_facts && row->kind != CR_KIND_SCHEDULE_PLAN &&
@@ -196,7 +199,8 @@ CHANGE(facts_version, row->has_facts, row->facts.plan_version++)
 CHANGE(facts_plan, row->has_facts, row->facts.plan = "other")
 CHANGE(facts_no_plan, row->has_facts && row->facts.plan != NULL, row->facts.plan = NULL)
 CHANGE(facts_overdraft_negative, row->has_facts, row->facts.overdraft_limit = -1)
-CHANGE(facts_overdraft_over_cap, row->has_facts, row->facts.overdraft_limit = CR_MAX_CREDITS + 1)
+CHANGE(facts_overdraft_over_cap, row->has_facts,
+	   row->facts.overdraft_limit = CR_MAX_CREDITS + 1)
 CHANGE(facts_zone,
 	   row->has_facts && row->kind != CR_KIND_OPEN && row->kind != CR_KIND_SET_CYCLE,
 	   row->facts.time_zone = "Etc/Other")
@@ -206,13 +210,14 @@ CHANGE(facts_anchor,
 CHANGE(facts_scheduled, row->has_facts && row->kind != CR_KIND_SCHEDULE_PLAN,
 	   row->facts.scheduled_plan = row->facts.scheduled_plan ? NULL : "")
 CHANGE(facts_added_overdraft, !row->has_facts && row->kind != CR_KIND_SET_OVERDRAFT,
-	   (row->has_facts = true, row->facts = before->facts, row->facts.overdraft_limit = 1000))
+	   (row->has_facts = true, row->facts = before->facts,
+		row->facts.overdraft_limit = 1000))
 CHANGE(facts_added_plan, !row->has_facts,
 	   (row->has_facts = true, row->facts = before->facts, row->facts.plan = "other"))
 
-#define LISTED(name)                                                                           \
-	{                                                                                          \
-		#name, change_##name                                                                   \
+#define LISTED(name)         \
+	{                        \
+#name, change_##name \
 	}
 
 static const Change changes[] = {
@@ -302,25 +307,26 @@ static const Change changes[] = {
 	LISTED(facts_added_plan),
 };
 
-static int	seen[lengthof(changes)][CR_KIND_COUNT];
-static int	missed[lengthof(changes)][CR_KIND_COUNT];
+static int seen[lengthof(changes)][CR_KIND_COUNT];
+static int missed[lengthof(changes)][CR_KIND_COUNT];
 
 static bool
 is_changed(const CrAccount *a, const CrAccount *b)
 {
 	return !same_account(a, b) || a->next_event_at != b->next_event_at ||
-		a->history_seq != b->history_seq;
+		   a->history_seq != b->history_seq;
 }
 
 /* A row after the first so many, with the row that it names. */
 static const char *
 replay(CrAccount *acc, const CrRow *row, int n_rows)
 {
-	const CrRow *target = row->has_ref_seq && row->ref_seq >= 1 && row->ref_seq <= n_rows ?
-		&world.rows[row->ref_seq - 1] : NULL;
+	const CrRow *target = row->has_ref_seq && row->ref_seq >= 1 && row->ref_seq <= n_rows
+							  ? &world.rows[row->ref_seq - 1]
+							  : NULL;
 	CrSpent		spent;
-	int64_t		used = target && world_spent(&world, target->seq, n_rows, &spent) ?
-		spent.refunded : 0;
+	int64_t used =
+		target && world_spent(&world, target->seq, n_rows, &spent) ? spent.refunded : 0;
 
 	return cr_replay(acc, &world.env, row, target, used);
 }
@@ -396,8 +402,8 @@ random_history(void)
 	world_init(&world);
 	world.strict = true;
 	n_plans = world_random_plans(&world, START, START + 300 * DAY, true);
-	world_open(&world, at, one_in(5) ? NULL : world.versions[0].plan, zone_to_local("UTC", at),
-			   random_zone());
+	world_open(&world, at, one_in(5) ? NULL : world.versions[0].plan,
+			   zone_to_local("UTC", at), random_zone());
 	for (int i = 0; i < 30; i++)
 	{
 		Command		cmd;
@@ -434,7 +440,8 @@ test_random(void)
 		for (int i = 0; i < world.n_rows; i++)
 			kinds[world.rows[i].kind]++;
 	}
-	ok(wrong == NULL, "random histories replay to the same state, without asking a time zone");
+	ok(wrong == NULL,
+	   "random histories replay to the same state, without asking a time zone");
 	for (int k = 0; k < CR_KIND_COUNT; k++)
 	{
 		if (kinds[k] > 0 || world_never_makes((CrKind) k))
@@ -453,7 +460,8 @@ test_random(void)
 			tried += seen[c][k];
 			unnoticed += missed[c][k];
 			if (missed[c][k] > 0)
-				note("%s rows: %d of %d", cr_kind_name((CrKind) k), missed[c][k], seen[c][k]);
+				note("%s rows: %d of %d", cr_kind_name((CrKind) k), missed[c][k],
+					 seen[c][k]);
 		}
 		ok(tried > 0 && unnoticed == 0, "a row with another %s is complained about",
 		   changes[c].name);
@@ -505,8 +513,8 @@ test_forged(void)
 	world_deduct(&world, T0 + 2, 30);
 	acc = replay_to_last();
 	row = *last_row();
-	row.delta = (CrBuckets) {0, 0, -30};
-	row.balance = (CrBuckets) {100, 0, 20};
+	row.delta = (CrBuckets){0, 0, -30};
+	row.balance = (CrBuckets){100, 0, 20};
 	complains(acc, &row, "purchased credits spent before monthly ones");
 	row = *last_row();
 	row.seq++;
@@ -515,8 +523,8 @@ test_forged(void)
 	complains(acc, &row, "a row twice");
 	row = *last_row();
 	row.amount = 151;
-	row.delta = (CrBuckets) {-100, 0, -50};
-	row.balance = (CrBuckets) {0, 0, 0};
+	row.delta = (CrBuckets){-100, 0, -50};
+	row.balance = (CrBuckets){0, 0, 0};
 	row.owed_purchased = 1;
 	complains(acc, &row, "a debt without an overdraft");
 
@@ -551,7 +559,8 @@ test_forged(void)
 	acc = replay_to_last();
 	cr_apply_boundary(&acc, APR, &world.versions[0], MAY, 2, &row);
 	row.seq = world.n_rows;
-	complains(replay_to_last(), &row, "boundaries skipped where rollover gives something else");
+	complains(replay_to_last(), &row,
+			  "boundaries skipped where rollover gives something else");
 
 	fresh(0);
 	world_plan(&world, "free", FEB, 50, CR_CALENDAR, 0);
@@ -599,9 +608,10 @@ test_forged(void)
 	row.seq = 3;
 	complains(acc, &row, "a reset without the scheduled plan change before it");
 	row = world.rows[2];
-	ok(row.kind == CR_KIND_PLAN_CHANGE && cr_replay(&acc, &world.env, &row, NULL, 0) == NULL,
+	ok(row.kind == CR_KIND_PLAN_CHANGE &&
+		   cr_replay(&acc, &world.env, &row, NULL, 0) == NULL,
 	   "the plan change itself");
-	row = (CrRow) {0};
+	row = (CrRow){0};
 	cr_deduct(&acc, FEB, 1, &row);
 	acc = replay_to_last();
 	row.seq = 4;
