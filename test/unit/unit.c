@@ -126,6 +126,7 @@ main(int argc, char **argv)
 		{"refunds", test_refunds},
 		{"grants and holds, at random", test_lists_random},
 		{"replay", test_replay},
+		{"turns", test_turn},
 		{"chain", test_chain},
 		{"tree", test_tree},
 	};

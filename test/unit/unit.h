@@ -169,6 +169,7 @@ extern void test_lists(void);
 extern void test_refunds(void);
 extern void test_lists_random(void);
 extern void test_replay(void);
+extern void test_turn(void);
 extern void test_chain(void);
 extern void test_tree(void);
 
