@@ -314,7 +314,7 @@ cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row, const CrRow *targe
 			verdict = cr_repair_clock(&after, at, &expected);
 			break;
 		case CR_KIND_GRANT:
-			if (!row->has_ends_at)
+			if (!row->has_ends_at || row->ends_at == CR_NEVER)
 				return "a grant has no end";
 			verdict = cr_grant(&after, at, row->seq, row->amount, row->ends_at, &expected);
 			break;
@@ -322,7 +322,7 @@ cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row, const CrRow *targe
 			cr_apply_grant_end(&after, cr_next_grant_end(acc), &expected);
 			break;
 		case CR_KIND_HOLD:
-			if (!row->has_ends_at || row->ends_at - at > CR_LONGEST_HOLD)
+			if (!row->has_ends_at || row->ends_at > at + CR_LONGEST_HOLD)
 				return "a hold has no end, or one too far away";
 			verdict = cr_hold(&after, at, row->seq, row->amount, row->ends_at, &expected);
 			break;

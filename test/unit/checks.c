@@ -9,8 +9,8 @@ buckets_are(const CrBuckets *got, int64_t monthly, int64_t granted, int64_t purc
 {
 	if (got->monthly == monthly && got->granted == granted && got->purchased == purchased)
 		return true;
-	note("got %" PRId64 " monthly, %" PRId64 " granted, %" PRId64 " purchased", got->monthly,
-		 got->granted, got->purchased);
+	note("got %" PRId64 " monthly, %" PRId64 " granted, %" PRId64 " purchased",
+		 got->monthly, got->granted, got->purchased);
 	return false;
 }
 
@@ -18,7 +18,7 @@ static bool
 same_buckets(const CrBuckets *a, const CrBuckets *b)
 {
 	return a->monthly == b->monthly && a->granted == b->granted &&
-		a->purchased == b->purchased;
+		   a->purchased == b->purchased;
 }
 
 /* Does cr_facts_equal() notice every difference?  This one does. */
@@ -26,10 +26,10 @@ static bool
 same_facts(const CrFacts *a, const CrFacts *b)
 {
 	return same_text(a->plan, b->plan) && a->plan_version == b->plan_version &&
-		same_text(a->scheduled_plan, b->scheduled_plan) &&
-		a->cycle_anchor == b->cycle_anchor && same_text(a->time_zone, b->time_zone) &&
-		a->status == b->status && a->overdraft_limit == b->overdraft_limit &&
-		a->period_granted == b->period_granted;
+		   same_text(a->scheduled_plan, b->scheduled_plan) &&
+		   a->cycle_anchor == b->cycle_anchor && same_text(a->time_zone, b->time_zone) &&
+		   a->status == b->status && a->overdraft_limit == b->overdraft_limit &&
+		   a->period_granted == b->period_granted;
 }
 
 /* All of the state but its history and next_event_at, which may be early. */
@@ -37,10 +37,10 @@ bool
 same_account(const CrAccount *a, const CrAccount *b)
 {
 	return same_text(a->user_id, b->user_id) && same_buckets(&a->balance, &b->balance) &&
-		same_buckets(&a->held, &b->held) && a->owed_monthly == b->owed_monthly &&
-		a->owed_purchased == b->owed_purchased && same_facts(&a->facts, &b->facts) &&
-		a->period_start == b->period_start && a->next_reset_at == b->next_reset_at &&
-		a->effective_at == b->effective_at;
+		   same_buckets(&a->held, &b->held) && a->owed_monthly == b->owed_monthly &&
+		   a->owed_purchased == b->owed_purchased && same_facts(&a->facts, &b->facts) &&
+		   a->period_start == b->period_start && a->next_reset_at == b->next_reset_at &&
+		   a->effective_at == b->effective_at;
 }
 
 const char *
@@ -57,7 +57,7 @@ account_breaks(const CrAccount *acc)
 	if (acc->owed_monthly < 0 || acc->owed_purchased < 0)
 		return "an owed amount below 0";
 	total = (uint64_t) b->monthly + (uint64_t) b->granted + (uint64_t) b->purchased +
-		(uint64_t) h->monthly + (uint64_t) h->granted + (uint64_t) h->purchased;
+			(uint64_t) h->monthly + (uint64_t) h->granted + (uint64_t) h->purchased;
 	if (total > (uint64_t) CR_MAX_CREDITS)
 		return "a total above the cap";
 	if ((b->monthly > 0 && acc->owed_monthly > 0) ||
@@ -97,8 +97,9 @@ same_lists(const CrOpen *a, const CrOpen *b)
 		const CrHold *h = &b->holds[i];
 
 		if (g->ends_at != h->ends_at || g->period_start != h->period_start ||
-			g->amount != h->amount || g->monthly != h->monthly || g->purchased != h->purchased ||
-			g->state != h->state || g->n_parts != h->n_parts)
+			g->amount != h->amount || g->monthly != h->monthly ||
+			g->purchased != h->purchased || g->state != h->state ||
+			g->n_parts != h->n_parts)
 			return false;
 		for (int k = 0; k < g->n_parts; k++)
 		{
@@ -129,8 +130,9 @@ lists_break(const CrAccount *acc)
 		if (grant->left > 0 && grant->ends_at < next)
 			next = grant->ends_at;
 		granted += grant->left;
-		if (i > 0 && (grant->ends_at < grant[-1].ends_at ||
-					  (grant->ends_at == grant[-1].ends_at && grant->seq < grant[-1].seq)))
+		if (i > 0 &&
+			(grant->ends_at < grant[-1].ends_at ||
+			 (grant->ends_at == grant[-1].ends_at && grant->seq < grant[-1].seq)))
 			return "grants out of order";
 	}
 	if (granted != acc->balance.granted)
@@ -150,7 +152,8 @@ lists_break(const CrAccount *acc)
 		}
 		if (left > hold->amount)
 			return "more held than was asked for";
-		if (hold->state == CR_HOLD_OPEN ? left == 0 : hold->state != CR_HOLD_EXPIRED && left > 0)
+		if (hold->state == CR_HOLD_OPEN ? left == 0
+										: hold->state != CR_HOLD_EXPIRED && left > 0)
 			return "an open hold with nothing, or a closed one with something";
 		if (hold->state != CR_HOLD_OPEN)
 			continue;
@@ -179,11 +182,13 @@ row_breaks(const CrAccount *before, const CrAccount *after, const CrRow *row)
 		row->delta.granted != after->balance.granted - before->balance.granted ||
 		row->delta.purchased != after->balance.purchased - before->balance.purchased)
 		return "deltas are not the change";
-	if (row->owed_monthly != after->owed_monthly || row->owed_purchased != after->owed_purchased)
+	if (row->owed_monthly != after->owed_monthly ||
+		row->owed_purchased != after->owed_purchased)
 		return "owed amounts differ from the account's";
 	if (row->effective_at != after->effective_at)
 		return "effective_at differs from the account's";
-	if (row->period_start != after->period_start || row->next_reset_at != after->next_reset_at)
+	if (row->period_start != after->period_start ||
+		row->next_reset_at != after->next_reset_at)
 		return "the period differs from the account's";
 	if (row->plan_version != after->facts.plan_version)
 		return "the plan version differs from the account's";
@@ -193,8 +198,9 @@ row_breaks(const CrAccount *before, const CrAccount *after, const CrRow *row)
 		return "the row's facts differ from the account's";
 	if (row->expired < 0 || row->forfeited < 0 || row->skipped < 0)
 		return "expired, forfeited or skipped below 0";
-	if (row->kind < CR_KIND_GRANT && (row->has_ref_seq || row->has_ends_at ||
-									  (row->n_allocations != 0) != (row->delta.granted < 0)))
+	if (row->kind < CR_KIND_GRANT &&
+		(row->has_ref_seq || row->has_ends_at ||
+		 (row->n_allocations != 0) != (row->delta.granted < 0)))
 		return "a reference, an end or allocations that this kind does not have";
 	return NULL;
 }
@@ -203,19 +209,67 @@ const char *
 show_account(const CrAccount *acc)
 {
 	static char text[4][640];
-	static int	next = 0;
+	static int next = 0;
 	char	   *buf = text[next++ % 4];
 
-	snprintf(buf, sizeof(text[0]),
-			 "monthly %" PRId64 " granted %" PRId64 " purchased %" PRId64 " held %" PRId64
-			 " owed %" PRId64 "+%" PRId64 " plan %s v%d then %s granted in period %" PRId64
-			 " %s from %s to %s last row %s",
-			 acc->balance.monthly, acc->balance.granted, acc->balance.purchased, cr_held(acc),
-			 acc->owed_monthly, acc->owed_purchased, acc->facts.plan ? acc->facts.plan : "-",
-			 (int) acc->facts.plan_version,
-			 acc->facts.scheduled_plan ? acc->facts.scheduled_plan : "-",
-			 acc->facts.period_granted, acc->facts.status == CR_FROZEN ? "frozen" : "active",
-			 show_time(acc->period_start), show_time(acc->next_reset_at),
-			 show_time(acc->effective_at));
+	snprintf(
+		buf, sizeof(text[0]),
+		"monthly %" PRId64 " granted %" PRId64 " purchased %" PRId64 " held %" PRId64
+		" owed %" PRId64 "+%" PRId64 " plan %s v%d then %s granted in period %" PRId64
+		" %s from %s to %s last row %s",
+		acc->balance.monthly, acc->balance.granted, acc->balance.purchased, cr_held(acc),
+		acc->owed_monthly, acc->owed_purchased, acc->facts.plan ? acc->facts.plan : "-",
+		(int) acc->facts.plan_version,
+		acc->facts.scheduled_plan ? acc->facts.scheduled_plan : "-",
+		acc->facts.period_granted, acc->facts.status == CR_FROZEN ? "frozen" : "active",
+		show_time(acc->period_start), show_time(acc->next_reset_at),
+		show_time(acc->effective_at));
 	return buf;
+}
+
+/* Pairs (source, credits), ended by a 0 of credits. */
+static bool
+allocations_are(const CrRow *row, const int64_t *pairs)
+{
+	int			n = 0;
+
+	while (pairs[2 * n + 1] != 0)
+		n++;
+	for (int i = 0; i < row->n_allocations; i++)
+	{
+		if (i >= n || row->allocations[i].source != pairs[2 * i] ||
+			row->allocations[i].credits != pairs[2 * i + 1])
+		{
+			note("allocation %d: %" PRId64 " of %" PRId64, i, row->allocations[i].credits,
+				 row->allocations[i].source);
+			return false;
+		}
+	}
+	return row->n_allocations == n;
+}
+
+/* The last row is this one. */
+void
+row_is(const World *w, CrKind kind, int64_t amount, CrBuckets delta, CrBuckets held,
+	   const int64_t *pairs, const char *name)
+{
+	const CrRow *row = &w->rows[w->n_rows - 1];
+
+	if (!ok(row->kind == kind && row->amount == amount && allocations_are(row, pairs) &&
+				buckets_are(&row->delta, delta.monthly, delta.granted, delta.purchased) &&
+				buckets_are(&row->held, held.monthly, held.granted, held.purchased) &&
+				w->broken == NULL,
+			"%s", name))
+		note("%s of %" PRId64 ", %s: %s", cr_kind_name(row->kind), row->amount,
+			 w->broken ? w->broken : "not what was expected", show_account(&w->acc));
+}
+
+void
+balance_is(const World *w, int64_t monthly, int64_t granted, int64_t purchased,
+		   const char *name)
+{
+	ok(buckets_are(&w->acc.balance, monthly, granted, purchased) && w->broken == NULL,
+	   "%s", name);
+	if (w->broken)
+		note("%s", w->broken);
 }

@@ -122,9 +122,11 @@ main(int argc, char **argv)
 		{"plan change", test_plan_change},
 		{"due", test_due},
 		{"due, at random", test_due_random},
-		{"grants, holds, refunds", test_lists},
-		{"grants, holds, refunds, at random", test_lists_random},
+		{"grants and holds", test_lists},
+		{"refunds", test_refunds},
+		{"grants and holds, at random", test_lists_random},
 		{"replay", test_replay},
+		{"turns", test_turn},
 		{"chain", test_chain},
 		{"tree", test_tree},
 	};

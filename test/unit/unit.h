@@ -134,6 +134,7 @@ extern CrVerdict world_refund(World *w, CrTime at, int spending, int64_t amount)
 extern CrVerdict world_revoke(World *w, CrTime at, int purchase, int64_t amount);
 extern CrVerdict world_set_plan(World *w, CrTime at, const char *plan);
 extern CrVerdict world_schedule(World *w, CrTime at, const char *plan);
+extern bool world_never_makes(CrKind kind);
 extern int	world_random_plans(World *w, CrTime from, CrTime to, bool cycles);
 extern Command world_random_command(CrTime at, int n_plans);
 extern Command world_random_open_command(const World *w, CrTime at, int n_plans);
@@ -145,6 +146,16 @@ extern const char *row_breaks(const CrAccount *before, const CrAccount *after,
 extern const char *account_breaks(const CrAccount *acc);
 extern bool same_lists(const CrOpen *a, const CrOpen *b);
 extern const char *lists_break(const CrAccount *acc);
+/* The pairs of allocations, ended by one of no credits. */
+#define PAIRS(...) ((const int64_t[]) {__VA_ARGS__, 0, 0})
+#define NO_PAIRS ((const int64_t[]) {0, 0})
+#define B(m, g, p) ((CrBuckets) {m, g, p})
+#define NOTHING B(0, 0, 0)
+
+extern void row_is(const World *w, CrKind kind, int64_t amount, CrBuckets delta, CrBuckets held,
+				   const int64_t *pairs, const char *name);
+extern void balance_is(const World *w, int64_t monthly, int64_t granted, int64_t purchased,
+					   const char *name);
 extern const char *show_account(const CrAccount *acc);
 
 /* one function a topic */
@@ -155,8 +166,10 @@ extern void test_plan_change(void);
 extern void test_due(void);
 extern void test_due_random(void);
 extern void test_lists(void);
+extern void test_refunds(void);
 extern void test_lists_random(void);
 extern void test_replay(void);
+extern void test_turn(void);
 extern void test_chain(void);
 extern void test_tree(void);
 

@@ -94,7 +94,8 @@ world_copy_lists(World *w, const CrOpen *from)
 	CrOpen	   *open = world_lists(w);
 
 	for (int i = 0; i < from->n_grants; i++)
-		*cr_open_add_grant(open, from->grants[i].seq, from->grants[i].ends_at) = from->grants[i];
+		*cr_open_add_grant(open, from->grants[i].seq, from->grants[i].ends_at) =
+			from->grants[i];
 	for (int i = 0; i < from->n_holds; i++)
 	{
 		const CrHold *hold = &from->holds[i];
@@ -197,8 +198,9 @@ world_nth(const World *w, Op op, int target)
 	{
 		CrKind		kind = w->rows[i].kind;
 
-		if ((op == OP_REFUND ? kind == CR_KIND_DEDUCT || kind == CR_KIND_CAPTURE :
-			 op == OP_REVOKE ? kind == CR_KIND_PURCHASE : kind == CR_KIND_HOLD) &&
+		if ((op == OP_REFUND   ? kind == CR_KIND_DEDUCT || kind == CR_KIND_CAPTURE
+			 : op == OP_REVOKE ? kind == CR_KIND_PURCHASE
+							   : kind == CR_KIND_HOLD) &&
 			target-- == 0)
 			return &w->rows[i];
 	}
@@ -242,7 +244,8 @@ run_about_row(World *w, const Command *cmd, CrTime at, CrRow *row)
 		return CR_HOLD_CLOSED;
 	if (cmd->op == OP_REVOKE)
 	{
-		int64_t		left = about->amount - sum_about(w, CR_KIND_REVOKE, about->seq, w->n_rows);
+		int64_t left =
+			about->amount - sum_about(w, CR_KIND_REVOKE, about->seq, w->n_rows);
 
 		if (left == 0 || amount > left)
 			return CR_MORE_THAN_SPENT;
@@ -258,7 +261,8 @@ run_about_row(World *w, const Command *cmd, CrTime at, CrRow *row)
 	hold = cr_open_hold(acc, about->seq);
 	if (cmd->op == OP_RELEASE)
 		return cr_release(acc, at, hold, row);
-	return cr_capture(acc, at, hold, amount ? amount : cr_hold_left(hold), cmd->keep_open, row);
+	return cr_capture(acc, at, hold, amount ? amount : cr_hold_left(hold), cmd->keep_open,
+					  row);
 }
 
 static CrVerdict
@@ -307,14 +311,15 @@ run(World *w, const Command *cmd, CrTime at, CrRow *row)
 
 /* Of a strict world: what the command did wrong, whatever it was. */
 static const char *
-step_breaks(const World *w, const CrAccount *before, const CrOpen *lists, CrVerdict verdict,
-			const CrRow *row)
+step_breaks(const World *w, const CrAccount *before, const CrOpen *lists,
+			CrVerdict verdict, const CrRow *row)
 {
 	const char *wrong = NULL;
 
 	if (verdict == CR_OK)
 		wrong = row_breaks(before, &w->acc, row);
-	else if (memcmp(before, &w->acc, sizeof(*before)) != 0 || !same_lists(lists, w->acc.open))
+	else if (memcmp(before, &w->acc, sizeof(*before)) != 0 ||
+			 !same_lists(lists, w->acc.open))
 		wrong = "a refused command changed something";
 	if (wrong == NULL)
 		wrong = account_breaks(&w->acc);
@@ -348,70 +353,86 @@ world_run(World *w, const Command *cmd)
 	return verdict;
 }
 
+/* Kinds that no Op is for. */
+bool
+world_never_makes(CrKind kind)
+{
+	return kind == CR_KIND_IMPORTED || kind == CR_KIND_IMPORT ||
+		   kind == CR_KIND_TRANSFER_OUT || kind == CR_KIND_TRANSFER_IN ||
+		   kind == CR_KIND_UNDO || kind == CR_KIND_CLOSE;
+}
+
 CrVerdict
 world_deduct(World *w, CrTime at, int64_t amount)
 {
-	return world_run(w, &(Command) {.op = OP_DEDUCT,.at = at,.amount = amount});
+	return world_run(w, &(Command){.op = OP_DEDUCT, .at = at, .amount = amount});
 }
 
 CrVerdict
 world_purchase(World *w, CrTime at, int64_t amount)
 {
-	return world_run(w, &(Command) {.op = OP_PURCHASE,.at = at,.amount = amount});
+	return world_run(w, &(Command){.op = OP_PURCHASE, .at = at, .amount = amount});
 }
 
 CrVerdict
 world_grant(World *w, CrTime at, int64_t amount, CrTime ends_at)
 {
-	return world_run(w, &(Command) {.op = OP_GRANT,.at = at,.amount = amount,.ends_at = ends_at});
+	return world_run(
+		w, &(Command){.op = OP_GRANT, .at = at, .amount = amount, .ends_at = ends_at});
 }
 
 CrVerdict
 world_hold(World *w, CrTime at, int64_t amount, CrTime ends_at)
 {
-	return world_run(w, &(Command) {.op = OP_HOLD,.at = at,.amount = amount,.ends_at = ends_at});
+	return world_run(
+		w, &(Command){.op = OP_HOLD, .at = at, .amount = amount, .ends_at = ends_at});
 }
 
 CrVerdict
 world_capture(World *w, CrTime at, int hold, int64_t amount, bool keep_open)
 {
-	return world_run(w, &(Command) {.op = OP_CAPTURE,.at = at,.target = hold,.amount = amount,
-					 .keep_open = keep_open});
+	return world_run(w, &(Command){.op = OP_CAPTURE,
+								   .at = at,
+								   .target = hold,
+								   .amount = amount,
+								   .keep_open = keep_open});
 }
 
 CrVerdict
 world_release(World *w, CrTime at, int hold)
 {
-	return world_run(w, &(Command) {.op = OP_RELEASE,.at = at,.target = hold});
+	return world_run(w, &(Command){.op = OP_RELEASE, .at = at, .target = hold});
 }
 
 CrVerdict
 world_refund(World *w, CrTime at, int spending, int64_t amount)
 {
-	return world_run(w, &(Command) {.op = OP_REFUND,.at = at,.target = spending,
-					 .amount = amount});
+	return world_run(
+		w, &(Command){.op = OP_REFUND, .at = at, .target = spending, .amount = amount});
 }
 
 CrVerdict
 world_revoke(World *w, CrTime at, int purchase, int64_t amount)
 {
-	return world_run(w, &(Command) {.op = OP_REVOKE,.at = at,.target = purchase,
-					 .amount = amount});
+	return world_run(
+		w, &(Command){.op = OP_REVOKE, .at = at, .target = purchase, .amount = amount});
 }
 
 /* A plan of NULL cancels. */
 CrVerdict
 world_set_plan(World *w, CrTime at, const char *plan)
 {
-	return world_run(w, &(Command) {.op = plan ? OP_SET_PLAN : OP_CANCEL,.at = at,.plan = plan});
+	return world_run(
+		w, &(Command){.op = plan ? OP_SET_PLAN : OP_CANCEL, .at = at, .plan = plan});
 }
 
 /* A plan of NULL cancels. */
 CrVerdict
 world_schedule(World *w, CrTime at, const char *plan)
 {
-	return world_run(w, &(Command) {.op = plan ? OP_SCHEDULE : OP_SCHEDULE_CANCEL,.at = at,
-					 .plan = plan});
+	return world_run(w, &(Command){.op = plan ? OP_SCHEDULE : OP_SCHEDULE_CANCEL,
+								   .at = at,
+								   .plan = plan});
 }
 
 static const char *const plan_names[] = {"free", "pro", "team", "max"};
@@ -446,7 +467,7 @@ world_random_plans(World *w, CrTime from, CrTime to, bool cycles)
 Command
 world_random_command(CrTime at, int n_plans)
 {
-	Command		cmd = {.op = OP_DEDUCT,.at = at,.amount = random_between(1, 120)};
+	Command		cmd = {.op = OP_DEDUCT, .at = at, .amount = random_between(1, 120)};
 
 	cmd.plan = plan_names[random_between(0, n_plans - 1)];
 	switch (random_between(1, 20))
@@ -502,7 +523,8 @@ count_rows(const World *w, Op op)
 Command
 world_random_open_command(const World *w, CrTime at, int n_plans)
 {
-	static const Op about[] = {OP_CAPTURE, OP_CAPTURE, OP_RELEASE, OP_REFUND, OP_REFUND, OP_REVOKE};
+	static const Op about[] = {OP_CAPTURE, OP_CAPTURE, OP_RELEASE,
+							   OP_REFUND,  OP_REFUND,  OP_REVOKE};
 	Command		cmd = world_random_command(at, n_plans);
 	int			n;
 
@@ -515,16 +537,18 @@ world_random_open_command(const World *w, CrTime at, int n_plans)
 		case 2:
 			cmd.op = OP_GRANT;
 			/* often the same end as another's, or a boundary */
-			cmd.ends_at = one_in(3) ? at + random_between(1, 40 * DAY) :
-				boundary_from(CR_CALENDAR, "UTC", 0, at + 1) + random_between(0, 2) * 10 * DAY;
+			cmd.ends_at = one_in(3) ? at + random_between(1, 40 * DAY)
+									: boundary_from(CR_CALENDAR, "UTC", 0, at + 1) +
+										  random_between(0, 2) * 10 * DAY;
 			break;
 		case 3:
 		case 4:
 			cmd.op = OP_HOLD;
 			cmd.ends_at = at + random_between(1, 31 * DAY);
-			if (one_in(2) && boundary_from(CR_CALENDAR, "UTC", 0, at + 1) - at <= 21 * DAY)
+			if (one_in(2) &&
+				boundary_from(CR_CALENDAR, "UTC", 0, at + 1) - at <= 21 * DAY)
 				cmd.ends_at = boundary_from(CR_CALENDAR, "UTC", 0, at + 1) +
-					random_between(0, 1) * 10 * DAY;
+							  random_between(0, 1) * 10 * DAY;
 			break;
 		case 5:
 			cmd.op = one_in(3) ? OP_SET_OVERDRAFT : OP_ADJUST;
@@ -535,15 +559,16 @@ world_random_open_command(const World *w, CrTime at, int n_plans)
 		case 6:
 			cmd.op = one_in(2) ? OP_SET_CYCLE : OP_UNFREEZE;
 			cmd.zone = one_in(2) ? w->acc.facts.time_zone : random_zone();
-			cmd.anchor = one_in(2) ? w->acc.facts.cycle_anchor :
-				at + random_between(-40 * DAY, 40 * DAY);
+			cmd.anchor = one_in(2) ? w->acc.facts.cycle_anchor
+								   : at + random_between(-40 * DAY, 40 * DAY);
 			break;
 		default:
 			cmd.op = about[random_between(0, lengthof(about) - 1)];
 			n = count_rows(w, cmd.op);
 			/* the last ones more often: they are still open */
-			cmd.target = n == 0 ? 0 :
-				n - 1 - (int) random_between(0, one_in(3) || n < 3 ? n - 1 : 2);
+			cmd.target =
+				n == 0 ? 0
+					   : n - 1 - (int) random_between(0, one_in(3) || n < 3 ? n - 1 : 2);
 			if (one_in(4))
 				cmd.amount = 0;
 			cmd.keep_open = one_in(2);

@@ -1,0 +1,262 @@
+/*
+ * turn_test.c
+ *		Rows about grants and holds that are right in themselves, but come at the
+ *		wrong time, in the wrong turn, or say that nothing was done.
+ */
+#include "unit.h"
+
+#define T0 utc(2026, 1, 10, 12, 0, 0)
+#define END utc(2026, 1, 20, 0, 0, 0)
+#define FEB utc(2026, 2, 1, 0, 0, 0)
+#define MAR utc(2026, 3, 1, 0, 0, 0)
+
+static World world;
+static World replayed;
+static CrAccount acc;
+
+/* Replays what the world has; rows made from acc afterwards are the forger's. */
+static void
+replay_world(void)
+{
+	const char *complaint = NULL;
+
+	cr_account_init(&acc, world.acc.user_id);
+	acc.open = world_lists(&replayed);
+	for (int i = 0; i < world.n_rows && complaint == NULL; i++)
+		complaint = cr_replay(&acc, &world.env, &world.rows[i], NULL, 0);
+	if (complaint)
+		ok(false, "the history itself: %s", complaint);
+}
+
+static void
+fresh(void)
+{
+	world_init(&world);
+	world_plan(&world, "free", utc(2020, 1, 1, 0, 0, 0), 100, CR_CALENDAR, 50);
+	world_open(&world, T0, "free", T0, "UTC");
+}
+
+static void
+judge(CrRow *row, bool good, const char *name)
+{
+	const char *complaint;
+
+	replay_world();
+	row->seq = world.n_rows + 1;
+	complaint = cr_replay(&acc, &world.env, row, NULL, 0);
+	if (!ok((complaint == NULL) == good, "%s", name))
+		note("%s", complaint ? complaint : "not complained about");
+}
+
+static CrRow
+hold_end(int n)
+{
+	CrRow		row;
+
+	replay_world();
+	cr_apply_hold_end(&acc, &acc.open->holds[n], &row);
+	return row;
+}
+
+static CrRow
+grant_end(int n)
+{
+	CrRow		row;
+
+	replay_world();
+	cr_apply_grant_end(&acc, &acc.open->grants[n], &row);
+	return row;
+}
+
+static CrRow
+reset(CrTime at)
+{
+	CrRow		row;
+
+	replay_world();
+	cr_apply_boundary(&acc, at, &world.versions[0], MAR, 0, &row);
+	return row;
+}
+
+static CrRow
+deduction(CrTime at)
+{
+	CrRow		row = {0};
+
+	replay_world();
+	cr_deduct(&acc, at, 5, &row);
+	return row;
+}
+
+static void
+test_turns(void)
+{
+	CrRow		row;
+
+	/* two holds and two grants that end together */
+	fresh();
+	world_grant(&world, T0 + 1, 10, END);
+	world_grant(&world, T0 + 2, 20, END);
+	world_hold(&world, T0 + 3, 30, END);
+	world_hold(&world, T0 + 4, 40, END);
+	row = hold_end(0);
+	judge(&row, true, "the older hold ends first");
+	row = hold_end(1);
+	judge(&row, false, "the younger one does not");
+	row = hold_end(0);
+	row.effective_at = END - 1;
+	judge(&row, false, "nor any before its end");
+	row.effective_at = END + 1;
+	judge(&row, false, "or after it");
+	row = grant_end(0);
+	judge(&row, false, "no grant ends before the holds of that instant");
+	row = deduction(END);
+	judge(&row, false, "nothing is spent before the holds have ended");
+	row = deduction(END - 1);
+	judge(&row, true, "the moment before it is");
+	row = hold_end(0);
+	row.ref_seq = 5;
+	judge(&row, false, "an end of one hold in the name of another");
+
+	fresh();
+	world_grant(&world, T0 + 1, 10, END);
+	world_grant(&world, T0 + 2, 20, END);
+	row = grant_end(0);
+	judge(&row, true, "the older grant ends first");
+	row = grant_end(1);
+	judge(&row, false, "the younger one does not");
+	row = deduction(END);
+	judge(&row, false, "nothing is spent before the grants have ended");
+	row = deduction(END - 1);
+	judge(&row, true, "the moment before it is");
+
+	/* a grant that ends before a hold, and a hold that ends before a grant */
+	fresh();
+	world_grant(&world, T0 + 1, 10, END);
+	world_hold(&world, T0 + 2, 30, END + 1);
+	row = hold_end(0);
+	judge(&row, false, "a hold does not end before a grant that ended earlier");
+	row = grant_end(0);
+	judge(&row, true, "the grant does");
+	fresh();
+	world_grant(&world, T0 + 1, 10, END + 1);
+	world_hold(&world, T0 + 2, 30, END);
+	row = grant_end(0);
+	judge(&row, false, "nor a grant before a hold that ended earlier");
+
+	/* with the end of the period */
+	fresh();
+	world_grant(&world, T0 + 1, 10, FEB);
+	row = reset(FEB);
+	judge(&row, false, "a period does not end before the grants of that instant");
+	row = grant_end(0);
+	judge(&row, true, "they end first");
+	fresh();
+	world_hold(&world, T0 + 1, 10, FEB);
+	row = reset(FEB);
+	judge(&row, false, "nor before the holds of that instant");
+	row = hold_end(0);
+	judge(&row, true, "they end first");
+	fresh();
+	world_grant(&world, T0 + 1, 10, FEB + 1);
+	row = grant_end(0);
+	judge(&row, false, "a grant does not end before a period that ended earlier");
+	row = reset(FEB);
+	judge(&row, true, "the period does");
+	fresh();
+	world_hold(&world, T0 + 1, 10, FEB + 1);
+	row = hold_end(0);
+	judge(&row, false, "nor does a hold");
+
+	/* the account must know what comes next */
+	fresh();
+	world_grant(&world, T0 + 1, 10, END);
+	replay_world();
+	{
+		CrAccount	stored = acc;
+
+		stored.next_event_at = END;
+		ok(cr_compare_head(&stored, &acc) == NULL, "a grant's end is the next event");
+		stored.next_event_at = END + 1;
+		ok(cr_compare_head(&stored, &acc) != NULL, "not later");
+	}
+
+	/* what does not exist has no end */
+	fresh();
+	world_grant(&world, T0 + 1, 10, END);
+	row = grant_end(0);
+	world_deduct(&world, T0 + 2, 110);
+	row.amount = row.expired = row.delta.granted = row.balance.monthly = row.balance.granted = 0;
+	judge(&row, false, "a grant of which nothing is left has no end");
+	fresh();
+	world_hold(&world, T0 + 1, 10, END);
+	row = hold_end(0);
+	world_release(&world, T0 + 2, 0);
+	judge(&row, false, "nor has a hold that was released");
+}
+
+/* Rows that do nothing, which no call writes. */
+static void
+test_nothing(void)
+{
+	static const CrKind kinds[] = {CR_KIND_DEDUCT, CR_KIND_PURCHASE, CR_KIND_GRANT,
+		CR_KIND_HOLD, CR_KIND_CAPTURE, CR_KIND_REFUND, CR_KIND_REVOKE};
+	CrRow		row;
+
+	for (int i = 0; i < lengthof(kinds); i++)
+	{
+		fresh();
+		world_purchase(&world, T0 + 1, 5);
+		world_hold(&world, T0 + 2, 10, END);
+		world_deduct(&world, T0 + 3, 1);
+		row = *(&world.rows[world.n_rows - 1]);
+		row.kind = kinds[i];
+		row.amount = 0;
+		row.delta = (CrBuckets) {0, 0, 0};
+		row.has_ref_seq = i >= 4;
+		row.ref_seq = i == 4 ? 3 : i == 5 ? 4 : i == 6 ? 2 : 0;
+		row.has_ends_at = i >= 2 && i <= 4;
+		row.ends_at = END;
+		if (kinds[i] == CR_KIND_REFUND)
+		{
+			row.seq = world.n_rows + 1;
+			replay_world();
+			ok(cr_replay(&acc, &world.env, &row, &world.rows[world.n_rows - 1], 0) != NULL,
+			   "a refund of nothing");
+			continue;
+		}
+		judge(&row, false, cr_kind_name(kinds[i]));
+	}
+}
+
+/* A change of cycle that changes none does not move the period's end. */
+static void
+test_cycle(void)
+{
+	CrRow		row;
+	CrAccount	account;
+
+	fresh();
+	world_run(&world, &(Command){.op = OP_SET_CYCLE, .at = T0 + 1, .anchor = T0, .zone = "UTC"});
+	row = world.rows[world.n_rows - 1];
+	world.n_rows--;
+	judge(&row, true, "the same cycle again");
+	row.next_reset_at = MAR;
+	judge(&row, false, "with a longer period");
+
+	/* the zone's midnight has moved since the end was stored */
+	fresh();
+	world.acc.next_reset_at = world.acc.next_event_at = FEB + HOUR;
+	account = world.acc;
+	ok(cr_set_cycle(&account, &world.env, T0 + 1, T0, "UTC", &row) == CR_OK &&
+		   account.next_reset_at == FEB + HOUR,
+	   "a stored end is final while nothing changes");
+}
+
+void
+test_turn(void)
+{
+	test_turns();
+	test_nothing();
+	test_cycle();
+}
