@@ -317,6 +317,18 @@ all_columns(Relation rel)
 	return columns;
 }
 
+/* The column of a predicate "column IS NOT NULL"; 0 for any other. */
+static AttrNumber
+wanted_column(List *predicate)
+{
+	NullTest   *test = list_length(predicate) == 1 ? linitial(predicate) : NULL;
+
+	if (test == NULL || !IsA(test, NullTest) || test->nulltesttype != IS_NOT_NULL ||
+		test->argisrow || !IsA(test->arg, Var))
+		return 0;
+	return Max(((Var *) test->arg)->varattno, 0);
+}
+
 static Writer *
 prepare(StoreTable table, Relation rel)
 {
@@ -349,8 +361,12 @@ prepare(StoreTable table, Relation rel)
 	ExecOpenIndices(writer->rri, false);
 	writer->has_foreign_code |= runs_foreign_code(writer);
 	writer->indexes = palloc(sizeof(Oid) * Max(writer->rri->ri_NumIndices, 1));
+	writer->wants = palloc(sizeof(AttrNumber) * Max(writer->rri->ri_NumIndices, 1));
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
+	{
 		writer->indexes[i] = RelationGetRelid(writer->rri->ri_IndexRelationDescs[i]);
+		writer->wants[i] = wanted_column(writer->rri->ri_IndexRelationInfo[i]->ii_Predicate);
+	}
 	writer->slot = MakeSingleTupleTableSlot(CreateTupleDescCopyConstr(RelationGetDescr(rel)),
 											&TTSOpsVirtual);
 	MemoryContextSwitchTo(old);
@@ -370,12 +386,15 @@ open_index(Writer *writer, int i)
 	return *index;
 }
 
-/* ExecInsertIndexTuples would pass over one that is not open. */
+/* ExecInsertIndexTuples passes over one that is not open: all that the row is in are. */
 static void
-open_indexes(Writer *writer)
+open_indexes(Writer *writer, TupleTableSlot *slot)
 {
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
-		(void) open_index(writer, i);
+	{
+		if (writer->wants[i] == 0 || !slot_attisnull(slot, writer->wants[i]))
+			(void) open_index(writer, i);
+	}
 }
 
 static void
@@ -520,7 +539,7 @@ writer_insert(Writer *writer)
 	error_context_stack = &context;
 	begin_write(writer);
 	ExecStoreVirtualTuple(writer->slot);
-	open_indexes(writer);
+	open_indexes(writer, writer->slot);
 	ExecSimpleRelationInsert(writer->rri, writer->estate, writer->slot);
 	error_context_stack = context.previous;
 }
@@ -557,9 +576,9 @@ flush(Writer *writer)
 	old = MemoryContextSwitchTo(queue->memory);
 	table_multi_insert(writer->rel, queue->slots, queue->count,
 					   writer->estate->es_output_cid, 0, NULL);
-	open_indexes(writer);
 	for (int i = 0; i < queue->count; i++)
 	{
+		open_indexes(writer, queue->slots[i]);
 		cr_insert_index_tuples(writer->rri, writer->estate, queue->slots[i], false,
 							   CR_ALL_INDEXES);
 		ResetPerTupleExprContext(writer->estate);
@@ -649,7 +668,7 @@ writer_try_update(Writer *writer, TupleTableSlot *old)
 								InvalidSnapshot, true, &failure, &mode, &change);
 	if (result == TM_Ok && change)
 	{
-		open_indexes(writer);
+		open_indexes(writer, writer->slot);
 		cr_insert_index_tuples(writer->rri, writer->estate, writer->slot, true, change);
 	}
 	ResetPerTupleExprContext(writer->estate);
@@ -677,7 +696,7 @@ writer_update(Writer *writer, TupleTableSlot *locked)
 	error_context_stack = &context;
 	begin_write(writer);
 	ExecStoreVirtualTuple(writer->slot);
-	open_indexes(writer);
+	open_indexes(writer, writer->slot);
 	cr_epq_init(&epq, writer->estate);
 	ExecSimpleRelationUpdate(writer->rri, writer->estate, &epq, locked, writer->slot);
 	EvalPlanQualEnd(&epq);

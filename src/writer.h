@@ -25,6 +25,7 @@ typedef struct Writer
 	EState	   *estate;
 	ResultRelInfo *rri;
 	Oid		   *indexes;
+	AttrNumber *wants;			/* of an index: the column whose NULLs it leaves out; 0: none */
 	TupleTableSlot *slot;		/* the row to write */
 	struct Queue *queue;		/* rows that writer_queue took; NULL: none ever */
 	struct ExprState **defaults;	/* of columns that a DBA added; may be NULL */
