@@ -313,7 +313,7 @@ import_one(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 		if (before.request_digest &&
 			memcmp(before.request_digest, source.digest, CR_HASH_LEN) == 0)
 			return BULK_ALREADY;
-		if (cr_undo(&ledger->acc, ledger->now, &before, false, NULL, &row) != CR_OK)
+		if (cr_undo(&ledger->acc, ledger->now, &before, false, 0, NULL, &row) != CR_OK)
 			elog(ERROR, "could not undo an import");
 		(void) ledger_push_as_is(ledger, &row);
 	}

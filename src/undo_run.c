@@ -58,9 +58,31 @@ not_taken(const CrAccount *before, const CrAccount *after, const CrRow *target)
 	return Max(after->owed_monthly - before->owed_monthly, 0);
 }
 
+/*
+ * What the last boundary of a reset took: of one that stands for several, what
+ * the boundary before it had granted.
+ */
+static int64
+expired_by_last(Ledger *ledger, const CrRow *target)
+{
+	const CrFacts *facts = &ledger->acc.facts;
+	const CrPlanVersion *plan = ledger->env.plan_version(ledger->env.ctx, facts->plan,
+														 target->plan_version);
+	CrTime		before = target->effective_at;
+
+	if (target->skipped == 0 || plan == NULL)
+		return target->expired;
+	for (CrTime next = before - 62 * CR_DAY; next < target->effective_at;
+		 next = cr_next_boundary(&ledger->env, plan->cycle, facts->time_zone,
+								 facts->cycle_anchor, next))
+		before = next;
+	plan = plans_in_force(ledger->plans, facts->plan, before);
+	return plan ? plan->monthly_credits : target->expired;
+}
+
 /* A row compensates for the target. */
 static BulkOutcome
-undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target)
+undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target, int64 expired)
 {
 	Undo	   *undo = bulk->ctx;
 	CrAccount	before = ledger->acc;
@@ -73,7 +95,7 @@ undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target)
 		return BULK_ALREADY;
 	if (undo->regrant && target->kind == CR_KIND_RESET && ledger->acc.facts.plan)
 		regrant = plans_in_force(ledger->plans, ledger->acc.facts.plan, ledger->now);
-	verdict = cr_undo(&ledger->acc, ledger->now, target, false, regrant, &row);
+	verdict = cr_undo(&ledger->acc, ledger->now, target, false, expired, regrant, &row);
 	if (verdict == CR_NOT_UNDOABLE)
 		return BULK_SKIPPED;
 	if (verdict != CR_OK)
@@ -107,7 +129,7 @@ undo_rows(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 		if (!lookup_row(item->user_id, DatumGetInt64(seqs[i]), SnapshotSelf, &target) ||
 			target.malformed)
 			error_corrupted("credit_history", "a row of the run cannot be read");
-		one = undo_row(bulk, ledger, &target);
+		one = undo_row(bulk, ledger, &target, target.expired);
 		if (one == BULK_DONE || outcome == BULK_ALREADY)
 			outcome = outcome == BULK_DONE ? BULK_DONE : one;
 	}
@@ -153,7 +175,7 @@ undo_boundary(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 		ledger->acc.period_start != undo->boundary ||
 		!find_reset(ledger, undo->boundary, &reset))
 		return BULK_SKIPPED;
-	return undo_row(bulk, ledger, &reset);
+	return undo_row(bulk, ledger, &reset, expired_by_last(ledger, &reset));
 }
 
 Datum

@@ -387,7 +387,7 @@ extern CrVerdict cr_refund(CrAccount *acc, CrTime at, const CrSpent *spent,
 
 /* undo.c: taking back what a row of a bulk run did */
 extern CrVerdict cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
-						 const CrPlanVersion *regrant, CrRow *row);
+						 int64_t expired, const CrPlanVersion *regrant, CrRow *row);
 
 /* life.c: coming from another system, and leaving */
 typedef struct CrImport

@@ -92,7 +92,7 @@ end_problem(const CrAccount *acc, const CrEnv *env, const CrRow *row,
 		acc->next_reset_at == CR_NEVER;
 	const CrPlanVersion *old = NULL;
 
-	if (plan == NULL)
+	if (plan == NULL && (row->kind != CR_KIND_SET_CYCLE || acc->next_reset_at == CR_NEVER))
 		return end == (fresh ? CR_NEVER : acc->next_reset_at) ? NULL :
 			"next_reset_at is not what it is without a plan";
 	if (end == CR_NEVER || end <= row->effective_at)
@@ -104,7 +104,7 @@ end_problem(const CrAccount *acc, const CrEnv *env, const CrRow *row,
 	if (acc->facts.plan)
 		old = env->plan_version(env->ctx, acc->facts.plan, acc->facts.plan_version);
 	if (end < acc->next_reset_at ||
-		(old && old->cycle == plan->cycle && end != acc->next_reset_at &&
+		(old && plan && old->cycle == plan->cycle && end != acc->next_reset_at &&
 		 row->kind != CR_KIND_SET_CYCLE) ||
 		(row->kind == CR_KIND_SET_CYCLE && !row->has_facts && end != acc->next_reset_at))
 		return "next_reset_at is not the end that the period had";
@@ -192,14 +192,36 @@ replay_import(CrAccount *after, const CrAccount *acc, const CrPlanVersion *plan,
 	return NULL;
 }
 
-/* How many credits of an undone reset's plan the row grants again, if it does. */
-static const CrPlanVersion *
-regranted(const CrAccount *acc, const CrEnv *env, const CrRow *target, const CrRow *row)
+/*
+ * Undoes a row as the row at hand says.  A reset can be undone with all that it
+ * took, or only its last boundary, before which some version of the plan had
+ * granted; and it may be granted anew.
+ */
+static CrVerdict
+replay_undo(CrAccount *after, const CrEnv *env, const CrRow *target, int64_t used,
+			const CrRow *row, CrRow *expected)
 {
-	if (target->kind != CR_KIND_RESET || row->amount == target->expired - target->amount ||
-		acc->facts.plan == NULL)
-		return NULL;
-	return env->plan_version(env->ctx, acc->facts.plan, row->plan_version);
+	const char *name = after->facts.plan;
+	const CrPlanVersion *again = NULL;
+	const CrPlanVersion *before = NULL;
+
+	if (name)
+		again = env->plan_version(env->ctx, name, row->plan_version);
+	for (int32_t version = 0; target->kind == CR_KIND_RESET; version++)
+	{
+		int64_t		expired = before ? before->monthly_credits : target->expired;
+		int64_t		change = expired - target->amount;
+
+		if (row->amount == change)
+			return cr_undo(after, row->effective_at, target, used > 0, expired, NULL, expected);
+		if (again && row->amount == change + again->monthly_credits)
+			return cr_undo(after, row->effective_at, target, used > 0, expired, again, expected);
+		before = name && target->skipped > 0 ?
+			env->plan_version(env->ctx, name, version + 1) : NULL;
+		if (before == NULL || before->effective_from > target->effective_at)
+			break;
+	}
+	return cr_undo(after, row->effective_at, target, used > 0, target->expired, NULL, expected);
 }
 
 const char *
@@ -350,8 +372,7 @@ cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row, const CrRow *targe
 		case CR_KIND_UNDO:
 			if (target == NULL)
 				return "ref_seq names nothing that can be undone";
-			verdict = cr_undo(&after, at, target, used > 0,
-							  regranted(acc, env, target, row), &expected);
+			verdict = replay_undo(&after, env, target, used, row, &expected);
 			break;
 		case CR_KIND_IMPORTED:
 			if (!cr_can_import(acc))

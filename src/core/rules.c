@@ -373,7 +373,9 @@ cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 
 /*
  * Another anchor or time zone.  The period is stretched to the first new boundary
- * at or after its end, so that none gets two allowances.
+ * at or after its end, so that none gets two allowances.  That of a cancelled plan
+ * gets one by the anchor: whichever plan comes next, it starts where a period of
+ * one of the cycles does.
  */
 CrVerdict
 cr_set_cycle(CrAccount *acc, const CrEnv *env, CrTime at, CrLocal anchor, const char *zone,
@@ -383,9 +385,8 @@ cr_set_cycle(CrAccount *acc, const CrEnv *env, CrTime at, CrLocal anchor, const 
 		env->plan_version(env->ctx, acc->facts.plan, acc->facts.plan_version) : NULL;
 	CrTime		end = acc->next_reset_at;
 
-	if (plan && (anchor != acc->facts.cycle_anchor ||
-				 !cr_text_equal(zone, acc->facts.time_zone)))
-		end = cr_stretch(env, plan->cycle, zone, anchor, end);
+	if (anchor != acc->facts.cycle_anchor || !cr_text_equal(zone, acc->facts.time_zone))
+		end = cr_stretch(env, plan ? plan->cycle : CR_ANNIVERSARY, zone, anchor, end);
 	return cr_apply_cycle(acc, at, anchor, zone, end, row);
 }
 

@@ -37,11 +37,12 @@ change_period_granted(CrAccount *acc, int64_t change)
  * may be granted anew by another version of the plan.
  */
 static CrVerdict
-undo_reset(CrAccount *after, const CrRow *target, const CrPlanVersion *regrant, int64_t *change)
+undo_reset(CrAccount *after, const CrRow *target, int64_t expired,
+		   const CrPlanVersion *regrant, int64_t *change)
 {
 	if (target->period_start != after->period_start)
 		return CR_NOT_UNDOABLE;
-	*change = target->expired - target->amount;
+	*change = expired - target->amount;
 	if (!change_monthly(after, *change))
 		return CR_OVER_CAP;
 	change_period_granted(after, -target->amount);
@@ -101,11 +102,13 @@ undo_import(CrAccount *after, const CrRow *target, int64_t *change)
 }
 
 /*
- * regrant: for a reset, the version to grant by; NULL: none.  A grant needs
- * acc->open.
+ * expired, regrant: of a reset, what it took, and the version to grant by (NULL:
+ * none).  A row that stands for several boundaries took what there was before the
+ * first; its last boundary alone took what the one before it had granted.  A grant
+ * needs acc->open.
  */
 CrVerdict
-cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
+cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone, int64_t expired,
 		const CrPlanVersion *regrant, CrRow *row)
 {
 	CrAccount	after = *acc;
@@ -115,7 +118,7 @@ cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
 	if (is_undone)
 		return CR_NOT_UNDOABLE;
 	if (target->kind == CR_KIND_RESET)
-		verdict = undo_reset(&after, target, regrant, &change);
+		verdict = undo_reset(&after, target, expired, regrant, &change);
 	else if (target->kind == CR_KIND_SET_PLAN)
 		verdict = undo_plan(&after, target, &change);
 	else if (target->kind == CR_KIND_GRANT)
