@@ -73,9 +73,6 @@ SELECT credits_erase_user(u, 'on request') FROM unnest(ARRAY['user_3', 'user_7']
 SQL
 my $anchor = json($old->safe_psql('ledger', 'SELECT credits_anchor()'))->{anchor};
 
-my @tables = qw(credit_plan credit_account credit_history credit_payment credit_grant credit_hold
-  credit_reset_run credit_audit_log credit_role credit_anchor credit_anchor_leaf);
-
 # Everything that the ledger holds, in a form that no setting changes.
 sub contents
 {
