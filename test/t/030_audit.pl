@@ -436,8 +436,9 @@ are_found('tampered',
 			unpack 'H*', $hash)
 		  . " WHERE user_id = '$user'";
 	}
-	are_found('forged', join(";\n", @statements),
+	my @lines = are_found('forged', join(";\n", @statements),
 		{ map { ($_ => [ expand($forgery{$_}[0], $_) ]) } keys %forgery });
+	is(join("\n", grep { /\bhash\b/ } map { @$_ } @lines), '', 'no hash gave a forgery away');
 }
 
 # Guards off and on again, and nothing done.
