@@ -24,9 +24,9 @@ typedef struct Mark
 	int64		seq;			/* of the row */
 	int64		sum;			/* refunded or revoked */
 	int64		stored;			/* what the payment says was revoked */
+	bool		is_payment;
 	bool		is_hold;
-	CrHold		hold;			/* its parts not; how much they are is in parts_sum */
-	int64		parts_sum;
+	CrHold		hold;			/* with parts only if it expired */
 } Mark;
 
 void
@@ -119,11 +119,13 @@ put_hold_away(OpenBook *book, CrAccount *acc, int64 seq)
 		return;
 	mark->is_hold = true;
 	mark->hold = *hold;
-	mark->parts_sum = cr_hold_left(hold) - hold->monthly - hold->purchased;
-	mark->hold.parts = NULL;
-	mark->hold.n_parts = 0;
-	if (hold->parts)
-		pfree(hold->parts);
+	if (cr_hold_left(hold) == 0)
+	{
+		mark->hold.parts = NULL;
+		mark->hold.n_parts = 0;
+		if (hold->parts)
+			pfree(hold->parts);
+	}
 	memmove(hold, hold + 1, sizeof(CrHold) * (open->n_holds - at - 1));
 	open->n_holds--;
 }
@@ -136,15 +138,25 @@ open_book_after(OpenBook *book, CrAccount *acc, const CrRow *row, int64 revoked)
 	{
 		case CR_KIND_PURCHASE:
 			if (revoked > 0)
-				make_mark(book, row->seq)->stored = revoked;
+			{
+				Mark	   *mark = make_mark(book, row->seq);
+
+				mark->is_payment = true;
+				mark->stored = revoked;
+			}
 			break;
 		case CR_KIND_REFUND:
 			make_mark(book, row->ref_seq)->sum += row->amount;
 			break;
 		case CR_KIND_REVOKE:
-			make_mark(book, row->ref_seq)->sum += row->amount;
-			make_mark(book, row->ref_seq)->stored = revoked;
-			break;
+			{
+				Mark	   *mark = make_mark(book, row->ref_seq);
+
+				mark->is_payment = true;
+				mark->sum += row->amount;
+				mark->stored = revoked;
+				break;
+			}
 		case CR_KIND_UNDO:
 			make_mark(book, row->ref_seq)->sum++;
 			break;
@@ -182,19 +194,27 @@ grant_problem(const CrAccount *acc, const CrGrant *stored)
 	return "the history opened no such grant";
 }
 
+/* Parts of which nothing is left need not be there. */
 static bool
 same_parts(const CrHold *a, const CrHold *b)
 {
+	int			i = 0;
 	int			j = 0;
 
-	for (int i = 0; i < a->n_parts; i++)
+	for (;;)
 	{
-		if (j >= b->n_parts || a->parts[i].source != b->parts[j].source ||
+		while (i < a->n_parts && a->parts[i].credits == 0)
+			i++;
+		while (j < b->n_parts && b->parts[j].credits == 0)
+			j++;
+		if (i == a->n_parts || j == b->n_parts)
+			return i == a->n_parts && j == b->n_parts;
+		if (a->parts[i].source != b->parts[j].source ||
 			a->parts[i].credits != b->parts[j].credits)
-			return a->parts[i].credits == 0 && b->n_parts == 0;
+			return false;
+		i++;
 		j++;
 	}
-	return j == b->n_parts;
 }
 
 static const char *
@@ -213,10 +233,10 @@ hold_problem(OpenBook *book, const CrAccount *acc, const CrHold *stored)
 		return "state is not what the history gives";
 	if (hold->monthly != stored->monthly || hold->purchased != stored->purchased)
 		return "what is held is not what the history gives";
-	if (hold->state == CR_HOLD_OPEN ?
-		hold->ends_at != stored->ends_at || !same_parts(hold, stored) :
-		cr_hold_left(stored) - stored->monthly - stored->purchased != mark->parts_sum)
+	if (!same_parts(hold, stored))
 		return "what is held is not what the history gives";
+	if (hold->state == CR_HOLD_OPEN && hold->ends_at != stored->ends_at)
+		return "it does not end when the history says";
 	return NULL;
 }
 
@@ -280,7 +300,7 @@ open_book_compare(OpenBook *book, const CrAccount *acc, Findings *findings)
 		hash_seq_init(&scan, book->marks);
 		while ((mark = hash_seq_search(&scan)) != NULL)
 		{
-			if (mark->stored == 0 || mark->stored == mark->sum)
+			if (!mark->is_payment || mark->stored == mark->sum)
 				continue;
 			findings_report(findings, "credit_payment", acc->user_id, mark->seq,
 							"revoked is not what the history gives");

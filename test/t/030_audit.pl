@@ -8,6 +8,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib "$FindBin::RealBin/lib", "$FindBin::RealBin/../verify";
 
+use AuditOpen;
 use CreditsFormat ();
 use CreditsTest;
 use IPC::Run ();
@@ -220,6 +221,8 @@ my %forgery = (
 	rehashed_held          => [ ':{deduct 2}', { held_monthly => 1 } ],
 	rehashed_key           => [ ':{deduct 1}', { expired => 1 } ],
 );
+%case = (%case, %OPEN_CASE);
+%forgery = (%forgery, %OPEN_FORGERY);
 
 my @special = ('clean_1', "zoë \x{2615}", "tab\tquote\"back\\slash'", 'only_purchases', 'no_plan');
 my $quoted = sub { my ($s) = @_; utf8::encode($s); $s =~ s/'/''/g; return "'$s'" };
@@ -267,11 +270,13 @@ everybody('2026-03-21 09:00:00+00', q(credits_freeze(u, 'suspicious')));
 is(at('2026-03-21 10:00:00+00', q(SELECT DISTINCT try(format('SELECT credits_deduct(%L, 1)', u)) FROM users)),
 	'UC004', 'a frozen account spends nothing');
 everybody('2026-03-22 09:00:00+00', q(credits_unfreeze(u, 'a false alarm')));
+everybody(@$_) for @OPEN_STORY;
 everybody('2026-07-02 09:00:00+00', q(credits_deduct(u, 5)));
 at('2026-08-02 09:00:00+00', 'SELECT credits_reset_due(7); CALL credits_run_reset(10)');
 everybody('2026-08-03 09:00:00+00', q(credits_set_plan(u, 'pro')));
 everybody('2026-12-24 09:00:00+00', q(credits_deduct(u, 2)));
 everybody('2026-08-10 09:00:00+00', q(credits_repair_clock(u, 'the clock ran ahead')));
+everybody(@$_) for @OPEN_LAST;
 everybody('2026-08-11 09:00:00+00', q(credits_deduct(u, 3, 'the last')));
 at('2026-02-01 09:00:00+00', q(
 SELECT credits_add_purchased('only_purchases', 9007199254740000, 'big');
@@ -291,7 +296,8 @@ for (rows($node, 'postgres', q(SELECT kind, seq FROM credit_history WHERE user_i
 	push @{ $seq{ $_->[0] } }, $_->[1];
 	$seq{last} = $_->[1];
 }
-for my $kind (qw(open deduct purchase adjust set_plan schedule_plan plan_change reset freeze unfreeze clock_repair))
+for my $kind (qw(open deduct purchase adjust set_plan schedule_plan plan_change reset freeze unfreeze clock_repair),
+	@OPEN_KINDS)
 {
 	ok($seq{$kind}, "there are rows of kind $kind");
 }
@@ -338,10 +344,11 @@ sub found
 		push @{ $product{ $_->[1] } }, $_->[2];
 	}
 
-	# A payment without its history row has a row of its own, besides its user's.
+	# A payment, grant or hold without its history row has a row of its own, besides
+	# its user's.
 	for my $user (keys %product)
 	{
-		my @own = grep { /^(?!credit_payment)[^|]*\|\Q$user\E\|/ } @product;
+		my @own = grep { /^(?!credit_payment)[^|]*\|\Q$user\E\|/ && !/no history row opened it/ } @product;
 		$product{$user} = [ map { (split /\|/)[2] } @own ] if @own;
 	}
 	my ($status, @lines) = independent($db);
@@ -391,14 +398,17 @@ are_found('tampered',
 # Forgeries with the hashes of all later rows made anew.
 {
 	my @columns = sort keys %{ $CreditsFormat::TYPE_OF{credit_history} };
-	my @statements;
+	my $no_zero = qr/\A(?:held_\w+|owed_\w+|expired|forfeited)\z/;    # the table has NULL there
+	my @statements = map { "ALTER TABLE $_ DROP CONSTRAINT ${_}_" . (/account/ ? 'amounts' : 'row') }
+	  qw(credit_account credit_history);
 	for my $user (sort keys %forgery)
 	{
-		my ($at, $changes) = @{ $forgery{$user} };
+		my ($at, $raw) = @{ $forgery{$user} };
 		my $from = expand($at, $user);
+		my $changes = { map { ($_ => expand($raw->{$_}, $user)) } keys %$raw };
 		my $text = sql('postgres', "SET timezone = 'UTC'; SET datestyle = 'ISO'; SET bytea_output = 'hex';"
-			  . "COPY (SELECT " . join(', ',
-				@columns) . " FROM credit_history WHERE user_id = '$user' ORDER BY seq) TO STDOUT");
+			  . "COPY (SELECT " . join(', ', map { /$no_zero/ ? "coalesce($_, 0)" : $_ } @columns)
+			  . " FROM credit_history WHERE user_id = '$user' ORDER BY seq) TO STDOUT");
 		my $hash = CreditsFormat::first_hash($user);
 		my %balance = (monthly => 0, granted => 0, purchased => 0);
 		my $row;
@@ -410,10 +420,14 @@ are_found('tampered',
 			$text{$_} = $balance{$_} += $text{"${_}_delta"} for keys %balance;
 			$row = CreditsFormat::decode_row('credit_history', \@columns, [ @text{@columns} ]);
 			$hash = CreditsFormat::history_hash($hash, $row);
-			next if $text{seq} < $from;
+			if ($text{seq} < $from)
+			{
+				die "$user seq $text{seq}: not its hash" if $hash ne $row->{hash};
+				next;
+			}
 			my %set = ((map { ($_ => $text{$_}) } keys %balance), hash => '\x' . unpack('H*', $hash),
 				$text{seq} == $from ? %$changes : ());
-			push @statements, 'UPDATE credit_history SET ' . join(', ', map { "$_ = '$set{$_}'" } sort keys %set)
+			push @statements, 'UPDATE credit_history SET ' . join(', ', map { "$_ = " . ($set{$_} eq '\N' || /$no_zero/ && !$set{$_} ? 'NULL' : "'$set{$_}'") } sort keys %set)
 			  . " WHERE user_id = '$user' AND seq = $text{seq}";
 		}
 		my %facts = map { ($_ => $changes->{$_}) } grep { /^(?:held|owed)_/ } keys %$changes;
@@ -422,8 +436,9 @@ are_found('tampered',
 			unpack 'H*', $hash)
 		  . " WHERE user_id = '$user'";
 	}
-	are_found('forged', join(";\n", @statements),
+	my @lines = are_found('forged', join(";\n", @statements),
 		{ map { ($_ => [ expand($forgery{$_}[0], $_) ]) } keys %forgery });
+	is(join("\n", grep { /\bhash\b/ } map { @$_ } @lines), '', 'no hash gave a forgery away');
 }
 
 # Guards off and on again, and nothing done.

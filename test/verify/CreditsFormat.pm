@@ -47,6 +47,13 @@ our %TYPE_OF = (
 	credit_payment => {
 		user_id => 't', seq => 'i', payment_ref => 't', amount => 'i', revoked => 'i',
 	},
+	credit_grant => {
+		user_id => 't', seq => 'i', amount => 'i', remaining => 'i', ends_at => 'z', closed => 't',
+	},
+	credit_hold => {
+		user_id => 't', seq => 'i', amount => 'i', monthly => 'i', purchased => 'i',
+		period_start => 'z', state => 't', ends_at => 'z', allocations => 'a',
+	},
 	credit_audit_log => {
 		seq => 'i', created_at => 'z', action => 't', subject => 't', actor => 't',
 		client_addr => 't', application => 't', before => 't', after => 't', hash => 'b',

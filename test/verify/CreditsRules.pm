@@ -7,6 +7,7 @@ package CreditsRules;
 use strict;
 use warnings;
 use CreditsFormat qw(MAX_AMOUNT INT64_MIN @FACTS history_hash);
+use CreditsOpen qw(new_book check_turn check_open next_end);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(new_state check_row check_account check_plan same %AUDITED);
@@ -22,6 +23,7 @@ sub new_state
 {
 	my ($hash) = @_;
 	return { seq => 0, hash => $hash, effective_at => INT64_MIN, facts => {}, keys => {},
+		book => new_book(),
 		map { ($_ => 0) } @BALANCES, @HELD, @OWED };
 }
 
@@ -71,15 +73,23 @@ sub check_time
 		  if $row->{next_reset_at} <= $row->{period_start};
 		push @problems, 'effective_at is after the end of the period'
 		  if $row->{effective_at} > $row->{next_reset_at}
-		  || $row->{effective_at} == $row->{next_reset_at} && $kind ne 'plan_change';
+		  || $row->{effective_at} == $row->{next_reset_at} && $kind !~ /\A(?:plan_change|hold_end|grant_end)\z/;
 	}
-	if ($kind =~ /\A(?:deduct|purchase|adjust|schedule_plan|freeze|unfreeze|clock_repair)\z/)
+	if ($kind !~ /\A(?:open|set_plan|plan_change|reset)\z/)
 	{
 		push @problems, 'the period changed'
 		  unless same($row->{period_start}, $before->{period_start})
-		  && same($row->{next_reset_at}, $before->{next_reset_at});
+		  && (same($row->{next_reset_at}, $before->{next_reset_at}) || stretched($before, $row));
 	}
 	return @problems;
+}
+
+# Another cycle can make the period longer.
+sub stretched
+{
+	my ($before, $row) = @_;
+	return $row->{kind} eq 'set_cycle' && defined $row->{status} && defined $before->{next_reset_at}
+	  && defined $row->{next_reset_at} && $row->{next_reset_at} > $before->{next_reset_at};
 }
 
 # The facts after the row, and what is wrong with what the row says of them.
@@ -289,6 +299,10 @@ $KIND{clock_repair} = sub {
 	return unchanged($before, $row, @BALANCES, @OWED);
 };
 
+# What these do to sums, grants and holds is followed in CreditsOpen.
+my %FOLLOWED = map { ($_ => 1) }
+  qw(grant grant_end hold hold_end capture release refund revoke set_overdraft set_cycle);
+
 # The facts that a row of a kind may change.
 my %MAY_CHANGE = (
 	open          => [@FACTS],
@@ -298,6 +312,8 @@ my %MAY_CHANGE = (
 	reset         => [qw(plan_version period_granted)],
 	freeze        => ['status'],
 	unfreeze      => ['status'],
+	set_overdraft => ['overdraft_limit'],
+	set_cycle     => [qw(cycle_anchor time_zone)],
 );
 
 sub unchanged
@@ -311,10 +327,10 @@ sub check_kind
 {
 	my ($before, $row, $facts, $plans) = @_;
 	my $kind = $row->{kind};
-	my $check = $KIND{$kind} or return "unknown kind '$kind'";
+	my $check = $KIND{$kind};
+	return "unknown kind '$kind'" unless $check || $FOLLOWED{$kind};
 
-	my @problems = $check->($before, $row, $facts, $plans);
-	push @problems, unchanged($before, $row, @HELD);
+	my @problems = $check ? ($check->($before, $row, $facts, $plans), unchanged($before, $row, @HELD)) : ();
 	if ($row->{seq} > 1)
 	{
 		my %may = map { ($_ => 1) } @{ $MAY_CHANGE{$kind} // [] };
@@ -322,8 +338,8 @@ sub check_kind
 		  grep { !$may{$_} && !same($facts->{$_}, $before->{facts}{$_}) } @FACTS;
 	}
 	push @problems, "payment_ref in a row of kind $kind"
-	  if defined $row->{payment_ref} && $kind ne 'purchase';
-	push @problems, map { "$_ is $row->{$_} in a row of kind $kind" } grep { $row->{$_} } qw(expired forfeited skipped)
+	  if defined $row->{payment_ref} && $kind !~ /\A(?:purchase|revoke)\z/;
+	push @problems, map { "$_ is $row->{$_} in a row of kind $kind" } grep { $row->{$_} } $check ? qw(expired forfeited skipped) : 'skipped'
 	  if $kind ne 'reset';
 	return @problems;
 }
@@ -333,9 +349,7 @@ sub check_payment
 {
 	my ($row, $payment) = @_;
 	return 'no credit_payment row' unless $payment;
-	return (
-		(map { "credit_payment has another $_" } grep { !same($payment->{$_}, $row->{$_}) } qw(payment_ref amount)),
-		($payment->{revoked} ? "credit_payment has revoked $payment->{revoked}, the history 0" : ()));
+	return map { "credit_payment has another $_" } grep { !same($payment->{$_}, $row->{$_}) } qw(payment_ref amount);
 }
 
 # One row.  Returns the state after it, and what is wrong: the hash and the
@@ -351,8 +365,9 @@ sub check_row
 	if (!@problems)
 	{
 		($facts, @problems) = check_facts($before, $row);
-		push @problems, check_time($before, $row);
+		push @problems, check_time($before, $row), check_turn($before->{book}, $row);
 		push @problems, check_kind($before, $row, $facts, $plans) if !@problems;
+		push @problems, check_open($before->{book}, $before, $row) if !@problems;
 		my @text = grep { defined $row->{$_} } qw(reason metadata);
 		push @problems, map { "$_ with its digest" } grep { defined $row->{"${_}_digest"} } @text;
 		push @problems, 'text_salt is not 16 bytes' if @text && length($row->{text_salt} // '') != 16;
@@ -365,7 +380,7 @@ sub check_row
 	push @problems, check_payment($row, $payment) if $row->{kind} eq 'purchase';
 	push @problems, "the audit log has no such $row->{kind}"
 	  if $AUDITED{ $row->{kind} } && !shift @{ $audited->{ $row->{kind} } // [] };
-	return ({ %$row, facts => $facts, keys => $before->{keys} }, @problems);
+	return ({ %$row, facts => $facts, keys => $before->{keys}, book => $before->{book} }, @problems);
 }
 
 # A plan version, the one before it, and what the audit log says of it.
@@ -407,6 +422,9 @@ sub check_account
 	push @problems, 'next_event_at is after next_reset_at'
 	  if defined $account->{next_reset_at}
 	  && (!defined $account->{next_event_at} || $account->{next_event_at} > $account->{next_reset_at});
+	my $end = next_end($state->{book});
+	push @problems, 'next_event_at is after the end of a hold or grant'
+	  if defined $end && (!defined $account->{next_event_at} || $account->{next_event_at} > $end);
 	return @problems;
 }
 

@@ -17,6 +17,7 @@ use File::Basename qw(dirname);
 use JSON::PP ();
 use lib dirname(__FILE__);
 use CreditsAnchors qw(parse_anchor begin_anchors check_leaves add_leaves check_anchors);
+use CreditsOpen qw(check_tables);
 use CreditsFormat qw(%TYPE_OF decode_row first_hash first_audit_hash audit_hash
   microseconds);
 use CreditsRules qw(new_state check_row check_account check_plan %AUDITED);
@@ -85,7 +86,16 @@ sub next_seq
 # The walk
 #
 
-# One user: the account row, the history, the payments and the leaves.  Returns
+# All the user's rows.
+sub take_all
+{
+	my ($table, $user) = @_;
+	my @rows;
+	while (my $row = take($table, $user)) { push @rows, $row }
+	return \@rows;
+}
+
+# One user: the account row, the history, what tables say of it and the leaves.  Returns
 # the first bad seq and what is wrong there, or nothing.
 sub verify_user
 {
@@ -94,6 +104,8 @@ sub verify_user
 	my $account = take($tables->{credit_account}, $user);
 	my $state = new_state(first_hash($user));
 	my ($bad_seq, @bad);
+	my @tables = map { take_all($tables->{$_}, $user) } qw(credit_grant credit_hold);
+	my %revoked;
 	my $wrong = sub { my ($seq, @what) = @_; ($bad_seq, @bad) = ($seq, @what) if @what && !@bad };
 	my $stray = sub {
 		my ($payment) = @_;
@@ -120,6 +132,7 @@ sub verify_user
 			next;
 		}
 		my $payment = $row->{kind} eq 'purchase' && next_seq($payments, $user) == $seq ? take($payments, $user) : undef;
+		$revoked{$seq} = $payment->{revoked} if $payment;
 		my @problems;
 		($state, @problems) = check_row($state, $row, $payment, $plans, $audited);
 		$wrong->($seq, @problems);
@@ -135,7 +148,11 @@ sub verify_user
 		{
 			$wrong->($account->{history_seq} + 1, "credit_account ends before this row");
 		}
-		else { $wrong->($state->{seq}, check_account($account, $state)) }
+		else
+		{
+			$wrong->($state->{seq}, check_account($account, $state));
+			$wrong->(@$_) for check_tables($state->{book}, @tables, \%revoked);
+		}
 	}
 	return ($bad_seq, @bad);
 }
@@ -253,7 +270,8 @@ sub verify
 	my ($defined, $audited) = verify_audit_log($tables{credit_audit_log}, $anchors->{wanted} //= {}, $report);
 	my $plans = verify_plans($tables{credit_plan}, $defined, $report);
 
-	my @by_user = @tables{qw(credit_account credit_history credit_payment credit_anchor_leaf)};
+	my @by_user = @tables{qw(credit_account credit_history credit_payment credit_grant credit_hold
+	  credit_anchor_leaf)};
 	while (my @next = sort map { $_->{next} ? $_->{next}{user_id} : () } @by_user)
 	{
 		my $user = $next[0];

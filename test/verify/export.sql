@@ -48,6 +48,18 @@ SELECT replace(:'columns', ', ', E'\t') AS header \gset
 \qecho :header
 COPY (SELECT :columns FROM ONLY :"schema".credit_payment ORDER BY user_id COLLATE "C", seq) TO STDOUT;
 
+\set columns 'user_id, seq, amount, remaining, ends_at, closed'
+SELECT replace(:'columns', ', ', E'\t') AS header \gset
+\o credit_grant.tsv
+\qecho :header
+COPY (SELECT :columns FROM ONLY :"schema".credit_grant ORDER BY user_id COLLATE "C", seq) TO STDOUT;
+
+\set columns 'user_id, seq, amount, monthly, purchased, period_start, state, ends_at, allocations'
+SELECT replace(:'columns', ', ', E'\t') AS header \gset
+\o credit_hold.tsv
+\qecho :header
+COPY (SELECT :columns FROM ONLY :"schema".credit_hold ORDER BY user_id COLLATE "C", seq) TO STDOUT;
+
 \set columns 'seq, created_at, action, subject, actor, client_addr, application, before, after, hash'
 SELECT replace(:'columns', ', ', E'\t') AS header \gset
 \o credit_audit_log.tsv

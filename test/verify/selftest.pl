@@ -19,7 +19,7 @@ use CreditsFormat qw(%TYPE_OF @FACTS decode_value decode_row encode_value micros
 my $here = rel2abs(dirname(__FILE__));
 require "$here/credits-verify.pl";
 
-my @FILES = qw(credit_plan credit_account credit_history credit_payment credit_audit_log credit_anchor
+my @FILES = qw(credit_plan credit_account credit_history credit_payment credit_grant credit_hold credit_audit_log credit_anchor
   credit_anchor_leaf);
 my %header;
 
