@@ -185,6 +185,7 @@ set_status(FunctionCallInfo fcinfo, const char *function, CrKind kind, CrStatus 
 	Ledger		ledger;
 	CrRow		row;
 	CrStatus	before;
+	CrVerdict	verdict;
 	Datum		receipt;
 
 	request_init(&request, fcinfo, function, kind);
@@ -193,7 +194,9 @@ set_status(FunctionCallInfo fcinfo, const char *function, CrKind kind, CrStatus 
 	ledger_begin(&ledger, &request);
 	ledger_apply_due(&ledger);
 	before = ledger.acc.facts.status;
-	(void) cr_set_status(&ledger.acc, ledger.now, status, &row);
+	verdict = cr_set_status(&ledger.acc, ledger.now, status, &row);
+	if (verdict != CR_OK)
+		error_refused(verdict, &ledger.acc, 0);
 	receipt = ledger_append(&ledger, &row);
 	ledger_end(&ledger);
 	audit_append(cr_kind_name(kind), request.user_id,

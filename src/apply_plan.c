@@ -13,8 +13,10 @@
 #include "bulk.h"
 #include "errors.h"
 #include "receipt.h"
+#include "settings.h"
 #include "store.h"
 #include "utc.h"
+#include "writer.h"
 
 PG_FUNCTION_INFO_V1(credits_apply_plan);
 PG_FUNCTION_INFO_V1(credits_grant_many);
@@ -63,19 +65,23 @@ credits_apply_plan(PG_FUNCTION_ARGS)
 {
 	Bulk		bulk = {.function = "credits_apply_plan()",.kind = "apply_plan",
 		.as_owner = true,.row_kind = CR_KIND_SET_PLAN,.decide = apply_plan};
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1];
+	Oid			types[2] = {TEXTOID, TIMESTAMPTZOID};
+	Datum		values[2];
 	char	   *query;
 
 	store_attach(fcinfo);
+	writer_check_allowed(bulk.function);
 	bulk.ctx = arg_name(fcinfo, 0, "plan");
+	bulk_check_plan(bulk.ctx);
 	bulk.reason = arg_optional_text(fcinfo, 1);
 	bulk_arguments(&bulk, fcinfo, 2);
 	values[0] = PG_GETARG_DATUM(0);
+	values[1] = TimestampTzGetDatum(clock_now());
 	query = psprintf("SELECT a.user_id FROM ONLY %s.credit_account a"
-					 " WHERE a.plan OPERATOR(pg_catalog.=) $1 ORDER BY a.user_id",
+					 " WHERE a.plan OPERATOR(pg_catalog.=) $1 OR (a.scheduled_plan OPERATOR(pg_catalog.=) $1"
+					 " AND a.next_event_at OPERATOR(pg_catalog.<=) $2) ORDER BY a.user_id",
 					 quote_identifier(store_schema_name()));
-	return bulk_result(fcinfo, bulk_run(&bulk, fcinfo, query, 1, types, values));
+	return bulk_result(fcinfo, bulk_run(&bulk, fcinfo, query, 2, types, values));
 }
 
 typedef struct GrantMany
@@ -118,6 +124,44 @@ grant(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	return BULK_DONE;
 }
 
+/* What is wrong with an element ends the call before it begins. */
+static void
+check_elements(ArrayType *users, ArrayType *amounts)
+{
+	Datum	   *user_ids;
+	Datum	   *values;
+	bool	   *no_user;
+	bool	   *no_value;
+	int			n_users;
+	int			n_values;
+
+	if (ARR_NDIM(users) > 1)
+		error_bad_value("user_ids", "an array of arrays", "a plain array");
+	if (ARR_NDIM(amounts) > 1)
+		error_bad_value("amounts", "an array of arrays", "a plain array");
+	deconstruct_array(users, TEXTOID, -1, false, TYPALIGN_INT, &user_ids, &no_user, &n_users);
+	deconstruct_array(amounts, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &values, &no_value,
+					  &n_values);
+	if (n_users != n_values)
+		error_bad_value("amounts", psprintf("%d elements", n_values),
+						psprintf("as many elements as user_ids has, %d", n_users));
+	for (int i = 0; i < n_users; i++)
+	{
+		int			length;
+
+		if (no_user[i])
+			error_null("user_id");
+		if (no_value[i])
+			error_null("amount");
+		length = VARSIZE_ANY_EXHDR(PG_DETOAST_DATUM_PACKED(user_ids[i]));
+		if (length < 1 || length > CR_MAX_NAME)
+			error_bad_length("user_id", CR_MAX_NAME);
+		check_amount(DatumGetInt64(values[i]), "amount");
+	}
+	pfree(user_ids);
+	pfree(values);
+}
+
 /*
  * Users and amounts side by side; a user that comes twice gets the sum, so that
  * each account is locked and written once.
@@ -141,9 +185,7 @@ credits_grant_many(PG_FUNCTION_ARGS)
 	}
 	values[0] = PG_GETARG_DATUM(0);
 	values[1] = PG_GETARG_DATUM(1);
-	if (ArrayGetNItems(ARR_NDIM(PG_GETARG_ARRAYTYPE_P(0)), ARR_DIMS(PG_GETARG_ARRAYTYPE_P(0))) !=
-		ArrayGetNItems(ARR_NDIM(PG_GETARG_ARRAYTYPE_P(1)), ARR_DIMS(PG_GETARG_ARRAYTYPE_P(1))))
-		error_bad_value("amounts", "another number of elements", "as many as user_ids has");
+	check_elements(PG_GETARG_ARRAYTYPE_P(0), PG_GETARG_ARRAYTYPE_P(1));
 	many.ends_at = PG_GETARG_TIMESTAMPTZ(2);
 	if (!utc_is_ordinary(many.ends_at))
 		error_bad_value("expires_at", "out of range", "a time in the years 1 to 9999");

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/stratnum.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -19,6 +20,7 @@
 #include "nodes/parsenodes.h"
 #include "tcop/pquery.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
@@ -61,6 +63,22 @@ bulk_column(const BulkItem *item, const char *name, Oid type, bool *isnull)
 	return SPI_getbinval(item->tuple, item->desc, column, isnull);
 }
 
+/* Has a row been taken back? */
+bool
+bulk_is_undone(const char *user_id, int64 seq)
+{
+	Lookup		lookup;
+	bool		found = false;
+
+	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY_REF, SnapshotSelf);
+	lookup_text_key(&lookup, 1, user_id);
+	lookup_key(&lookup, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(seq));
+	while (!found && lookup_next(&lookup, ForwardScanDirection))
+		found = strcmp(slot_text(lookup.slot, HIST_KIND), cr_kind_name(CR_KIND_UNDO)) == 0;
+	lookup_end(&lookup);
+	return found;
+}
+
 /* One account.  Nothing is written in a dry run. */
 static void
 do_one(Bulk *bulk, Books *books, Plans *plans, const BulkItem *item)
@@ -69,6 +87,8 @@ do_one(Bulk *bulk, Books *books, Plans *plans, const BulkItem *item)
 	Ledger		ledger;
 	BulkOutcome outcome;
 
+	if (item->user_id[0] == '\0' || strlen(item->user_id) > CR_MAX_NAME)
+		error_bad_length("user_id", CR_MAX_NAME);
 	request.user_id = item->user_id;
 	request.run_id = bulk->run.run_id;
 	request.reason = bulk->reason;
@@ -166,29 +186,34 @@ is_fatal(const Bulk *bulk, int sqlstate)
 		sqlstate == ERRCODE_DATATYPE_MISMATCH || sqlstate == ERRCODE_READ_ONLY_SQL_TRANSACTION;
 }
 
+/* The same; true if they stay. */
+static bool
+do_some(Bulk *bulk, BulkItem *items, int first, int last)
+{
+	ErrorData  *failure = try_items(bulk, items, first, last);
+
+	if (failure == NULL)
+		return true;
+	if (is_fatal(bulk, failure->sqlerrcode))
+		ReThrowError(failure);
+	if (first == last)
+		run_failed(&bulk->run, items[first].user_id, failure);
+	FreeErrorData(failure);
+	return false;
+}
+
 static void
 do_items(Bulk *bulk, BulkItem *items, int count)
 {
-	ErrorData  *failure = try_items(bulk, items, 0, count - 1);
-
-	if (failure == NULL)
+	if (do_some(bulk, items, 0, count - 1) || count == 1)
 		return;
 	for (int i = 0; i < count; i++)
-	{
-		if (is_fatal(bulk, failure->sqlerrcode))
-			ReThrowError(failure);
-		FreeErrorData(failure);
-		failure = try_items(bulk, items, i, i);
-		if (failure && !is_fatal(bulk, failure->sqlerrcode))
-			run_failed(&bulk->run, items[i].user_id, failure);
-		if (failure == NULL)
-			failure = palloc0(sizeof(ErrorData));
-	}
+		(void) do_some(bulk, items, i, i);
 }
 
 /* The next batch from the query; how many it has. */
 static int
-fetch(Portal portal, int64 limit, BulkItem **items)
+fetch(Bulk *bulk, Portal portal, int64 limit, BulkItem **items)
 {
 	int			count;
 
@@ -207,9 +232,12 @@ fetch(Portal portal, int64 limit, BulkItem **items)
 		if (isnull)
 			error_null("user_id");
 		item->user_id = TextDatumGetCString(user_id);
-		if (item->user_id[0] == '\0' || strlen(item->user_id) > CR_MAX_NAME)
-			error_bad_length("user_id", CR_MAX_NAME);
+		if (cr_text_equal(item->user_id,
+						  i > 0 ? (*items)[i - 1].user_id : bulk->last_user))
+			error_bad_value("user_id", item->user_id, "each user once");
 	}
+	if (count > 0)
+		bulk->last_user = MemoryContextStrdup(bulk->memory, (*items)[count - 1].user_id);
 	return count;
 }
 
@@ -252,7 +280,7 @@ do_all(Bulk *bulk, Portal portal)
 		SPITupleTable *rows;
 
 		MemoryContextSwitchTo(memory);
-		count = fetch(portal, Max(limit, 1), &items);
+		count = fetch(bulk, portal, Max(limit, 1), &items);
 		rows = SPI_tuptable;
 		bulk->more = count > 0 && limit <= 0;
 		if (count > 0 && !bulk->more)
@@ -317,6 +345,17 @@ bulk_arguments(Bulk *bulk, FunctionCallInfo fcinfo, int first)
 		error_too_small("max_accounts", bulk->max_accounts, 1);
 	bulk->batch_size = arg_optional_count(fcinfo, first + 2, "batch_size", DEFAULT_BATCH,
 										  MAX_BATCH);
+}
+
+/* A plan that is misspelt would be a run that finds nothing to do. */
+void
+bulk_check_plan(const char *plan)
+{
+	Plans		plans;
+
+	plans_init(&plans, NULL);
+	if (plans_in_force(&plans, plan, clock_now()) == NULL)
+		error_plan_not_found(plan);
 }
 
 /*

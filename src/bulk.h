@@ -67,6 +67,7 @@ struct Bulk
 	bool		dry_run;
 
 	/* by the run */
+	const char *last_user;		/* of the query so far */
 	Run			run;
 	BulkCounts	counts;
 	BulkCounts	batch;			/* of the batch at hand: undone with it */
@@ -79,6 +80,8 @@ extern Datum bulk_run(Bulk *bulk, FunctionCallInfo fcinfo, const char *query, in
 					  Oid *types, Datum *values);
 extern void bulk_arguments(Bulk *bulk, FunctionCallInfo fcinfo, int first);
 extern Datum bulk_result(FunctionCallInfo fcinfo, Datum report);
+extern void bulk_check_plan(const char *plan);
+extern bool bulk_is_undone(const char *user_id, int64 seq);
 extern Datum bulk_column(const BulkItem *item, const char *name, Oid type, bool *isnull);
 
 #endif

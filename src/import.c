@@ -12,6 +12,7 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/json.h"
@@ -47,8 +48,11 @@ typedef struct Import
 	bool		refresh;
 	StringInfoData in_use;		/* the first users that were skipped, as JSON */
 	int			listed;
+	int			good_len;		/* of in_use, after the last batch that stays */
+	int			good_listed;
 	Portal		history;		/* NULL: none */
 	SPITupleTable *chunk;		/* of it */
+	TupleDesc	chunk_desc;		/* for good */
 	uint64		chunk_rows;
 	uint64		chunk_at;
 	MemoryContext memory;
@@ -204,9 +208,12 @@ bring_up_to_date(Import *import, Ledger *ledger, const Source *source, CrTime at
 	in->next_reset_at = there.next_reset_at;
 }
 
-/* The rows of the other system's history, which moved credits there alone. */
+/*
+ * The rows of the other system's history after a time, which moved credits there
+ * alone.
+ */
 static void
-push_history(Bulk *bulk, Ledger *ledger, const BulkItem *item)
+push_history(Bulk *bulk, Ledger *ledger, const BulkItem *item, CrTime since)
 {
 	ListCell   *cell;
 
@@ -225,6 +232,8 @@ push_history(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 			error_null("created_at");
 		if (!utc_is_ordinary(at))
 			error_bad_value("created_at", "out of range", "a time in the years 1 to 9999");
+		if (at <= since)
+			continue;
 		amount = DatumGetInt64(bulk_column(old, "amount", INT8OID, &isnull));
 		if (isnull)
 			amount = 0;
@@ -241,24 +250,99 @@ push_history(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	}
 }
 
-/* Is the import the last thing that anybody did? */
+/* The kind of the row that a lookup is at. */
 static bool
-find_untouched_import(const Ledger *ledger, CrRow *row)
+is_kind(Lookup *lookup, CrKind kind)
 {
+	return strcmp(slot_text(lookup->slot, HIST_KIND), cr_kind_name(kind)) == 0;
+}
+
+/* Reads an account's rows, the newest first. */
+static void
+begin_backwards(Lookup *lookup, const Ledger *ledger)
+{
+	lookup_begin(lookup, TABLE_HISTORY, INDEX_HISTORY, SnapshotSelf);
+	lookup_text_key(lookup, 1, ledger->acc.user_id);
+}
+
+/*
+ * The row by which an account was imported, unless that was taken back.  The first
+ * one has the empty key; another is found by looking for it.
+ */
+static bool
+find_import(const Ledger *ledger, CrRow *row)
+{
+	const char *user_id = ledger->acc.user_id;
 	Lookup		lookup;
 	bool		found = false;
 
-	if (ledger->n_rows > 0)
-		return false;			/* something has just become due */
-	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY, SnapshotSelf);
-	lookup_text_key(&lookup, 1, ledger->acc.user_id);
-	if (lookup_next(&lookup, BackwardScanDirection))
+	if (ledger->is_new)
+		return false;
+	if (books_find_key(ledger->books, user_id, "", row) && row->kind == CR_KIND_IMPORT &&
+		!bulk_is_undone(user_id, row->seq))
+		return true;
+	begin_backwards(&lookup, ledger);
+	while (!found && lookup_next(&lookup, BackwardScanDirection))
 	{
+		CHECK_FOR_INTERRUPTS();
+		found = is_kind(&lookup, CR_KIND_IMPORT);
+	}
+	if (found)
 		row_from_slot(row, lookup.slot);
-		found = row->kind == CR_KIND_IMPORT;
+	lookup_end(&lookup);
+	return found && !bulk_is_undone(user_id, row->seq);
+}
+
+/* Has nobody but time done anything since? */
+static bool
+is_untouched(const Ledger *ledger, const CrRow *import)
+{
+	Lookup		lookup;
+	bool		untouched = true;
+
+	for (int i = 0; i < ledger->n_rows; i++)
+		untouched = untouched && ledger->rows[i].kind == CR_KIND_RESET;
+	begin_backwards(&lookup, ledger);
+	while (untouched && lookup_next(&lookup, BackwardScanDirection))
+	{
+		bool		isnull;
+
+		if (DatumGetInt64(slot_getattr(lookup.slot, HIST_SEQ, &isnull)) == import->seq)
+			break;
+		untouched = is_kind(&lookup, CR_KIND_RESET);
 	}
 	lookup_end(&lookup);
-	return found;
+	return untouched;
+}
+
+/*
+ * From when on the other system's history is still to come.  It comes before
+ * whatever is done here: false if something was.
+ */
+static bool
+history_since(const Ledger *ledger, CrTime *since)
+{
+	Lookup		lookup;
+	bool		may_come = true;
+
+	*since = PG_INT64_MIN;
+	if (ledger->is_new)
+		return true;
+	begin_backwards(&lookup, ledger);
+	while (may_come && lookup_next(&lookup, BackwardScanDirection))
+	{
+		bool		isnull;
+
+		if (is_kind(&lookup, CR_KIND_IMPORTED))
+		{
+			*since = DatumGetTimestampTz(slot_getattr(lookup.slot, HIST_EFFECTIVE_AT, &isnull));
+			break;
+		}
+		may_come = is_kind(&lookup, CR_KIND_IMPORT) || is_kind(&lookup, CR_KIND_UNDO) ||
+			is_kind(&lookup, CR_KIND_RESET);
+	}
+	lookup_end(&lookup);
+	return may_come;
 }
 
 static void
@@ -275,14 +359,11 @@ list_in_use(Import *import, const char *user_id)
 	MemoryContextSwitchTo(old);
 }
 
-/* The newest row by which an account was imported. */
 static bool
-is_imported(const Ledger *ledger, const Source *source, CrRow *row)
+says_the_same(const Source *source, const CrRow *import)
 {
-	return !ledger->is_new &&
-		books_find_key(ledger->books, ledger->acc.user_id, "", row) &&
-		row->kind == CR_KIND_IMPORT && row->request_digest != NULL &&
-		memcmp(row->request_digest, source->digest, CR_HASH_LEN) == 0;
+	return import->request_digest != NULL &&
+		memcmp(import->request_digest, source->digest, CR_HASH_LEN) == 0;
 }
 
 static BulkOutcome
@@ -294,41 +375,38 @@ import_one(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	CrRow		row;
 	CrRow		before;
 	CrRow	   *pushed;
-	bool		first = ledger->is_new;
+	CrTime		since;
+	bool		again;			/* it is here */
 
 	read_source(&source, item, ledger->now);
-	if (is_imported(ledger, &source, &before) &&
-		(before.amount == 0 || !cr_can_import(&ledger->acc)))	/* else it was undone */
+	again = find_import(ledger, &before);
+	if (again && says_the_same(&source, &before))
 	{
 		import->batch.source += source.monthly + source.purchased;
 		import->batch.target += before.amount;
 		import->batch.due += before.amount - source.monthly - source.purchased;
 		return BULK_ALREADY;
 	}
-	if (!first)
-		first = !books_find_key(ledger->books, ledger->acc.user_id, "", &before);
-	if (!cr_can_import(&ledger->acc) && import->refresh &&
-		find_untouched_import(ledger, &before))
+	if (again && import->refresh && is_untouched(ledger, &before))
 	{
-		if (before.request_digest &&
-			memcmp(before.request_digest, source.digest, CR_HASH_LEN) == 0)
-			return BULK_ALREADY;
 		if (cr_undo(&ledger->acc, ledger->now, &before, false, 0, NULL, &row) != CR_OK)
 			elog(ERROR, "could not undo an import");
 		(void) ledger_push_as_is(ledger, &row);
+		again = false;
 	}
-	if (!cr_can_import(&ledger->acc))
+	if (again || !cr_can_import(&ledger->acc))
 	{
 		list_in_use(import, item->user_id);
 		return BULK_SKIPPED;
 	}
-	if (first)
-		push_history(bulk, ledger, item);
+	if (item->more && history_since(ledger, &since))
+		push_history(bulk, ledger, item, since);
 	bring_up_to_date(import, ledger, &source, Max(ledger->now, ledger->acc.effective_at), &in);
 	if (cr_import(&ledger->acc, Max(ledger->now, ledger->acc.effective_at), &in, &row) != CR_OK)
 		error_refused(CR_OVER_CAP, &ledger->acc, in.monthly + in.purchased);
 	pushed = ledger_push_as_is(ledger, &row);
-	pushed->idempotency_key = first ? "" : NULL;
+	if (ledger->is_new || !books_find_key(ledger->books, ledger->acc.user_id, "", &before))
+		pushed->idempotency_key = "";
 	pushed->request_digest = memcpy(palloc(CR_HASH_LEN), source.digest, CR_HASH_LEN);
 	pushed->reason = bulk->reason;
 	import->batch.target += in.monthly + in.purchased;
@@ -356,6 +434,8 @@ next_history(Import *import, BulkItem *row)
 		import->chunk = SPI_tuptable;
 		import->chunk_rows = SPI_processed;
 		import->chunk_at = 0;
+		if (import->chunk_desc == NULL)
+			import->chunk_desc = CreateTupleDescCopy(import->chunk->tupdesc);
 		MemoryContextSwitchTo(old);
 	}
 	if (import->chunk_rows == 0)
@@ -391,7 +471,7 @@ attach_history(Bulk *bulk, BulkItem *items, int count)
 			BulkItem   *kept = palloc0(sizeof(BulkItem));
 
 			kept->user_id = items[i].user_id;
-			kept->desc = CreateTupleDescCopy(row.desc);
+			kept->desc = import->chunk_desc;
 			kept->tuple = heap_copytuple(row.tuple);
 			items[i].more = lappend(items[i].more, kept);
 		}
@@ -409,6 +489,14 @@ add_sums(Bulk *bulk, bool good)
 		import->sums.source += import->batch.source;
 		import->sums.target += import->batch.target;
 		import->sums.due += import->batch.due;
+		import->good_len = import->in_use.len;
+		import->good_listed = import->listed;
+	}
+	else
+	{
+		import->in_use.len = import->good_len;
+		import->in_use.data[import->good_len] = '\0';
+		import->listed = import->good_listed;
 	}
 	memset(&import->batch, 0, sizeof(import->batch));
 }
@@ -424,7 +512,7 @@ report(Bulk *bulk, Object *object)
 	object_int(object, "target_credits", sums->target);
 	object_int(object, "due_credits", sums->due);
 	object_int(object, "difference", sums->source + sums->due - sums->target);
-	object_text(object, "in_use", psprintf("%s]", import->in_use.data));
+	object_json(object, "in_use", psprintf("%s]", import->in_use.data));
 }
 
 Datum
@@ -447,16 +535,17 @@ credits_import(PG_FUNCTION_ARGS)
 	import.memory = CurrentMemoryContext;
 	initStringInfo(&import.in_use);
 	appendStringInfoChar(&import.in_use, '[');
+	import.good_len = import.in_use.len;
 	if (history)
 	{
 		bulk.second_query =
-			psprintf("SELECT h.* FROM (%s) h ORDER BY h.user_id COLLATE pg_catalog.\"C\", h.created_at, h.id",
+			psprintf("SELECT h.* FROM (%s\n) h ORDER BY h.user_id COLLATE pg_catalog.\"C\", h.created_at, h.id",
 					 history);
 		bulk.second = &import.history;
 		bulk.prepare = attach_history;
 	}
 	result = bulk_run(&bulk, fcinfo,
-					  psprintf("SELECT s.* FROM (%s) s ORDER BY s.user_id COLLATE pg_catalog.\"C\"",
+					  psprintf("SELECT s.* FROM (%s\n) s ORDER BY s.user_id COLLATE pg_catalog.\"C\"",
 							   TextDatumGetCString(PG_GETARG_DATUM(0))), 0, NULL, NULL);
 	return bulk_result(fcinfo, result);
 }

@@ -66,6 +66,15 @@ object_bool(Object *object, const char *key, bool boolean)
 	put(object, key, boolean ? JENTRY_ISBOOL_TRUE : JENTRY_ISBOOL_FALSE, NULL, 0);
 }
 
+/* An array or an object, from its text. */
+void
+object_json(Object *object, const char *key, const char *json)
+{
+	Jsonb	   *jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
+
+	put(object, key, JENTRY_ISCONTAINER, &jsonb->root, VARSIZE(jsonb) - VARHDRSZ);
+}
+
 void
 object_time(Object *object, const char *key, CrTime at)
 {
@@ -90,7 +99,7 @@ set_entry(JEntry *entry, int i, uint32 type, uint32 len, uint32 end)
 
 /*
  * The jsonb, as utils/jsonb.h describes it: the number of pairs, an entry for
- * each key and each value, the keys, the values.  Numbers are aligned, with
+ * each key and each value, the keys, the values.  Numbers and arrays are aligned, with
  * the padding before them counted as theirs.  The general way, by a tree of
  * values, takes several times as long.
  */
@@ -121,7 +130,8 @@ object_end(Object *object)
 	{
 		uint32		start = end;
 
-		if (object->pairs[i].type == JENTRY_ISNUMERIC)
+		if (object->pairs[i].type == JENTRY_ISNUMERIC ||
+			object->pairs[i].type == JENTRY_ISCONTAINER)
 			end = INTALIGN(end);
 		if (object->pairs[i].value_len > 0)
 			memcpy(data + end, object->pairs[i].value, object->pairs[i].value_len);

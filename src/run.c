@@ -189,6 +189,19 @@ run_save(Run *run)
 	lookup_end(&lookup);
 }
 
+bool
+run_exists(const uint8_t *run_id)
+{
+	Run			run = {0};
+	Lookup		lookup;
+	bool		found;
+
+	memcpy(run.run_id, run_id, UUID_LEN);
+	found = find_run(&lookup, &run);
+	lookup_end(&lookup);
+	return found;
+}
+
 /* Has no other run ended this one? */
 bool
 run_is_ours(const Run *run)

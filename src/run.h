@@ -46,6 +46,7 @@ extern void run_count_row(void *counts, const CrRow *row);
 extern void run_failed(Run *run, const char *user_id, const ErrorData *error);
 extern int64 run_done(const Run *run);
 extern void run_save(Run *run);
+extern bool run_exists(const uint8_t *run_id);
 extern bool run_is_ours(const Run *run);
 extern void run_stop_others(void);
 extern void run_finish(Run *run, RunState state);

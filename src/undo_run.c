@@ -17,6 +17,7 @@
 #include "errors.h"
 #include "receipt.h"
 #include "store.h"
+#include "writer.h"
 
 PG_FUNCTION_INFO_V1(credits_undo_run);
 
@@ -26,26 +27,6 @@ typedef struct Undo
 	CrTime		boundary;
 	bool		regrant;
 } Undo;
-
-static bool
-is_undone(const char *user_id, int64 seq)
-{
-	Lookup		lookup;
-	bool		found = false;
-
-	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY_REF, SnapshotSelf);
-	lookup_text_key(&lookup, 1, user_id);
-	lookup_key(&lookup, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(seq));
-	while (!found && lookup_next(&lookup, ForwardScanDirection))
-	{
-		CrRow		row;
-
-		row_from_slot(&row, lookup.slot);
-		found = row.kind == CR_KIND_UNDO;
-	}
-	lookup_end(&lookup);
-	return found;
-}
 
 /* Credits that the undone row gave and that could not be taken. */
 static int64
@@ -91,7 +72,7 @@ undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target, int64 expired)
 	CrVerdict	verdict;
 	int64		change;
 
-	if (is_undone(ledger->acc.user_id, target->seq))
+	if (bulk_is_undone(ledger->acc.user_id, target->seq))
 		return BULK_ALREADY;
 	if (undo->regrant && target->kind == CR_KIND_RESET && ledger->acc.facts.plan)
 		regrant = plans_in_force(ledger->plans, ledger->acc.facts.plan, ledger->now);
@@ -155,7 +136,9 @@ find_reset(const Ledger *ledger, CrTime boundary, CrRow *reset)
 	while (!found && lookup_next(&lookup, BackwardScanDirection))
 	{
 		row_from_slot(reset, lookup.slot);
-		if (reset->effective_at < boundary)
+		if (reset->malformed)
+			error_corrupted("credit_history", reset->malformed);
+		if (reset->period_start != boundary)
 			break;
 		found = reset->kind == CR_KIND_RESET && reset->effective_at == boundary;
 	}
@@ -189,6 +172,7 @@ credits_undo_run(PG_FUNCTION_ARGS)
 	char	   *query;
 
 	store_attach(fcinfo);
+	writer_check_allowed(bulk.function);
 	undo.plan = arg_optional_name(fcinfo, 1, "plan");
 	undo.regrant = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 	bulk.reason = arg_optional_text(fcinfo, 4);
@@ -199,6 +183,9 @@ credits_undo_run(PG_FUNCTION_ARGS)
 				 errmsg("either run_id, or plan and boundary, must be given")));
 	if (undo.plan == NULL)
 	{
+		if (!run_exists(PG_GETARG_UUID_P(0)->data))
+			error_bad_value("run_id", DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0))),
+							"a run_id of credit_reset_run");
 		bulk.decide = undo_rows;
 		types[0] = UUIDOID;
 		values[0] = PG_GETARG_DATUM(0);
@@ -211,12 +198,13 @@ credits_undo_run(PG_FUNCTION_ARGS)
 	}
 	bulk.decide = undo_boundary;
 	undo.boundary = PG_GETARG_TIMESTAMPTZ(2);
+	bulk_check_plan(undo.plan);
 	types[0] = TEXTOID;
 	values[0] = PG_GETARG_DATUM(1);
 	types[1] = TIMESTAMPTZOID;
 	values[1] = PG_GETARG_DATUM(2);
 	query = psprintf("SELECT a.user_id FROM ONLY %s.credit_account a"
-					 " WHERE a.plan OPERATOR(pg_catalog.=) $1 AND"
+					 " WHERE (a.plan OPERATOR(pg_catalog.=) $1 OR a.scheduled_plan OPERATOR(pg_catalog.=) $1) AND"
 					 " (a.last_monthly_reset OPERATOR(pg_catalog.>=) $2 OR a.next_event_at OPERATOR(pg_catalog.<=) $2)"
 					 " ORDER BY a.user_id", quote_identifier(store_schema_name()));
 	return bulk_result(fcinfo, bulk_run(&bulk, fcinfo, query, 2, types, values));

@@ -9,6 +9,7 @@ bool
 cr_can_import(const CrAccount *acc)
 {
 	return acc->facts.plan == NULL && acc->next_reset_at == CR_NEVER &&
+		acc->facts.status != CR_CLOSED &&
 		cr_available(acc) == 0 && cr_held(acc) == 0 && cr_owed(acc) == 0;
 }
 

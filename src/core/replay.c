@@ -195,7 +195,7 @@ replay_import(CrAccount *after, const CrAccount *acc, const CrPlanVersion *plan,
 /*
  * Undoes a row as the row at hand says.  A reset can be undone with all that it
  * took, or only its last boundary, before which some version of the plan had
- * granted; and it may be granted anew.
+ * granted; and it may be granted anew.  The amount alone does not tell which.
  */
 static CrVerdict
 replay_undo(CrAccount *after, const CrEnv *env, const CrRow *target, int64_t used,
@@ -207,17 +207,26 @@ replay_undo(CrAccount *after, const CrEnv *env, const CrRow *target, int64_t use
 
 	if (name)
 		again = env->plan_version(env->ctx, name, row->plan_version);
-	for (int32_t version = 0; target->kind == CR_KIND_RESET; version++)
+	if (again && again->effective_from > row->effective_at)
+		again = NULL;
+	for (int32_t version = 1; target->kind == CR_KIND_RESET; version++)
 	{
 		int64_t		expired = before ? before->monthly_credits : target->expired;
-		int64_t		change = expired - target->amount;
 
-		if (row->amount == change)
-			return cr_undo(after, row->effective_at, target, used > 0, expired, NULL, expected);
-		if (again && row->amount == change + again->monthly_credits)
-			return cr_undo(after, row->effective_at, target, used > 0, expired, again, expected);
+		for (int anew = 0; anew <= (again != NULL); anew++)
+		{
+			CrAccount	tried = *after;
+
+			if (cr_undo(&tried, row->effective_at, target, used > 0, expired,
+						anew ? again : NULL, expected) == CR_OK &&
+				compare_rows(expected, row) == NULL)
+			{
+				*after = tried;
+				return CR_OK;
+			}
+		}
 		before = name && target->skipped > 0 ?
-			env->plan_version(env->ctx, name, version + 1) : NULL;
+			env->plan_version(env->ctx, name, version) : NULL;
 		if (before == NULL || before->effective_from > target->effective_at)
 			break;
 	}

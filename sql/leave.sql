@@ -1,0 +1,91 @@
+-- Moving purchased credits to another user, and closing an account.
+SET client_min_messages = warning;
+SET timezone = 'UTC';
+SET datestyle = 'ISO, YMD';
+CREATE EXTENSION credits;
+SET credits.clock = '2026-01-10 00:00:00+00';
+SELECT count(credits_define_plan(p, n)) FROM (VALUES ('free', 100), ('pro', 300)) v (p, n);
+-- The middle column is what came out, in short: monthly/granted/purchased; wrong is what it should have been.
+CALL t.story($story$
+01-10 | credits_open_account('ann', 'free') | 100/0/0
+      | credits_open_account('bob', 'free') | 100/0/0
+      | credits_add_purchased('ann', 50, 'p1') | 100/0/50
+      | credits_grant('ann', 20, '2026-02-10') | 100/20/50
+-- purchased credits alone are moved; who has not enough of them keeps them
+      | credits_transfer('ann', 'bob', 20, 'gift', 'k1') | 100/20/30
+      | credits_transfer('ann', 'bob', 20, 'gift', 'k1') | 100/20/30 again
+      | credits_transfer('ann', 'bob', 21, 'gift', 'k1') | UC003
+      | credits_transfer('ann', 'bob', 31) | UC001
+      | credits_transfer('ann', 'ann', 1) | 22023
+      | credits_transfer('ann', 'nobody', 1) | UC002
+      | credits_transfer('nobody', 'ann', 1) | UC002
+      | credits_transfer('ann', 'bob', 0) | 22023
+      | credits_transfer('ann', NULL, 1) | 22004
+      | credits_transfer('ann', 'bob', 9007199254740992) | 22003
+      | credits_balance('bob') | 100/0/20
+-- back, in the other order of users; all of them
+      | credits_transfer('bob', 'ann') | 100/0/0
+      | credits_transfer('bob', 'ann') | UC001
+      | credits_balance('ann') | 100/20/50
+-- what is held is not moved; a frozen account keeps its credits, and takes some
+      | credits_open_account('cid') | 0/0/0
+      | credits_transfer('ann', 'cid', 20, 'gift', 'k1') | UC003
+      | credits_add_purchased('cid', 10, 'p2') | 0/0/10
+      | h = credits_hold('cid', 4) | 0/0/6 h4
+      | credits_transfer('cid', 'bob', 7) | UC001
+      | credits_transfer('cid', 'bob') | 0/0/0 h4
+      | credits_close_account('cid') | 55000
+      | credits_release('cid', :h) | 0/0/4
+      | credits_freeze('cid') | 0/0/4
+      | credits_transfer('cid', 'bob') | UC004
+      | credits_transfer('ann', 'cid', 1) | 100/20/49
+-- a debt is paid by what comes
+      | credits_set_overdraft('bob', 50) | 100/0/6
+      | credits_deduct('bob', 126) | 0/0/0 o20
+      | credits_transfer('ann', 'bob', 25) | 100/20/24
+      | credits_balance('bob') | 0/0/5
+-- over the receiver's cap: neither side moves
+      | credits_add_purchased('max', 9007199254740991, 'p3') | 0/0/9007199254740991
+      | credits_transfer('ann', 'max', 1) | 22003
+      | credits_balance('ann') | 100/20/24
+-- closing: what is left goes, spending and granting are over, money still comes
+      | credits_deduct('ann', 30) | 70/20/24
+      | credits_close_account('ann', 'asked to') | 0/0/0 x90 f24
+      | credits_close_account('ann') | UC004
+      | credits_deduct('ann', 1) | UC004
+      | credits_hold('ann', 1) | UC004
+      | credits_grant('ann', 1, '2026-03-01') | UC004
+      | credits_set_plan('ann', 'free') | UC004
+      | credits_set_plan('ann', 'free', 'next_reset') | UC004
+      | credits_freeze('ann') | UC004
+      | credits_transfer('bob', 'ann', 1) | UC004
+      | credits_add_purchased('ann', 5, 'p4') | 0/0/5
+      | credits_transfer('ann', 'bob') | 0/0/0
+      | credits_balance('bob') | 0/0/10
+      | credits_balance('ann') ->> 'status' | closed
+-- the grant is over, the period not: coming back grants what had not been granted or was given up unspent, 100 - 30
+01-20 | credits_unfreeze('ann') | 0/0/0
+      | credits_set_plan('ann', 'free') | 70/0/0
+      | credits_close_account('ann') | 0/0/0 x70
+02-02 | credits_balance('ann') | 0/0/0
+      | credits_unfreeze('ann') | 0/0/0
+      | credits_set_plan('ann', 'free') | 100/0/0
+      | credits_close_account('nobody') | UC002
+      | credits_close_account(NULL) | 22004
+$story$);
+SELECT at, call, got, wrong FROM t.told ORDER BY no;
+SELECT seq, kind, amount, delta, balance, expired, forfeited, allocations, at FROM t.moves('ann');
+SELECT seq, kind, amount, delta, balance, owed FROM t.moves('bob');
+SELECT user_id, seq, kind, spender, reason, status FROM credit_history WHERE kind IN ('transfer_out', 'transfer_in', 'close') ORDER BY 1, 2;
+SELECT action, subject, after -> 'expired' AS expired, after -> 'forfeited' AS forfeited FROM credit_audit_log WHERE action = 'close_account' ORDER BY seq;
+SELECT * FROM credits_verify();
+-- a closed account is swept, and nothing comes of it (the 100 are bob's)
+SELECT credits_close_account('ann') ->> 'status' AS ann;
+SET credits.clock = '2026-03-02 00:00:00+00';
+SELECT credits_reset_due() -> 'credits_granted' AS granted;
+SELECT status, monthly, next_reset_at FROM credit_account WHERE user_id = 'ann';
+-- nor is it imported into
+CALL credits_import($$SELECT 'ann' AS user_id, 5 AS purchased$$) \gset
+SELECT :'report'::jsonb -> 'skipped' AS skipped, :'report'::jsonb -> 'in_use' AS in_use;
+SELECT * FROM credits_verify();
+DROP EXTENSION credits;
