@@ -64,7 +64,7 @@ for my $level ('read committed', 'repeatable read', 'serializable')
 {
 	my ($out, $err) = ('', '');
 
-	local $ENV{PGOPTIONS} = "-c default_transaction_isolation='" . ($level =~ s/ /\\ /r) . "'";
+	local $ENV{PGOPTIONS} = "-c default_transaction_isolation=" . ($level =~ s/ /\\ /r);
 	IPC::Run::run(
 		[
 			'pgbench', '-n', '-c', $clients, '-j', 2, '-t', $calls, '--max-tries', 1000,

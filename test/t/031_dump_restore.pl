@@ -69,6 +69,7 @@ SELECT credits_deduct('user_' || n, 1, idempotency_key => 'm' || n) FROM generat
 SELECT credits_adjust('user_4', 'purchased', 3, 'goodwill');
 SELECT credits_unfreeze('user_3');
 SELECT credits_adjust('user_7', 'purchased', 4, 'to be erased', NULL, '{"to be": "erased"}');
+SELECT credits_grant('user_9', 10, '2026-06-01'), credits_hold('user_9', 4, '1 day'), credits_hold('user_10', 3, '2 days');
 SELECT credits_erase_user(u, 'on request') FROM unnest(ARRAY['user_3', 'user_7']) u;
 SQL
 my $anchor = json($old->safe_psql('ledger', 'SELECT credits_anchor()'))->{anchor};

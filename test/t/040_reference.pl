@@ -322,6 +322,8 @@ answers('Refusal',
 	q(SELECT credits_try_deduct('user_1', 1000)), q(SELECT credits_try_deduct('user_2', 1)));
 answers('Balance', q(SELECT credits_balance('user_1')), q(SELECT credits_balance('user_2')),
 	q(SET request.jwt.claims = '{"sub": "user_1"}'; SELECT credits_my_balance()));
+answers('Balance', q(SELECT credits_balance_at('user_1', '2026-01-15 12:00Z')));
+answers('Explanation', q(SELECT credits_explain('user_1')), q(SELECT credits_explain('user_4')));
 answers(
 	'Run report',
 	q(SELECT credits_reset_due(dry_run => true)),
