@@ -168,6 +168,27 @@ SELECT pg_temp.said(:'report');
 SELECT * FROM pg_temp.have('t1', 't2', 't3');
 SELECT * FROM credits_verify();
 
+-- Two boundaries in one row: only the last is undone, as if each had been applied by itself (s2 was swept
+-- at both).  The 100 of 1 July come back, the 100 of 1 August go; with a regrant, they come again.
+SELECT credits_define_plan('sleep', 100) ->> 'version' AS version;
+SELECT count(credits_open_account(u, 'sleep')), count(credits_deduct(u, n)) FROM (VALUES ('s1', 100), ('s2', 100), ('s3', 30)) v (u, n);
+SET credits.clock = '2026-07-01 00:00:00+00';
+BEGIN;
+SELECT count(credits_balance(u)) FROM unnest('{s1,s3}'::text[]) u;
+SELECT credits_freeze('s2') ->> 'monthly' AS s2;
+COMMIT;
+SET credits.clock = '2026-08-01 00:00:00+00';
+CALL credits_undo_run(plan => 'sleep', boundary => '2026-08-01 00:00:00+00') \gset
+SELECT pg_temp.said(:'report');
+SELECT * FROM pg_temp.have('s1', 's2', 's3');
+SELECT user_id, kind, amount, expired, skipped FROM credit_history WHERE user_id LIKE 's_' AND effective_at >= '2026-07-01' ORDER BY user_id, seq;
+SELECT * FROM credits_verify();
+SET credits.clock = '2026-10-01 00:00:00+00';
+CALL credits_undo_run(plan => 'sleep', boundary => '2026-10-01 00:00:00+00', regrant => true) \gset
+SELECT pg_temp.said(:'report');
+SELECT * FROM pg_temp.have('s1', 's2', 's3');
+SELECT * FROM credits_verify();
+
 -- Arguments.
 SELECT t.sqlstate('CALL credits_undo_run()'), t.sqlstate('CALL credits_undo_run(plan => ''free'')'),
        t.sqlstate('CALL credits_undo_run(boundary => ''2026-03-01'')'),
@@ -183,7 +204,7 @@ BEGIN;
 CALL credits_undo_run(:'run') \gset
 SELECT pg_temp.said(:'report');
 SELECT credits_define_plan('pro', 400) ->> 'version' AS version;
-SET LOCAL credits.clock = '2026-06-02 00:00:02+00';
+SET LOCAL credits.clock = '2026-10-01 00:00:01+00';
 CALL credits_apply_plan('pro') \gset
 SELECT pg_temp.said(:'report');
 ROLLBACK;
