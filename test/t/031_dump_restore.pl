@@ -68,6 +68,9 @@ CALL credits_run_reset(7);
 SELECT credits_deduct('user_' || n, 1, idempotency_key => 'm' || n) FROM generate_series(12, 60, 3) n;
 SELECT credits_adjust('user_4', 'purchased', 3, 'goodwill');
 SELECT credits_unfreeze('user_3');
+SELECT credits_grant('user_4', 50, '2026-12-01 00:00+00', 'promotion');
+SELECT credits_hold('user_4', 20, '10 days', 'job');
+SELECT credits_grant('user_8', 30, '2026-03-20 00:00+00', 'sorry');
 SELECT credits_adjust('user_7', 'purchased', 4, 'to be erased', NULL, '{"to be": "erased"}');
 SELECT credits_erase_user(u, 'on request') FROM unnest(ARRAY['user_3', 'user_7']) u;
 SQL
