@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 #
 # Tests credits-verify.pl without a server: the vectors of docs/audit-format.md,
-# and the export in example/, clean as it is and bad after any change to it.
+# and the exports in example/ and example-holds/, clean as they are and bad after
+# any change.
 #
 use strict;
 use warnings;
@@ -10,7 +11,8 @@ use File::Spec::Functions qw(rel2abs);
 use File::Temp qw(tempdir);
 use Test::More;
 
-use lib dirname(__FILE__);
+use lib dirname(__FILE__), dirname(__FILE__) . '/../t/lib';
+use AuditOpen;
 use CreditsAnchors qw(leaf_preimage leaf_hash tree_root first_anchor_hash anchor_preimage anchor_hash
   parse_anchor);
 use CreditsFormat qw(%TYPE_OF @FACTS decode_value decode_row encode_value microseconds first_hash
@@ -23,13 +25,15 @@ my @FILES = qw(credit_plan credit_account credit_history credit_payment credit_g
   credit_anchor_leaf);
 my %header;
 
-# The example export as text: file => [ { column => text } ].
+# An example export as text: file => [ { column => text } ].
 sub example
 {
+	my ($dir) = @_;
 	my %export;
+	$dir //= 'example';
 	for my $name (@FILES)
 	{
-		open my $fh, '<:raw', "$here/example/$name.tsv" or die "$name: $!";
+		open my $fh, '<:raw', "$here/$dir/$name.tsv" or die "$name: $!";
 		my ($first, @lines) = map { [ split /\t/, s/\n\z//r, -1 ] } <$fh>;
 		$header{$name} = $first;
 		$export{$name} = [ map { my %r; @r{@$first} = @$_; \%r } @lines ];
@@ -153,6 +157,7 @@ sub changed
 	  if $text eq '\N';
 	return $text + 1 if $type eq 'i';
 	return $text . 'x' if $type eq 't';
+	return $text =~ s/(\d+)\}\z/$1 + 1 . '}'/er if $type eq 'a';
 	return $text =~ s/(\d\d)(?=\.|\+|\z)/sprintf '%02d', ($1 + 1) % 60/er if $type =~ /[zl]/;
 	return $text =~ s/(.)\z/$1 eq '0' ? 1 : 0/er;
 }
@@ -578,6 +583,58 @@ subtest 'rules' => sub {
 		my ($status, @lines) = verified($export);
 		is($status, 1, "$name: exit status");
 		like($lines[0], qr/^BAD user "user_2abc" seq $seq: .*$problem/, $name) or diag("@lines");
+	}
+};
+
+# Grants, holds, refunds and chargebacks: whatever the tables say otherwise, and
+# rows that break a rule while every hash and balance is right.
+subtest 'holds' => sub {
+	my $user = 'user_holds';
+	my ($status, @lines) = verified(example('example-holds'));
+	is($status, 0, 'clean') or diag("@lines");
+	my $clean = example('example-holds');
+	rebuild($clean, $user);
+	is_deeply($clean, example('example-holds'), 'rebuilding changes nothing');
+	for my $name (qw(credit_account credit_payment credit_grant credit_hold))
+	{
+		for my $i (0 .. $#{ $clean->{$name} })
+		{
+			for my $column (@{ $header{$name} })
+			{
+				my $export = example('example-holds');
+				my $row = $export->{$name}[$i];
+				$row->{$column} = changed($TYPE_OF{$name}{$column}, $row->{$column});
+				($status, @lines) = verified($export);
+				ok($status && ($status =~ /not sorted/ || grep { /^BAD user "$user/ } @lines),
+					"$name row " . ($i + 1) . ", $column")
+				  or diag("$status: @lines");
+			}
+		}
+	}
+	for my $name (qw(credit_grant credit_hold))
+	{
+		my $export = example('example-holds');
+		pop @{ $export->{$name} };
+		($status, @lines) = verified($export);
+		like($lines[0], qr/^BAD user "$user" seq 3[79]: $name has no row of it/, "$name: a row deleted");
+		$export = example('example-holds');
+		push @{ $export->{$name} }, { %{ $export->{$name}[-1] }, seq => 40 };
+		($status, @lines) = verified($export);
+		like($lines[0], qr/^BAD user "$user" seq 40: $name has a row that no/, "$name: a row added");
+	}
+
+	my %seq;
+	push @{ $seq{ $_->{kind} } }, $_->{seq} for @{ $clean->{credit_history} };
+	my $expand = sub { return $_[0] =~ s/:\{(\w+) (\d+)\}/$seq{$1}[$2 - 1] \/\/ die "no $1 $2"/ger };
+	for my $name (sort keys %OPEN_FORGERY)
+	{
+		my ($at, $changes) = @{ $OPEN_FORGERY{$name} };
+		my $export = example('example-holds');
+		my $row = row_of($export, $user, $expand->($at));
+		$row->{$_} = $expand->($changes->{$_}) for keys %$changes;
+		rebuild($export, $user);
+		($status, @lines) = verified($export);
+		like($lines[0], qr/^BAD user "$user" seq $row->{seq}: (?!the hash)/, $name) or diag("@lines");
 	}
 };
 
