@@ -279,7 +279,7 @@ CREATE TABLE @extschema@.credit_audit_log (
 );
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_audit_log', '');
 COMMENT ON TABLE @extschema@.credit_audit_log IS 'Append-only, hash-chained: one row per administrative act.';
-COMMENT ON COLUMN @extschema@.credit_audit_log.action IS 'define_plan, freeze, unfreeze, clock_repair, schedule_reset, unschedule_reset, grant_role, revoke_role, repair_guards, erase_user.';
+COMMENT ON COLUMN @extschema@.credit_audit_log.action IS 'define_plan, freeze, unfreeze, clock_repair, schedule_reset, unschedule_reset, grant_role, revoke_role, repair_guards, erase_user, grant, apply_plan, undo, import, close_account.';
 COMMENT ON COLUMN @extschema@.credit_audit_log.subject IS 'The plan, user, role or job that it was done to.';
 
 CREATE TABLE @extschema@.credit_role (
@@ -727,7 +727,7 @@ CREATE PROCEDURE @extschema@.credits_grant_many(
     batch_size pg_catalog.int4 DEFAULT NULL, INOUT report pg_catalog.jsonb DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'credits_grant_many';
 COMMENT ON PROCEDURE @extschema@.credits_grant_many(pg_catalog.text[], pg_catalog.int8[], pg_catalog.timestamptz, pg_catalog.text, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.jsonb) IS
-'Grants to many users, the arrays'' elements side by side; with an idempotency_key, once per user and key. A transaction a batch (batch_size accounts, default 1000), or all in the callers transaction block. dry_run only reports; max_accounts stops it. Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, failures, more}; audited. Errors: 22003, 22004, 22023, 25006.';
+'Grants to many users, the arrays'' elements side by side; with an idempotency_key once per user and key, so that a run that is started again goes on where it was. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, failures, more}; audited. Errors: 22003, 22004, 22023, 25006.';
 
 CREATE PROCEDURE @extschema@.credits_apply_plan(
     plan pg_catalog.text, reason pg_catalog.text DEFAULT NULL,
@@ -735,7 +735,7 @@ CREATE PROCEDURE @extschema@.credits_apply_plan(
     batch_size pg_catalog.int4 DEFAULT NULL, INOUT report pg_catalog.jsonb DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'credits_apply_plan';
 COMMENT ON PROCEDURE @extschema@.credits_apply_plan(pg_catalog.text, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.jsonb) IS
-'Gives every account of a plan its version in force now instead of from the next period on, as credits_set_plan would; what was scheduled stays so. A transaction a batch (batch_size accounts, default 1000), or all in the callers transaction block. dry_run only reports; max_accounts stops it. Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, failures, more}; audited. Errors: UC009, 22004, 22023, 25006.';
+'Gives every account of a plan its version in force now instead of from the next period on, as credits_set_plan would; what was scheduled stays so. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, failures, more}; audited. Errors: UC009, 22004, 22023, 25006.';
 
 CREATE PROCEDURE @extschema@.credits_undo_run(
     run_id pg_catalog.uuid DEFAULT NULL, plan pg_catalog.text DEFAULT NULL, boundary pg_catalog.timestamptz DEFAULT NULL,
@@ -744,7 +744,7 @@ CREATE PROCEDURE @extschema@.credits_undo_run(
     batch_size pg_catalog.int4 DEFAULT NULL, INOUT report pg_catalog.jsonb DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'credits_undo_run';
 COMMENT ON PROCEDURE @extschema@.credits_undo_run(pg_catalog.uuid, pg_catalog.text, pg_catalog.timestamptz, pg_catalog.bool, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.jsonb) IS
-'Takes back what a bulk run did (a sweep''s resets, grants, an applied plan, an import), or what one boundary of a plan did whoever applied it, by rows that compensate. Each row is undone once. A reset is undone while its period lasts: monthly changes by expired - granted, what is not there is owed; regrant grants by the plan version in force now. A transaction a batch (batch_size accounts, default 1000), or all in the callers transaction block. dry_run only reports; max_accounts stops it. Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, failures, more}; audited. Errors: 22023, 25006.';
+'Takes back what a bulk run did (a sweep''s resets, grants, an applied plan, an import), or what one boundary of a plan did whoever applied it, by rows that compensate. Each row is undone once. A reset is undone while its period lasts: monthly changes by expired - granted, what is not there is owed; regrant grants by the plan version in force now. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, failures, more}; audited. Errors: UC009, 22023, 25006.';
 
 CREATE PROCEDURE @extschema@.credits_import(
     source pg_catalog.text, history pg_catalog.text DEFAULT NULL, refresh pg_catalog.bool DEFAULT NULL, reason pg_catalog.text DEFAULT NULL,
@@ -752,7 +752,7 @@ CREATE PROCEDURE @extschema@.credits_import(
     batch_size pg_catalog.int4 DEFAULT NULL, INOUT report pg_catalog.jsonb DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'credits_import';
 COMMENT ON PROCEDURE @extschema@.credits_import(pg_catalog.text, pg_catalog.text, pg_catalog.bool, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.jsonb) IS
-'Imports accounts from another application. source: a query with the columns user_id text and, as far as there are, plan text, monthly bigint, purchased bigint, last_reset timestamptz, cycle_anchor timestamp, time_zone text. history: a query with user_id text, created_at timestamptz, id, amount bigint, reason text, metadata jsonb. Both run as the caller. refresh: a user that has done nothing here since is imported anew if the source has changed. A transaction a batch (batch_size accounts, default 1000), or all in the callers transaction block. dry_run only reports; max_accounts stops it. Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, failures, more}; audited. And the sums of source and target, with their difference. Errors: UC009, 22003, 22004, 22023, 25006, 42804.';
+'Imports accounts from another application. source: a query with the columns user_id text and, as far as there are, plan text, monthly bigint, purchased bigint, last_reset timestamptz, cycle_anchor timestamp, time_zone text. history: a query with user_id text, created_at timestamptz, id, amount bigint, reason text, metadata jsonb. Both run as the caller. refresh: a user that has done nothing here since is imported anew if the source has changed. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, failures, more} and the sums of source and target, with their difference; audited. Errors: 22004, 22023, 25006, 42804.';
 
 /* Leaving. */
 CREATE FUNCTION @extschema@.credits_transfer(

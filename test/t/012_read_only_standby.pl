@@ -65,6 +65,12 @@ my %mutating = (
 	credits_repair_clock =>
 	  q(SET credits.clock = '2026-01-10 00:00:00+00'; SELECT credits_repair_clock('ann')),
 	credits_erase_user => q(SELECT credits_erase_user('ann')),
+	credits_transfer => q(SELECT credits_transfer('ann', 'bob', 1)),
+	credits_close_account => q(SELECT credits_close_account('ann')),
+	credits_grant_many => q(CALL credits_grant_many('{ann}', '{1}', '2027-01-01 00:00:00+00')),
+	credits_apply_plan => q(CALL credits_apply_plan('free')),
+	credits_undo_run => q(CALL credits_undo_run(plan => 'free', boundary => '2026-01-01 00:00:00+00')),
+	credits_import => q(CALL credits_import('SELECT ''dan''::text AS user_id')),
 	credits_reset_due => q(SET credits.clock = '2026-02-10 00:00:00+00'; SELECT credits_reset_due()),
 	credits_run_reset => q(SET credits.clock = '2026-02-10 00:00:00+00'; CALL credits_run_reset()),
 	credits_grant_role => q(SELECT credits_grant_role('stranger', 'app')),

@@ -330,6 +330,13 @@ answers(
 	q(SELECT credits_reset_due()),
 	q(CALL credits_run_reset()),
 	q(SET credits.clock = '2026-03-15 12:00Z'; CALL credits_run_reset(max_accounts => 1)));
+answers(
+	'Bulk report',
+	q(CALL credits_grant_many('{user_2}', '{3}', '2026-04-01', max_accounts => 1)),
+	q(CALL credits_grant_many('{user_2}', '{3}', '2026-04-01', dry_run => true)),
+	q(CALL credits_apply_plan('free')),
+	q(CALL credits_undo_run(plan => 'free', boundary => '2026-01-01')),
+	q(CALL credits_import('SELECT ''user_1''::text AS user_id', dry_run => true)));
 answers('Verify report', q(CALL credits_run_verify()), q(CALL credits_run_verify(1, 1)));
 answers('Anchor receipt', q(SELECT credits_anchor()), q(SELECT credits_anchor()));
 answers('Role receipt', q(SELECT credits_grant_role('r_app', 'billing')),
@@ -390,6 +397,8 @@ my %provoke = (
 		"SET ROLE r_monitor; $deduct",
 		q(GRANT EXECUTE ON FUNCTION credits_repair_guards() TO r_monitor;
 		  SET ROLE r_monitor; SELECT credits_repair_guards()) ],
+	'42804' => [q(CALL credits_import('SELECT ''user_9''::text AS user_id, 1.5 AS monthly'))],
+	'55000' => [q(BEGIN; SELECT credits_hold('user_4', 1); SELECT credits_close_account('user_4'))],
 	'42704' => [q(SELECT credits_grant_role('nobody', 'app'))]);
 
 my $other = session($node, $db);
@@ -448,6 +457,7 @@ is_same_set([ map { $_->{preset} } table(section($readme, '## Rights')) ],
 for my $text ([ 'README.md', $readme, '' ], [ 'docs/reference.md', $reference, 'docs/' ],
 	[ 'docs/architecture.md', read_text("$root/docs/architecture.md"), 'docs/' ],
 	[ 'docs/performance.md', read_text("$root/docs/performance.md"), 'docs/' ],
+	[ 'docs/migration.md', read_text("$root/docs/migration.md"), 'docs/' ],
 	[ 'bench/README.md', read_text("$root/bench/README.md"), 'bench/' ])
 {
 	my ($name, $content, $folder) = @$text;
