@@ -79,9 +79,9 @@ CALL t.story($$
     01-10 | t.ends(credits_open_account('n')) | 0 till never
           | t.ends(credits_set_cycle('n', '2026-01-20 00:00', 'Europe/Berlin')) | 0 till never
           | t.ends(credits_set_plan('n', 'ann')) | 100 till 2026-01-19T23:00:00Z
-    -- cancelled, the period goes on to its end as it is
+    -- cancelled, the period that goes on to its end is stretched, too
           | t.ends(credits_set_plan('n', NULL)) | 0 till 2026-01-19T23:00:00Z
-          | t.ends(credits_set_cycle('n', '2026-01-25 00:00', 'UTC')) | 0 till 2026-01-19T23:00:00Z
+          | t.ends(credits_set_cycle('n', '2026-01-25 00:00', 'UTC')) | 0 till 2026-01-25T00:00:00Z
     -- an account that a purchase opened
           | t.ends(credits_add_purchased('p', 5, 'pay_p')) | 0 till never
           | t.ends(credits_set_cycle('p', '2026-01-20 00:00')) | 0 till never
