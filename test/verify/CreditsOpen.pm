@@ -8,6 +8,7 @@ package CreditsOpen;
 use strict;
 use warnings;
 use CreditsFormat qw(INT64_MAX);
+use CreditsLife qw(%LIFE_KIND %LIFE_HAS keep_undoable);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(new_book check_turn check_open next_end check_tables);
@@ -19,7 +20,7 @@ my @SUMS = qw(monthly granted purchased held_monthly held_granted held_purchased
   owed_monthly owed_purchased);
 
 # Of one user.  live and held have only what time can still end.
-sub new_book { return { map { ($_ => {}) } qw(grants live holds held spent payments) } }
+sub new_book { return { map { ($_ => {}) } qw(grants live holds held spent payments undoable) } }
 
 #
 # What is due
@@ -176,10 +177,11 @@ sub close_hold
 }
 
 #
-# Kinds of rows: (book, state before, row, what it does to the sums, expectations)
+# Kinds of rows: (book, state before, row, what it does to the sums, expectations,
+# facts after, plans)
 #
 
-my %KIND;
+my %KIND = %LIFE_KIND;
 
 $KIND{deduct} = sub {
 	my ($book, $before, $row, $now, $expect) = @_;
@@ -333,6 +335,7 @@ $KIND{refund} = sub {
 
 # What a row of these kinds may have besides its amount and sums.
 my %HAS = (
+	%LIFE_HAS,
 	grant     => ['ends_at'],
 	grant_end => ['ref_seq'],
 	hold      => [qw(ends_at allocations)],
@@ -349,21 +352,25 @@ sub shown_parts { return join ', ', map { "$_->[1] of $_->[0]" } @_ }
 
 sub check_open
 {
-	my ($book, $before, $row) = @_;
+	my ($book, $before, $row, $facts, $plans) = @_;
 	my $kind = $row->{kind};
 	my %may = map { ($_ => 1) } @{ $HAS{$kind} // [] };
 	my @problems = map { "$_ in a row of kind $kind" } grep { defined $row->{$_} && !$may{$_} } qw(ref_seq ends_at allocations);
 	my @numbers = defined $row->{allocations} ? unpack('q>*', $row->{allocations}) : ();
 	push @problems, 'allocations are not pairs' if @numbers % 2;
 	my $check = $KIND{$kind};
+	keep_undoable($book, $row);
 	return @problems if @problems || !$check;
-	return "amount is $row->{amount}" if $row->{amount} < 1 && $kind !~ /\A(?:adjust|set_overdraft|set_cycle)\z/;
+	return "amount is $row->{amount}" if $row->{amount} < 1 && $kind !~ /\A(?:adjust|set_overdraft|set_cycle|undo|imported|import|close)\z/;
 
 	my %now = map { ($_ => $before->{$_}) } @SUMS;
 	my %expect = (expired => 0, forfeited => 0, allocations => []);
-	@problems = $check->($book, $before, $row, \%now, \%expect);
+	@problems = $check->($book, $before, $row, \%now, \%expect, $facts, $plans);
 	return @problems if @problems;
 	my $parts = delete $expect{allocations};
+	my $wanted = delete $expect{facts} // {};
+	push @problems, map { "$_ is " . ($facts->{$_} // 'NULL') . ', not ' . ($wanted->{$_} // 'NULL') }
+	  grep { ($facts->{$_} // 'NULL') ne ($wanted->{$_} // 'NULL') } sort keys %$wanted;
 	push @problems, map { "$_ is " . ($row->{$_} // 'NULL') . ", not $expect{$_}" }
 	  grep { ($row->{$_} // 'NULL') ne $expect{$_} } sort keys %expect;
 	push @problems, map { "$_ is $row->{$_}, not $now{$_}" } grep { $row->{$_} != $now{$_} } @SUMS;
