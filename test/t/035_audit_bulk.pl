@@ -22,7 +22,7 @@ my %forgery = (
 	imported_moves    => [ 2, { monthly_delta => 5 } ],
 	imported_period   => [ 1, { period_start => '2025-12-01 00:00:00+00' } ],
 	import_more       => [ 3, { monthly_delta => 41 } ],
-	import_unpaid     => [ 3, { amount => 140 } ],
+	import_unpaid     => [ 3, { amount => 141 } ],
 	import_granted    => [ 3, { period_granted => 0 } ],
 	import_frozen     => [ 3, { status => 'frozen' } ],
 	import_later      => [ 3, { period_start => '2026-02-01 00:00:00+00' } ],
@@ -109,7 +109,7 @@ is(sql('postgres', q(SELECT monthly_delta || '/' || owed_monthly || ' ' || purch
 
 is_clean($node, 'postgres');
 my @lines = independent('postgres');
-like("@lines", qr/: 0 bad$/, 'clean to the verifier') or diag(join "\n", @lines);
+like("@lines", qr/: clean$/, 'clean to the verifier') or diag(join "\n", @lines);
 
 # Forge them, in a copy, with the hashes of all later rows made anew.
 sql('template1', 'CREATE DATABASE forged TEMPLATE postgres');
