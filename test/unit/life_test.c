@@ -177,6 +177,24 @@ test_undo_reset(void)
 	is_int(undo(MAR + 1, 0), CR_NOT_UNDOABLE, "the one before it stays as it is");
 	is_int(undo(MAR + 1, 1), CR_OK, "and itself can be undone");
 
+	acc = fresh(0);
+	world_fold(&world, MAR);
+	is_int(undo(MAR, 0), CR_OK, "in its period");
+	acc = fresh(0);
+	world_fold(&world, FEB);
+	world_fold(&world, MAR);
+	is_int(undo(MAR, 0), CR_NOT_UNDOABLE, "not in the next");
+	undo(MAR, 1);
+	(void) cr_undo(acc, MAR, &world.rows[2], false, 100, NULL, &row);
+	row.seq = world.n_rows + 1;
+	ok(replay_rows(&before, world.n_rows) == NULL, "a reset undone");
+	is_text(world_replay(&world, &before, &row, world.n_rows),
+			"the operation could not have been done in this state", "not again");
+	acc->balance.monthly = 0;
+	acc->owed_monthly = 5;
+	(void) cr_undo(acc, MAR, &world.rows[2], false, 101, NULL, &row);
+	ok(acc->owed_monthly == 4 && acc->balance.monthly == 0, "one credit pays a debt too");
+
 	/* granted anew by another version */
 	acc = fresh(0);
 	world_plan(&world, "free", FEB + DAY, 60, CR_CALENDAR, 0);
@@ -372,6 +390,7 @@ test_undo_others(void)
 	world_grant(&world, T0 + 2, 20, FEB - DAY);
 	world_deduct(&world, T0 + 3, 105);
 	world_hold(&world, T0 + 4, 8, T0 + DAY);
+	acc->open->grants[0].changed = false;
 	undo(T0 + 5, 1);
 	row_is(&world, CR_KIND_UNDO, -7, B(0, -7, 0), B(0, 8, 0), NO_PAIRS,
 		   "what is left of a grant goes, without what is held");
@@ -456,6 +475,9 @@ test_import(void)
 		   world.acc.facts.plan_version == 0 && world.acc.next_reset_at == CR_NEVER,
 	   "without a plan nothing was granted");
 	replays("an import as the first row");
+	ok(cr_import(&(CrAccount){.facts.time_zone = "UTC"}, T0, &in, &row) == CR_OK &&
+		   row.has_facts,
+	   "the row has the facts, even those of a blank account");
 	nothing_yet(0);
 	is_int(import(T0, NULL, CR_MAX_CREDITS - 5, 6), CR_OVER_CAP, "over the cap");
 	is_int(import(T0, NULL, CR_MAX_CREDITS - 5, 5), CR_OK, "up to the cap");
@@ -528,6 +550,10 @@ test_import(void)
 	complains(&row, "next_reset_at is too far away", "a period too long");
 	row.next_reset_at = T0;
 	complains(&row, "next_reset_at is no end of the period", "a period that is over");
+	row = *last_row();
+	row.period_start = T0;
+	ok(replay_rows(acc, 0) == NULL && world_replay(&world, acc, &row, 0) == NULL,
+	   "a period that begins now");
 	row = *last_row();
 	row.delta.monthly = row.balance.monthly = -1;
 	row.amount = 29;
@@ -644,12 +670,15 @@ test_close(void)
 	world_hold(&world, T0 + 2, 1, T0 + 4);
 	world_purchase(&world, T0 + 2, 30);
 	world_hold(&world, T0 + 3, 1, T0 + 4);
+	world_fold(&world, T0 + 5);
+	acc->open->grants[0].changed = false;
 	run(OP_CLOSE, T0 + 5, 0);
 	ok(last_row()->kind == CR_KIND_CLOSE && last_row()->amount == 30 &&
 		   last_row()->forfeited == 30 && last_row()->expired == 0,
 	   "closed when its hold has ended");
 	is_int(acc->facts.period_granted, 100, "all of the allowance was spent");
-	ok(acc->open->grants[0].closed, "an empty grant is closed too");
+	ok(acc->open->grants[0].closed && acc->open->grants[0].changed,
+	   "an empty grant is closed too");
 	is_int(run(OP_CLOSE, T0 + 6, 0), CR_IS_CLOSED, "closed already");
 	is_int(world_capture(&world, T0 + 6, 0, 1, false), CR_IS_CLOSED, "no late capture");
 	run(OP_SET_OVERDRAFT, T0 + 6, 500);

@@ -190,7 +190,7 @@ CHANGE(source_added, true, alter(row)[row->n_allocations++] = ((CrPart){2, 1}))
 CHANGE(facts_dropped,
 	   row->has_facts && row->kind != CR_KIND_SCHEDULE_PLAN &&
 		   row->kind != CR_KIND_SET_OVERDRAFT && row->kind != CR_KIND_SET_CYCLE &&
-		   row->kind != CR_KIND_IMPORT && row->kind != CR_KIND_UNDO &&
+		   row->kind != CR_KIND_UNDO &&
 		   (row->kind != CR_KIND_SET_PLAN || row->amount != 0),
 	   row->has_facts = false)
 CHANGE(facts_frozen, row->has_facts,
