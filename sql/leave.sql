@@ -87,5 +87,12 @@ SELECT status, monthly, next_reset_at FROM credit_account WHERE user_id = 'ann';
 -- nor is it imported into
 CALL credits_import($$SELECT 'ann' AS user_id, 5 AS purchased$$) \gset
 SELECT :'report'::jsonb -> 'skipped' AS skipped, :'report'::jsonb -> 'in_use' AS in_use;
+-- nor opened as if it were new, after a purchase had opened it
+SELECT credits_add_purchased('eva', 5, 'p5') -> 'available' AS bought;
+SELECT credits_close_account('eva') -> 'forfeited' AS forfeited;
+\set VERBOSITY sqlstate
+SELECT credits_open_account('eva', 'free');
+SELECT credits_open_account('eva');
+\set VERBOSITY default
 SELECT * FROM credits_verify();
 DROP EXTENSION credits;

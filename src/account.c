@@ -120,7 +120,7 @@ credits_open_account(PG_FUNCTION_ARGS)
 		verdict = cr_open(&ledger.acc, &ledger.env, ledger.now, plan, opening.anchor,
 						  opening.zone, &row);
 		if (verdict != CR_OK)
-			error_refused(verdict, &ledger.acc, plan->monthly_credits);
+			error_refused(verdict, &ledger.acc, plan ? plan->monthly_credits : 0);
 		receipt = ledger_append(&ledger, &row);
 	}
 	ledger_end(&ledger);

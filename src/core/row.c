@@ -38,8 +38,9 @@ cr_row_init(CrRow *row, CrKind kind, CrTime at, int64_t amount)
 
 /*
  * Fills the row from the states before and after, and moves the account's time
- * to the row's.  Facts are in the row only where they change.  next_event_at stays
- * as early as it was, because it is indexed; time finds out that nothing comes.
+ * to the row's.  Facts are in the row only where they change, or begin.
+ * next_event_at stays as early as it was, because it is indexed; time finds out
+ * that nothing comes.
  */
 void
 cr_row_finish(CrRow *row, const CrAccount *before, CrAccount *after)
@@ -59,7 +60,7 @@ cr_row_finish(CrRow *row, const CrAccount *before, CrAccount *after)
 	row->held = after->held;
 	row->owed_monthly = after->owed_monthly;
 	row->owed_purchased = after->owed_purchased;
-	row->has_facts = row->kind == CR_KIND_OPEN ||
+	row->has_facts = row->kind == CR_KIND_OPEN || row->kind == CR_KIND_IMPORT ||
 		!cr_facts_equal(&before->facts, &after->facts);
 	if (row->has_facts)
 		row->facts = after->facts;

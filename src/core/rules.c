@@ -118,6 +118,8 @@ cr_apply_open(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrLocal anch
 	CrAccount	after = *acc;
 	int64_t		allowance = plan ? plan->monthly_credits : 0;
 
+	if (acc->facts.status == CR_CLOSED)
+		return CR_IS_CLOSED;
 	if (!cr_credit(&after, &after.balance.monthly, &after.owed_monthly, allowance))
 		return CR_OVER_CAP;
 	set_facts_plan(&after.facts, plan);
@@ -334,8 +336,6 @@ CrVerdict
 cr_set_plan(CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan,
 			CrRow *row)
 {
-	if (acc->facts.status == CR_CLOSED)
-		return CR_IS_CLOSED;
 	return cr_apply_plan(acc, at, plan, end_with_plan(acc, env, at, plan), row);
 }
 
@@ -346,6 +346,8 @@ cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 	CrAccount	after = *acc;
 	int64_t		change = (plan ? plan->monthly_credits : 0) - acc->facts.period_granted;
 
+	if (acc->facts.status == CR_CLOSED)
+		return CR_IS_CLOSED;
 	if (change > 0)
 	{
 		if (!cr_credit(&after, &after.balance.monthly, &after.owed_monthly, change))

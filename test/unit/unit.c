@@ -2,8 +2,8 @@
  * unit.c
  *		Runs the tests of the pure core and reports them as TAP.
  *
- * Usage: unit [seed].  The random tests give the same numbers for the same
- * seed on every machine; a failure names the iteration.
+ * Usage: unit [seed [topic]].  The random tests give the same numbers for the
+ * same seed on every machine; a failure names the iteration.
  */
 #include <stdarg.h>
 #include <stdlib.h>
@@ -125,6 +125,7 @@ main(int argc, char **argv)
 		{"grants and holds", test_lists},
 		{"refunds", test_refunds},
 		{"grants and holds, at random", test_lists_random},
+		{"undo, import, transfers and closing", test_life},
 		{"replay", test_replay},
 		{"turns", test_turn},
 		{"chain", test_chain},
@@ -136,6 +137,8 @@ main(int argc, char **argv)
 	note("seed %" PRIu64, seed);
 	for (int i = 0; i < lengthof(topics); i++)
 	{
+		if (argc > 2 && strcmp(argv[2], topics[i].name) != 0)
+			continue;
 		note("%s", topics[i].name);
 		random_seed(seed);
 		topics[i].run();

@@ -90,13 +90,20 @@ typedef enum Op
 	OP_REFUND,
 	OP_REVOKE,
 	OP_SET_OVERDRAFT,
-	OP_SET_CYCLE
+	OP_SET_CYCLE,
+	OP_IMPORTED,
+	OP_IMPORT,
+	OP_TRANSFER_OUT,
+	OP_TRANSFER_IN,
+	OP_CLOSE,
+	OP_UNDO
 } Op;
 
 /*
  * Captures and releases name a hold, refunds a row that spent, chargebacks a
- * purchase: the target-th of the history, from 0, because the seq depends on when
- * events were applied.  An amount of 0 is all.
+ * purchase, undos a row that a bulk run can write: the target-th of the history,
+ * from 0, because the seq depends on when events were applied.  An amount of 0 is
+ * all.  An import brings amount monthly and purchased other credits.
  */
 typedef struct Command
 {
@@ -110,6 +117,10 @@ typedef struct Command
 	bool		keep_open;
 	CrLocal		anchor;
 	const char *zone;
+	int64_t		purchased;
+	CrTime		period_start;
+	bool		regrant;
+	bool		last_boundary;	/* of a row that stands for several: it alone */
 } Command;
 
 extern void world_init(World *w);
@@ -117,6 +128,7 @@ extern CrOpen *world_lists(World *w);
 extern CrOpen *world_copy_lists(World *w, const CrOpen *from);
 extern const CrRow *world_nth(const World *w, Op op, int target);
 extern bool world_spent(const World *w, int64_t seq, int n_rows, CrSpent *spent);
+extern const char *world_replay(const World *w, CrAccount *acc, const CrRow *row, int n_rows);
 extern const CrPlanVersion *world_plan(World *w, const char *plan, CrTime from,
 									   int64_t monthly, CrCycle cycle, int64_t rollover);
 extern const CrPlanVersion *world_plan_at(const World *w, const char *plan, CrTime at);
@@ -168,6 +180,7 @@ extern void test_due_random(void);
 extern void test_lists(void);
 extern void test_refunds(void);
 extern void test_lists_random(void);
+extern void test_life(void);
 extern void test_replay(void);
 extern void test_turn(void);
 extern void test_chain(void);

@@ -190,6 +190,14 @@ world_fold(World *w, CrTime at)
 	return w->n_rows - before;
 }
 
+/* Does a bulk run write rows of this kind, which can be undone? */
+static bool
+is_undoable(CrKind kind)
+{
+	return kind == CR_KIND_RESET || kind == CR_KIND_SET_PLAN || kind == CR_KIND_GRANT ||
+		   kind == CR_KIND_IMPORT;
+}
+
 /* The target-th row that a command of this kind can name; NULL if there is none. */
 const CrRow *
 world_nth(const World *w, Op op, int target)
@@ -200,6 +208,7 @@ world_nth(const World *w, Op op, int target)
 
 		if ((op == OP_REFUND   ? kind == CR_KIND_DEDUCT || kind == CR_KIND_CAPTURE
 			 : op == OP_REVOKE ? kind == CR_KIND_PURCHASE
+			 : op == OP_UNDO   ? is_undoable(kind)
 							   : kind == CR_KIND_HOLD) &&
 			target-- == 0)
 			return &w->rows[i];
@@ -231,6 +240,69 @@ world_spent(const World *w, int64_t seq, int n_rows, CrSpent *spent)
 	return true;
 }
 
+/* How often the first so many rows undid a row. */
+static int
+times_undone(const World *w, int64_t seq, int n_rows)
+{
+	int			n = 0;
+
+	for (int i = 0; i < n_rows; i++)
+		n += w->rows[i].kind == CR_KIND_UNDO && w->rows[i].ref_seq == seq;
+	return n;
+}
+
+/* Replays a row after the first so many, with the row that it names. */
+const char *
+world_replay(const World *w, CrAccount *acc, const CrRow *row, int n_rows)
+{
+	const CrRow *target = NULL;
+	CrSpent		spent;
+	int64_t		used = 0;
+
+	if (row->has_ref_seq && row->ref_seq >= 1 && row->ref_seq <= n_rows)
+		target = &w->rows[row->ref_seq - 1];
+	if (target && row->kind == CR_KIND_UNDO)
+		used = times_undone(w, target->seq, n_rows);
+	else if (target && world_spent(w, target->seq, n_rows, &spent))
+		used = spent.refunded;
+	return cr_replay(acc, &w->env, row, target, used);
+}
+
+/* A boundary's plan granted by what was in force before it. */
+static CrVerdict
+run_undo(World *w, const Command *cmd, const CrRow *target, CrTime at, CrRow *row)
+{
+	const char *plan = w->acc.facts.plan;
+	const CrPlanVersion *regrant = NULL;
+	const CrPlanVersion *before = NULL;
+
+	if (cmd->regrant && target->kind == CR_KIND_RESET && plan)
+		regrant = world_plan_at(w, plan, at);
+	if (cmd->last_boundary && target->skipped > 0 && plan)
+		before = world_plan_at(w, plan, target->effective_at - 1);
+	return cr_undo(&w->acc, at, target, times_undone(w, target->seq, w->n_rows) > 0,
+				   before ? before->monthly_credits : target->expired, regrant, row);
+}
+
+static CrVerdict
+run_import(World *w, const Command *cmd, CrTime at, CrRow *row)
+{
+	CrImport	import = {.plan = cmd->plan ? world_plan_at(w, cmd->plan, at) : NULL,
+						  .anchor = cmd->anchor,
+						  .zone = cmd->zone,
+						  .period_start = cmd->period_start,
+						  .next_reset_at = CR_NEVER,
+						  .monthly = cmd->amount,
+						  .purchased = cmd->purchased};
+
+	if (!cr_can_import(&w->acc))
+		return CR_NOT_UNDOABLE;
+	if (import.plan)
+		import.next_reset_at =
+			cr_next_boundary(&w->env, import.plan->cycle, cmd->zone, cmd->anchor, at);
+	return cr_import(&w->acc, at, &import, row);
+}
+
 static CrVerdict
 run_about_row(World *w, const Command *cmd, CrTime at, CrRow *row)
 {
@@ -251,6 +323,8 @@ run_about_row(World *w, const Command *cmd, CrTime at, CrRow *row)
 			return CR_MORE_THAN_SPENT;
 		return cr_revoke(acc, at, amount ? amount : left, about->seq, row);
 	}
+	if (cmd->op == OP_UNDO)
+		return run_undo(w, cmd, about, at, row);
 	if (cmd->op == OP_REFUND)
 	{
 		world_spent(w, about->seq, w->n_rows, &spent);
@@ -300,11 +374,23 @@ run(World *w, const Command *cmd, CrTime at, CrRow *row)
 		case OP_RELEASE:
 		case OP_REFUND:
 		case OP_REVOKE:
+		case OP_UNDO:
 			return run_about_row(w, cmd, at, row);
 		case OP_SET_OVERDRAFT:
 			return cr_set_overdraft(acc, at, cmd->amount, row);
 		case OP_SET_CYCLE:
 			return cr_set_cycle(acc, &w->env, at, cmd->anchor, cmd->zone, row);
+		case OP_IMPORTED:
+			return cr_can_import(acc) ? cr_imported(acc, at, cmd->amount, row)
+									  : CR_NOT_UNDOABLE;
+		case OP_IMPORT:
+			return run_import(w, cmd, at, row);
+		case OP_TRANSFER_OUT:
+			return cr_transfer_out(acc, at, cmd->amount, row);
+		case OP_TRANSFER_IN:
+			return cr_transfer_in(acc, at, cmd->amount, row);
+		case OP_CLOSE:
+			return cr_close(acc, at, row);
 	}
 	return CR_OK;
 }
@@ -353,7 +439,7 @@ world_run(World *w, const Command *cmd)
 	return verdict;
 }
 
-/* Kinds that no Op is for. */
+/* Kinds that no random command of open_random_test.c is for. */
 bool
 world_never_makes(CrKind kind)
 {
