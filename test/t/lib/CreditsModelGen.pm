@@ -471,6 +471,13 @@ sub hold_op
 	  ? pick(@at) - $now
 	  : pick(MINUTE, HOUR, DAY, 31 * DAY, between(1, 31 * 86400) * SECOND, between(1, 31 * 86400) * SECOND);
 
+	# Often over the end of what it holds.
+	if ($acct && chance(0.5))
+	{
+		my @ends = grep { defined } $acct->{period_end}, map { $_->{ends} } free($acct, 'granted');
+		my @over = grep { $_ <= 31 * DAY } map { $_ - $now + between(1, 240) * HOUR } @ends;
+		$lasts = pick(@over) if @over;
+	}
 	$lasts = pick(0, -SECOND(), 1, 31 * DAY + 1, 32 * DAY) if chance(0.04);
 	return {
 		call => 'hold',
@@ -482,20 +489,34 @@ sub hold_op
 		chance(0.1) ? (spender => 'somebody') : () };
 }
 
+# Something held that has nowhere to go back to.
+sub is_stale
+{
+	my ($acct, $hold) = @_;
+
+	return grep {
+			$_->{bucket} eq 'monthly' ? $_->{period} != $acct->{period_start}
+		  : $_->{bucket} eq 'granted' ? $acct->{grants}{ $_->{grant} }{ended}
+		  : 0
+	} held_by($acct, $hold->{tag});
+}
+
 # A hold: an open one most of the time, or any, or a row that is none.
 sub some_hold
 {
 	my ($world) = @_;
-	my @open;
-	my @closed;
+	my (@open, @closed, @stale);
 
 	for my $user (@users)
 	{
 		my $acct = account($world, $user) // next;
-		push @open, map { [ $user, $_ ] } grep { $_->{state} eq 'open' } values %{ $acct->{holds} };
-		push @closed, map { [ $user, $_ ] } grep { $_->{state} ne 'open' } values %{ $acct->{holds} };
+		for my $hold (sort { $a->{tag} <=> $b->{tag} } values %{ $acct->{holds} })
+		{
+			push @{ $hold->{state} eq 'open' ? \@open : \@closed }, [ $user, $hold ];
+			push @stale, [ $user, $hold ] if is_stale($acct, $hold);
+		}
 	}
-	@$_ = sort { $a->[1]{tag} <=> $b->[1]{tag} } @$_ for \@open, \@closed;
+	return pick(@stale) if @stale && chance(0.5);
 	return pick(@open) if @open && chance(0.85);
 	return $closed[ -between(1, min(8, scalar @closed)) ] if @closed && chance(0.8);
 	return chance(0.3) ? [ pick(@users), { tag => between(1, $world->{tag} + 10) } ] : undef;
