@@ -255,6 +255,7 @@ my %type = (
 	string => sub { defined $_[0] && !ref $_[0] },
 	array => sub { ref $_[0] eq 'ARRAY' },
 	object => sub { ref $_[0] eq 'HASH' },
+	'object or null' => sub { !defined $_[0] || ref $_[0] eq 'HASH' },
 	'string or null' => sub { !ref $_[0] });
 my %seen;
 
