@@ -157,6 +157,10 @@ sub random_op
 {
 	my ($world) = @_;
 	my @w = map { weight($world->{sort}, @$_) } @weights;
+
+	# These are rare, and gone with the next step of the clock.
+	my ($stale) = chance(0.5) ? stale_holds($world) : ();
+	return chance(0.7) ? capture_op($world) : release_op($world) if $stale;
 	my $r = rand(eval { my $sum = 0; $sum += $_ for @w; $sum });
 
 	for my $i (0 .. $#w)
@@ -501,11 +505,27 @@ sub is_stale
 	} held_by($acct, $hold->{tag});
 }
 
+sub stale_holds
+{
+	my ($world) = @_;
+	my @stale;
+
+	for my $user (@users)
+	{
+		my $known = $world->{model}{accounts}{$user};
+		next unless $known && grep { $_->{state} eq 'open' } values %{ $known->{holds} };
+		my $acct = account($world, $user);
+		push @stale, map { [ $user, $_ ] } grep { is_stale($acct, $_) } values %{ $acct->{holds} };
+	}
+	@stale = sort { $a->[1]{tag} <=> $b->[1]{tag} } @stale;
+	return @stale;
+}
+
 # A hold: an open one most of the time, or any, or a row that is none.
 sub some_hold
 {
 	my ($world) = @_;
-	my (@open, @closed, @stale);
+	my (@open, @closed);
 
 	for my $user (@users)
 	{
@@ -513,10 +533,10 @@ sub some_hold
 		for my $hold (sort { $a->{tag} <=> $b->{tag} } values %{ $acct->{holds} })
 		{
 			push @{ $hold->{state} eq 'open' ? \@open : \@closed }, [ $user, $hold ];
-			push @stale, [ $user, $hold ] if is_stale($acct, $hold);
 		}
 	}
-	return pick(@stale) if @stale && chance(0.5);
+	my ($stale) = stale_holds($world);
+	return $stale if $stale && chance(0.5);
 	return pick(@open) if @open && chance(0.85);
 	return $closed[ -between(1, min(8, scalar @closed)) ] if @closed && chance(0.8);
 	return chance(0.3) ? [ pick(@users), { tag => between(1, $world->{tag} + 10) } ] : undef;
