@@ -22,7 +22,9 @@ my @OWED     = qw(owed_monthly owed_purchased);
 sub new_state
 {
 	my ($hash) = @_;
-	return { seq => 0, hash => $hash, effective_at => INT64_MIN, facts => {}, keys => {},
+	my %facts = (time_zone => 'UTC', status => 'active', overdraft_limit => 0, period_granted => 0);
+	return { seq => 0, hash => $hash, effective_at => INT64_MIN, keys => {},
+		facts => { map { ($_ => $facts{$_}) } @FACTS },
 		book => new_book(),
 		map { ($_ => 0) } @BALANCES, @HELD, @OWED };
 }
@@ -75,11 +77,17 @@ sub check_time
 		  if $row->{effective_at} > $row->{next_reset_at}
 		  || $row->{effective_at} == $row->{next_reset_at} && $kind !~ /\A(?:plan_change|hold_end|grant_end)\z/;
 	}
-	if ($kind !~ /\A(?:open|set_plan|plan_change|reset)\z/)
+	if ($kind eq 'imported' && $row->{seq} == 1)
+	{
+		push @problems, 'the period is not one that begins with the row'
+		  if $row->{period_start} != $row->{effective_at} || defined $row->{next_reset_at};
+	}
+	elsif ($kind !~ /\A(?:open|set_plan|plan_change|reset|import)\z/)
 	{
 		push @problems, 'the period changed'
 		  unless same($row->{period_start}, $before->{period_start})
-		  && (same($row->{next_reset_at}, $before->{next_reset_at}) || stretched($before, $row));
+		  && (same($row->{next_reset_at}, $before->{next_reset_at}) || stretched($before, $row)
+			|| $kind eq 'undo' && defined $row->{status} && !defined $row->{plan} && !defined $row->{next_reset_at});
 	}
 	return @problems;
 }
@@ -98,15 +106,15 @@ sub check_facts
 	my ($before, $row) = @_;
 	my $facts = $before->{facts};
 	my @problems;
-	push @problems, "the first row is of kind '$row->{kind}', not open"
-	  if $row->{seq} == 1 && $row->{kind} ne 'open';
+	push @problems, "the first row is of kind '$row->{kind}'"
+	  if $row->{seq} == 1 && $row->{kind} !~ /\A(?:open|import|imported)\z/;
 	if (defined $row->{status})
 	{
 		$facts = { map { ($_ => $row->{$_}) } @FACTS };
 		push @problems, 'plan without plan_version, or the reverse'
 		  if defined $row->{plan} != defined $row->{plan_version};
 		push @problems, "status is '$row->{status}'"
-		  unless $row->{status} =~ /\A(?:active|frozen)\z/;
+		  unless $row->{status} =~ /\A(?:active|frozen|closed)\z/;
 		push @problems, map { "status without $_" }
 		  grep { !defined $row->{$_} } qw(cycle_anchor time_zone overdraft_limit period_granted);
 		push @problems, map { "$_ is $row->{$_}" }
@@ -115,7 +123,7 @@ sub check_facts
 	}
 	else
 	{
-		push @problems, 'the opening row has no status' if $row->{seq} == 1;
+		push @problems, "a row of kind $row->{kind} has no status" if $row->{kind} =~ /\A(?:open|import)\z/;
 		push @problems, map { "$_ without status" }
 		  grep { $_ ne 'plan_version' && defined $row->{$_} } @FACTS;
 		push @problems,
@@ -177,7 +185,7 @@ $KIND{deduct} = sub {
 	push @problems, 'more is owed than the overdraft limit allows'
 	  if $shortfall < 0
 	  || $shortfall && ($row->{purchased} || $row->{owed_purchased} > $facts->{overdraft_limit});
-	push @problems, 'the account was frozen' if $before->{facts}{status} eq 'frozen';
+	push @problems, "the account was $before->{facts}{status}" if $before->{facts}{status} ne 'active';
 	return @problems;
 };
 
@@ -301,7 +309,11 @@ $KIND{clock_repair} = sub {
 
 # What these do to sums, grants and holds is followed in CreditsOpen.
 my %FOLLOWED = map { ($_ => 1) }
-  qw(grant grant_end hold hold_end capture release refund revoke set_overdraft set_cycle);
+  qw(grant grant_end hold hold_end capture release refund revoke set_overdraft set_cycle
+  undo imported import transfer_out transfer_in close);
+
+# What is not done to a closed account; where grants and holds are followed, there.
+my %NOT_CLOSED = map { ($_ => 1) } qw(open set_plan schedule_plan freeze);
 
 # The facts that a row of a kind may change.
 my %MAY_CHANGE = (
@@ -314,6 +326,9 @@ my %MAY_CHANGE = (
 	unfreeze      => ['status'],
 	set_overdraft => ['overdraft_limit'],
 	set_cycle     => [qw(cycle_anchor time_zone)],
+	import        => [qw(plan plan_version cycle_anchor time_zone period_granted)],
+	undo          => [qw(plan plan_version scheduled_plan period_granted)],
+	close         => [qw(plan plan_version scheduled_plan status period_granted)],
 );
 
 sub unchanged
@@ -331,7 +346,8 @@ sub check_kind
 	return "unknown kind '$kind'" unless $check || $FOLLOWED{$kind};
 
 	my @problems = $check ? ($check->($before, $row, $facts, $plans), unchanged($before, $row, @HELD)) : ();
-	if ($row->{seq} > 1)
+	push @problems, 'the account was closed' if $NOT_CLOSED{$kind} && $before->{facts}{status} eq 'closed';
+	if ($row->{seq} > 1 || $kind ne 'open')
 	{
 		my %may = map { ($_ => 1) } @{ $MAY_CHANGE{$kind} // [] };
 		push @problems, map { "$_ changed in a row of kind $kind" }
@@ -367,7 +383,7 @@ sub check_row
 		($facts, @problems) = check_facts($before, $row);
 		push @problems, check_time($before, $row), check_turn($before->{book}, $row);
 		push @problems, check_kind($before, $row, $facts, $plans) if !@problems;
-		push @problems, check_open($before->{book}, $before, $row) if !@problems;
+		push @problems, check_open($before->{book}, $before, $row, $facts, $plans) if !@problems;
 		my @text = grep { defined $row->{$_} } qw(reason metadata);
 		push @problems, map { "$_ with its digest" } grep { defined $row->{"${_}_digest"} } @text;
 		push @problems, 'text_salt is not 16 bytes' if @text && length($row->{text_salt} // '') != 16;

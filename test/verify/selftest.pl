@@ -461,7 +461,7 @@ subtest 'rules' => sub {
 		[ 'a deduction after the end of the period', 12, { effective_at => '2026-04-15 00:00:00+00' },
 			qr/after the end of the period/ ],
 		[ 'a version without a plan', 9, { plan => '\N' }, qr/plan without plan_version/ ],
-		[ 'an unknown status', 6, { status => 'closed' }, qr/status is 'closed'/ ],
+		[ 'an unknown status', 6, { status => 'gone' }, qr/status is 'gone'/ ],
 		[ 'facts without a time zone', 9, { time_zone => '\N' }, qr/status without time_zone/ ],
 		[ 'a negative limit', 9, { overdraft_limit => -1 }, qr/overdraft_limit is -1/ ],
 		[ 'an account opened twice', 6, { kind => 'open' }, qr/had a plan already/ ],
