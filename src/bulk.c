@@ -215,9 +215,11 @@ do_items(Bulk *bulk, BulkItem *items, int count)
 static int
 fetch(Bulk *bulk, Portal portal, int64 limit, BulkItem **items)
 {
+	MemoryContext memory = CurrentMemoryContext;
 	int			count;
 
 	SPI_cursor_fetch(portal, true, limit);
+	MemoryContextSwitchTo(memory);	/* SPI leaves us in its own */
 	count = (int) SPI_processed;
 	*items = palloc0(sizeof(BulkItem) * Max(count, 1));
 	for (int i = 0; i < count; i++)

@@ -24,12 +24,17 @@
 PG_FUNCTION_INFO_V1(credits_balance_at);
 PG_FUNCTION_INFO_V1(credits_explain);
 
-/* The last row that was in effect at a time; 0: there was no account yet. */
+/*
+ * The last row that was in effect at a time, to go on from; 0: there was no account
+ * yet.  A plan change is half of what happened at its instant: from the row before
+ * it both come again.
+ */
 static int64
 last_row_at(const char *user_id, CrTime at)
 {
 	Lookup		lookup;
 	int64		seq = 0;
+	CrKind		kind;
 	bool		isnull;
 
 	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY, GetActiveSnapshot());
@@ -39,6 +44,9 @@ last_row_at(const char *user_id, CrTime at)
 		CHECK_FOR_INTERRUPTS();
 		if (DatumGetTimestampTz(slot_getattr(lookup.slot, HIST_EFFECTIVE_AT, &isnull)) <= at)
 			seq = DatumGetInt64(slot_getattr(lookup.slot, HIST_SEQ, &isnull));
+		if (seq > 0 && cr_kind_parse(slot_text(lookup.slot, HIST_KIND), &kind) &&
+			kind == CR_KIND_PLAN_CHANGE)
+			seq--;
 	}
 	lookup_end(&lookup);
 	return seq;

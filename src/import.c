@@ -428,9 +428,10 @@ next_history(Import *import, BulkItem *row)
 	}
 	if (import->chunk == NULL)
 	{
-		MemoryContext old = MemoryContextSwitchTo(import->memory);
+		MemoryContext old = CurrentMemoryContext;
 
 		SPI_cursor_fetch(import->history, true, HISTORY_CHUNK);
+		MemoryContextSwitchTo(import->memory);	/* SPI leaves us in its own */
 		import->chunk = SPI_tuptable;
 		import->chunk_rows = SPI_processed;
 		import->chunk_at = 0;

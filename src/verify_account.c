@@ -149,6 +149,9 @@ judge_row(Judge *judge, CrAccount *acc, const CrRow *row)
 		problem = cr_replay(acc, &judge->env, row, target, used);
 	if (problem == NULL)
 		problem = payment_problem(judge, row, &revoked);
+	if (problem == NULL && row->spender == NULL &&
+		(row->kind == CR_KIND_TRANSFER_OUT || row->kind == CR_KIND_TRANSFER_IN))
+		problem = "a transfer names no other user";
 	if (problem == NULL && acc->open)
 		open_book_after(&judge->open, acc, row, revoked);
 	else if (problem == NULL && revoked > 0)

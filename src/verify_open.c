@@ -235,7 +235,7 @@ hold_problem(OpenBook *book, const CrAccount *acc, const CrHold *stored)
 		return "what is held is not what the history gives";
 	if (!same_parts(hold, stored))
 		return "what is held is not what the history gives";
-	if (hold->state == CR_HOLD_OPEN && hold->ends_at != stored->ends_at)
+	if (stored->ends_at != (hold->state == CR_HOLD_OPEN ? hold->ends_at : CR_NEVER))
 		return "it does not end when the history says";
 	return NULL;
 }

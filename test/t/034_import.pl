@@ -187,7 +187,7 @@ is(system_log('pg_ctl', 'kill', 'KILL', $pid), 0, '... when the server is killed
 wait_client($import);
 isnt($import->{err}, '', 'the import did not come to its end');
 eval { $other->quit };
-poll_until(sub { my $out = ''; return $node->psql($db, 'SELECT 1', stdout => \$out, stderr => \my $err) == 0 },
+poll_until(sub { my ($out, $err); return eval { $node->psql($db, 'SELECT 1', stdout => \$out, stderr => \$err) == 0 } },
 	'the server to come back');
 is(value('SELECT count(*) FROM credits.credit_account'), $half, 'what was committed is there');
 is_clean_here('... and verifies');

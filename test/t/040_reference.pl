@@ -254,6 +254,7 @@ my %type = (
 	number => sub { defined $_[0] && !ref $_[0] && $_[0] =~ /^-?\d+$/ },
 	string => sub { defined $_[0] && !ref $_[0] },
 	array => sub { ref $_[0] eq 'ARRAY' },
+	object => sub { ref $_[0] eq 'HASH' },
 	'string or null' => sub { !ref $_[0] });
 my %seen;
 

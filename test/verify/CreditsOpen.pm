@@ -1,5 +1,5 @@
-# Grants, holds, what was spent and what was bought, as a history goes on, and what
-# bulk runs and leaving do: docs/audit-format.md.
+# Grants, holds, what was spent and what was bought, as a history goes on:
+# docs/audit-format.md.
 #
 # A check gets the state before the row, the row and the facts after it, follows what
 # the row does, and returns what the row says otherwise.
@@ -8,6 +8,7 @@ package CreditsOpen;
 use strict;
 use warnings;
 use CreditsFormat qw(INT64_MAX);
+use CreditsLife qw(%LIFE_KIND %LIFE_HAS keep_undoable);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(new_book check_turn check_open next_end check_tables);
@@ -176,10 +177,11 @@ sub close_hold
 }
 
 #
-# Kinds of rows: (book, state before, row, what it does to the sums, expectations)
+# Kinds of rows: (book, state before, row, what it does to the sums, expectations,
+# facts after, plans)
 #
 
-my %KIND;
+my %KIND = %LIFE_KIND;
 
 $KIND{deduct} = sub {
 	my ($book, $before, $row, $now, $expect) = @_;
@@ -229,9 +231,7 @@ $KIND{grant} = sub {
 	$now->{granted} += $row->{amount};
 	$book->{grants}{ $row->{seq} } = $book->{live}{ $row->{seq} } =
 	  { seq => $row->{seq}, amount => $row->{amount}, left => $row->{amount}, ends_at => $end, closed => 0 };
-	return (
-		($before->{facts}{status} eq 'closed' ? 'the account was closed' : ()),
-		($end <= $row->{effective_at} || $end == INT64_MAX ? 'the grant does not end after it began' : ()));
+	return $end <= $row->{effective_at} || $end == INT64_MAX ? 'the grant does not end after it began' : ();
 };
 
 $KIND{grant_end} = sub {
@@ -333,170 +333,9 @@ $KIND{refund} = sub {
 	return ();
 };
 
-#
-# Coming from another system, leaving, and taking back.  These also get the facts
-# after the row and the plans, and expect facts.
-#
-
-# Why the account is not one that nothing has happened in.
-sub check_unused
-{
-	my ($before) = @_;
-	return (
-		(defined $before->{facts}{plan} || defined $before->{next_reset_at} ? 'the account had a plan or period' : ()),
-		($before->{facts}{status} eq 'closed' ? 'the account was closed' : ()),
-		map { "$_ was $before->{$_}" } grep { $before->{$_} } @SUMS);
-}
-
-$KIND{imported} = sub { my ($book, $before) = @_; return check_unused($before) };
-
-$KIND{import} = sub {
-	my ($book, $before, $row, $now, $expect, $facts, $plans) = @_;
-	my @problems = check_unused($before);
-	push @problems, 'the period starts after the import' if $row->{period_start} > $row->{effective_at};
-	push @problems, 'a plan without the end of its period, or the reverse'
-	  if defined $facts->{plan} != defined $row->{next_reset_at};
-	push @problems, 'the period is over' if defined $row->{next_reset_at} && $row->{next_reset_at} <= $row->{effective_at};
-	my ($version) = version_of($plans, $facts->{plan}, $facts->{plan_version}, $row->{effective_at});
-	push @problems, 'no version of the plan that was in force' if defined $facts->{plan} && !$version;
-	push @problems, 'an import took credits' if $row->{monthly_delta} < 0 || $row->{purchased_delta} < 0;
-	$now->{$_} += $row->{"${_}_delta"} for qw(monthly purchased);
-	$expect->{amount} = $row->{monthly_delta} + $row->{purchased_delta};
-	$expect->{facts} = { period_granted => $version ? $version->{monthly_credits} : 0 };
-	return @problems;
-};
-
-$KIND{transfer_out} = sub {
-	my ($book, $before, $row, $now) = @_;
-	$now->{purchased} -= $row->{amount};
-	return (
-		(defined $row->{spender} ? () : 'no spender'),
-		($before->{facts}{status} eq 'frozen' ? 'the account was frozen' : ()));
-};
-
-$KIND{transfer_in} = sub {
-	my ($book, $before, $row, $now) = @_;
-	credit($now, 'purchased', $row->{amount});
-	return (
-		(defined $row->{spender} ? () : 'no spender'),
-		($before->{facts}{status} eq 'closed' ? 'the account was closed' : ()));
-};
-
-$KIND{close} = sub {
-	my ($book, $before, $row, $now, $expect) = @_;
-	my $facts = $before->{facts};
-	my $unspent = least($before->{monthly}, $facts->{period_granted});
-	my @problems = map { "$_ was $before->{$_}" } grep { $before->{$_} } qw(held_monthly held_granted held_purchased);
-	push @problems, 'the account was closed' if $facts->{status} eq 'closed';
-	$expect->{amount} = available($before);
-	$expect->{expired} = $before->{monthly} + $before->{granted};
-	$expect->{forfeited} = $before->{purchased};
-	$expect->{allocations} = [ burn($book, $now, $before->{granted}) ];
-	$now->{$_} = 0 for qw(monthly purchased);
-	for my $grant (values %{ $book->{grants} }) { $grant->{closed} = 1 if $grant->{ends_at} > $row->{effective_at} }
-	$expect->{facts} = { plan => undef, plan_version => undef, scheduled_plan => undef, status => 'closed',
-		period_granted => $facts->{period_granted} - $unspent };
-	return @problems;
-};
-
-# A plan's version, if it was in force.
-sub version_of
-{
-	my ($plans, $plan, $version, $at) = @_;
-	return () unless defined $plan && defined $version;
-	return grep { $_->{version} == $version && $_->{effective_from} <= $at } @{ $plans->{$plan} // [] };
-}
-
-# What a row can undo, as it was.
-sub note_undoable
-{
-	my ($book, $row) = @_;
-	$book->{undoable}{ $row->{seq} } =
-	  { map { ($_ => $row->{$_}) } qw(kind amount expired skipped period_start effective_at purchased_delta) };
-	return;
-}
-
-# Monthly credits come or go; what is not there is owed.
-sub change_monthly
-{
-	my ($now, $change) = @_;
-	return credit($now, 'monthly', $change) if $change >= 0;
-	my $taken = least(-$change, $now->{monthly});
-	$now->{monthly} -= $taken;
-	$now->{owed_monthly} += -$change - $taken;
-	return;
-}
-
-# A reset or plan undone, granted anew or not, as one of what it can have taken.
-sub undone
-{
-	my ($before, $row, $target, $expired, $again) = @_;
-	my %now = map { ($_ => $before->{$_}) } @SUMS;
-	my $change = $expired - $target->{amount};
-	my $granted = $before->{facts}{period_granted} - $target->{amount};
-	$granted = 0 if $granted < 0;
-	my $version = $before->{facts}{plan_version};
-	change_monthly(\%now, $change);
-	if ($again)
-	{
-		change_monthly(\%now, $again->{monthly_credits});
-		$change += $again->{monthly_credits};
-		$granted += $again->{monthly_credits};
-		$version = $again->{version};
-	}
-	return { now => \%now, amount => $change, facts => { period_granted => $granted, plan_version => $version } };
-}
-
-sub fits
-{
-	my ($row, $facts, $can) = @_;
-	return $row->{amount} == $can->{amount}
-	  && !(grep { $row->{$_} != $can->{now}{$_} } @SUMS)
-	  && !(grep { ($facts->{$_} // '') ne ($can->{facts}{$_} // '') } keys %{ $can->{facts} });
-}
-
-$KIND{undo} = sub {
-	my ($book, $before, $row, $now, $expect, $facts, $plans) = @_;
-	my $target = $book->{undoable}{ $row->{ref_seq} // 0 } or return 'ref_seq is nothing that can be undone';
-	my $plan = $before->{facts}{plan};
-	return "row $row->{ref_seq} was undone before" if $target->{undone}++;
-	if ($target->{kind} eq 'grant')
-	{
-		my $grant = $book->{grants}{ $row->{ref_seq} };
-		return 'the grant had ended' if $grant->{closed} || $grant->{ends_at} <= $row->{effective_at};
-		$expect->{amount} = -$grant->{left};
-		$now->{granted} -= $grant->{left};
-		@$grant{qw(left closed)} = (0, 1);
-		delete $book->{live}{ $row->{ref_seq} };
-		$expect->{facts} = $before->{facts};
-		return ();
-	}
-	if ($target->{kind} eq 'import')
-	{
-		my $purchased = least($target->{purchased_delta}, $before->{purchased});
-		$expect->{amount} = -$before->{monthly} - $purchased;
-		$now->{purchased} -= $purchased;
-		@$now{qw(monthly owed_monthly)} = (0, 0);
-		$expect->{facts} = { plan => undef, plan_version => undef, scheduled_plan => undef, period_granted => 0 };
-		return defined $row->{next_reset_at} ? 'the period has an end without a plan' : ();
-	}
-	return 'the period was another' if $target->{period_start} != $row->{period_start};
-	my $reset = $target->{kind} eq 'reset';
-	my @expired = $reset ? $target->{expired} : 0;
-	push @expired, map { $_->{monthly_credits} }
-	  grep { $_->{effective_from} <= $target->{effective_at} } @{ $plans->{$plan} // [] }
-	  if $reset && $target->{skipped} && defined $plan;
-	my @again = $reset ? version_of($plans, $plan, $facts->{plan_version}, $row->{effective_at}) : ();
-	my @can = map { my $expired = $_; map { undone($before, $row, $target, $expired, $_) } undef, @again } @expired;
-	my ($can) = ((grep { fits($row, $facts, $_) } @can), @can);
-	%$now = %{ $can->{now} };
-	$expect->{amount} = $can->{amount};
-	$expect->{facts} = { plan => $plan, scheduled_plan => $before->{facts}{scheduled_plan}, %{ $can->{facts} } };
-	return ();
-};
-
 # What a row of these kinds may have besides its amount and sums.
 my %HAS = (
+	%LIFE_HAS,
 	grant     => ['ends_at'],
 	grant_end => ['ref_seq'],
 	hold      => [qw(ends_at allocations)],
@@ -507,12 +346,7 @@ my %HAS = (
 	revoke    => ['ref_seq'],
 	deduct    => ['allocations'],
 	adjust    => ['allocations'],
-	undo      => ['ref_seq'],
-	close     => ['allocations'],
 );
-
-# Kinds whose amount can be less than 1.
-my %ANY_AMOUNT = map { ($_ => 1) } qw(adjust set_overdraft set_cycle undo imported import close);
 
 sub shown_parts { return join ', ', map { "$_->[1] of $_->[0]" } @_ }
 
@@ -520,14 +354,14 @@ sub check_open
 {
 	my ($book, $before, $row, $facts, $plans) = @_;
 	my $kind = $row->{kind};
-	note_undoable($book, $row) if $kind =~ /\A(?:reset|set_plan|grant|import)\z/;
 	my %may = map { ($_ => 1) } @{ $HAS{$kind} // [] };
 	my @problems = map { "$_ in a row of kind $kind" } grep { defined $row->{$_} && !$may{$_} } qw(ref_seq ends_at allocations);
 	my @numbers = defined $row->{allocations} ? unpack('q>*', $row->{allocations}) : ();
 	push @problems, 'allocations are not pairs' if @numbers % 2;
 	my $check = $KIND{$kind};
+	keep_undoable($book, $row);
 	return @problems if @problems || !$check;
-	return "amount is $row->{amount}" if $row->{amount} < 1 && !$ANY_AMOUNT{$kind};
+	return "amount is $row->{amount}" if $row->{amount} < 1 && $kind !~ /\A(?:adjust|set_overdraft|set_cycle|undo|imported|import|close)\z/;
 
 	my %now = map { ($_ => $before->{$_}) } @SUMS;
 	my %expect = (expired => 0, forfeited => 0, allocations => []);

@@ -22,10 +22,9 @@ my @OWED     = qw(owed_monthly owed_purchased);
 sub new_state
 {
 	my ($hash) = @_;
-	my %facts = (time_zone => 'UTC', status => 'active', overdraft_limit => 0, period_granted => 0);
 	return { seq => 0, hash => $hash, effective_at => INT64_MIN, keys => {},
-		facts => { map { ($_ => $facts{$_}) } @FACTS },
 		book => new_book(),
+		facts => { time_zone => 'UTC', status => 'active', overdraft_limit => 0, period_granted => 0 },
 		map { ($_ => 0) } @BALANCES, @HELD, @OWED };
 }
 
@@ -77,17 +76,11 @@ sub check_time
 		  if $row->{effective_at} > $row->{next_reset_at}
 		  || $row->{effective_at} == $row->{next_reset_at} && $kind !~ /\A(?:plan_change|hold_end|grant_end)\z/;
 	}
-	if ($kind eq 'imported' && $row->{seq} == 1)
-	{
-		push @problems, 'the period is not one that begins with the row'
-		  if $row->{period_start} != $row->{effective_at} || defined $row->{next_reset_at};
-	}
-	elsif ($kind !~ /\A(?:open|set_plan|plan_change|reset|import)\z/)
+	if ($kind !~ /\A(?:open|set_plan|plan_change|reset|import|undo)\z/ && ($before->{seq} || $kind ne 'imported'))
 	{
 		push @problems, 'the period changed'
 		  unless same($row->{period_start}, $before->{period_start})
-		  && (same($row->{next_reset_at}, $before->{next_reset_at}) || stretched($before, $row)
-			|| $kind eq 'undo' && defined $row->{status} && !defined $row->{plan} && !defined $row->{next_reset_at});
+		  && (same($row->{next_reset_at}, $before->{next_reset_at}) || stretched($before, $row));
 	}
 	return @problems;
 }
@@ -106,7 +99,7 @@ sub check_facts
 	my ($before, $row) = @_;
 	my $facts = $before->{facts};
 	my @problems;
-	push @problems, "the first row is of kind '$row->{kind}'"
+	push @problems, "the first row is of kind '$row->{kind}', not open"
 	  if $row->{seq} == 1 && $row->{kind} !~ /\A(?:open|import|imported)\z/;
 	if (defined $row->{status})
 	{
@@ -123,7 +116,7 @@ sub check_facts
 	}
 	else
 	{
-		push @problems, "a row of kind $row->{kind} has no status" if $row->{kind} =~ /\A(?:open|import)\z/;
+		push @problems, 'the opening row has no status' if $row->{seq} == 1 && $row->{kind} ne 'imported';
 		push @problems, map { "$_ without status" }
 		  grep { $_ ne 'plan_version' && defined $row->{$_} } @FACTS;
 		push @problems,
@@ -288,10 +281,21 @@ $KIND{reset} = sub {
 	return @problems;
 };
 
+# The sums are followed in CreditsOpen.
+$KIND{import} = sub {
+	my ($before, $row, $facts, $plans) = @_;
+	my ($version, @problems) = in_force($row, $facts, $plans);
+	push @problems, 'period_start is after the import' if $row->{period_start} > $row->{effective_at};
+	push @problems, "period_granted is $facts->{period_granted}, the plan gives $version->{monthly_credits}"
+	  if $version && $facts->{period_granted} != $version->{monthly_credits};
+	return (@problems, unchanged($before, $row, qw(granted owed_monthly owed_purchased)));
+};
+
 $KIND{freeze} = sub {
 	my ($before, $row, $facts) = @_;
 	return (
 		($facts->{status} eq 'frozen' ? () : "status is '$facts->{status}'"),
+		($before->{facts}{status} eq 'closed' ? 'the account was closed' : ()),
 		unchanged($before, $row, @BALANCES, @OWED));
 };
 
@@ -310,10 +314,7 @@ $KIND{clock_repair} = sub {
 # What these do to sums, grants and holds is followed in CreditsOpen.
 my %FOLLOWED = map { ($_ => 1) }
   qw(grant grant_end hold hold_end capture release refund revoke set_overdraft set_cycle
-  undo imported import transfer_out transfer_in close);
-
-# What is not done to a closed account; where grants and holds are followed, there.
-my %NOT_CLOSED = map { ($_ => 1) } qw(open set_plan schedule_plan freeze);
+  undo imported transfer_out transfer_in close);
 
 # The facts that a row of a kind may change.
 my %MAY_CHANGE = (
@@ -326,8 +327,8 @@ my %MAY_CHANGE = (
 	unfreeze      => ['status'],
 	set_overdraft => ['overdraft_limit'],
 	set_cycle     => [qw(cycle_anchor time_zone)],
-	import        => [qw(plan plan_version cycle_anchor time_zone period_granted)],
 	undo          => [qw(plan plan_version scheduled_plan period_granted)],
+	import        => [qw(plan plan_version cycle_anchor time_zone period_granted)],
 	close         => [qw(plan plan_version scheduled_plan status period_granted)],
 );
 
@@ -346,8 +347,7 @@ sub check_kind
 	return "unknown kind '$kind'" unless $check || $FOLLOWED{$kind};
 
 	my @problems = $check ? ($check->($before, $row, $facts, $plans), unchanged($before, $row, @HELD)) : ();
-	push @problems, 'the account was closed' if $NOT_CLOSED{$kind} && $before->{facts}{status} eq 'closed';
-	if ($row->{seq} > 1 || $kind ne 'open')
+	if ($row->{seq} > 1)
 	{
 		my %may = map { ($_ => 1) } @{ $MAY_CHANGE{$kind} // [] };
 		push @problems, map { "$_ changed in a row of kind $kind" }

@@ -1,0 +1,155 @@
+# The product against a reference model that shares nothing with it: random calls
+# over all of the ledger, the same answers, refusals, balances and histories.
+#
+# CREDITS_SEED repeats a run; CREDITS_STEPS makes it longer; CREDITS_FAILURES is
+# how many worlds may fail before it stops (1), and CREDITS_WORLD the number of one
+# world to run alone.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use CreditsModelGen;
+use CreditsModelRun;
+use CreditsTest;
+use Test::More;
+
+my $seed = $ENV{CREDITS_SEED} || int(rand(2**31));
+my $steps = $ENV{CREDITS_STEPS} || 4000;
+my $world_size = 250;
+my $worlds_at_once = 5;
+diag("CREDITS_SEED=$seed CREDITS_STEPS=$steps");
+
+my $node = new_server('model', conf => "fsync = off\n");
+$node->safe_psql('postgres', 'DROP EXTENSION credits; ' . setup_database());
+
+# A database for some worlds, so that sweeps have little to do with old ones.
+my $databases = 0;
+
+sub new_database
+{
+	my $db = 'model_' . ++$databases;
+
+	$node->safe_psql('template1', "CREATE DATABASE $db TEMPLATE postgres");
+	return $db;
+}
+
+# A world's seed comes from its number, so that one can be run alone.
+sub world
+{
+	my ($number) = @_;
+
+	srand(($seed * 100_003 + $number) % 2**31);
+	return { %{ new_world($world_size) }, number => $number };
+}
+
+# What sort of problem it is, so that shrinking does not slip into another.
+sub sort_of
+{
+	my ($problem) = @_;
+
+	$problem =~ s/^step .*\n//;
+	$problem =~ s/:.*//s;
+	return $problem =~ s/[\d, ]+/ /gr;
+}
+
+sub finish
+{
+	my ($run) = @_;
+	my @failures = finish_worlds($run);
+
+	if (!@failures)
+	{
+		is_clean($node, $run->{db}, "credits_verify() is clean: worlds in $run->{db}");
+		$node->safe_psql('template1', "DROP DATABASE $run->{db}");
+	}
+	return @failures;
+}
+
+my $number = int(($steps + $world_size - 1) / $world_size);
+my ($next, $running, @failures) = (0);
+($next, $number) = ($ENV{CREDITS_WORLD}, $ENV{CREDITS_WORLD} + 1) if defined $ENV{CREDITS_WORLD};
+my $enough = $ENV{CREDITS_FAILURES} || 1;
+while (@failures < $enough && ($next < $number || $running))
+{
+	my @worlds;
+
+	while (@worlds < $worlds_at_once && $next < $number)
+	{
+		push @worlds, world($next++);
+	}
+	my $started;
+	if (@worlds)
+	{
+		my $db = new_database();
+		$started = { %{ start_worlds($node, $db, @worlds) }, db => $db };
+	}
+	push @failures, finish($running) if $running;
+	$running = $started;
+}
+push @failures, finish($running) if $running;
+
+is(scalar @failures, 0, 'the product does as the model does');
+if (@failures)
+{
+	my ($world, $problem) = @{ $failures[0] };
+	my $db = new_database();
+
+	diag("world $_->[0]{number} ($_->[0]{sort}): $_->[1]") for @failures[ 1 .. $#failures ];
+	diag("CREDITS_SEED=$seed, world $world->{number} ($world->{sort}): $problem");
+	my ($small, $why) = shrink(
+		$world,
+		sub {
+			my ($failure) = finish_worlds(start_worlds($node, $db, $_[0]));
+			return $failure && sort_of($failure->[1]) eq sort_of($problem) ? $failure->[1] : undef;
+		},
+		$ENV{CREDITS_SHRINK} // 400);
+	my $sql = world_sql($small);
+	my $file = "$ENV{TESTLOGDIR}/060_model.sql";
+
+	if (open my $fh, '>', $file)
+	{
+		print $fh $sql;
+		close $fh;
+	}
+	$sql =~ s/.*?(?=^SET credits.clock)//ms;
+	diag('shrunk to ' . scalar(@{ $small->{ops} }) . ' operations: ' . ($why // 'it did not fail again'));
+	diag($sql);
+}
+
+# That this was a test: each call did something, was refused for each reason that
+# it has, and each kind of row came about.
+if (!@failures && $steps >= 4000)
+{
+	my %states = (
+		deduct => '00000 UC001 UC004',
+		try_deduct => '00000 refused',
+		deduct_many => '00000',
+		purchase => '00000 UC003 replayed',
+		adjust => '00000 UC001',
+		set_plan => '00000 22023',
+		set_cycle => '00000',
+		grant => '00000 22023',
+		hold => '00000 22023 UC001 UC004',
+		capture => '00000 UC001 UC005 UC006',
+		release => '00000 UC006',
+		refund => '00000 22023 UC010',
+		revoke => '00000 UC010 UC011 replayed',
+		set_overdraft => '00000',
+		open_account => '00000 UC003 replayed',
+		undo => '00000',
+		balance_at => '00000',
+		sweep => '00000');
+	my @wanted = map { my $call = $_; map { "$call $_" } split / /, $states{$call} } sort keys %states;
+
+	push @wanted, map { "row $_" } qw(open deduct purchase adjust set_plan schedule_plan plan_change reset freeze
+	  unfreeze grant grant_end hold hold_end capture release refund revoke set_overdraft set_cycle);
+	push @wanted, 'row with forfeited credits', 'boundaries skipped',
+	  'periods with two plan changes or more';
+	is_deeply([ grep { !$seen{$_} } @wanted ], [], 'all that is to be tried was tried');
+}
+note(join "\n", map { "$seen{$_} $_" } sort keys %seen);
+
+done_testing();

@@ -1,0 +1,583 @@
+# A reference model of the ledger's rules, written from its contract alone and
+# for clarity alone: an account is a list of lots, and every answer is counted
+# anew from them.  Calls have a number each, their tag, which stands for the seq
+# of the row that they write; what a call refers to (a hold, a deduction) it names
+# by that call's tag.
+package CreditsModel;
+
+use strict;
+use warnings FATAL => 'all';
+
+use parent 'CreditsModelPlans';
+
+use CreditsModelLots;
+use CreditsModelTime;
+use List::Util qw(min max);
+use Storable qw(dclone);
+
+use constant LONGEST_HOLD => 31 * DAY;
+
+sub new
+{
+	my ($class, %opt) = @_;
+
+	return bless {
+		clock => undef,
+		default_plan => $opt{default_plan},
+		plans => {},
+		payments => {},
+		accounts => {},
+		past => {},
+		rows => {} }, $class;
+}
+
+# All that is now, to go back to.  Accounts are never changed, only replaced.
+sub save
+{
+	my ($self) = @_;
+
+	return {
+		%$self,
+		accounts => { %{ $self->{accounts} } },
+		payments => dclone($self->{payments}),
+		map {
+			my $lists = $self->{$_};
+			$_ => { map { $_ => [ @{ $lists->{$_} } ] } keys %$lists }
+		} qw(plans past rows) };
+}
+
+sub restore
+{
+	my ($self, $saved) = @_;
+
+	%$self = %$saved;
+	return;
+}
+
+#
+# Calls
+#
+
+# What each call takes: what is compared when its key comes again, and what
+# does it.  try_deduct is deduct.
+my %call = (
+	deduct => { compared => [qw(amount)], check => [qw(amount)], does => \&deduct },
+	purchase => { compared => [qw(amount ref)], check => [qw(amount)], does => \&purchase },
+	adjust => { compared => [qw(bucket delta)], check => [qw(delta bucket)], does => \&adjust },
+	set_plan => { compared => [qw(plan when)], does => \&CreditsModelPlans::set_plan },
+	set_cycle => {
+		compared => [qw(anchor zone)],
+		check => [qw(zone)],
+		does => \&CreditsModelPlans::set_cycle
+	},
+	grant => { compared => [qw(amount ends)], check => [qw(amount)], does => \&grant },
+	hold => { compared => [qw(amount lasts)], check => [qw(amount lasts)], does => \&hold },
+	capture =>
+	  { compared => [qw(hold amount keep_open)], check => [qw(some)], does => \&capture },
+	release => { compared => [qw(hold)], does => \&release },
+	refund => { compared => [qw(of amount)], check => [qw(some)], does => \&refund },
+	revoke => { compared => [qw(ref amount)], check => [qw(some)], does => \&revoke },
+	set_overdraft => { compared => [qw(limit)], check => [qw(limit)], does => \&set_overdraft },
+	freeze => { does => sub { set_status(@_, 'frozen') } },
+	unfreeze => { does => sub { set_status(@_, 'active') } },
+	repair_clock => { does => \&repair_clock });
+
+my %check = (
+	amount => sub { check_number($_[0]{amount}, 1) },
+	some => sub { check_number($_[0]{amount}, 1) if defined $_[0]{amount} },
+	limit => sub { check_number($_[0]{limit}, 0) },
+	delta => sub {
+		refuse('22004') unless defined $_[0]{delta};
+		refuse('22023') if $_[0]{delta} == 0;
+		check_number(abs $_[0]{delta}, 1);
+	},
+	bucket => sub {
+		refuse('22023') unless grep { $_ eq $_[0]{bucket} } buckets();
+	},
+	zone => sub {
+		refuse('22023') if defined $_[0]{zone} && !grep { $_ eq $_[0]{zone} } zones();
+	},
+	lasts => sub { refuse('22023') if $_[0]{lasts} <= 0 || $_[0]{lasts} > LONGEST_HOLD; });
+
+sub check_number
+{
+	my ($n, $least) = @_;
+
+	refuse('22004') unless defined $n;
+	refuse('22023') if $n < $least;
+	refuse('22003') if $n > MAX;
+	return;
+}
+
+# Do a call.  The answer: { state => SQLSTATE } and, of a success, its receipt,
+# of a refusal its detail; of a batch, the answers of its items.
+sub call
+{
+	my ($self, $op) = @_;
+	my $saved = $op->{call} eq 'deduct_many' ? $self->save : undef;
+	my $answer = eval { $self->dispatch($op) };
+
+	if (!$answer)
+	{
+		die $@ unless ref $@ eq 'HASH' && $@->{state};
+		$answer = $@;
+
+		# What a batch did before it failed is undone.
+		$self->restore($saved) if $saved;
+	}
+	return $answer;
+}
+
+sub dispatch
+{
+	my ($self, $op) = @_;
+
+	return $self->define_plan($op) if $op->{call} eq 'define_plan';
+	return $self->open_account($op) if $op->{call} eq 'open_account';
+	return $self->deduct_many($op) if $op->{call} eq 'deduct_many';
+	return $self->undo($op) if $op->{call} eq 'undo';
+
+	if ($op->{call} eq 'try_deduct')
+	{
+		my $answer = $self->call({ %$op, call => 'deduct' });
+		return $answer if $answer->{state} ne 'UC001';
+		return { state => '00000', refusal => $answer->{detail} };
+	}
+	my $call = $call{ $op->{call} } // die "no call $op->{call}";
+	$check{$_}->($op) for @{ $call->{check} // [] };
+	return $self->revoke_purchase($op) if $op->{call} eq 'revoke';
+	return $self->add_purchased($op) if $op->{call} eq 'purchase';
+	return $self->on_account($op->{user}, $op);
+}
+
+# What a key stands for.
+sub request
+{
+	my ($op) = @_;
+
+	return join '|', $op->{call}, map { $op->{$_} // 'NULL' } @{ $call{ $op->{call} }{compared} };
+}
+
+sub known_key
+{
+	my ($acct, $op) = @_;
+
+	return undef unless defined $op->{key} && $acct && $acct->{keys}{ $op->{key} };
+	my $first = $acct->{keys}{ $op->{key} };
+	refuse('UC003') if $first->{request} ne request($op);
+	return replay($first->{receipt});
+}
+
+sub replay { return { state => '00000', receipt => { %{ $_[0] }, replayed => 'true' } }; }
+
+# A call on one account: its key first, then what is due, then the call itself,
+# on a copy that only a success keeps.
+sub on_account
+{
+	my ($self, $user, $op) = @_;
+	my $known = known_key($self->{accounts}{$user}, $op);
+
+	return $known if $known;
+	my $acct = $self->copy_or_open($user, $op->{call} eq 'purchase');
+	my $at = max($self->{clock}, $acct->{at});
+
+	if ($op->{call} eq 'repair_clock')
+	{
+		refuse('22023') if $self->{clock} >= $acct->{at};
+		$at = $self->{clock};
+	}
+	$self->apply_due($acct, $at);
+	my $row = write_row($acct, row_kind($op), $at,
+		sub { $call{ $op->{call} }{does}->($self, $acct, $op, $at) });
+	$row->{$_} = $op->{$_} for grep { defined $op->{$_} } qw(tag key spender);
+	$row->{created_at} = $self->{clock};
+	my $receipt = receipt($row);
+	$acct->{keys}{ $op->{key} } = { request => request($op), receipt => $receipt }
+	  if defined $op->{key};
+	$self->keep($acct);
+	return { state => '00000', receipt => $receipt };
+}
+
+sub row_kind
+{
+	my ($op) = @_;
+
+	return 'schedule_plan' if $op->{call} eq 'set_plan' && $op->{when} eq 'next_reset';
+	return $op->{call} eq 'repair_clock' ? 'clock_repair' : $op->{call};
+}
+
+sub copy_or_open
+{
+	my ($self, $user, $is_purchase) = @_;
+
+	return dclone($self->{accounts}{$user}) if $self->{accounts}{$user};
+	refuse('UC002') unless defined $self->{default_plan} || $is_purchase;
+	my $plan = $self->{default_plan};
+	my $missing = defined $plan && !$self->version_at($plan, $self->{clock});
+
+	refuse('UC009') if $missing && !$is_purchase;
+	my $acct = $self->new_account($user);
+	$self->open_with($acct, $missing ? undef : $plan, undef, 'UTC', $self->{clock}, defined $plan && !$missing);
+	return $acct;
+}
+
+sub keep
+{
+	my ($self, $acct) = @_;
+
+	push @{ $self->{rows}{ $acct->{user} } }, @{ delete $acct->{new_rows} // [] };
+	$self->{accounts}{ $acct->{user} } = $acct;
+	push @{ $self->{past}{ $acct->{user} } }, $acct;
+	return;
+}
+
+#
+# Spending
+#
+
+sub remember_spending
+{
+	my ($acct, $op, $amount, @parts) = @_;
+
+	$acct->{spent}{ $op->{tag} } =
+	  { amount => $amount, period => $acct->{period_start}, parts => \@parts, refunded => 0 };
+	return;
+}
+
+sub deduct
+{
+	my ($self, $acct, $op) = @_;
+
+	not_frozen($acct);
+	my @parts = parts($acct, spend($acct, $op->{amount}));
+	remember_spending($acct, $op, $op->{amount}, @parts);
+	return (amount => $op->{amount}, alloc => grant_parts(@parts));
+}
+
+# The items of a batch, each as a call of its own; users in the order of their
+# bytes, and a user's in the batch's order.
+sub deduct_many
+{
+	my ($self, $op) = @_;
+	my @items = @{ $op->{items} };
+	my @order = sort { $items[$a]{user} cmp $items[$b]{user} || $a <=> $b } 0 .. $#items;
+	my @answers;
+
+	$check{amount}->($_) for @items;
+	for my $i (@order)
+	{
+		$answers[$i] = $self->call({ %{ $items[$i] }, call => 'deduct' });
+		refuse($answers[$i]{state}) if $op->{all} && $answers[$i]{state} ne '00000';
+	}
+	return { state => '00000', items => \@answers };
+}
+
+#
+# Holds
+#
+
+sub hold
+{
+	my ($self, $acct, $op, $at) = @_;
+	my $amount = $op->{amount};
+
+	not_frozen($acct);
+	insufficient($acct, $amount) if total(free($acct)) < $amount;
+	my @taken = take($acct, $amount, spend_order(free($acct)));
+	push @{ $acct->{lots} }, map { { %$_, hold => $op->{tag} } } @taken;
+	my $ends = $at + $op->{lasts};
+	$acct->{holds}{ $op->{tag} } = { tag => $op->{tag}, ends => $ends, state => 'open' };
+	return (amount => $amount, ends_at => $ends, alloc => grant_parts(parts($acct, @taken)));
+}
+
+sub capture
+{
+	my ($self, $acct, $op) = @_;
+	my $hold = $acct->{holds}{ $op->{hold} } // refuse('UC005');
+
+	return late_capture($acct, $op, $hold) if $hold->{state} eq 'expired';
+	refuse('UC006') if $hold->{state} ne 'open';
+	my $remaining = total(held_by($acct, $hold->{tag}));
+	my $amount = $op->{amount} // $remaining;
+	my $within = min($amount, $remaining);
+	my $excess = $amount - $within;
+	my $stays = $op->{keep_open} && $remaining > $within;
+
+	if ($excess)
+	{
+		not_frozen($acct);
+		check_funds($acct, $excess);
+	}
+	my @taken = take($acct, $within, spend_order(held_by($acct, $hold->{tag})));
+	my @parts = parts($acct, @taken, $excess ? spend($acct, $excess) : ());
+	my $lost = 0;
+
+	if (!$stays)
+	{
+		$hold->{state} = 'closed';
+		$lost = give_all_back($acct, take($acct, $remaining, held_by($acct, $hold->{tag})));
+	}
+	remember_spending($acct, $op, $amount, @parts);
+	return (
+		amount => $amount,
+		alloc => \@parts,
+		expired => $lost,
+		ref => $hold->{tag},
+		ends_at => $stays ? $hold->{ends} : undef);
+}
+
+# Once, an expired hold can still be settled, from what there is.
+sub late_capture
+{
+	my ($acct, $op, $hold) = @_;
+	my $amount = $op->{amount} // $hold->{expired};
+
+	not_frozen($acct);
+	my @parts = parts($acct, spend($acct, $amount));
+	$hold->{state} = 'closed';
+	remember_spending($acct, $op, $amount, @parts);
+	return (amount => $amount, alloc => \@parts, ref => $hold->{tag});
+}
+
+sub release
+{
+	my ($self, $acct, $op) = @_;
+	my $hold = $acct->{holds}{ $op->{hold} } // refuse('UC005');
+
+	refuse('UC006') if $hold->{state} ne 'open';
+	my $amount = total(held_by($acct, $hold->{tag}));
+	$hold->{state} = 'closed';
+	my $lost = give_all_back($acct, take($acct, $amount, held_by($acct, $hold->{tag})));
+	return (amount => $amount, expired => $lost, ref => $hold->{tag});
+}
+
+#
+# Refunds
+#
+
+# Last spent first.  What was refunded before is passed over; what cannot come
+# back counts as refunded too.
+sub refund
+{
+	my ($self, $acct, $op) = @_;
+	my $spent = $acct->{spent}{ $op->{of} } // refuse('22023');
+	my $open = $spent->{amount} - $spent->{refunded};
+	my $amount = $op->{amount} // $open;
+	my ($pass, $want, $forfeited, @given) = ($spent->{refunded}, $amount, 0);
+
+	refuse('UC010') if $amount > $open || $open == 0;
+	for my $part (reverse @{ $spent->{parts} })
+	{
+		my ($from, $n) = @$part;
+		my $passed = min($pass, $n);
+		my $now = min($want, $n - $passed);
+
+		$pass -= $passed;
+		$want -= $now;
+		next if $now == 0;
+		if (!give_back($acct, lot_of($acct, $from, $now, $spent->{period})))
+		{
+			$forfeited += $now;
+		}
+		elsif ($from > 0)
+		{
+			push @given, [ $from, $now ];
+		}
+	}
+	check_cap($acct);
+	$spent->{refunded} += $amount;
+	return (amount => $amount, forfeited => $forfeited, ref => $op->{of}, alloc => \@given);
+}
+
+#
+# Purchases, grants, corrections
+#
+
+sub add_purchased
+{
+	my ($self, $op) = @_;
+	my $known = known_key($self->{accounts}{ $op->{user} }, $op);
+
+	return $known if $known;
+	if (my $payment = $self->{payments}{ $op->{ref} })
+	{
+		refuse('UC003') if $payment->{user} ne $op->{user} || $payment->{amount} != $op->{amount};
+		return replay($payment->{receipt});
+	}
+	my $answer = $self->on_account($op->{user}, $op);
+	$self->{payments}{ $op->{ref} } = {
+		user => $op->{user},
+		amount => $op->{amount},
+		tag => $op->{tag},
+		revoked => 0,
+		receipt => $answer->{receipt} };
+	return $answer;
+}
+
+sub purchase
+{
+	my ($self, $acct, $op) = @_;
+
+	credit($acct, 'purchased', $op->{amount});
+	check_cap($acct);
+	return (amount => $op->{amount}, payment_ref => $op->{ref});
+}
+
+sub revoke_purchase
+{
+	my ($self, $op) = @_;
+	my $payment = $self->{payments}{ $op->{ref} } // refuse('UC011');
+	my $known = known_key($self->{accounts}{ $payment->{user} }, $op);
+
+	return $known if $known;
+	my $open = $payment->{amount} - $payment->{revoked};
+	return replay($payment->{last_revoke}) if !defined $op->{amount} && $open == 0;
+	my $amount = $op->{amount} // $open;
+	refuse('UC010') if $amount > $open;
+
+	my $answer = $self->on_account($payment->{user}, $op);
+	$payment->{revoked} += $amount;
+	$payment->{last_revoke} = $answer->{receipt};
+	return $answer;
+}
+
+sub revoke
+{
+	my ($self, $acct, $op) = @_;
+	my $payment = $self->{payments}{ $op->{ref} };
+	my $amount = $op->{amount} // $payment->{amount} - $payment->{revoked};
+	my @taken = take($acct, $amount, free($acct, 'purchased'));
+
+	$acct->{owed}{purchased} += $amount - total(@taken);
+	refuse('22003') if $acct->{owed}{purchased} > MAX;
+	return (amount => $amount, payment_ref => $op->{ref}, ref => $payment->{tag});
+}
+
+sub grant
+{
+	my ($self, $acct, $op, $at) = @_;
+
+	refuse('22023') if $op->{ends} <= $at;
+	$acct->{grants}{ $op->{tag} } = { tag => $op->{tag}, ends => $op->{ends} };
+	credit($acct, 'granted', $op->{amount}, grant => $op->{tag}, ends => $op->{ends});
+	check_cap($acct);
+	return (amount => $op->{amount}, ends_at => $op->{ends});
+}
+
+sub adjust
+{
+	my ($self, $acct, $op) = @_;
+	my ($bucket, $delta) = @$op{qw(bucket delta)};
+	my @taken;
+
+	refuse('22023') if $bucket eq 'granted' && $delta > 0;
+	if ($delta > 0)
+	{
+		credit($acct, $bucket, $delta, $bucket eq 'monthly' ? (period => $acct->{period_start}) : ());
+		check_cap($acct);
+	}
+	else
+	{
+		my $available = total(free($acct, $bucket));
+
+		refuse('UC001', required => -$delta, available => $available) if $available < -$delta;
+		@taken = take($acct, -$delta, spend_order(free($acct, $bucket)));
+	}
+	return (amount => $delta, alloc => grant_parts(parts($acct, @taken)));
+}
+
+sub set_overdraft
+{
+	my ($self, $acct, $op) = @_;
+
+	$acct->{overdraft} = $op->{limit};
+	return ();
+}
+
+sub set_status
+{
+	my ($self, $acct, $op, $at, $status) = @_;
+
+	$acct->{status} = $status;
+	return ();
+}
+
+sub repair_clock { return (); }
+
+#
+# Reading
+#
+
+# The account as it stands at the clock, all due applied; nothing is kept.
+sub view
+{
+	my ($self, $user) = @_;
+	my $acct = $self->copy_or_open($user, 0);
+
+	$self->apply_due($acct, max($self->{clock}, $acct->{at}));
+	delete $acct->{new_rows};
+	return $acct;
+}
+
+# The account as it stood: as its last row by then left it, and what was due
+# after that row by then.
+sub view_at
+{
+	my ($self, $user, $at) = @_;
+	my @before = grep { $_->{at} <= $at } @{ $self->{past}{$user} // [] };
+	my $acct = dclone($before[-1] // refuse('UC002'));
+
+	$self->apply_due($acct, $at);
+	delete $acct->{new_rows};
+	return $acct;
+}
+
+# What credits_balance says of it, or credits_balance_at.
+sub balance
+{
+	my ($self, $user, $at) = @_;
+	my $acct = eval { defined $at ? $self->view_at($user, $at) : $self->view($user) };
+
+	if (!$acct)
+	{
+		die $@ unless ref $@;
+		return { state => $@->{state} };
+	}
+	my $version = $self->held_version($acct);
+	my $available = total(free($acct));
+	return {
+		state => '00000',
+		receipt => {
+			(map { $_ => total(free($acct, $_)) } buckets()),
+			user_id => $user,
+			available => $available,
+			held => total(held($acct)),
+			owed => $acct->{owed}{monthly} + $acct->{owed}{purchased},
+			overdraft_limit => $acct->{overdraft},
+			plan => $acct->{plan},
+			scheduled_plan => $acct->{scheduled},
+			monthly_credits => $version ? $version->{credits} : 0,
+			status => $acct->{status},
+			time_zone => $acct->{zone},
+			period_start => $acct->{period_start},
+			next_reset_at => $acct->{period_end},
+			low => $version && $available < $version->{low} ? 'true' : 'false',
+			as_of => $at // max($self->{clock}, $acct->{at}) } };
+}
+
+# A sweep of all accounts: what is due becomes rows, and nothing else changes.
+sub sweep
+{
+	my ($self) = @_;
+
+	for my $user (sort keys %{ $self->{accounts} })
+	{
+		my $acct = dclone($self->{accounts}{$user});
+
+		$self->apply_due($acct, max($self->{clock}, $acct->{at}));
+		$self->keep($acct);
+	}
+	return;
+}
+
+1;

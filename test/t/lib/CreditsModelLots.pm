@@ -1,0 +1,282 @@
+# Lots: what the reference model keeps an account's credits in, and the rows that
+# say what was done to them.
+#
+# A lot is some credits of one bucket, of one period (monthly) or one grant
+# (granted), free or held by one hold.
+package CreditsModelLots;
+
+use strict;
+use warnings FATAL => 'all';
+
+use Exporter 'import';
+use List::Util qw(sum0 min max);
+
+our @EXPORT = qw(MAX refuse total free held held_by take credit give_all_back give_back
+  check_cap write_row receipt buckets spend_order check_funds
+  spend parts grant_parts lot_of insufficient
+  not_frozen);
+
+use constant MAX => 9007199254740991;
+
+# Where spent credits came from, as the allocations of a capture say it.
+use constant { THIS_PERIOD => 0, PURCHASED => -1, EARLIER_PERIOD => -2 };
+
+my %bucket_rank = (monthly => 0, granted => 1, purchased => 2);
+
+sub buckets { return sort { $bucket_rank{$a} <=> $bucket_rank{$b} } keys %bucket_rank; }
+
+sub refuse
+{
+	my ($state, %detail) = @_;
+
+	die { state => $state, detail => \%detail };
+}
+
+sub total { return sum0(map { $_->{credits} } @_); }
+
+# Free credits, of one bucket or all.
+sub free
+{
+	my ($acct, $bucket) = @_;
+
+	return grep { !defined $_->{hold} && (!defined $bucket || $_->{bucket} eq $bucket) }
+	  @{ $acct->{lots} };
+}
+
+sub held
+{
+	my ($acct, $bucket) = @_;
+
+	return grep { defined $_->{hold} && (!defined $bucket || $_->{bucket} eq $bucket) }
+	  @{ $acct->{lots} };
+}
+
+sub held_by
+{
+	my ($acct, $hold) = @_;
+
+	return grep { $_->{hold} == $hold } held($acct);
+}
+
+# Monthly first; then the grant that ends soonest, of those the oldest; then
+# purchased.
+sub spend_order
+{
+	return sort {
+		$bucket_rank{ $a->{bucket} } <=> $bucket_rank{ $b->{bucket} }
+		  || ($a->{ends} // 0) <=> ($b->{ends} // 0)
+		  || ($a->{grant} // 0) <=> ($b->{grant} // 0)
+	} @_;
+}
+
+# Take $n credits out of these lots of the account, in this order; give what
+# was taken, as lots.
+sub take
+{
+	my ($acct, $n, @lots) = @_;
+	my @taken;
+
+	for my $lot (@lots)
+	{
+		my $part = min($n, $lot->{credits});
+
+		next if $part == 0;
+		push @taken, { %$lot, credits => $part };
+		$lot->{credits} -= $part;
+		$n -= $part;
+	}
+	$acct->{lots} = [ grep { $_->{credits} > 0 } @{ $acct->{lots} } ];
+	return @taken;
+}
+
+# New or returning credits of a bucket: they pay what is owed in it first.
+sub credit
+{
+	my ($acct, $bucket, $n, %lot) = @_;
+	my $paid = min($n, $acct->{owed}{$bucket} // 0);
+
+	$acct->{owed}{$bucket} -= $paid if $paid;
+	push @{ $acct->{lots} }, { bucket => $bucket, credits => $n - $paid, %lot } if $n > $paid;
+	return;
+}
+
+# A lot comes back from a hold or a refund.  False: its period is closed or its
+# grant has ended, and the credits are gone.
+sub give_back
+{
+	my ($acct, $lot) = @_;
+
+	if ($lot->{bucket} eq 'monthly')
+	{
+		return 0 if $lot->{period} != $acct->{period_start};
+	}
+	elsif ($lot->{bucket} eq 'granted')
+	{
+		return 0 if $acct->{grants}{ $lot->{grant} }{ended};
+	}
+	my %same = map { defined $lot->{$_} ? ($_ => $lot->{$_}) : () } qw(period grant ends);
+	credit($acct, $lot->{bucket}, $lot->{credits}, %same);
+	return 1;
+}
+
+# Give back several; the credits that were lost.
+sub give_all_back { my ($acct, @lots) = @_; return total(grep { !give_back($acct, $_) } @lots); }
+
+# A correction, a purchase: a caller may not pass the cap.
+sub check_cap
+{
+	my ($acct) = @_;
+
+	refuse('22003') if total(@{ $acct->{lots} }) > MAX;
+	return;
+}
+
+#
+# Rows
+#
+
+my @facts = qw(plan version scheduled anchor zone status overdraft period_granted);
+
+# Write a row about what $change does to the account.  $change gives the row's
+# own fields.
+sub write_row
+{
+	my ($acct, $kind, $at, $change) = @_;
+	my %before = map { $_ => total(free($acct, $_)) } keys %bucket_rank;
+	my %own = $change->();
+
+	$acct->{at} = $at;
+	my %row = (
+		kind => $kind,
+		user => $acct->{user},
+		effective_at => $at,
+		amount => 0,
+		alloc => [],
+		%own,
+		period_start => $acct->{period_start},
+		next_reset_at => $acct->{period_end},
+		owed_monthly => $acct->{owed}{monthly},
+		owed_purchased => $acct->{owed}{purchased},
+		map { $_ => $acct->{$_} } @facts);
+	for my $bucket (keys %bucket_rank)
+	{
+		$row{$bucket} = total(free($acct, $bucket));
+		$row{"${bucket}_delta"} = $row{$bucket} - $before{$bucket};
+		$row{"held_$bucket"} = total(held($acct, $bucket));
+	}
+	push @{ $acct->{new_rows} }, \%row;
+	return \%row;
+}
+
+sub receipt
+{
+	my ($row) = @_;
+	my %receipt = map { $_ => $row->{$_} }
+	  qw(kind amount monthly_delta granted_delta purchased_delta monthly granted purchased
+	  next_reset_at created_at effective_at ends_at payment_ref spender tag ref);
+
+	$receipt{user_id} = $row->{user};
+	$receipt{available} = $row->{monthly} + $row->{granted} + $row->{purchased};
+	$receipt{held} = $row->{held_monthly} + $row->{held_granted} + $row->{held_purchased};
+	$receipt{owed} = $row->{owed_monthly} + $row->{owed_purchased};
+	$receipt{$_} = $row->{$_} || undef for qw(expired forfeited);
+	$receipt{replayed} = 'false';
+	$receipt{ok} = 'true';
+	return \%receipt;
+}
+
+#
+# Spending
+#
+
+sub insufficient
+{
+	my ($acct, $required) = @_;
+	my %detail = map { $_ => total(free($acct, $_)) } keys %bucket_rank;
+
+	refuse(
+		'UC001',
+		%detail,
+		required => $required,
+		available => total(free($acct)),
+		held => total(held($acct)),
+		owed => $acct->{owed}{monthly} + $acct->{owed}{purchased},
+		overdraft_limit => $acct->{overdraft});
+}
+
+sub not_frozen
+{
+	my ($acct) = @_;
+
+	refuse('UC004') if $acct->{status} eq 'frozen';
+	return;
+}
+
+sub check_funds
+{
+	my ($acct, $n) = @_;
+	my $room = max(0, $acct->{overdraft} - $acct->{owed}{purchased});
+
+	insufficient($acct, $n) if total(free($acct)) + $room < $n;
+	return;
+}
+
+# An ordinary deduction: what lacks may be owed, within the overdraft.  Gives
+# the parts spent, in order.
+sub spend
+{
+	my ($acct, $n) = @_;
+
+	check_funds($acct, $n);
+	my @taken = take($acct, $n, spend_order(free($acct)));
+	my $shortfall = $n - total(@taken);
+
+	$acct->{owed}{purchased} += $shortfall;
+	push @taken, { bucket => 'purchased', credits => $shortfall } if $shortfall;
+	return @taken;
+}
+
+# Lots as parts [where from, credits], equal neighbours together.
+sub parts
+{
+	my ($acct, @lots) = @_;
+	my @parts;
+
+	for my $lot (@lots)
+	{
+		my $from =
+			$lot->{bucket} eq 'granted' ? $lot->{grant}
+		  : $lot->{bucket} eq 'purchased' ? PURCHASED
+		  : $lot->{period} == $acct->{period_start} ? THIS_PERIOD
+		  : EARLIER_PERIOD;
+
+		if (@parts && $parts[-1][0] == $from)
+		{
+			$parts[-1][1] += $lot->{credits};
+		}
+		else
+		{
+			push @parts, [ $from, $lot->{credits} ];
+		}
+	}
+	return @parts;
+}
+
+sub grant_parts { return [ grep { $_->[0] > 0 } @_ ]; }
+
+# A part of something spent, as the lot that it was.
+sub lot_of
+{
+	my ($acct, $from, $n, $period) = @_;
+
+	return { bucket => 'purchased', credits => $n } if $from == PURCHASED;
+	return { bucket => 'monthly', credits => $n, period => $period } if $from == THIS_PERIOD;
+	return { bucket => 'monthly', credits => $n, period => -1 } if $from == EARLIER_PERIOD;
+	return {
+		bucket => 'granted',
+		credits => $n,
+		grant => $from,
+		ends => $acct->{grants}{$from}{ends} };
+}
+
+1;

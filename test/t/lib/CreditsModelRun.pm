@@ -1,0 +1,746 @@
+# Runs worlds of the model test against the product, compares, and shrinks what
+# failed.
+package CreditsModelRun;
+
+use strict;
+use warnings FATAL => 'all';
+
+use CreditsModel;
+use CreditsModelGen;
+use CreditsModelLots;
+use CreditsModelTime;
+use CreditsTest;
+use Exporter 'import';
+use List::Util qw(max uniq);
+use Storable qw(dclone);
+
+our @EXPORT = qw(setup_database start_worlds finish_worlds shrink world_sql %seen);
+
+# How often what was seen, so that a test can say what it tested.
+our %seen;
+
+# What a database of the test has besides the extension.  Never is any of it
+# between a call and the ledger, but try() where a transaction has to go on.
+sub setup_database
+{
+	return q{
+CREATE EXTENSION credits;
+CREATE FUNCTION try(call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	answer text;
+	detail text;
+BEGIN
+	EXECUTE 'SELECT string_agg(x::text, E''\n'') FROM ' || call || ' x' INTO answer;
+	RETURN concat_ws(E'\n', answer, '= 00000');
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+	RETURN concat_ws(E'\n', CASE WHEN SQLSTATE LIKE 'UC%' THEN detail END, '= ' || SQLSTATE, '# ' || SQLERRM);
+END $$;
+CREATE FUNCTION us(t timestamptz) RETURNS bigint LANGUAGE sql IMMUTABLE AS
+	'SELECT (extract(epoch FROM t) * 1000000)::bigint';
+CREATE FUNCTION us(t timestamp) RETURNS bigint LANGUAGE sql IMMUTABLE AS
+	'SELECT (extract(epoch FROM t) * 1000000)::bigint';
+CREATE FUNCTION seq_of(u text, tag text) RETURNS bigint LANGUAGE sql AS
+	'SELECT coalesce(max(seq), 999999999) FROM credit_history WHERE user_id = u AND reason = tag';
+CREATE VIEW account AS
+	SELECT user_id, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly,
+	       owed_purchased, overdraft_limit, period_granted, us(last_monthly_reset) AS period_start,
+	       us(effective_at) AS effective_at, us(cycle_anchor) AS cycle_anchor, time_zone, status, history_seq,
+	       us(next_reset_at) AS next_reset_at, us(next_event_at) AS next_event_at, plan_version, plan,
+	       scheduled_plan
+	  FROM credit_account;
+CREATE FUNCTION look(u text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN QUERY SELECT 'a ' || u || ' ' || to_jsonb(account)::text FROM account WHERE user_id = u;
+	RETURN NEXT 'b ' || u || ' ' || credits_balance(u)::text;
+EXCEPTION WHEN OTHERS THEN
+	RETURN NEXT 'b ' || u || ' ' || SQLSTATE;
+END $$;
+};
+}
+
+#
+# An operation as SQL
+#
+
+my %sql_name = (
+	purchase => 'add_purchased',
+	revoke => 'revoke_purchase',
+	undo => 'undo_run');
+
+# Arguments of each call: its own name, where the operation has it, how it is
+# written; those in front without a name.
+my %argument = (
+	deduct => [ [qw(user_id user name)], [qw(amount amount number)], [qw(spender spender text)] ],
+	purchase => [ [qw(user_id user name)], [qw(amount amount number)], [qw(payment_ref ref name)] ],
+	adjust => [ [qw(user_id user name)], [qw(bucket bucket text)], [qw(delta delta number)] ],
+	set_plan => [ [qw(user_id user name)], [qw(plan plan name_or_null)], [qw(at when text)] ],
+	define_plan => [
+		[qw(plan plan name)],
+		[qw(monthly_credits credits number)],
+		[qw(cycle cycle text)],
+		[qw(rollover_limit rollover number)],
+		[qw(low_balance_threshold low number)],
+		[qw(effective_from from time)]
+	],
+	open_account => [
+		[qw(user_id user name)], [qw(plan plan name)], [qw(cycle_anchor anchor wall)], [qw(time_zone zone text)]
+	],
+	set_cycle => [ [qw(user_id user name)], [qw(cycle_anchor anchor wall)], [qw(time_zone zone text)] ],
+	grant => [ [qw(user_id user name)], [qw(amount amount number)], [qw(expires_at ends time)] ],
+	hold => [
+		[qw(user_id user name)], [qw(amount amount number)], [qw(expires_in lasts interval)],
+		[qw(spender spender text)]
+	],
+	capture => [
+		[qw(user_id user name)], [qw(hold_seq hold seq)], [qw(amount amount some)], [qw(keep_open keep_open bool)]
+	],
+	release => [ [qw(user_id user name)], [qw(hold_seq hold seq)] ],
+	refund => [ [qw(user_id user name)], [qw(seq of seq)], [qw(amount amount some)] ],
+	revoke => [ [qw(payment_ref ref name)], [qw(amount amount some)] ],
+	set_overdraft => [ [qw(user_id user name)], [qw(overdraft_limit limit number)] ],
+	freeze => [ [qw(user_id user name)] ],
+	unfreeze => [ [qw(user_id user name)] ],
+	repair_clock => [ [qw(user_id user name)] ],
+	undo => [ [qw(plan plan name)], [qw(boundary boundary time)], [qw(regrant regrant bool)] ],
+	balance_at => [ [qw(user_id user name)], [qw(at time time)] ]);
+$argument{try_deduct} = $argument{deduct};
+
+my %written = (
+	name => sub { "'$_[1]$_[0]'" },
+	name_or_null => sub { "'$_[1]$_[0]'" },
+	text => sub { "'$_[0]'" },
+	number => sub { $_[0] },
+	some => sub { $_[0] },
+	bool => sub { $_[0] ? 'true' : 'false' },
+	time => sub { "'" . iso($_[0]) . "+00'" },
+	wall => sub { "'" . iso($_[0]) . "'" },
+	interval => sub {
+		my $seconds = int($_[0] / SECOND);
+		sprintf "interval '%d seconds %d microseconds'", $seconds, $_[0] - $seconds * SECOND;
+	},
+	seq => sub { "seq_of('$_[1]$_[2]', 't$_[0]')" });
+
+# A NULL is written out where the argument is required, to see it refused.
+my %required = map { $_ => 1 } qw(name_or_null number);
+
+sub call_sql
+{
+	my ($op, $prefix) = @_;
+
+	return batch_sql($op, $prefix) if $op->{call} eq 'deduct_many';
+	my @args;
+	for my $argument (@{ $argument{ $op->{call} } // die "no SQL for $op->{call}" })
+	{
+		my ($name, $field, $type) = @$argument;
+		my $value = $op->{$field};
+
+		next if !defined $value && (!$required{$type} || ($op->{call} eq 'define_plan' && $field ne 'credits'));
+		push @args, "$name => " . (defined $value ? $written{$type}->($value, $prefix, $op->{user}) : 'NULL');
+	}
+	push @args, "reason => 't$op->{tag}'" if $op->{tag};
+	push @args, "idempotency_key => '$op->{key}'" if defined $op->{key};
+	return 'credits_' . ($sql_name{ $op->{call} } // $op->{call}) . '(' . join(', ', @args) . ')';
+}
+
+sub batch_sql
+{
+	my ($op, $prefix) = @_;
+	my $array = sub {
+		my ($type, $code) = @_;
+		return 'ARRAY[' . join(', ', map { $code->($_) // 'NULL' } @{ $op->{items} }) . "]::$type\[]";
+	};
+
+	return sprintf 'credits_deduct_many(user_ids => %s, amounts => %s, reasons => %s, '
+	  . 'idempotency_keys => %s, all_or_nothing => %s)',
+	  $array->('text', sub { "'$prefix$_[0]{user}'" }),
+	  $array->('bigint', sub { $_[0]{amount} }),
+	  $array->('text', sub { "'t$_[0]{tag}'" }),
+	  $array->('text', sub { defined $_[0]{key} ? "'$_[0]{key}'" : undef }),
+	  $op->{all} ? 'true' : 'false';
+}
+
+# Users that an operation is about.
+sub users_of
+{
+	my ($op, $payments) = @_;
+
+	return uniq(map { users_of($_, $payments) } @{ $op->{ops} }) if $op->{call} eq 'txn';
+	return uniq(map { $_->{user} } @{ $op->{items} }) if $op->{call} eq 'deduct_many';
+	return grep { defined } $payments->{ $op->{ref} // '' }{user} if $op->{call} eq 'revoke';
+	return $op->{users} ? @{ $op->{users} } : grep { defined } $op->{user};
+}
+
+sub op_sql
+{
+	my ($op, $prefix, $in_txn, $i) = @_;
+
+	return "SET credits.clock = '" . iso($op->{to}) . "+00';\n" if $op->{call} eq 'clock';
+	return '' if $op->{call} eq 'look';
+	if ($op->{call} eq 'txn')
+	{
+		return join '', "BEGIN;\n", (map { op_sql($_, $prefix, 1, 0) } @{ $op->{ops} }),
+		  $op->{commit} ? "COMMIT;\n" : "ROLLBACK;\n";
+	}
+	if ($op->{call} eq 'sweep')
+	{
+		my $verb = $op->{sql} =~ /run/ ? 'CALL' : 'SELECT';
+
+		return "\\o /dev/null\n$verb $op->{sql};\n\\o\n\\echo = :SQLSTATE\n";
+	}
+	my $call = call_sql($op, $prefix);
+	return "CALL $call;\n\\echo = :SQLSTATE\n" if $op->{call} eq 'undo';
+
+	# Both ways to see a refusal: without a subtransaction, and with one, where
+	# its DETAIL can be read.
+	return "SELECT try(\$c\$$call\$c\$);\n" if $in_txn || $i % 2;
+	$call = "x FROM $call x" if $op->{call} eq 'deduct_many';
+	return "SELECT $call;\n\\echo = :SQLSTATE\n";
+}
+
+# A world as a script.  Every step: "# number", the answers, what accounts look
+# like then.  At the end all that is due is written, and the histories are shown.
+sub world_script
+{
+	my ($world, $prefix) = @_;
+	my $default_plan = defined $world->{default_plan} ? "$prefix$world->{default_plan}" : '';
+	my $sql = "SET credits.default_plan = '$default_plan';\n";
+	my @calls = map { $_->{call} eq 'txn' ? @{ $_->{ops} } : $_ } @{ $world->{ops} };
+	my %payments = map { $_->{ref} => $_ } grep { $_->{call} eq 'purchase' } reverse @calls;
+
+	for my $i (0 .. $#{ $world->{ops} })
+	{
+		my $op = $world->{ops}[$i];
+		my @look = uniq(users_of($op, \%payments), $op->{look} // ());
+
+		$sql .= "\\echo '#' $i\n" . op_sql($op, $prefix, 0, $i);
+		$sql .= join '', map { "SELECT look('$prefix$_');\n" } @look;
+	}
+	return $sql . qq(
+\\echo '#' end
+\\o /dev/null
+SELECT credits_reset_due(100000);
+\\o
+SELECT user_id, seq, kind, amount, monthly_delta, granted_delta, purchased_delta, monthly, granted, purchased,
+       held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased, expired, forfeited, skipped,
+       us(effective_at), us(created_at), us(period_start), us(next_reset_at), us(ends_at), ref_seq, payment_ref,
+       idempotency_key, spender, reason, allocations, plan_version, status, plan, scheduled_plan,
+       us(cycle_anchor), time_zone, overdraft_limit, period_granted
+  FROM credit_history WHERE starts_with(user_id, '$prefix') ORDER BY user_id, seq;
+SELECT '!', bad_user_id, bad_seq, problem FROM credit_account, credits_verify_account(user_id)
+ WHERE starts_with(user_id, '$prefix');
+);
+}
+
+my @columns = qw(user seq kind amount monthly_delta granted_delta purchased_delta monthly granted purchased
+  held_monthly held_granted held_purchased owed_monthly owed_purchased expired forfeited skipped
+  effective_at created_at period_start next_reset_at ends_at ref payment_ref key spender reason alloc
+  version status plan scheduled anchor zone overdraft period_granted);
+
+#
+# Running
+#
+
+my $worlds = 0;
+
+# Start worlds in one session; finish_worlds() waits and compares.
+sub start_worlds
+{
+	my ($node, $db, @worlds) = @_;
+	my @prefixes = map { 'w' . ++$worlds . '_' } @worlds;
+	my $script = join '', "\\pset null '~'\n", "SET client_min_messages = error;\n",
+	  map { "\\echo '% ' $prefixes[$_]\n" . world_script($worlds[$_], $prefixes[$_]) } 0 .. $#worlds;
+	my ($client) = start_clients($node, $db, [$script]);
+
+	return { client => $client, worlds => \@worlds, prefixes => \@prefixes };
+}
+
+# The failures: [world, its first difference].
+sub finish_worlds
+{
+	my ($run) = @_;
+	my $out = wait_client($run->{client})->{out};
+	my @parts = split /^% .*\n/m, $out;
+	my @failures;
+
+	shift @parts;
+	for my $i (0 .. $#{ $run->{worlds} })
+	{
+		next if eval { compare_world($run->{worlds}[$i], $run->{prefixes}[$i], $parts[$i] // ''); 1 };
+		my $problem = $@;
+		$problem .= $run->{client}{err} if $problem =~ /was not run/;
+		push @failures, [ $run->{worlds}[$i], $problem ];
+	}
+	return @failures;
+}
+
+#
+# Comparing
+#
+
+# A flat JSON object; names lose the world's prefix, times become microseconds.
+sub fields
+{
+	my ($text, $prefix) = @_;
+	my %fields;
+
+	while ($text =~ /"(\w+)": (?:"((?:[^"\\]|\\.)*)"|([^",}]+))/g)
+	{
+		my ($name, $string, $other) = ($1, $2, $3);
+
+		$string =~ s/^\Q$prefix\E// if defined $string;
+		$fields{$name} = defined $string ? $string : $other eq 'null' ? undef : $other;
+		$fields{$name} = from_iso($string) if defined $string && $name =~ /_at$|_start$|_of$/;
+	}
+	return \%fields;
+}
+
+sub shown { return defined $_[0] ? $_[0] eq '' ? "''" : $_[0] : 'NULL'; }
+
+# Dies with what differs.  Only what is expected is looked at.
+sub same
+{
+	my ($what, $expected, $got) = @_;
+	my @differ;
+
+	for my $name (sort keys %$expected)
+	{
+		my ($e, $g) = map { shown($_) } $expected->{$name}, $got->{$name};
+		next if $e eq $g;
+		($e, $g) = map { /^\d{14,16}$/ && $name =~ /_at$|_start$|anchor|_of$/ ? iso($_) : $_ } $e, $g;
+		push @differ, "$name: model $e, product $g";
+	}
+	die "$what: " . join('; ', @differ) . "\n" if @differ;
+	return;
+}
+
+sub compare_world
+{
+	my ($world, $prefix, $out) = @_;
+	my $model = CreditsModel->new(default_plan => $world->{default_plan});
+	my @steps = split /^# (?=\d+$|end$)/m, $out;
+	my $state = { prefix => $prefix, model => $model, seqs => {}, account => {} };
+
+	shift @steps;
+	for my $i (0 .. $#{ $world->{ops} })
+	{
+		my $op = $world->{ops}[$i];
+		my $step = $steps[$i] // die "step $i was not run\n";
+		my @lines = grep { $_ ne '' && !/^# / } split /\n/, $step;
+
+		shift @lines;
+		next if eval { compare_step($state, $op, play($model, $op), \@lines); 1 };
+		die "step $i: " . ($op->{call} =~ /clock|sweep|txn|look/ ? $op->{call} : call_sql($op, $prefix)) . "\n  $@";
+	}
+	$model->sweep;
+	my $end = $steps[-1] =~ /^end$/m ? $steps[-1] : die "the end was not run\n";
+	my @rows = grep { /\|/ } split /\n/, $end;
+	my ($bad) = grep { /^!/ } @rows;
+	die "credits_verify_account: $bad\n" if $bad;
+	compare_history($state, map { [ map { $_ eq '~' ? undef : $_ } split /\|/, $_, -1 ] } @rows);
+	return;
+}
+
+sub compare_step
+{
+	my ($state, $op, $answer, $lines) = @_;
+	my @written;
+
+	if ($op->{call} eq 'txn')
+	{
+		my $saved = dclone([ @$state{qw(seqs account)} ]);
+
+		for my $i (0 .. $#{ $op->{ops} })
+		{
+			push @written, compare_answer($state, $op->{ops}[$i], $answer->{answers}[$i], $lines);
+		}
+		@$state{qw(seqs account)} = $op->{commit} ? ($state->{seqs}, {}) : @$saved;
+		@written = () unless $op->{commit};
+	}
+	else
+	{
+		@written = compare_answer($state, $op, $answer, $lines);
+	}
+	$state->{account} = {} if $op->{call} eq 'sweep';
+	compare_look($state, $_, @written) for @$lines;
+	return;
+}
+
+# Compare what a call answered, taking its lines off.  Gives the users whose
+# accounts were written.
+sub compare_answer
+{
+	my ($state, $op, $answer, $lines) = @_;
+	my @before;
+
+	return () if $op->{call} =~ /^(clock|look)$/;
+	while (@$lines && $lines->[0] !~ /^= /)
+	{
+		push @before, shift @$lines;
+	}
+	my ($got) = (shift @$lines // '') =~ /^= (\S+)/ or die "there is no answer to $op->{call}\n";
+	die "$op->{call}: model $answer->{state}, product $got" . ($before[0] ? " $before[0]" : '') . "\n"
+	  if $got ne $answer->{state};
+	$seen{"$op->{call} $got"}++;
+	return () if $op->{call} eq 'sweep' || $op->{call} eq 'define_plan';
+	if ($op->{call} eq 'undo')
+	{
+		same('report of undo', { accounts => scalar @{ $answer->{undone} } }, fields($before[0], $state->{prefix}));
+		$state->{account} = {};
+		return @{ $answer->{undone} };
+	}
+	my @answers = $answer->{items} ? @{ $answer->{items} } : ($answer);
+	my @written;
+
+	for my $i (0 .. $#answers)
+	{
+		my $expected = $answers[$i];
+		my $fields = defined $before[$i] ? fields($before[$i], $state->{prefix}) : undef;
+
+		if (my $receipt = $expected->{receipt})
+		{
+			my %receipt = %$receipt;
+			my ($tag, $ref) = delete @receipt{qw(tag ref)};
+			my $replayed = $receipt{replayed} // '';
+
+			$receipt{ref_seq} = $state->{seqs}{ $receipt{user_id} }{$ref} if defined $ref;
+			same("receipt of $op->{call}", \%receipt, $fields // die "no receipt\n");
+			$seen{"$op->{call} replayed"}++ if $replayed eq 'true';
+			if (defined $tag)
+			{
+				my $known = $state->{seqs}{ $receipt{user_id} }{$tag};
+				die "receipt's seq: was $known, is $fields->{seq}\n" if defined $known && $known != $fields->{seq};
+				$state->{seqs}{ $receipt{user_id} }{$tag} = $fields->{seq};
+			}
+			next if $replayed ne 'false';
+			push @written, $receipt{user_id};
+			delete $state->{account}{ $receipt{user_id} };
+		}
+		elsif ($fields)
+		{
+			my $detail = $expected->{refusal} // $expected->{detail} // {};
+			my %detail = %$detail;
+
+			$detail{ok} = 'false' if $expected->{refusal} || $answer->{items};
+			$seen{'try_deduct refused'}++ if $expected->{refusal};
+			same("refusal of $op->{call}", \%detail, $fields);
+		}
+		elsif ($expected->{refusal} || $answer->{items})
+		{
+			die "no refusal of $op->{call} was answered\n";
+		}
+	}
+	return @written;
+}
+
+# A line of look(): an account row, or a balance.
+sub compare_look
+{
+	my ($state, $line, @written) = @_;
+	my ($what, $user, $text) = $line =~ /^([ab]) (\S+) (.*)/ or die "unexpected: $line\n";
+
+	$user =~ s/^\Q$state->{prefix}\E//;
+	if ($what eq 'b')
+	{
+		my $expected = $state->{model}->balance($user);
+
+		die "balance of $user: model $expected->{state}, product $text\n"
+		  if $text !~ /^\{/ ? $text ne $expected->{state} : $expected->{state} ne '00000';
+		same("balance of $user", $expected->{receipt}, fields($text, $state->{prefix})) if $expected->{receipt};
+	}
+	elsif (grep { $_ eq $user } @written)
+	{
+		my $acct = $state->{model}{accounts}{$user};
+		my $fields = fields($text, $state->{prefix});
+
+		same("account row of $user", account_row($acct), $fields);
+		check_next_event($acct, $fields->{next_event_at});
+		$state->{account}{$user} = $text;
+	}
+	else
+	{
+		# Nothing was done to it, so nothing may have changed.
+		my $before = $state->{account}{$user};
+		die "account row of $user: was $before, is $text\n" if defined $before && $before ne $text;
+		$state->{account}{$user} = $text;
+	}
+	return;
+}
+
+sub account_row
+{
+	my ($acct) = @_;
+
+	return {
+		(map { ($_ => total(free($acct, $_)), "held_$_" => total(held($acct, $_))) } buckets()),
+		owed_monthly => $acct->{owed}{monthly},
+		owed_purchased => $acct->{owed}{purchased},
+		overdraft_limit => $acct->{overdraft},
+		period_granted => $acct->{period_granted},
+		period_start => $acct->{period_start},
+		effective_at => $acct->{at},
+		cycle_anchor => $acct->{anchor},
+		time_zone => $acct->{zone},
+		status => $acct->{status},
+		next_reset_at => $acct->{period_end},
+		plan_version => $acct->{version},
+		plan => $acct->{plan},
+		scheduled_plan => $acct->{scheduled} };
+}
+
+# next_event_at may be early, never late.
+sub check_next_event
+{
+	my ($acct, $got) = @_;
+	my %left = map { $_->{grant} => 1 } free($acct, 'granted');
+	my @events = (
+		$acct->{period_end} // (),
+		(map { $_->{ends} } grep { $_->{state} eq 'open' } values %{ $acct->{holds} }),
+		(map { $_->{ends} } grep { !$_->{ended} && $left{ $_->{tag} } } values %{ $acct->{grants} }));
+
+	for my $event (@events)
+	{
+		die 'next_event_at: ' . (defined $got ? iso($got) : 'NULL') . ' is after ' . iso($event) . "\n"
+		  if !defined $got || $got > $event;
+	}
+	return;
+}
+
+#
+# Histories
+#
+
+sub compare_history
+{
+	my ($state, @rows) = @_;
+	my %got;
+
+	for my $row (@rows)
+	{
+		my %row;
+
+		@row{@columns} = @$row;
+		s/^\Q$state->{prefix}\E// for grep { defined } @row{qw(user payment_ref plan scheduled)};
+		$row{$_} //= 0 for qw(held_monthly held_granted held_purchased owed_monthly owed_purchased expired forfeited);
+		($row{tag}) = ($row{reason} // '') =~ /^t(\d+)$/;
+		push @{ $got{ $row{user} } }, \%row;
+	}
+	for my $user (uniq(sort(keys %got), sort keys %{ $state->{model}{rows} }))
+	{
+		compare_rows($state, $user, $state->{model}{rows}{$user} // [], $got{$user} // []);
+		best_plan($state->{model}, $user, $got{$user} // []);
+	}
+	return;
+}
+
+my @facts = qw(status plan scheduled anchor zone overdraft period_granted);
+my %compare_alloc = map { $_ => 1 } qw(deduct hold adjust capture refund);
+
+sub compare_rows
+{
+	my ($state, $user, $model, $product) = @_;
+	my %tag_of = map { $_->{seq} => $_->{tag} } grep { defined $_->{tag} } @$product;
+	my @model = @$model;
+	my ($n, %facts) = (0);
+
+	for my $row (@$product)
+	{
+		my $what = "history of $user, row " . ++$n . " ($row->{kind}" . ($row->{tag} ? " t$row->{tag}" : '') . ')';
+		my $expected = shift @model // die "$what: the model has no such row\n";
+
+		if ($row->{skipped} > 0)
+		{
+			my $what_folded = "$what, $row->{skipped} skipped";
+			$expected = folded($what_folded, $expected, splice @model, 0, $row->{skipped});
+			$seen{'boundaries skipped'} += $row->{skipped};
+		}
+		die "$what: its seq is $row->{seq}\n" if $row->{seq} != $n;
+		if (defined $row->{status})
+		{
+			%facts = map { $_ => $row->{$_} } @facts;
+			$facts{scheduled} = $row->{scheduled};
+		}
+		my %got = (%$row, %facts);
+		my %expected = map { $_ => $expected->{$_} }
+		  qw(kind amount monthly_delta granted_delta purchased_delta monthly granted purchased held_monthly
+		  held_granted held_purchased owed_monthly owed_purchased effective_at period_start next_reset_at version
+		  payment_ref spender key tag), @facts;
+
+		# An opening without a tag says when it was made; an event's row need not.
+		$expected{created_at} = $expected->{created_at} if defined $expected->{tag};
+		$expected{expired} = $expected->{expired} // 0;
+		$expected{forfeited} = $expected->{forfeited} // 0;
+		$expected{ends_at} = $expected->{ends_at};
+		$expected{ref} = $expected->{ref};
+		if (defined $row->{ref})
+		{
+			my $to = $product->[ $row->{ref} - 1 ];
+			$got{ref} = $to->{tag} // "$to->{kind} at " . iso($to->{effective_at});
+		}
+		if ($compare_alloc{ $row->{kind} })
+		{
+			$expected{alloc} = pairs($expected->{alloc});
+			$got{alloc} = pairs(product_alloc(\%tag_of, $row->{alloc}));
+		}
+		same($what, \%expected, \%got);
+		my $known = $state->{seqs}{$user}{ $row->{tag} // '' };
+		die "$what: the receipt said seq $known\n" if defined $known && $known != $row->{seq};
+		$seen{"row $row->{kind}"}++;
+		$seen{'row with forfeited credits'}++ if $row->{forfeited};
+		$seen{"row $row->{kind} with expired credits"}++ if $row->{expired};
+	}
+	die "history of $user: the model has one more row, $model[0]{kind}\n" if @model;
+	return;
+}
+
+# Boundaries that the product wrote as one row: nothing else between them; one
+# grant, and what is left is what they came to one by one.
+sub folded
+{
+	my ($what, @rows) = @_;
+
+	die "$what: there are not that many\n" if grep { !defined } @rows;
+	die "$what: but $_->{kind} at " . iso($_->{effective_at}) . "\n" for grep { $_->{kind} ne 'reset' } @rows;
+	my %last = %{ $rows[-1] };
+	my $delta = 0;
+
+	$delta += $_->{monthly_delta} for @rows;
+	$last{monthly_delta} = $delta;
+	$last{expired} = $last{amount} - $delta;
+	return \%last;
+}
+
+sub product_alloc
+{
+	my ($tag_of, $text) = @_;
+	my @numbers = ($text // '') =~ /-?\d+/g;
+	my @pairs;
+
+	while (my ($from, $n) = splice @numbers, 0, 2)
+	{
+		push @pairs, [ $from > 0 ? $tag_of->{$from} // "seq $from" : $from, $n ];
+	}
+	return \@pairs;
+}
+
+# Pairs as text, equal neighbours together.
+sub pairs
+{
+	my @pairs;
+
+	for my $pair (@{ $_[0] // [] })
+	{
+		my ($from, $n) = @$pair;
+
+		if (@pairs && $pairs[-1][0] eq $from)
+		{
+			$pairs[-1][1] += $n;
+		}
+		else
+		{
+			push @pairs, [ $from, $n ];
+		}
+	}
+	return join ' ', map { "$_->[0]:$_->[1]" } @pairs;
+}
+
+# What plan changes and the boundary gave in a period, less what plan changes
+# took, is never more than the best plan held in it gives.
+sub best_plan
+{
+	my ($model, $user, $rows) = @_;
+	my (%given, %best, $plan, %changes, %undone);
+
+	for my $row (@$rows)
+	{
+		my $period = $row->{period_start};
+
+		$plan = $row->{plan} if defined $row->{status};
+		$given{$period} += $row->{amount} if $row->{kind} =~ /^(open|reset|set_plan)$/;
+		$changes{$period}++ if $row->{kind} eq 'set_plan';
+		$undone{$period} = 1 if $row->{kind} eq 'undo';
+		next if $row->{kind} eq 'plan_change' || !defined $plan;
+		my ($version) = grep { $_->{version} == $row->{version} } @{ $model->{plans}{$plan} };
+		$best{$period} = max($best{$period} // 0, $version->{credits});
+	}
+	for my $period (grep { !$undone{$_} } keys %given)
+	{
+		my ($given, $best) = ($given{$period}, $best{$period} // 0);
+
+		die "$user: the period from " . iso($period) . " gave $given, its best plan $best\n" if $given > $best;
+		$seen{'periods with two plan changes or more'}++ if ($changes{$period} // 0) >= 2;
+	}
+	return;
+}
+
+#
+# Shrinking
+#
+
+# Leave out operations as long as the world still fails; $fails runs a world and
+# gives its problem.  Chunks first, then one by one.
+sub shrink
+{
+	my ($world, $fails, $runs) = @_;
+	my @ops = @{ $world->{ops} };
+	my $problem;
+	my $try = sub {
+		my (@less) = @_;
+		return 0 if --$runs < 0;
+		my $found = $fails->({ %$world, ops => \@less });
+		return 0 unless defined $found;
+		($problem, @ops) = ($found, @less);
+		return 1;
+	};
+
+	for (my $chunk = int(@ops / 2) || 1;; $chunk = int($chunk / 2))
+	{
+		my $from = 0;
+
+		while ($from < @ops)
+		{
+			my @less = @ops;
+
+			splice @less, $from, $chunk;
+			$try->(@less) or $from += $chunk;
+		}
+		last if $chunk <= 1;
+	}
+
+	# A transaction that is not needed as one, keys and looks that are not needed.
+	for my $i (reverse 0 .. $#ops)
+	{
+		my $op = $ops[$i] // next;
+
+		$try->(@ops[ 0 .. $i - 1 ], @{ $op->{ops} }, @ops[ $i + 1 .. $#ops ]) if $op->{call} eq 'txn';
+	}
+	for my $i (0 .. $#ops)
+	{
+		for my $field (qw(key spender))
+		{
+			my %less = %{ $ops[$i] };
+			next unless defined delete $less{$field};
+			$try->(@ops[ 0 .. $i - 1 ], \%less, @ops[ $i + 1 .. $#ops ]);
+		}
+	}
+	return ({ %$world, ops => \@ops }, $problem);
+}
+
+# What is left, for a person to run.
+sub world_sql
+{
+	my ($world) = @_;
+	my $sql = setup_database();
+
+	$sql .= "SET credits.default_plan = '$world->{default_plan}';\n" if defined $world->{default_plan};
+	for my $i (0 .. $#{ $world->{ops} })
+	{
+		my $op = $world->{ops}[$i];
+
+		$sql .= op_sql($op, '', 0, 0) =~ s/^\\.*\n//mgr;
+		$sql .= "SELECT look('$_');\n" for users_of($op, {});
+	}
+	return $sql . "SELECT credits_reset_due(100000);\nSELECT * FROM credit_history ORDER BY user_id, seq;\n";
+}
+
+1;
