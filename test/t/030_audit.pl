@@ -8,6 +8,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib "$FindBin::RealBin/lib", "$FindBin::RealBin/../verify";
 
+use AuditLife;
 use AuditOpen;
 use CreditsFormat ();
 use CreditsTest;
@@ -238,9 +239,13 @@ SELECT credits_grant_role('app', 'app');
 CREATE ROLE auditor LOGIN;
 SELECT credits_grant_role('auditor', 'auditor');
 CREATE TABLE users (u text PRIMARY KEY);
+CREATE TABLE life (u text PRIMARY KEY);
 ));
 sql('postgres', 'INSERT INTO users VALUES '
 	  . join(', ', map { '(' . $quoted->($_) . ')' } sort(keys %case, keys %forgery), @special[ 0 .. 2 ]));
+
+sql('postgres', 'INSERT INTO life VALUES '
+	  . join(', ', map { '(' . $quoted->($_) . ')' } sort(keys %LIFE_CASE, keys %LIFE_FORGERY), 'life_clean'));
 
 sub at { my ($clock, $sql) = @_; return sql('postgres', "SET credits.clock = '$clock'; $sql") }
 sub everybody { my ($clock, $call) = @_; return at($clock, "SELECT count($call) FROM users") }
@@ -278,6 +283,19 @@ everybody('2026-12-24 09:00:00+00', q(credits_deduct(u, 2)));
 everybody('2026-08-10 09:00:00+00', q(credits_repair_clock(u, 'the clock ran ahead')));
 everybody(@$_) for @OPEN_LAST;
 everybody('2026-08-11 09:00:00+00', q(credits_deduct(u, 3, 'the last')));
+for (@LIFE_STORY)
+{
+	my ($clock, $statement) = @$_;
+	my ($run) = rows($node, 'postgres', 'SELECT run_id FROM credit_reset_run ORDER BY started_at DESC LIMIT 1');
+	my %is = (life => q('{) . join(',', sort(keys %LIFE_CASE, keys %LIFE_FORGERY), 'life_clean') . q(}'),
+		amounts => q('{) . join(',', (20) x (1 + keys(%LIFE_CASE) + keys %LIFE_FORGERY)) . q(}'),
+		run => "'" . ($run ? $run->[0] : '') . "'");
+	$statement =~ s/\(:(\w+)\)/$is{$1}/g;
+	$statement = "SELECT count($1) FROM life" if $statement =~ /\AEACH\((.*)\)\z/;
+	at($clock, $statement);
+}
+is(at('2026-07-06 11:00:00+00', q(SELECT DISTINCT try(format('SELECT credits_deduct(%L, 1)', u)) FROM life)),
+	'UC004', 'a closed account spends nothing');
 at('2026-02-01 09:00:00+00', q(
 SELECT credits_add_purchased('only_purchases', 9007199254740000, 'big');
 SELECT credits_add_purchased('only_purchases', 991, 'small');
@@ -290,12 +308,27 @@ SELECT credits_open_account('only_purchases', 'pro', '2026-01-31 00:00', 'Americ
 is(sql('postgres', q(SELECT count(*) FROM credit_audit_log l WHERE l::text ~ 'suspicious|false alarm|ran ahead')),
 	'0', 'the audit log repeats no reasons');
 
-my %seq;
-for (rows($node, 'postgres', q(SELECT kind, seq FROM credit_history WHERE user_id = 'clean_1' ORDER BY seq)))
+# kind => the seqs of its rows, and the last of all.
+sub seqs_of
 {
-	push @{ $seq{ $_->[0] } }, $_->[1];
-	$seq{last} = $_->[1];
+	my ($user) = @_;
+	my %seqs;
+	for (rows($node, 'postgres', "SELECT kind, seq FROM credit_history WHERE user_id = '$user' ORDER BY seq"))
+	{
+		push @{ $seqs{ $_->[0] } }, $_->[1];
+		$seqs{last} = $_->[1];
+	}
+	return %seqs;
 }
+my %seq = seqs_of('clean_1');
+my %life_seq = seqs_of('life_clean');
+ok($life_seq{$_}, "there are rows of kind $_") for @LIFE_KINDS;
+is(sql('postgres', 'SELECT count(DISTINCT kinds) FROM (SELECT array_agg(kind ORDER BY seq) AS kinds FROM credit_history JOIN life ON u = user_id GROUP BY user_id) s'),
+	'1', 'all that came from another system have the same history');
+is(sql('postgres', q(SELECT count(*) FROM credit_history WHERE user_id = 'life_clean' AND kind = 'reset' AND skipped > 0)),
+	'1', 'one row of theirs stands for several boundaries');
+%case = (%case, %LIFE_CASE);
+%forgery = (%forgery, %LIFE_FORGERY);
 for my $kind (qw(open deduct purchase adjust set_plan schedule_plan plan_change reset freeze unfreeze clock_repair),
 	@OPEN_KINDS)
 {
@@ -314,8 +347,9 @@ like($summary, qr/ @{[ sql('postgres', 'SELECT count(*) FROM credit_history') ]}
 sub expand
 {
 	my ($text, $user) = @_;
-	$text =~ s/:\{(\w+) (\d+)\}/$seq{$1}[$2 - 1] \/\/ die "no $1 $2"/ge;
-	$text =~ s/:last\b/$seq{last}/g;
+	my $seqs = $user =~ /\Alife_/ ? \%life_seq : \%seq;
+	$text =~ s/:\{(\w+) (\d+)\}/$seqs->{$1}[$2 - 1] \/\/ die "no $1 $2"/ge;
+	$text =~ s/:last\b/$seqs->{last}/g;
 	my $quoted_user = $quoted->($user);
 	$text =~ s/:u\b/$quoted_user/g;
 	return $text;

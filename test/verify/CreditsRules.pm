@@ -316,6 +316,9 @@ my %FOLLOWED = map { ($_ => 1) }
   qw(grant grant_end hold hold_end capture release refund revoke set_overdraft set_cycle
   undo imported transfer_out transfer_in close);
 
+# What is not done to a closed account, of what says nothing of it above.
+my %NOT_CLOSED = map { ($_ => 1) } qw(open set_plan schedule_plan grant);
+
 # The facts that a row of a kind may change.
 my %MAY_CHANGE = (
 	open          => [@FACTS],
@@ -347,6 +350,7 @@ sub check_kind
 	return "unknown kind '$kind'" unless $check || $FOLLOWED{$kind};
 
 	my @problems = $check ? ($check->($before, $row, $facts, $plans), unchanged($before, $row, @HELD)) : ();
+	push @problems, 'the account was closed' if $NOT_CLOSED{$kind} && $before->{facts}{status} eq 'closed';
 	if ($row->{seq} > 1)
 	{
 		my %may = map { ($_ => 1) } @{ $MAY_CHANGE{$kind} // [] };
