@@ -60,7 +60,7 @@ SELECT (t.refused('DROP EXTENSION credits')).*;
 SET ROLE regress_credits_other;
 SELECT (t.refused('DROP EXTENSION credits')).*;
 SELECT (t.refused('DROP SCHEMA "Ledger 1" CASCADE')).*;
-SELECT (t.refused('DROP OWNED BY regress_credits_owner CASCADE')).*;
+SELECT sqlstate, message FROM t.refused('DROP OWNED BY regress_credits_owner CASCADE');
 SELECT (t.refused('DROP EXTENSION nothing')).*;
 RESET ROLE;
 
