@@ -279,7 +279,7 @@ CREATE TABLE @extschema@.credit_audit_log (
 );
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_audit_log', '');
 COMMENT ON TABLE @extschema@.credit_audit_log IS 'Append-only, hash-chained: one row per administrative act.';
-COMMENT ON COLUMN @extschema@.credit_audit_log.action IS 'define_plan, freeze, unfreeze, clock_repair, schedule_reset, unschedule_reset, grant_role, revoke_role, repair_guards, erase_user, grant, apply_plan, undo, import, close_account.';
+COMMENT ON COLUMN @extschema@.credit_audit_log.action IS 'define_plan, freeze, unfreeze, clock_repair, schedule_reset, unschedule_reset, grant_role, revoke_role, repair_guards, erase_user, grant, apply_plan, undo, import, close_account, archive, drop_archive.';
 COMMENT ON COLUMN @extschema@.credit_audit_log.subject IS 'The plan, user, role or job that it was done to.';
 
 CREATE TABLE @extschema@.credit_role (
@@ -341,6 +341,107 @@ COMMENT ON COLUMN @extschema@.credit_anchor_leaf.seq IS 'seq of the user''s newe
 COMMENT ON COLUMN @extschema@.credit_anchor_leaf.hash IS 'Its hash.';
 
 /*
+ * The archive has the history's columns.  Its partitions, one per UTC year of
+ * created_at, are made when rows come for them; they do not belong to the
+ * extension, so that pg_dump takes them along.  Each has its primary key itself:
+ * a restore attaches it before it makes the key, and would find one from here.
+ */
+CREATE TABLE @extschema@.credit_history_archive (
+    seq              pg_catalog.int8        NOT NULL,
+    created_at       pg_catalog.timestamptz NOT NULL,
+    effective_at     pg_catalog.timestamptz NOT NULL,
+    period_start     pg_catalog.timestamptz NOT NULL,
+    amount           pg_catalog.int8        NOT NULL,
+    monthly_delta    pg_catalog.int8        NOT NULL,
+    granted_delta    pg_catalog.int8        NOT NULL,
+    purchased_delta  pg_catalog.int8        NOT NULL,
+    monthly          pg_catalog.int8        NOT NULL,
+    granted          pg_catalog.int8        NOT NULL,
+    purchased        pg_catalog.int8        NOT NULL,
+    skipped          pg_catalog.int4        NOT NULL,
+    plan_version     pg_catalog.int4,
+    user_id          pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    kind             pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    actor            pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    hash             pg_catalog.bytea       NOT NULL,
+    next_reset_at    pg_catalog.timestamptz,
+    ref_seq          pg_catalog.int8,
+    ends_at          pg_catalog.timestamptz,
+    held_monthly     pg_catalog.int8,
+    held_granted     pg_catalog.int8,
+    held_purchased   pg_catalog.int8,
+    owed_monthly     pg_catalog.int8,
+    owed_purchased   pg_catalog.int8,
+    expired          pg_catalog.int8,
+    forfeited        pg_catalog.int8,
+    overdraft_limit  pg_catalog.int8,
+    period_granted   pg_catalog.int8,
+    cycle_anchor     pg_catalog.timestamp,
+    run_id           pg_catalog.uuid,
+    idempotency_key  pg_catalog.text COLLATE pg_catalog."C",
+    request_digest   pg_catalog.bytea,
+    payment_ref      pg_catalog.text COLLATE pg_catalog."C",
+    spender          pg_catalog.text COLLATE pg_catalog."C",
+    plan             pg_catalog.text COLLATE pg_catalog."C",
+    scheduled_plan   pg_catalog.text COLLATE pg_catalog."C",
+    time_zone        pg_catalog.text COLLATE pg_catalog."C",
+    status           pg_catalog.text COLLATE pg_catalog."C",
+    allocations      pg_catalog.int8[],
+    text_salt        pg_catalog.bytea,
+    reason           pg_catalog.text,
+    metadata         pg_catalog.jsonb,
+    reason_digest    pg_catalog.bytea,
+    metadata_digest  pg_catalog.bytea
+) PARTITION BY RANGE (created_at);
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_history_archive', '');
+COMMENT ON TABLE @extschema@.credit_history_archive IS 'History rows that credits_archive moved here, by the year of created_at.';
+
+CREATE TABLE @extschema@.credit_checkpoint (
+    monthly            pg_catalog.int8        NOT NULL,
+    granted            pg_catalog.int8        NOT NULL,
+    purchased          pg_catalog.int8        NOT NULL,
+    held_monthly       pg_catalog.int8        NOT NULL,
+    held_granted       pg_catalog.int8        NOT NULL,
+    held_purchased     pg_catalog.int8        NOT NULL,
+    owed_monthly       pg_catalog.int8        NOT NULL,
+    owed_purchased     pg_catalog.int8        NOT NULL,
+    overdraft_limit    pg_catalog.int8        NOT NULL,
+    period_granted     pg_catalog.int8        NOT NULL,
+    last_monthly_reset pg_catalog.timestamptz NOT NULL,
+    effective_at       pg_catalog.timestamptz NOT NULL,
+    cycle_anchor       pg_catalog.timestamp   NOT NULL,
+    history_seq        pg_catalog.int8        NOT NULL,
+    user_id            pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    time_zone          pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    status             pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    history_hash       pg_catalog.bytea       NOT NULL,
+    next_reset_at      pg_catalog.timestamptz,
+    next_event_at      pg_catalog.timestamptz,
+    plan_version       pg_catalog.int4,
+    plan               pg_catalog.text COLLATE pg_catalog."C",
+    scheduled_plan     pg_catalog.text COLLATE pg_catalog."C",
+    grants             pg_catalog.int8[],
+    holds              pg_catalog.int8[],
+    purchases          pg_catalog.int8[],
+    payment_refs       pg_catalog.text[] COLLATE pg_catalog."C",
+    archived           pg_catalog.int8[] NOT NULL,
+    opened_seq         pg_catalog.int8,
+    opened_digest      pg_catalog.bytea,
+    opened_plan        pg_catalog.text COLLATE pg_catalog."C",
+    opened_anchor      pg_catalog.timestamp,
+    opened_zone        pg_catalog.text COLLATE pg_catalog."C",
+    CONSTRAINT credit_checkpoint_pkey PRIMARY KEY (user_id)
+);
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_checkpoint', '');
+COMMENT ON TABLE @extschema@.credit_checkpoint IS 'One row per user whose history was archived: the account as it was after the last archived row, history_seq, and what of the archived rows is still needed. The newest archive row of credit_history has its digest (docs/audit-format.md).';
+COMMENT ON COLUMN @extschema@.credit_checkpoint.grants IS 'Grants that had not ended: seq, amount, remaining, ends_at, closed (0 or 1). Times are microseconds since 1970.';
+COMMENT ON COLUMN @extschema@.credit_checkpoint.holds IS 'Holds that can still be captured: seq, amount, monthly, purchased, period_start, ends_at (0: it has expired), the number of pairs that follow, and those: the grant and its credits.';
+COMMENT ON COLUMN @extschema@.credit_checkpoint.purchases IS 'All archived purchases: seq, amount, revoked by then.';
+COMMENT ON COLUMN @extschema@.credit_checkpoint.payment_refs IS 'Their payment_ref, in the same order.';
+COMMENT ON COLUMN @extschema@.credit_checkpoint.archived IS 'In which years'' partitions the archived rows are: year, rows.';
+COMMENT ON COLUMN @extschema@.credit_checkpoint.opened_seq IS 'seq of the row that opened the account with facts, if it is archived; what follows is what credits_open_account was asked and set then.';
+
+/*
  * Guards: no UPDATE, DELETE or TRUNCATE by anybody, also as a replica.  The
  * ledger's own writes do not pass statement triggers.
  */
@@ -359,6 +460,8 @@ CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.
 CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_role FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
 CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_anchor FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
 CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_anchor_leaf FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
+CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_history_archive FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
+CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_checkpoint FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
 ALTER TABLE @extschema@.credit_plan ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_account ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_history ENABLE ALWAYS TRIGGER credits_guard;
@@ -370,6 +473,8 @@ ALTER TABLE @extschema@.credit_audit_log ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_role ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_anchor ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_anchor_leaf ENABLE ALWAYS TRIGGER credits_guard;
+ALTER TABLE @extschema@.credit_checkpoint ENABLE ALWAYS TRIGGER credits_guard;
+ALTER TABLE @extschema@.credit_history_archive ENABLE ALWAYS TRIGGER credits_guard;
 
 /*
  * While there are accounts, DROP does not take the ledger along.  An event
@@ -637,6 +742,9 @@ CREATE VIEW @extschema@.credit_usage_daily AS
       FROM (SELECT h.user_id, (h.effective_at AT TIME ZONE 'UTC')::pg_catalog.date AS day,
                    CASE WHEN h.kind OPERATOR(pg_catalog.=) 'refund'
                         THEN (SELECT o.spender FROM ONLY @extschema@.credit_history o
+                               WHERE o.user_id OPERATOR(pg_catalog.=) h.user_id AND o.seq OPERATOR(pg_catalog.=) h.ref_seq
+                              UNION ALL
+                              SELECT o.spender FROM @extschema@.credit_history_archive o
                                WHERE o.user_id OPERATOR(pg_catalog.=) h.user_id AND o.seq OPERATOR(pg_catalog.=) h.ref_seq)
                         ELSE h.spender END AS spender,
                    CASE WHEN h.kind OPERATOR(pg_catalog.=) 'deduct' OR h.kind OPERATOR(pg_catalog.=) 'capture' THEN h.amount END AS spent,
@@ -656,7 +764,11 @@ CREATE VIEW @extschema@.credit_usage_daily AS
                    CASE WHEN h.kind OPERATOR(pg_catalog.=) 'refund' THEN h.amount END AS refunded,
                    CASE WHEN h.kind OPERATOR(pg_catalog.=) 'purchase' THEN h.amount END AS purchased,
                    CASE WHEN h.kind OPERATOR(pg_catalog.=) 'grant' THEN h.amount END AS granted
-              FROM ONLY @extschema@.credit_history h
+              FROM (SELECT user_id, seq, kind, effective_at, ref_seq, spender, amount, monthly_delta, granted_delta, allocations
+                      FROM ONLY @extschema@.credit_history
+                    UNION ALL
+                    SELECT user_id, seq, kind, effective_at, ref_seq, spender, amount, monthly_delta, granted_delta, allocations
+                      FROM @extschema@.credit_history_archive) h
              WHERE h.kind OPERATOR(pg_catalog.=) ANY (ARRAY['deduct', 'capture', 'refund', 'purchase', 'grant'])) u
      GROUP BY u.user_id, u.day, u.spender;
 COMMENT ON VIEW @extschema@.credit_usage_daily IS 'What each user spent, was refunded, bought and was granted on each UTC day, by spender; typed columns for people, BI and ORMs.';
@@ -754,6 +866,21 @@ CREATE PROCEDURE @extschema@.credits_import(
 COMMENT ON PROCEDURE @extschema@.credits_import(pg_catalog.text, pg_catalog.text, pg_catalog.bool, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.jsonb) IS
 'Imports accounts from another application. source: a query with the columns user_id text and, as far as there are, plan text, monthly bigint, purchased bigint, last_reset timestamptz, cycle_anchor timestamp, time_zone text. history: a query with user_id text, created_at timestamptz, id, amount bigint, reason text, metadata jsonb. Both run as the caller. refresh: a user that has done nothing here since is imported anew if the source has changed. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, failures, more} and the sums of source and target, with their difference; audited. Errors: 22004, 22023, 25006, 42804.';
 
+/* Retention. */
+CREATE PROCEDURE @extschema@.credits_archive(
+    before pg_catalog.timestamptz,
+    dry_run pg_catalog.bool DEFAULT NULL, max_accounts pg_catalog.int8 DEFAULT NULL,
+    batch_size pg_catalog.int4 DEFAULT NULL, INOUT report pg_catalog.jsonb DEFAULT NULL)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'credits_archive';
+COMMENT ON PROCEDURE @extschema@.credits_archive(pg_catalog.timestamptz, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.jsonb) IS
+'Moves each account''s rows before a time to credit_history_archive, as far as an anchor has them, no row that stays is about them (refunds, undone rows), and none has a key younger than credits.key_retention; leaves a checkpoint, sealed by an archive row. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Audited. Errors: 22004, 22023, 25006, 40001.';
+
+CREATE FUNCTION @extschema@.credits_drop_archive(partition pg_catalog.text, rows pg_catalog.int8)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_drop_archive';
+COMMENT ON FUNCTION @extschema@.credits_drop_archive(pg_catalog.text, pg_catalog.int8) IS
+'Drops a partition of credit_history_archive that was exported; rows: how many rows the export has, which must be what the partition has. Owner only. Audited. Errors: 22004, 22023, 25006, 42501, 42704.';
+
 /* Leaving. */
 CREATE FUNCTION @extschema@.credits_transfer(
     user_id pg_catalog.text, to_user_id pg_catalog.text, amount pg_catalog.int8 DEFAULT NULL,
@@ -847,7 +974,7 @@ BEGIN
                   JOIN pg_catalog.pg_extension e ON d.refobjid OPERATOR(pg_catalog.=) e.oid
                  WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
                    AND d.deptype OPERATOR(pg_catalog.=) 'e' AND e.extname OPERATOR(pg_catalog.=) 'credits'
-                   AND (r.relkind OPERATOR(pg_catalog.=) 'r' OR r.relkind OPERATOR(pg_catalog.=) 'v')
+                   AND (r.relkind OPERATOR(pg_catalog.=) 'r' OR r.relkind OPERATOR(pg_catalog.=) 'p' OR r.relkind OPERATOR(pg_catalog.=) 'v')
                 UNION ALL
                 SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::pg_catalog.regprocedure::pg_catalog.text, p.proowner,
                        COALESCE(p.proacl, pg_catalog.acldefault('f', p.proowner))

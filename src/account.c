@@ -5,9 +5,11 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "audit.h"
+#include "checkpoint.h"
 #include "errors.h"
 #include "ledger.h"
 #include "receipt.h"
@@ -71,6 +73,24 @@ same_request(const Request *request, const CrRow *row)
 		memcmp(row->request_digest, request->digest, CR_HASH_LEN) == 0;
 }
 
+/* What is left to answer where that row was archived. */
+static Datum
+receipt_opened(const Checkpoint *ckpt)
+{
+	Object		object;
+
+	object_begin(&object);
+	object_bool(&object, "ok", true);
+	object_int(&object, "seq", ckpt->opened_seq);
+	object_text(&object, "kind", cr_kind_name(CR_KIND_OPEN));
+	object_text(&object, "plan", ckpt->opened_plan);
+	object_text(&object, "user_id", ckpt->acc.user_id);
+	object_bool(&object, "archived", true);
+	object_bool(&object, "replayed", true);
+	object_text(&object, "time_zone", ckpt->opened_zone);
+	return object_end(&object);
+}
+
 /*
  * The row that opened the account with facts is known by the empty key.  An
  * account without that row was opened by a purchase: it can still be opened
@@ -83,7 +103,9 @@ credits_open_account(PG_FUNCTION_ARGS)
 	Ledger		ledger;
 	Opening		opening = {0};
 	CrRow		row;
+	CrRow		opened = {0};
 	CrVerdict	verdict;
+	Checkpoint	ckpt;
 	const CrPlanVersion *plan = NULL;
 	Datum		receipt;
 
@@ -103,6 +125,17 @@ credits_open_account(PG_FUNCTION_ARGS)
 		if (!same_request(&request, &row) && !same_facts(&opening, &row.facts))
 			error_open_conflict(request.user_id);
 		receipt = receipt_from_row(&row, true);
+	}
+	else if (!ledger.is_new && checkpoint_find(request.user_id, SnapshotSelf, &ckpt) &&
+			 ckpt.opened_seq != 0)
+	{
+		opened.request_digest = ckpt.opened_digest;
+		opened.facts.plan = ckpt.opened_plan;
+		opened.facts.cycle_anchor = ckpt.opened_anchor;
+		opened.facts.time_zone = ckpt.opened_zone;
+		if (!same_request(&request, &opened) && !same_facts(&opening, &opened.facts))
+			error_open_conflict(request.user_id);
+		receipt = receipt_opened(&ckpt);
 	}
 	else
 	{

@@ -23,30 +23,33 @@ static const Column credit_plan[] = {
 	{"cycle", TEXTOID, true},
 };
 
+#define ACCOUNT_COLUMNS \
+	{"monthly", INT8OID, true}, \
+	{"granted", INT8OID, true}, \
+	{"purchased", INT8OID, true}, \
+	{"held_monthly", INT8OID, true}, \
+	{"held_granted", INT8OID, true}, \
+	{"held_purchased", INT8OID, true}, \
+	{"owed_monthly", INT8OID, true}, \
+	{"owed_purchased", INT8OID, true}, \
+	{"overdraft_limit", INT8OID, true}, \
+	{"period_granted", INT8OID, true}, \
+	{"last_monthly_reset", TIMESTAMPTZOID, true}, \
+	{"effective_at", TIMESTAMPTZOID, true}, \
+	{"cycle_anchor", TIMESTAMPOID, true}, \
+	{"history_seq", INT8OID, true}, \
+	{"user_id", TEXTOID, true}, \
+	{"time_zone", TEXTOID, true}, \
+	{"status", TEXTOID, true}, \
+	{"history_hash", BYTEAOID, true}, \
+	{"next_reset_at", TIMESTAMPTZOID, false}, \
+	{"next_event_at", TIMESTAMPTZOID, false}, \
+	{"plan_version", INT4OID, false}, \
+	{"plan", TEXTOID, false}, \
+	{"scheduled_plan", TEXTOID, false}
+
 static const Column credit_account[] = {
-	{"monthly", INT8OID, true},
-	{"granted", INT8OID, true},
-	{"purchased", INT8OID, true},
-	{"held_monthly", INT8OID, true},
-	{"held_granted", INT8OID, true},
-	{"held_purchased", INT8OID, true},
-	{"owed_monthly", INT8OID, true},
-	{"owed_purchased", INT8OID, true},
-	{"overdraft_limit", INT8OID, true},
-	{"period_granted", INT8OID, true},
-	{"last_monthly_reset", TIMESTAMPTZOID, true},
-	{"effective_at", TIMESTAMPTZOID, true},
-	{"cycle_anchor", TIMESTAMPOID, true},
-	{"history_seq", INT8OID, true},
-	{"user_id", TEXTOID, true},
-	{"time_zone", TEXTOID, true},
-	{"status", TEXTOID, true},
-	{"history_hash", BYTEAOID, true},
-	{"next_reset_at", TIMESTAMPTZOID, false},
-	{"next_event_at", TIMESTAMPTZOID, false},
-	{"plan_version", INT4OID, false},
-	{"plan", TEXTOID, false},
-	{"scheduled_plan", TEXTOID, false},
+	ACCOUNT_COLUMNS
 };
 
 static const Column credit_history[] = {
@@ -181,6 +184,20 @@ static const Column credit_anchor_leaf[] = {
 	{"hash", BYTEAOID, true},
 };
 
+static const Column credit_checkpoint[] = {
+	ACCOUNT_COLUMNS,
+	{"grants", INT8ARRAYOID, false},
+	{"holds", INT8ARRAYOID, false},
+	{"purchases", INT8ARRAYOID, false},
+	{"payment_refs", TEXTARRAYOID, false},
+	{"archived", INT8ARRAYOID, false},
+	{"opened_seq", INT8OID, false},
+	{"opened_digest", BYTEAOID, false},
+	{"opened_plan", TEXTOID, false},
+	{"opened_anchor", TIMESTAMPOID, false},
+	{"opened_zone", TEXTOID, false},
+};
+
 #define TABLE(columns) {#columns, lengthof(columns), columns}
 
 const Table tables[TABLE_COUNT] = {
@@ -195,4 +212,5 @@ const Table tables[TABLE_COUNT] = {
 	[TABLE_HOLD] = TABLE(credit_hold),
 	[TABLE_ANCHOR] = TABLE(credit_anchor),
 	[TABLE_ANCHOR_LEAF] = TABLE(credit_anchor_leaf),
+	[TABLE_CHECKPOINT] = TABLE(credit_checkpoint),
 };

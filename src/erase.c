@@ -15,6 +15,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "archived.h"
 #include "audit.h"
 #include "errors.h"
 #include "ledger.h"
@@ -76,6 +77,39 @@ erase_rows(Writer *writer, const char *user_id)
 	return count;
 }
 
+/* The same in the archive. */
+static int64
+erase_archived(const char *user_id)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Archived	archived;
+	int64		count = 0;
+
+	archived_open(&archived, snapshot);
+	for (int i = 0; i < archived.n_parts; i++)
+	{
+		Lookup	   *rows = &archived.parts[i].rows;
+		Writer	   *writer = NULL;
+
+		lookup_text_key(rows, 1, user_id);
+		while (lookup_next(rows, ForwardScanDirection))
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (!has_text(rows->slot))
+				continue;
+			if (writer == NULL)
+				writer = writer_begin_partition(RelationGetRelid(rows->heap));
+			erase_row(writer, rows->slot);
+			count++;
+		}
+		if (writer)
+			writer_end(writer);
+	}
+	archived_close(&archived);
+	UnregisterSnapshot(snapshot);
+	return count;
+}
+
 static Datum
 audited(int64 rows, const char *reason)
 {
@@ -103,7 +137,8 @@ credits_erase_user(PG_FUNCTION_ARGS)
 	ledger_begin(&ledger, &request);
 	if (ledger.is_new)
 		error_account_not_found(request.user_id);
-	rows = erase_rows(ledger.books->history, request.user_id);
+	rows = erase_rows(ledger.books->history, request.user_id) +
+		erase_archived(request.user_id);
 	ledger_end(&ledger);
 	if (rows > 0)
 		audit_append("erase_user", request.user_id, (Datum) 0, audited(rows, reason));

@@ -396,6 +396,55 @@ error_not_spent(const char *user_id, int64 seq)
 }
 
 void
+error_hold_archived(const char *user_id, int64 seq)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "hold_closed");
+	json_text(&buf, "user_id", user_id);
+	json_int(&buf, "hold_seq", seq);
+	json_bool(&buf, "archived", true);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_HOLD_CLOSED),
+			 errmsg("hold is closed"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Its row was archived; use credits_deduct for more.")));
+}
+
+void
+error_archived_row(const char *user_id, int64 seq)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "user_id", user_id);
+	json_int(&buf, "seq", seq);
+	json_bool(&buf, "archived", true);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("the row was archived and cannot be refunded any more"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Use credits_grant or credits_adjust to give credits back.")));
+}
+
+/* since: the time of the newest archived row. */
+void
+error_archived_time(const char *user_id, CrTime since)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "user_id", user_id);
+	json_time(&buf, "archived_until", since);
+	json_bool(&buf, "archived", true);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("the history of that time was archived"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Look in credit_history_archive, or in what was exported from it.")));
+}
+
+void
 error_open_conflict(const char *user_id)
 {
 	StringInfoData buf;

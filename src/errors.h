@@ -57,6 +57,9 @@ pg_noreturn extern void error_refund_exceeds(const char *user_id, int64 seq, int
 pg_noreturn extern void error_revoke_exceeds(const char *payment_ref, int64 amount,
 											 int64 paid, int64 revoked);
 pg_noreturn extern void error_not_spent(const char *user_id, int64 seq);
+pg_noreturn extern void error_hold_archived(const char *user_id, int64 seq);
+pg_noreturn extern void error_archived_row(const char *user_id, int64 seq);
+pg_noreturn extern void error_archived_time(const char *user_id, CrTime since);
 pg_noreturn extern void error_open_conflict(const char *user_id);
 pg_noreturn extern void error_append_only(const char *table, const char *command);
 pg_noreturn extern void error_drop_refused(int64 accounts, int64 purchased,

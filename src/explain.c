@@ -12,6 +12,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "checkpoint.h"
 #include "errors.h"
 #include "lists.h"
 #include "request.h"
@@ -60,6 +61,7 @@ credits_balance_at(PG_FUNCTION_ARGS)
 	CrAccount	acc;
 	const CrPlanVersion *plan;
 	Judge		judge;
+	Checkpoint	ckpt;
 	Plans		plans;
 	int64		seq;
 	Datum		result;
@@ -75,10 +77,16 @@ credits_balance_at(PG_FUNCTION_ARGS)
 	if (at > clock_statement())
 		error_bad_value("at", utc_text(at, text), "a time that is not to come");
 	seq = last_row_at(user_id, at);
-	if (seq == 0)
-		error_account_not_found(user_id);
 
 	judge_begin(&judge, GetActiveSnapshot());
+	if (judge_from_checkpoint(&judge, &acc, &ckpt, user_id))
+	{
+		if (at < acc.effective_at)
+			error_archived_time(user_id, acc.effective_at);
+		seq = Max(seq, acc.history_seq);
+	}
+	if (seq == 0)
+		error_account_not_found(user_id);
 	judge_replay(&judge, &acc, user_id, seq);
 	plans_init(&plans, GetActiveSnapshot());
 	acc.next_event_at = cr_next_event(&acc);
@@ -122,8 +130,17 @@ sum_flows(Flows *flows, const char *user_id, CrTime period_start)
 	MemoryContext memory = AllocSetContextCreate(old, "credits explain row",
 												 ALLOCSET_DEFAULT_SIZES);
 	Lookup		lookup;
+	Checkpoint	ckpt;
 
 	memset(flows, 0, sizeof(*flows));
+	if (checkpoint_find(user_id, GetActiveSnapshot(), &ckpt))
+	{
+		/* what the archived rows came to */
+		if (ckpt.acc.period_start == period_start)
+			flow(flows->monthly, CR_KIND_ARCHIVE, ckpt.acc.balance.monthly);
+		flow(flows->granted, CR_KIND_ARCHIVE, ckpt.acc.balance.granted);
+		flow(flows->purchased, CR_KIND_ARCHIVE, ckpt.acc.balance.purchased);
+	}
 	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY, GetActiveSnapshot());
 	lookup_text_key(&lookup, 1, user_id);
 	while (lookup_next(&lookup, ForwardScanDirection))

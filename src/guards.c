@@ -23,6 +23,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "archived.h"
 #include "audit.h"
 #include "drop_guard.h"
 #include "errors.h"
@@ -81,9 +82,9 @@ is_whole(const Trigger *guard)
 
 /* What is wrong with a table's guard; NULL if nothing is. */
 const char *
-guard_problem(StoreTable table)
+guard_problem(Oid relid)
 {
-	Relation	rel = table_open(store_table(table), AccessShareLock);
+	Relation	rel = table_open(relid, AccessShareLock);
 	const Trigger *guard = find_guard(rel);
 	const char *problem = NULL;
 
@@ -103,20 +104,37 @@ guard_problem(StoreTable table)
  * parent, and row security hides rows from an auditor.
  */
 const char *
-exposure_problem(StoreTable table)
+exposure_problem(Oid relid, bool is_parent, bool is_partition)
 {
-	Oid			relid = store_table(table);
 	Relation	rel = table_open(relid, AccessShareLock);
 	bool		row_security = rel->rd_rel->relrowsecurity;
 
 	table_close(rel, AccessShareLock);
 	if (row_security)
 		return "row security is on, which hides rows from auditors";
-	if (get_rel_relispartition(relid) || has_superclass(relid))
+	if (!is_partition && (get_rel_relispartition(relid) || has_superclass(relid)))
 		return "the table is a child or partition, which goes round its guard";
-	if (find_inheritance_children(relid, NoLock) != NIL)
+	if (!is_parent && find_inheritance_children(relid, NoLock) != NIL)
 		return "the table has a child, whose rows show in it";
 	return NULL;
+}
+
+/* Every table, the archive, and the partitions in the extension's schema. */
+List *
+guarded_tables(void)
+{
+	List	   *list = NIL;
+	ListCell   *cell;
+
+	for (int table = 0; table < TABLE_COUNT; table++)
+		list = lappend_oid(list, store_table(table));
+	list = lappend_oid(list, archive_parent());
+	foreach(cell, archive_partitions())
+	{
+		if (get_rel_namespace(lfirst_oid(cell)) == store_schema())
+			list = lappend_oid(list, lfirst_oid(cell));
+	}
+	return list;
 }
 
 static void
@@ -127,10 +145,10 @@ execute(const char *command)
 }
 
 static void
-put_guard_back(StoreTable table)
+put_guard_back(Oid relid)
 {
 	const char *schema = quote_identifier(store_schema_name());
-	const char *name = store_table_name(table);
+	const char *name = quote_identifier(get_rel_name(relid));
 
 	execute(psprintf("DROP TRIGGER IF EXISTS " GUARD_NAME " ON %s.%s", schema, name));
 	execute(psprintf("CREATE TRIGGER " GUARD_NAME " BEFORE UPDATE OR DELETE OR TRUNCATE "
@@ -189,19 +207,18 @@ Datum
 credits_repair_guards(PG_FUNCTION_ARGS)
 {
 	Object		object;
+	ListCell   *cell;
 	int			repaired = 0;
 
 	store_attach(fcinfo);
 	writer_check_allowed("credits_repair_guards()");
 	roles_check_owner("credits_repair_guards()");
 	SPI_connect();
-	for (int table = 0; table < TABLE_COUNT; table++)
+	foreach(cell, guarded_tables())
 	{
-		const char *problem = guard_problem(table);
-
-		if (problem == NULL)
+		if (guard_problem(lfirst_oid(cell)) == NULL)
 			continue;
-		put_guard_back(table);
+		put_guard_back(lfirst_oid(cell));
 		repaired++;
 	}
 	if (put_drop_guard_back())

@@ -5,9 +5,14 @@
 #ifndef CREDITS_GUARDS_H
 #define CREDITS_GUARDS_H
 
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+
 #include "store.h"
 
-extern const char *guard_problem(StoreTable table);
-extern const char *exposure_problem(StoreTable table);
+extern const char *guard_problem(Oid relid);
+extern const char *exposure_problem(Oid relid, bool is_parent, bool is_partition);
+extern List *guarded_tables(void);
 
 #endif

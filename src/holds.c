@@ -8,6 +8,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "checkpoint.h"
 #include "errors.h"
 #include "ledger.h"
 #include "lists.h"
@@ -86,6 +87,8 @@ find_hold(Ledger *ledger, int64 seq)
 {
 	CrHold	   *hold = lists_find_hold(&ledger->acc, seq, SnapshotSelf);
 
+	if (hold == NULL && checkpoint_covers(ledger->acc.user_id, seq, SnapshotSelf))
+		error_hold_archived(ledger->acc.user_id, seq);
 	if (hold == NULL)
 		error_hold_not_found(ledger->acc.user_id, seq);
 	return hold;

@@ -8,6 +8,7 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
+#include "checkpoint.h"
 #include "errors.h"
 #include "ledger.h"
 #include "locks.h"
@@ -48,8 +49,15 @@ replay_payment(const Request *request, const Payment *payment, int64 amount)
 
 	if (payment->amount != amount || strcmp(payment->user_id, request->user_id) != 0)
 		error_payment_conflict(request->payment_ref);
-	if (!lookup_row(payment->user_id, payment->seq, SnapshotSelf, &row) || row.malformed)
+	if (!lookup_row(payment->user_id, payment->seq, SnapshotSelf, &row))
+	{
+		if (checkpoint_covers(payment->user_id, payment->seq, SnapshotSelf))
+			return receipt_archived(cr_kind_name(CR_KIND_PURCHASE), payment->user_id,
+									payment->seq, amount, payment->payment_ref);
 		error_corrupted("credit_payment", "a payment has no history row");
+	}
+	if (row.malformed)
+		error_corrupted("credit_history", row.malformed);
 	return receipt_from_row(&row, true);
 }
 

@@ -197,6 +197,29 @@ receipt_from_row(const CrRow *row, bool replayed)
 	return object_end(&object);
 }
 
+/*
+ * What is left to answer where the row itself was archived; payment_ref may be
+ * NULL.
+ */
+Datum
+receipt_archived(const char *kind, const char *user_id, int64 seq, int64 amount,
+				 const char *payment_ref)
+{
+	Object		object;
+
+	object_begin(&object);
+	object_bool(&object, "ok", true);
+	object_int(&object, "seq", seq);
+	object_text(&object, "kind", kind);
+	object_int(&object, "amount", amount);
+	object_text(&object, "user_id", user_id);
+	object_bool(&object, "archived", true);
+	object_bool(&object, "replayed", true);
+	if (payment_ref)
+		object_text(&object, "payment_ref", payment_ref);
+	return object_end(&object);
+}
+
 /* An answer that refuses: {"ok": false, and then what the DETAIL would say. */
 void
 refusal_begin(StringInfo buf)

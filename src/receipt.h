@@ -38,6 +38,8 @@ extern void object_uuid(Object *object, const char *key, const uint8_t *uuid);
 extern Datum object_end(Object *object);
 
 extern Datum receipt_from_row(const CrRow *row, bool replayed);
+extern Datum receipt_archived(const char *kind, const char *user_id, int64 seq, int64 amount,
+							  const char *payment_ref);
 extern void refusal_begin(StringInfo buf);
 extern Datum refusal_end(StringInfo buf);
 extern Datum receipt_refused(const CrAccount *acc, int64 required);

@@ -10,6 +10,7 @@
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
+#include "checkpoint.h"
 #include "errors.h"
 #include "ledger.h"
 #include "locks.h"
@@ -49,7 +50,11 @@ find_spent(Ledger *ledger, int64 seq, CrSpent *spent, CrRow *row)
 	const char *user_id = ledger->acc.user_id;
 
 	if (!lookup_row(user_id, seq, SnapshotSelf, row))
+	{
+		if (checkpoint_covers(user_id, seq, SnapshotSelf))
+			error_archived_row(user_id, seq);
 		error_not_spent(user_id, seq);
+	}
 	if (row->malformed)
 		error_corrupted("credit_history", row->malformed);
 	if (!cr_spent(spent, row))
@@ -145,6 +150,9 @@ replay_revoke(const Payment *payment)
 			last = row;
 	}
 	lookup_end(&lookup);
+	if (last.seq == 0 && checkpoint_covers(payment->user_id, payment->seq, SnapshotSelf))
+		return receipt_archived(cr_kind_name(CR_KIND_REVOKE), payment->user_id, payment->seq,
+								payment->revoked, payment->payment_ref);
 	if (last.seq == 0)
 		error_corrupted("credit_payment", "a payment was revoked without a history row");
 	return receipt_from_row(&last, true);

@@ -99,6 +99,7 @@ static const Right routine_rights[] = {
 	{"credits_apply_plan", ADMIN, NULL},
 	{"credits_undo_run", ADMIN, NULL},
 	{"credits_import", ADMIN, NULL},
+	{"credits_archive", ADMIN, NULL},
 	{"credits_transfer", ADMIN, NULL},
 	{"credits_close_account", ADMIN, NULL},
 	{"credits_schedule_reset", ADMIN, NULL},
@@ -134,6 +135,8 @@ static const Right table_rights[] = {
 	{"credit_role", AUDITOR | ADMIN, NULL},
 	{"credit_anchor", AUDITOR | ADMIN, NULL},
 	{"credit_anchor_leaf", AUDITOR, NULL},
+	{"credit_history_archive", AUDITOR, NULL},
+	{"credit_checkpoint", AUDITOR, NULL},
 	{"credit_balance", AUDITOR | SUPPORT | ADMIN, NULL},
 	{"credit_usage_daily", AUDITOR | SUPPORT | ADMIN, NULL},
 };

@@ -24,6 +24,7 @@ static char *clock_text = NULL;
 static char *default_plan = NULL;
 static bool early_lock_release = false;
 static bool allow_drop = false;
+static int	key_retention = 90 * 24 * 60;	/* minutes */
 static CrTime fixed_clock = CR_NEVER;	/* CR_NEVER: the real one */
 
 /*
@@ -132,6 +133,11 @@ settings_define(void)
 							 "While off, such a statement is refused and says what it would destroy.",
 							 &allow_drop, false, PGC_SUSET, GUC_NOT_IN_SAMPLE,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("credits.key_retention",
+							"How long idempotency keys are kept: archiving stops before a younger one.",
+							"A call with a key that was archived is a new call.",
+							&key_retention, 90 * 24 * 60, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MIN,
+							NULL, NULL, NULL);
 	cr_reserve_guc_prefix("credits");
 }
 
@@ -151,6 +157,13 @@ bool
 settings_allow_drop(void)
 {
 	return allow_drop;
+}
+
+/* In microseconds. */
+int64_t
+settings_key_retention(void)
+{
+	return key_retention * INT64_C(60000000);
 }
 
 /* Now. The clock is read after the lock is held, never before. */

@@ -68,6 +68,8 @@ static const IndexName indexes[INDEX_COUNT] = {
 	1, {ANCHOR_NO, 0}},
 	[INDEX_ANCHOR_LEAF] = {"credit_anchor_leaf_pkey", TABLE_ANCHOR_LEAF, true, false,
 	2, {LEAF_USER_ID, LEAF_ANCHOR_NO}},
+	[INDEX_CHECKPOINT] = {"credit_checkpoint_pkey", TABLE_CHECKPOINT, true, false,
+	1, {ACC_USER_ID, 0}},
 };
 
 static struct

@@ -40,6 +40,7 @@ typedef enum StoreIndex
 	INDEX_HOLD_OPEN,
 	INDEX_ANCHOR,
 	INDEX_ANCHOR_LEAF,
+	INDEX_CHECKPOINT,
 	INDEX_COUNT
 } StoreIndex;
 

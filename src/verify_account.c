@@ -53,11 +53,16 @@ judge_begin(Judge *judge, Snapshot snapshot)
 	lookup_begin(&judge->rows, TABLE_HISTORY, INDEX_HISTORY, snapshot);
 	open_book_begin(&judge->open, snapshot);
 	lookup_begin(&judge->payments, TABLE_PAYMENT, INDEX_PAYMENT, snapshot);
+	lookup_begin(&judge->checkpoints, TABLE_CHECKPOINT, INDEX_CHECKPOINT, snapshot);
+	judge->has_archived = false;
 }
 
 void
 judge_end(Judge *judge)
 {
+	if (judge->has_archived)
+		archived_close(&judge->archived);
+	lookup_end(&judge->checkpoints);
 	lookup_end(&judge->payments);
 	open_book_end(&judge->open);
 	lookup_end(&judge->rows);
@@ -166,6 +171,196 @@ judge_row(Judge *judge, CrAccount *acc, const CrRow *row)
 	return problem;
 }
 
+/*
+ * An archived purchase has its payment, which says what the checkpoint says, and
+ * how much was revoked since.
+ */
+static const char *
+load_purchase(Judge *judge, const Checkpoint *ckpt, int nth)
+{
+	const int64 *numbers = &ckpt->purchases.values[nth * PURCHASE_NUMBERS];
+	Payment		payment;
+	const char *problem;
+
+	lookup_again(&judge->payments);
+	lookup_text_key(&judge->payments, 1, ckpt->payment_refs[nth]);
+	if (!lookup_next(&judge->payments, ForwardScanDirection))
+		return "the payment of an archived purchase is missing from credit_payment";
+	problem = payment_read(&payment, judge->payments.slot);
+	if (problem)
+		return problem;
+	if (strcmp(payment.user_id, ckpt->acc.user_id) != 0 || payment.seq != numbers[0] ||
+		payment.amount != numbers[1])
+		return "the payment of an archived purchase says otherwise in credit_payment";
+	open_book_purchase(&judge->open, numbers[0], numbers[2], payment.revoked);
+	return NULL;
+}
+
+/* The account goes on from the checkpoint. */
+static const char *
+load_checkpoint(Judge *judge, CrAccount *acc, const Checkpoint *ckpt)
+{
+	const char *problem = NULL;
+
+	*acc = ckpt->acc;
+	open_book_start(&judge->open, acc);	/* makes the lists */
+	open_book_load(&judge->open, acc, ckpt);
+	for (int i = 0; i < checkpoint_purchases(ckpt) && problem == NULL; i++)
+		problem = load_purchase(judge, ckpt, i);
+	return problem;
+}
+
+static bool
+find_checkpoint(Judge *judge, const char *user_id, Checkpoint *ckpt, const char **problem)
+{
+	lookup_again(&judge->checkpoints);
+	lookup_text_key(&judge->checkpoints, 1, user_id);
+	if (!lookup_next(&judge->checkpoints, ForwardScanDirection))
+		return false;
+	*problem = checkpoint_read(ckpt, judge->checkpoints.slot);
+	return true;
+}
+
+/*
+ * What is wrong with an archived row where some before it are gone: it links to
+ * the one before if that is there, and to the checkpoint if it is the last.
+ */
+static const char *
+link_problem(const CrAccount *before, const CrRow *row)
+{
+	uint8_t		hash[CR_HASH_LEN];
+
+	if (row->malformed)
+		return row->malformed;
+	if (row->seq <= before->history_seq)
+		return "the row is there twice";
+	row_hash(before->history_hash, row, hash);
+	if (row->seq == before->history_seq + 1 && memcmp(hash, row->hash, CR_HASH_LEN) != 0)
+		return "hash does not fit the row and the hash before it";
+	return NULL;
+}
+
+/* Each year's partition has as many of the account's rows as it should have, or is gone. */
+static const char *
+count_problem(Judge *judge, const Checkpoint *ckpt)
+{
+	const Numbers *years = &ckpt->archived;
+
+	for (int i = 0; i < judge->archived.n_parts; i++)
+	{
+		ArchivePart *part = &judge->archived.parts[i];
+		int64		expected = 0;
+
+		for (int j = 0; j < years->count; j += ARCHIVED_NUMBERS)
+		{
+			if (years->values[j] == part->year)
+				expected = years->values[j + 1];
+		}
+		if (part->count != expected)
+			return psprintf("the partition of %d has " INT64_FORMAT " rows of the user instead of "
+							INT64_FORMAT, part->year, part->count, expected);
+	}
+	return NULL;
+}
+
+static bool
+is_complete(Judge *judge, const Checkpoint *ckpt)
+{
+	for (int i = 0; i < ckpt->archived.count; i += ARCHIVED_NUMBERS)
+	{
+		if (archived_part(&judge->archived, (int) ckpt->archived.values[i]) == NULL)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The archived rows: if all are there they are replayed from the beginning, and
+ * must come to the checkpoint.  False and reported: something is wrong.
+ */
+static bool
+judge_archived(Judge *judge, Findings *findings, const Checkpoint *ckpt)
+{
+	CrAccount	acc;
+	Checkpoint	collected;
+	TupleTableSlot *slot;
+	const char *problem = NULL;
+	int64		seq = 0;
+	bool		complete;
+	uint8_t		expected[CR_HASH_LEN];
+	uint8_t		digest[CR_HASH_LEN];
+	MemoryContext old = CurrentMemoryContext;
+
+	if (!judge->has_archived)
+	{
+		MemoryContextSwitchTo(judge->memory);
+		archived_open(&judge->archived, judge->open.snapshot);
+		judge->has_archived = true;
+		MemoryContextSwitchTo(old);
+	}
+	memset(&collected, 0, sizeof(collected));
+	complete = is_complete(judge, ckpt);
+	judge_start(&acc, ckpt->acc.user_id);
+	open_book_start(&judge->open, &acc);
+	judge->open.collect = &collected;
+	judge->open.archived = &judge->archived;
+	archived_user(&judge->archived, ckpt->acc.user_id);
+	while (problem == NULL && (slot = archived_next(&judge->archived)) != NULL)
+	{
+		CrRow		row;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(judge->row_memory);
+		row_borrow(&row, slot, &judge->arena);
+		seq = row.seq;
+		problem = complete ? judge_row(judge, &acc, &row) : link_problem(&acc, &row);
+		if (problem == NULL && !complete)
+		{
+			acc.history_seq = row.seq;
+			memcpy(acc.history_hash, row.hash, CR_HASH_LEN);
+		}
+		if (problem == NULL && row.seq >= ckpt->acc.history_seq &&
+			(row.seq > ckpt->acc.history_seq ||
+			 memcmp(row.hash, ckpt->acc.history_hash, CR_HASH_LEN) != 0))
+			problem = "it is not the last row that the checkpoint has";
+		judge->n_rows++;
+		MemoryContextSwitchTo(old);
+		if (problem)
+			problem = pstrdup(problem);
+		MemoryContextReset(judge->row_memory);
+	}
+	judge->open.archived = NULL;
+	judge->open.collect = NULL;
+	if (problem == NULL)
+		problem = count_problem(judge, ckpt);
+	if (problem)
+	{
+		findings_report(findings, ARCHIVE_NAME, ckpt->acc.user_id, seq, problem);
+		return false;
+	}
+	if (!complete)
+		return true;
+	open_book_finish(&judge->open, &acc, &collected);
+	checkpoint_digest(&collected, digest);
+	checkpoint_digest(ckpt, expected);
+	if (memcmp(digest, expected, CR_HASH_LEN) == 0)
+		return true;
+	findings_report(findings, "credit_checkpoint", ckpt->acc.user_id, ckpt->acc.history_seq,
+					"it is not what the archived rows give");
+	return false;
+}
+
+/* The row that was written with the checkpoint has its digest. */
+static const char *
+seal_problem(const Checkpoint *ckpt, const CrRow *row)
+{
+	uint8_t		digest[CR_HASH_LEN];
+
+	checkpoint_digest(ckpt, digest);
+	return memcmp(digest, row->request_digest, CR_HASH_LEN) == 0 ? NULL :
+		"the checkpoint is not the one that was sealed";
+}
+
 static void
 judge_history(Judge *judge, Findings *findings, const CrAccount *stored)
 {
@@ -173,10 +368,27 @@ judge_history(Judge *judge, Findings *findings, const CrAccount *stored)
 	Lookup	   *rows = &judge->rows;
 	const char *problem = NULL;
 	int64		purchases = 0;
+	Checkpoint	ckpt;
+	bool		archived = find_checkpoint(judge, stored->user_id, &ckpt, &problem);
+	bool		sealed = !archived;
 	MemoryContext old = CurrentMemoryContext;
 
 	judge_start(&acc, stored->user_id);
-	open_book_start(&judge->open, &acc);
+	if (archived)
+	{
+		if (problem == NULL && !judge_archived(judge, findings, &ckpt))
+			return;
+		if (problem == NULL)
+			problem = load_checkpoint(judge, &acc, &ckpt);
+		purchases = problem ? 0 : checkpoint_purchases(&ckpt);
+		if (problem)
+		{
+			findings_report(findings, "credit_checkpoint", stored->user_id, 0, problem);
+			return;
+		}
+	}
+	else
+		open_book_start(&judge->open, &acc);
 	lookup_again(rows);
 	lookup_text_key(rows, 1, stored->user_id);
 	while (problem == NULL && lookup_next(rows, ForwardScanDirection))
@@ -187,6 +399,12 @@ judge_history(Judge *judge, Findings *findings, const CrAccount *stored)
 		MemoryContextSwitchTo(judge->row_memory);
 		row_borrow(&row, rows->slot, &judge->arena);
 		problem = judge_row(judge, &acc, &row);
+		if (problem == NULL && archived && row.kind == CR_KIND_ARCHIVE &&
+			row.ref_seq == ckpt.acc.history_seq)
+		{
+			problem = seal_problem(&ckpt, &row);
+			sealed = true;
+		}
 		judge->n_rows++;
 		purchases += row.kind == CR_KIND_PURCHASE;
 		MemoryContextSwitchTo(old);
@@ -196,8 +414,11 @@ judge_history(Judge *judge, Findings *findings, const CrAccount *stored)
 	}
 	if (problem)
 		return;
-	problem = cr_compare_head(stored, &acc);
-	if (problem)
+	problem = sealed ? cr_compare_head(stored, &acc) : NULL;
+	if (!sealed)
+		findings_report(findings, "credit_checkpoint", stored->user_id, ckpt.acc.history_seq,
+						"no row of the history seals it");
+	else if (problem)
 		findings_report(findings, "credit_account", stored->user_id, stored->history_seq,
 						problem);
 	else if (open_book_compare(&judge->open, &acc, findings))
@@ -205,8 +426,31 @@ judge_history(Judge *judge, Findings *findings, const CrAccount *stored)
 }
 
 /*
- * The account as it was after a row, all rows before it being good; else UC008.
- * Its grants and holds last as long as no other account is gone through.
+ * The state before the first row that is in the history: false, and none, or the
+ * one of the user's checkpoint, which is UC008 if it cannot be one.  *ckpt goes
+ * with the current memory context.
+ */
+bool
+judge_from_checkpoint(Judge *judge, CrAccount *acc, Checkpoint *ckpt, const char *user_id)
+{
+	const char *problem = NULL;
+
+	judge_start(acc, user_id);
+	if (find_checkpoint(judge, user_id, ckpt, &problem))
+	{
+		if (problem == NULL)
+			problem = load_checkpoint(judge, acc, ckpt);
+		if (problem)
+			error_corrupted("credit_checkpoint", problem);
+		return true;
+	}
+	open_book_start(&judge->open, acc);
+	return false;
+}
+
+/*
+ * The account goes on to a row, all rows before it being good; else UC008.  Its
+ * grants and holds last as long as no other account is gone through.
  */
 void
 judge_replay(Judge *judge, CrAccount *acc, const char *user_id, int64 upto)
@@ -215,8 +459,6 @@ judge_replay(Judge *judge, CrAccount *acc, const char *user_id, int64 upto)
 	const char *problem = NULL;
 	MemoryContext old = CurrentMemoryContext;
 
-	judge_start(acc, user_id);
-	open_book_start(&judge->open, acc);
 	lookup_again(rows);
 	lookup_text_key(rows, 1, user_id);
 	while (problem == NULL && acc->history_seq < upto && lookup_next(rows, ForwardScanDirection))

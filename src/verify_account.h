@@ -22,6 +22,9 @@ typedef struct Judge
 	Lookup		accounts;
 	Lookup		rows;
 	Lookup		payments;
+	Lookup		checkpoints;
+	Archived	archived;
+	bool		has_archived;	/* it is open */
 	OpenBook	open;			/* of the account whose history is gone through */
 	struct names_hash *names;	/* of plans and zones, for the accounts' facts */
 	MemoryContext memory;
@@ -38,6 +41,8 @@ extern const char *judge_row(Judge *judge, CrAccount *acc, const CrRow *row);
 extern void judge_slot(Judge *judge, Findings *findings, const char *user_id,
 					   TupleTableSlot *account);
 extern bool judge_user(Judge *judge, Findings *findings, const char *user_id);
+extern bool judge_from_checkpoint(Judge *judge, CrAccount *acc, Checkpoint *ckpt,
+								  const char *user_id);
 extern void judge_replay(Judge *judge, CrAccount *acc, const char *user_id, int64 upto);
 extern void judge_end(Judge *judge);
 

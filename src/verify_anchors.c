@@ -21,7 +21,9 @@
 #include "utils/snapmgr.h"
 
 #include "anchors.h"
+#include "archived.h"
 #include "audit.h"
+#include "checkpoint.h"
 #include "digest.h"
 #include "verify_anchors.h"
 
@@ -227,9 +229,11 @@ anchor_check_begin(Findings *findings, const CrAnchor *kept)
  */
 static const char *
 leaf_problem(const AnchorCheck *check, const Leaf *leaf, const Checked *anchor,
-			 Lookup *rows, const char **object)
+			 Lookup *rows, Archived *archived, const char **object)
 {
 	uint8_t		hash[CR_HASH_LEN];
+	Checkpoint	ckpt;
+	CrRow		row;
 
 	*object = "credit_anchor_leaf";
 	if (anchor == NULL && !check->has_stray)
@@ -238,14 +242,27 @@ leaf_problem(const AnchorCheck *check, const Leaf *leaf, const Checked *anchor,
 		return psprintf("anchor " INT64_FORMAT " has not a later row than anchor " INT64_FORMAT,
 						leaf->anchor_no, check->last.anchor_no);
 
-	/* An archived row would be looked for in its checkpoint here. */
 	*object = "credit_history";
 	lookup_again(rows);
 	lookup_text_key(rows, 1, check->user_id.data);
 	lookup_key(rows, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(leaf->seq));
-	if (!lookup_next(rows, ForwardScanDirection))
+	if (lookup_next(rows, ForwardScanDirection))
+		row_hash_read(hash, rows->slot);
+	else if (!checkpoint_usable(check->user_id.data, rows->snapshot, &ckpt) ||
+			 leaf->seq > ckpt.acc.history_seq)
 		return psprintf("the row that anchor " INT64_FORMAT " has is missing", leaf->anchor_no);
-	row_hash_read(hash, rows->slot);
+	else if (leaf->seq == ckpt.acc.history_seq)
+	{
+		*object = "credit_checkpoint";
+		memcpy(hash, ckpt.acc.history_hash, CR_HASH_LEN);
+	}
+	else if (archived_row(archived, check->user_id.data, leaf->seq, &row))
+	{
+		*object = ARCHIVE_NAME;
+		memcpy(hash, row.hash, CR_HASH_LEN);
+	}
+	else
+		return NULL;			/* exported and dropped */
 	if (!same_hash(hash, leaf->hash))
 		return psprintf("it is not the row that anchor " INT64_FORMAT " has", leaf->anchor_no);
 	return NULL;
@@ -291,7 +308,7 @@ end_user(AnchorCheck *check, Findings *findings, Lookup *accounts)
 
 static void
 check_leaf(AnchorCheck *check, Findings *findings, TupleTableSlot *slot, Lookup *rows,
-		   Lookup *accounts)
+		   Lookup *accounts, Archived *archived)
 {
 	char	   *user_id = slot_text(slot, LEAF_USER_ID);
 	Leaf		leaf;
@@ -312,7 +329,7 @@ check_leaf(AnchorCheck *check, Findings *findings, TupleTableSlot *slot, Lookup 
 	}
 	if (problem)
 		report(check, findings, "credit_anchor_leaf", leaf.seq, problem);
-	problem = leaf_problem(check, &leaf, anchor, rows, &object);
+	problem = leaf_problem(check, &leaf, anchor, rows, archived, &object);
 	report(check, findings, object, leaf.seq, problem);
 	if (anchor == NULL)
 		check->has_stray = true;
@@ -354,8 +371,10 @@ anchor_check_users(AnchorCheck *check, Findings *findings, const char *after, co
 	Lookup		rows;
 	Lookup		accounts;
 	Lookup		anchors;
+	Archived	archived;
 	MemoryContext old;
 
+	archived_open(&archived, snapshot);
 	lookup_begin(&leaves, TABLE_ANCHOR_LEAF, INDEX_ANCHOR_LEAF, snapshot);
 	lookup_after_key(&leaves, 1, after);
 	lookup_upto_key(&leaves, 1, upto);
@@ -368,7 +387,7 @@ anchor_check_users(AnchorCheck *check, Findings *findings, const char *after, co
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!is_later_anchor(check, &anchors, leaves.slot))
-			check_leaf(check, findings, leaves.slot, &rows, &accounts);
+			check_leaf(check, findings, leaves.slot, &rows, &accounts, &archived);
 		MemoryContextReset(check->row_memory);
 	}
 	end_user(check, findings, &accounts);
@@ -378,6 +397,7 @@ anchor_check_users(AnchorCheck *check, Findings *findings, const char *after, co
 	lookup_end(&accounts);
 	lookup_end(&rows);
 	lookup_end(&leaves);
+	archived_close(&archived);
 }
 
 /* Does a tree, with the audit log's leaf, give the anchor's root? */

@@ -234,6 +234,30 @@ load_accounts(Filter *f, size_t *size)
 	end_scan(scan, rel, slot);
 }
 
+/* Whose older rows are in the archive: the judge knows how to go on from there. */
+static void
+suspect_archived(Filter *f)
+{
+	Relation	rel;
+	TupleTableSlot *slot;
+	TableScanDesc scan = begin_scan(TABLE_CHECKPOINT, f->snapshot, &rel, &slot);
+	MemoryContext old = MemoryContextSwitchTo(f->judge.row_memory);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		uint64		hash;
+		text	   *user_id = wanted_user(f, slot, ACC_USER_ID, &hash);
+		User	   *user = user_id ? find_user(f, text_to_cstring(user_id), hash) : NULL;
+
+		CHECK_FOR_INTERRUPTS();
+		if (user)
+			user->suspect = true;
+		MemoryContextReset(f->judge.row_memory);
+	}
+	MemoryContextSwitchTo(old);
+	end_scan(scan, rel, slot);
+}
+
 static int
 compare_early(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 {
@@ -535,6 +559,7 @@ filter_accounts(const Share *share, Snapshot snapshot, int64 memory, Findings *f
 		f->early_room = Max(memory - (int64) (size / f->passes), memory / 8);
 		MemoryContextSwitchTo(old);
 		load_accounts(f, &size);
+		suspect_archived(f);
 		read_history(f);
 		compare_heads(f);
 		judge_suspects(f, findings, totals);

@@ -53,6 +53,7 @@ open_book_start(OpenBook *book, CrAccount *acc)
 	MemoryContextReset(book->memory);
 	book->marks = NULL;
 	book->n_grants = book->n_holds = 0;
+	book->collect = NULL;
 	old = MemoryContextSwitchTo(book->memory);
 	acc->open = lists_make();
 	MemoryContextSwitchTo(old);
@@ -102,7 +103,9 @@ open_book_before(OpenBook *book, CrAccount *acc, const CrRow *row, int64 *used)
 		row->ref_seq >= row->seq)
 		return NULL;
 	target = palloc(sizeof(CrRow));
-	return lookup_row(acc->user_id, row->ref_seq, book->snapshot, target) &&
+	return (book->archived ?
+			archived_row(book->archived, acc->user_id, row->ref_seq, target) :
+			lookup_row(acc->user_id, row->ref_seq, book->snapshot, target)) &&
 		!target->malformed ? target : NULL;
 }
 
@@ -130,20 +133,44 @@ put_hold_away(OpenBook *book, CrAccount *acc, int64 seq)
 	open->n_holds--;
 }
 
+/* What a checkpoint has of rows besides lists and marks. */
+static void
+collect(OpenBook *book, const CrRow *row)
+{
+	Checkpoint *ckpt = book->collect;
+	MemoryContext old = MemoryContextSwitchTo(book->memory);
+	uint8_t    *digest;
+
+	checkpoint_add_row(ckpt, row->created_at);
+	if (row->kind == CR_KIND_PURCHASE)
+		checkpoint_add_purchase(ckpt, row->seq, row->amount, row->payment_ref);
+	if (row->idempotency_key && row->idempotency_key[0] == '\0' && row->has_facts)
+	{
+		ckpt->opened_seq = row->seq;
+		if (row->request_digest)
+		{
+			digest = palloc(CR_HASH_LEN);
+			memcpy(digest, row->request_digest, CR_HASH_LEN);
+			ckpt->opened_digest = digest;
+		}
+		ckpt->opened_plan = row->facts.plan ? pstrdup(row->facts.plan) : NULL;
+		ckpt->opened_anchor = row->facts.cycle_anchor;
+		ckpt->opened_zone = pstrdup(row->facts.time_zone);
+	}
+	MemoryContextSwitchTo(old);
+}
+
 /* A row that was found good.  revoked: what its payment, if any, says. */
 void
 open_book_after(OpenBook *book, CrAccount *acc, const CrRow *row, int64 revoked)
 {
+	if (book->collect)
+		collect(book, row);
 	switch (row->kind)
 	{
 		case CR_KIND_PURCHASE:
 			if (revoked > 0)
-			{
-				Mark	   *mark = make_mark(book, row->seq);
-
-				mark->is_payment = true;
-				mark->stored = revoked;
-			}
+				open_book_purchase(book, row->seq, 0, revoked);
 			break;
 		case CR_KIND_REFUND:
 			make_mark(book, row->ref_seq)->sum += row->amount;
@@ -173,6 +200,146 @@ open_book_after(OpenBook *book, CrAccount *acc, const CrRow *row, int64 revoked)
 			break;
 		default:
 			break;
+	}
+}
+
+/* A purchase of which so much was revoked; stored: what its payment says of that. */
+void
+open_book_purchase(OpenBook *book, int64 seq, int64 revoked, int64 stored)
+{
+	Mark	   *mark = make_mark(book, seq);
+
+	mark->is_payment = true;
+	mark->sum = revoked;
+	mark->stored = stored;
+}
+
+/* What a checkpoint has of grants and holds, into the lists that are still empty. */
+void
+open_book_load(OpenBook *book, CrAccount *acc, const Checkpoint *ckpt)
+{
+	MemoryContext old = MemoryContextSwitchTo(book->memory);
+
+	for (int i = 0; i < ckpt->grants.count; i += GRANT_NUMBERS)
+	{
+		const int64 *numbers = &ckpt->grants.values[i];
+		CrGrant    *grant = cr_open_add_grant(acc->open, numbers[0],
+											  checkpoint_from_time(numbers[3]));
+
+		grant->amount = numbers[1];
+		grant->left = numbers[2];
+		grant->closed = numbers[4] != 0;
+		book->n_grants++;
+	}
+	for (int i = 0; i < ckpt->holds.count; i += HOLD_NUMBERS + 2 * ckpt->holds.values[i + 6])
+	{
+		const int64 *numbers = &ckpt->holds.values[i];
+		bool		is_open = numbers[5] != 0;
+		int			pairs = (int) numbers[6];
+		Mark	   *mark = is_open ? NULL : make_mark(book, numbers[0]);
+		CrHold	   *hold = is_open ? cr_open_add_hold(acc->open, numbers[0], pairs) :
+			&mark->hold;
+
+		if (!is_open)
+		{
+			mark->is_hold = true;
+			hold->n_parts = pairs;
+			hold->parts = pairs > 0 ? palloc(sizeof(CrPart) * pairs) : NULL;
+		}
+		hold->seq = numbers[0];
+		hold->amount = numbers[1];
+		hold->monthly = numbers[2];
+		hold->purchased = numbers[3];
+		hold->period_start = checkpoint_from_time(numbers[4]);
+		hold->state = is_open ? CR_HOLD_OPEN : CR_HOLD_EXPIRED;
+		hold->ends_at = is_open ? checkpoint_from_time(numbers[5]) : CR_NEVER;
+		for (int j = 0; j < pairs; j++)
+		{
+			hold->parts[j].source = numbers[HOLD_NUMBERS + 2 * j];
+			hold->parts[j].credits = numbers[HOLD_NUMBERS + 2 * j + 1];
+		}
+		book->n_holds++;
+	}
+	MemoryContextSwitchTo(old);
+}
+
+static void
+add_hold(Checkpoint *ckpt, const CrHold *hold)
+{
+	numbers_add(&ckpt->holds, hold->seq);
+	numbers_add(&ckpt->holds, hold->amount);
+	numbers_add(&ckpt->holds, hold->monthly);
+	numbers_add(&ckpt->holds, hold->purchased);
+	numbers_add(&ckpt->holds, checkpoint_time(hold->period_start));
+	numbers_add(&ckpt->holds, hold->state == CR_HOLD_OPEN ? checkpoint_time(hold->ends_at) : 0);
+	numbers_add(&ckpt->holds, hold->n_parts);
+	for (int i = 0; i < hold->n_parts; i++)
+	{
+		numbers_add(&ckpt->holds, hold->parts[i].source);
+		numbers_add(&ckpt->holds, hold->parts[i].credits);
+	}
+}
+
+static int
+compare_marks(const void *a, const void *b)
+{
+	int64		left = (*(Mark *const *) a)->seq;
+	int64		right = (*(Mark *const *) b)->seq;
+
+	return left < right ? -1 : left > right;
+}
+
+/*
+ * What the book and what it collected come to after the row that the account is
+ * at.  Grants that have ended then, and holds that are settled, are of no use any
+ * more.
+ */
+void
+open_book_finish(OpenBook *book, const CrAccount *acc, Checkpoint *ckpt)
+{
+	HASH_SEQ_STATUS scan;
+	Mark	   *mark;
+	Mark	  **expired = palloc(sizeof(Mark *) *
+								 (book->marks ? hash_get_num_entries(book->marks) + 1 : 1));
+	int			count = 0;
+
+	ckpt->acc = *acc;
+	ckpt->acc.open = NULL;
+	ckpt->acc.next_event_at = cr_next_event(acc);
+	ckpt->grants.count = ckpt->holds.count = 0;
+	for (int i = 0; i < acc->open->n_grants; i++)
+	{
+		const CrGrant *grant = &acc->open->grants[i];
+
+		if (grant->ends_at <= acc->effective_at)
+			continue;
+		numbers_add(&ckpt->grants, grant->seq);
+		numbers_add(&ckpt->grants, grant->amount);
+		numbers_add(&ckpt->grants, grant->left);
+		numbers_add(&ckpt->grants, checkpoint_time(grant->ends_at));
+		numbers_add(&ckpt->grants, grant->closed);
+	}
+	if (book->marks)
+	{
+		hash_seq_init(&scan, book->marks);
+		while ((mark = hash_seq_search(&scan)) != NULL)
+		{
+			if (mark->is_hold && mark->hold.state == CR_HOLD_EXPIRED)
+				expired[count++] = mark;
+		}
+	}
+	qsort(expired, count, sizeof(Mark *), compare_marks);
+	for (int i = 0; i < count; i++)
+		add_hold(ckpt, &expired[i]->hold);
+	for (int i = 0; i < acc->open->n_holds; i++)
+	{
+		if (acc->open->holds[i].state == CR_HOLD_OPEN)
+			add_hold(ckpt, &acc->open->holds[i]);
+	}
+	for (int i = 0; i < ckpt->purchases.count; i += PURCHASE_NUMBERS)
+	{
+		mark = find_mark(book, ckpt->purchases.values[i]);
+		ckpt->purchases.values[i + 2] = mark && mark->is_payment ? mark->sum : 0;
 	}
 }
 
@@ -313,6 +480,27 @@ open_book_compare(OpenBook *book, const CrAccount *acc, Findings *findings)
 	return good;
 }
 
+/* Has a checkpoint the grant or hold, which an archived row opened? */
+static bool
+checkpoint_has(const char *user_id, int64 seq, CrKind kind)
+{
+	Checkpoint	ckpt;
+	bool		found = false;
+
+	if (!checkpoint_usable(user_id, GetActiveSnapshot(), &ckpt))
+		return false;
+	if (kind == CR_KIND_GRANT)
+	{
+		for (int i = 0; i < ckpt.grants.count && !found; i += GRANT_NUMBERS)
+			found = ckpt.grants.values[i] == seq;
+		return found;
+	}
+	for (int i = 0; i < ckpt.holds.count && !found;
+		 i += HOLD_NUMBERS + 2 * ckpt.holds.values[i + 6])
+		found = ckpt.holds.values[i] == seq;
+	return found;
+}
+
 /* Grants or holds that no row of their account opened. */
 static void
 find_orphans(Findings *findings, StoreTable table, StoreIndex index, AttrNumber user_column,
@@ -333,8 +521,9 @@ find_orphans(Findings *findings, StoreTable table, StoreIndex index, AttrNumber 
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(memory);
-		if (!lookup_row(user_id, seq, GetActiveSnapshot(), &row) || row.malformed ||
-			row.kind != kind)
+		if (lookup_row(user_id, seq, GetActiveSnapshot(), &row) ?
+			row.malformed || row.kind != kind :
+			!checkpoint_has(user_id, seq, kind))
 			findings_report(findings, store_table_name(table), user_id, seq,
 							"no history row opened it");
 		MemoryContextSwitchTo(old);

@@ -29,6 +29,7 @@
 #include "request.h"
 #include "store.h"
 #include "verify_anchors.h"
+#include "verify_archive.h"
 #include "verify_parallel.h"
 #include "verify_progress.h"
 #include "verify_open.h"
@@ -186,6 +187,7 @@ verify_all(VerifyRun *run)
 
 	verify_base(&findings);
 	verify_open_orphans(&findings);
+	verify_archive(&findings);
 	MemoryContextSwitchTo(run->memory);
 	run->anchors = anchor_check_begin(&findings, NULL);
 	MemoryContextSwitchTo(slice);

@@ -12,10 +12,13 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "archived.h"
 #include "audit.h"
+#include "checkpoint.h"
 #include "compat.h"
 #include "digest.h"
 #include "drop_guard.h"
@@ -23,6 +26,7 @@
 #include "plan.h"
 #include "store.h"
 #include "verify_anchors.h"
+#include "verify_archive.h"
 #include "verify_open.h"
 #include "verify_structure.h"
 
@@ -68,18 +72,22 @@ static void
 verify_guards(Findings *findings)
 {
 	const char *drop_problem = drop_guard_problem();
+	ListCell   *cell;
 
 	if (drop_problem)
 		findings_report(findings, DROP_GUARD_NAME, NULL, 0, drop_problem);
-	for (int table = 0; table < TABLE_COUNT; table++)
+	foreach(cell, guarded_tables())
 	{
-		const char *problem = guard_problem(table);
+		Oid			relid = lfirst_oid(cell);
+		bool		is_parent = relid == archive_parent();
+		bool		is_partition = get_rel_relispartition(relid) && archive_year(relid) != 0;
+		const char *problem = guard_problem(relid);
 
 		if (problem)
-			findings_report(findings, store_table_name(table), NULL, 0, problem);
-		problem = exposure_problem(table);
+			findings_report(findings, get_rel_name(relid), NULL, 0, problem);
+		problem = exposure_problem(relid, is_parent, is_partition);
 		if (problem)
-			findings_report(findings, store_table_name(table), NULL, 0, problem);
+			findings_report(findings, get_rel_name(relid), NULL, 0, problem);
 	}
 }
 
@@ -128,15 +136,28 @@ verify_plans(Findings *findings)
 }
 
 static bool
+has_purchase(const Checkpoint *ckpt, const Payment *payment)
+{
+	for (int i = 0; i < checkpoint_purchases(ckpt); i++)
+	{
+		if (ckpt->purchases.values[i * PURCHASE_NUMBERS] == payment->seq)
+			return strcmp(ckpt->payment_refs[i], payment->payment_ref) == 0;
+	}
+	return false;
+}
+
+static bool
 payment_has_row(const Payment *payment, Lookup *rows)
 {
 	CrRow		row;
+	Checkpoint	ckpt;
 
 	lookup_again(rows);
 	lookup_text_key(rows, 1, payment->user_id);
 	lookup_key(rows, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(payment->seq));
 	if (!lookup_next(rows, ForwardScanDirection))
-		return false;
+		return checkpoint_usable(payment->user_id, GetActiveSnapshot(), &ckpt) &&
+			has_purchase(&ckpt, payment);
 	row_read(&row, rows->slot);
 	return row.malformed == NULL && row.payment_ref != NULL &&
 		strcmp(row.payment_ref, payment->payment_ref) == 0;
@@ -337,6 +358,7 @@ verify_structure(Findings *findings, const Totals *known)
 
 	verify_base(findings);
 	verify_open_orphans(findings);
+	verify_archive(findings);
 	verify_anchors(findings, NULL);
 	before = findings->count;
 	if (known == NULL || known->purchases != count_payments())

@@ -412,6 +412,18 @@ close_indexes(Writer *writer)
 	}
 }
 
+static void
+begin_use(Writer *writer)
+{
+	writer->call_memory = CurrentMemoryContext;
+	writer->nest_level = GetCurrentTransactionNestLevel();
+	if (writer->has_triggers)
+	{
+		writer->hides_rows = !cr_may_select(writer->relid, GetUserId());
+		AfterTriggerBeginQuery();
+	}
+}
+
 /*
  * A writer of a table.  One that a call further out is using, which a trigger
  * came from, one that fires triggers, whose slots belong to a transaction, and
@@ -447,13 +459,17 @@ writer_begin(StoreTable table)
 			cache[table] = writer;
 		}
 	}
-	writer->call_memory = CurrentMemoryContext;
-	writer->nest_level = GetCurrentTransactionNestLevel();
-	if (writer->has_triggers)
-	{
-		writer->hides_rows = !cr_may_select(writer->relid, GetUserId());
-		AfterTriggerBeginQuery();
-	}
+	begin_use(writer);
+	return writer;
+}
+
+/* A writer of a partition of the archive, which is not kept. */
+Writer *
+writer_begin_partition(Oid relid)
+{
+	Writer	   *writer = prepare(TABLE_HISTORY, table_open(relid, RowExclusiveLock));
+
+	begin_use(writer);
 	return writer;
 }
 
@@ -508,6 +524,47 @@ writer_copy(Writer *writer, TupleTableSlot *old)
 	slot_getallattrs(old);
 	memcpy(writer->slot->tts_values, old->tts_values, sizeof(Datum) * natts);
 	memcpy(writer->slot->tts_isnull, old->tts_isnull, sizeof(bool) * natts);
+}
+
+/*
+ * Makes the slot a copy of a row of a table with the same columns.  Any that a
+ * DBA added to that one must be here as well.
+ */
+void
+writer_copy_to(Writer *writer, TupleTableSlot *row)
+{
+	TupleDesc	from = row->tts_tupleDescriptor;
+	TupleDesc	to = writer->slot->tts_tupleDescriptor;
+
+	writer_clear(writer);
+	slot_getallattrs(row);
+	for (int i = 0; i < from->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(from, i);
+		int			at = i;
+
+		if (column->attisdropped)
+			continue;
+		if (i >= HIST_NATTS)
+		{
+			for (at = HIST_NATTS; at < to->natts; at++)
+			{
+				Form_pg_attribute other = TupleDescAttr(to, at);
+
+				if (!other->attisdropped && other->atttypid == column->atttypid &&
+					strcmp(NameStr(other->attname), NameStr(column->attname)) == 0)
+					break;
+			}
+			if (at == to->natts)
+				ereport(ERROR,
+						(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						 errmsg("table \"%s\" has no column \"%s\"",
+								RelationGetRelationName(writer->rel), NameStr(column->attname)),
+						 errhint("Add the column of credit_history to credit_history_archive.")));
+		}
+		writer->slot->tts_values[at] = row->tts_values[i];
+		writer->slot->tts_isnull[at] = row->tts_isnull[i];
+	}
 }
 
 /*

@@ -38,6 +38,8 @@ typedef struct Writer
 
 extern void writer_check_allowed(const char *function);
 extern Writer *writer_begin(StoreTable table);
+extern Writer *writer_begin_partition(Oid relid);
+extern void writer_copy_to(Writer *writer, TupleTableSlot *row);
 extern Relation writer_index(Writer *writer, StoreIndex index);
 extern TupleTableSlot *writer_read_slot(Writer *writer);
 extern void writer_clear(Writer *writer);

@@ -80,6 +80,7 @@ typedef enum CrKind
 	CR_KIND_REVOKE,				/* a purchase taken back by its payer */
 	CR_KIND_UNDO,				/* of a row that a bulk run wrote */
 	CR_KIND_CLOSE,
+	CR_KIND_ARCHIVE,			/* older rows are elsewhere, a checkpoint in their place */
 	CR_KIND_COUNT
 } CrKind;
 
@@ -407,6 +408,7 @@ extern CrVerdict cr_import(CrAccount *acc, CrTime at, const CrImport *import, Cr
 extern CrVerdict cr_transfer_out(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
 extern CrVerdict cr_transfer_in(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
 extern CrVerdict cr_close(CrAccount *acc, CrTime at, CrRow *row);
+extern void cr_archive(CrAccount *acc, CrTime at, int64_t upto, CrRow *row);
 
 /* due.c: what time does to an account; the events that rules.c does not have */
 extern bool cr_is_due(const CrAccount *acc, CrTime upto);

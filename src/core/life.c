@@ -125,3 +125,19 @@ cr_close(CrAccount *acc, CrTime at, CrRow *row)
 	*acc = after;
 	return CR_OK;
 }
+
+/*
+ * The rows up to one have gone to the archive.  Nothing about the account changes;
+ * the row is where its chain holds the digest of the checkpoint that they left.
+ */
+void
+cr_archive(CrAccount *acc, CrTime at, int64_t upto, CrRow *row)
+{
+	CrAccount	after = *acc;
+
+	cr_row_init(row, CR_KIND_ARCHIVE, at, 0);
+	row->has_ref_seq = true;
+	row->ref_seq = upto;
+	cr_row_finish(row, acc, &after);
+	*acc = after;
+}

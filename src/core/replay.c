@@ -400,6 +400,12 @@ cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row, const CrRow *targe
 		case CR_KIND_TRANSFER_IN:
 			verdict = cr_transfer_in(&after, at, row->amount, &expected);
 			break;
+		case CR_KIND_ARCHIVE:
+			if (!row->has_ref_seq || row->ref_seq < 1 || row->ref_seq >= row->seq ||
+				row->request_digest == NULL)
+				return "it seals no checkpoint";
+			cr_archive(&after, at, row->ref_seq, &expected);
+			break;
 		case CR_KIND_CLOSE:
 			verdict = cr_close(&after, at, &expected);
 			break;

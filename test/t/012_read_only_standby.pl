@@ -76,6 +76,8 @@ my %mutating = (
 	credits_grant_role => q(SELECT credits_grant_role('stranger', 'app')),
 	credits_revoke_role => q(SELECT credits_revoke_role('app_role', 'app')),
 	credits_repair_guards => q(SELECT credits_repair_guards()),
+	credits_archive => q(CALL credits_archive('2026-01-05 00:00:00+00')),
+	credits_drop_archive => q(SELECT credits_drop_archive('credit_history_archive_2026', 1)),
 	credits_anchor => q(SELECT credits_anchor()));
 
 # These two need pg_cron and have a test of their own for what they do; the

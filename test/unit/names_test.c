@@ -34,6 +34,7 @@ test_names(void)
 		[CR_KIND_TRANSFER_OUT] = "transfer_out",
 		[CR_KIND_TRANSFER_IN] = "transfer_in",
 		[CR_KIND_CLOSE] = "close",
+		[CR_KIND_ARCHIVE] = "archive",
 		[CR_KIND_SET_OVERDRAFT] = "set_overdraft",
 		[CR_KIND_SET_CYCLE] = "set_cycle",
 	};

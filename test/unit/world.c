@@ -445,7 +445,8 @@ world_never_makes(CrKind kind)
 {
 	return kind == CR_KIND_IMPORTED || kind == CR_KIND_IMPORT ||
 		   kind == CR_KIND_TRANSFER_OUT || kind == CR_KIND_TRANSFER_IN ||
-		   kind == CR_KIND_UNDO || kind == CR_KIND_CLOSE;
+		   kind == CR_KIND_UNDO || kind == CR_KIND_CLOSE ||
+		   kind == CR_KIND_ARCHIVE;
 }
 
 CrVerdict

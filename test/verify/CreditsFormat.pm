@@ -8,7 +8,7 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(MAX_AMOUNT INT64_MAX INT64_MIN %TYPE_OF @FACTS decode_value
   decode_row encode_value microseconds first_hash history_preimage history_hash
-  first_audit_hash audit_preimage audit_hash);
+  first_audit_hash audit_preimage audit_hash checkpoint_preimage checkpoint_digest);
 
 use constant MAX_AMOUNT => 9007199254740991;
 use constant INT64_MAX  => 9223372036854775807;
@@ -44,6 +44,17 @@ our %TYPE_OF = (
 		period_granted => 'i', text_salt => 'b', reason => 't', metadata => 't',
 		reason_digest => 'b', metadata_digest => 'b', hash => 'b',
 	},
+	credit_checkpoint => {
+		user_id => 't', monthly => 'i', granted => 'i', purchased => 'i',
+		held_monthly => 'i', held_granted => 'i', held_purchased => 'i',
+		owed_monthly => 'i', owed_purchased => 'i', overdraft_limit => 'i',
+		period_granted => 'i', last_monthly_reset => 'z', effective_at => 'z',
+		cycle_anchor => 'l', history_seq => 'i', time_zone => 't', status => 't',
+		history_hash => 'b', next_reset_at => 'z', next_event_at => 'z',
+		plan_version => 'i', plan => 't', scheduled_plan => 't', grants => 'a', holds => 'a',
+		purchases => 'a', payment_refs => 'T', archived => 'a', opened_seq => 'i',
+		opened_digest => 'b', opened_plan => 't', opened_anchor => 'l', opened_zone => 't',
+	},
 	credit_payment => {
 		user_id => 't', seq => 'i', payment_ref => 't', amount => 'i', revoked => 'i',
 	},
@@ -64,6 +75,8 @@ our %TYPE_OF = (
 	},
 	credit_anchor_leaf => { anchor_no => 'i', seq => 'i', user_id => 't', hash => 'b' },
 );
+
+$TYPE_OF{credit_history_archive} = $TYPE_OF{credit_history};
 
 # What the hashes cover, in order.
 our @HISTORY_FIELDS = qw(user_id seq kind created_at effective_at period_start
@@ -158,7 +171,23 @@ sub integer_array
 	return pack 'q>*', map { integer($_) } split /,/, $1;
 }
 
+# An array of texts; NULL is not among them.
+sub text_array
+{
+	my ($text) = @_;
+	my @items;
+	$text =~ s/\A\{(.*)\}\z/$1/s or die "'$text' is not an array\n";
+	while (length $text)
+	{
+		if ($text =~ s/\A"((?:[^"\\]|\\.)*)"(?:,|\z)//s) { push @items, $1 =~ s/\\(.)/$1/gsr }
+		elsif ($text =~ s/\A([^",]+)(?:,|\z)//s)           { push @items, $1 }
+		else                                               { die "'$text' is not the rest of an array\n" }
+	}
+	return \@items;
+}
+
 my %DECODE = (
+	T => \&text_array,
 	t => sub { $_[0] },
 	i => \&integer,
 	z => sub { microseconds($_[0], 1) },
@@ -226,6 +255,24 @@ sub audit_preimage
 	my ($before, $row) = @_;
 	return 'credits-a1' . $before . encode_fields('credit_audit_log', $row, @AUDIT_FIELDS);
 }
+
+# What a checkpoint is sealed with.
+sub checkpoint_preimage
+{
+	my ($row) = @_;
+	return 'credits-c1'
+	  . encode_fields('credit_checkpoint', $row, qw(user_id history_seq history_hash monthly granted purchased
+		held_monthly held_granted held_purchased owed_monthly owed_purchased last_monthly_reset effective_at
+		next_reset_at next_event_at))
+	  . bytes_field(facts_digest($row))
+	  . encode_fields('credit_checkpoint', $row, qw(grants holds purchases))
+	  . join('', map { bytes_field($_) } @{ $row->{payment_refs} // [] })
+	  . encode_fields('credit_checkpoint', $row, 'archived', 'opened_seq')
+	  . (defined $row->{opened_seq}
+		? encode_fields('credit_checkpoint', $row, qw(opened_digest opened_plan opened_anchor opened_zone)) : '');
+}
+
+sub checkpoint_digest { sha256(checkpoint_preimage(@_)) }
 
 sub audit_hash { sha256(audit_preimage(@_)) }
 sub decode_value

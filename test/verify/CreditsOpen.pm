@@ -344,6 +344,7 @@ my %HAS = (
 	capture   => [qw(ref_seq ends_at allocations)],
 	refund    => [qw(ref_seq allocations)],
 	revoke    => ['ref_seq'],
+	archive   => ['ref_seq'],
 	deduct    => ['allocations'],
 	adjust    => ['allocations'],
 );

@@ -306,6 +306,14 @@ $KIND{unfreeze} = sub {
 		unchanged($before, $row, @BALANCES, @OWED));
 };
 
+$KIND{archive} = sub {
+	my ($before, $row) = @_;
+	return (
+		($row->{amount} ? "amount is $row->{amount}" : ()),
+		(defined $row->{ref_seq} && defined $row->{request_digest} ? () : 'it seals no checkpoint'),
+		unchanged($before, $row, @BALANCES, @OWED));
+};
+
 $KIND{clock_repair} = sub {
 	my ($before, $row) = @_;
 	return unchanged($before, $row, @BALANCES, @OWED);

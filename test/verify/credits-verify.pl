@@ -17,8 +17,9 @@ use File::Basename qw(dirname);
 use JSON::PP ();
 use lib dirname(__FILE__);
 use CreditsAnchors qw(parse_anchor begin_anchors check_leaves add_leaves check_anchors);
+use CreditsArchive qw(checkpoint_state check_archived check_purchases);
 use CreditsOpen qw(check_tables);
-use CreditsFormat qw(%TYPE_OF decode_row first_hash first_audit_hash audit_hash
+use CreditsFormat qw(%TYPE_OF decode_row checkpoint_digest first_hash first_audit_hash audit_hash
   microseconds);
 use CreditsRules qw(new_state check_row check_account check_plan %AUDITED);
 
@@ -28,8 +29,9 @@ use CreditsRules qw(new_state check_row check_account check_plan %AUDITED);
 
 sub open_table
 {
-	my ($dir, $name) = @_;
-	my $path = "$dir/$name.tsv";
+	my ($dir, $name, $file) = @_;
+	my $path = "$dir/" . ($file // $name) . '.tsv';
+	return { rows => 0 } if $name =~ /\A(?:credit_checkpoint|credit_history_archive)\z/ && !-e $path;
 	open my $fh, '<:raw', $path or die "$path: $!\n";
 	my $header = <$fh> // die "$path: empty, without a header line\n";
 	chomp $header;
@@ -95,11 +97,19 @@ sub take_all
 	return \@rows;
 }
 
+# The archived rows, of the export and of years that were exported before.
+sub take_archived
+{
+	my ($tables, $user) = @_;
+	my @rows = map { @{ take_all($_, $user) } } $tables->{credit_history_archive}, @{ $tables->{years} };
+	return sort { $a->{seq} <=> $b->{seq} } @rows;
+}
+
 # One user: the account row, the history, what tables say of it and the leaves.  Returns
 # the first bad seq and what is wrong there, or nothing.
 sub verify_user
 {
-	my ($user, $tables, $plans, $audited, $anchors) = @_;
+	my ($user, $tables, $plans, $audited, $anchors, $dropped) = @_;
 	my ($history, $payments) = @$tables{qw(credit_history credit_payment)};
 	my $account = take($tables->{credit_account}, $user);
 	my $state = new_state(first_hash($user));
@@ -120,6 +130,31 @@ sub verify_user
 	}
 	add_leaves($anchors, $user, \@leaves);
 	$wrong->(1, 'two credit_account rows') while take($tables->{credit_account}, $user);
+	my $checkpoint = take($tables->{credit_checkpoint}, $user);
+	my @archived = take_archived($tables, $user);
+	my ($complete, $sealed) = (1, !$checkpoint);
+	$anchored{ $_->{seq} } = $_->{hash} for grep { exists $anchored{ $_->{seq} } } @archived;
+	$wrong->($archived[0]{seq}, 'archived rows without a credit_checkpoint row') if @archived && !$checkpoint;
+	if ($checkpoint)
+	{
+		my $upto = $checkpoint->{history_seq};
+		my %paid;
+		while (next_seq($payments, $user) <= $upto)
+		{
+			my $payment = take($payments, $user);
+			$paid{ $payment->{seq} } = $payment;
+			$revoked{ $payment->{seq} } = $payment->{revoked};
+		}
+		($complete, my @problem) = check_archived($checkpoint, \@archived, $state, \%paid, $plans, $audited, $dropped);
+		$wrong->(@problem);
+		$state = checkpoint_state($checkpoint);
+		$wrong->(check_purchases($state->{book}, \%paid));
+		$anchored{$upto} = $checkpoint->{history_hash} if exists $anchored{$upto};
+		for my $leaf ($complete ? () : @leaves)
+		{
+			$anchored{ $leaf->{seq} } //= $leaf->{hash} if $leaf->{seq} < $upto;
+		}
+	}
 	while (my $row = take($history, $user))
 	{
 		$anchored{ $row->{seq} } = $row->{hash} if exists $anchored{ $row->{seq} };
@@ -135,8 +170,16 @@ sub verify_user
 		$revoked{$seq} = $payment->{revoked} if $payment;
 		my @problems;
 		($state, @problems) = check_row($state, $row, $payment, $plans, $audited);
+		if ($checkpoint && $row->{kind} eq 'archive' && ($row->{ref_seq} // 0) == $checkpoint->{history_seq})
+		{
+			$sealed = 1;
+			push @problems, 'credit_checkpoint is not the one that was sealed'
+			  if checkpoint_digest($checkpoint) ne ($row->{request_digest} // '');
+		}
 		$wrong->($seq, @problems);
 	}
+	$wrong->($state->{seq}, 'no row seals credit_checkpoint') unless $sealed;
+	%$audited = () unless $complete;
 	$wrong->($state->{seq} + 1, "the row is missing, credit_account has history_seq $account->{history_seq}")
 	  if $account && $account->{history_seq} > $state->{seq};
 	while (my $payment = take($payments, $user)) { $stray->($payment) }
@@ -164,7 +207,7 @@ sub verify_audit_log
 {
 	my ($log, $wanted, $report) = @_;
 	my ($seq, $hash, $bad) = (0, first_audit_hash());
-	my (%plans, %users);
+	my (%plans, %users, %dropped);
 	while (my $row = $log->{next})
 	{
 		my @problems;
@@ -172,6 +215,7 @@ sub verify_audit_log
 		push @problems, 'the hash is not that of the row and the hash before it'
 		  if !@problems && $row->{hash} ne audit_hash($hash, $row);
 		push @{ $users{ $row->{subject} }{ $row->{action} } }, $row->{seq} if $AUDITED{ $row->{action} };
+		$dropped{$1} = 1 if $row->{action} eq 'drop_archive' && $row->{subject} =~ /\Acredit_history_archive_([0-9]+)\z/;
 		if ($row->{action} eq 'define_plan')
 		{
 			my $plan = defined_plan($row);
@@ -183,7 +227,7 @@ sub verify_audit_log
 		$wanted->{$seq} = $hash if exists $wanted->{$seq};
 		advance($log);
 	}
-	return (\%plans, \%users);
+	return (\%plans, \%users, \%dropped);
 }
 
 # The plan version that a define_plan row of the audit log made.
@@ -267,15 +311,17 @@ sub verify
 	};
 	my %tables = map { ($_ => open_table($dir, $_)) } sort keys %TYPE_OF;
 	my $anchors = begin_anchors(read_anchors($tables{credit_anchor}), read_kept(@files));
-	my ($defined, $audited) = verify_audit_log($tables{credit_audit_log}, $anchors->{wanted} //= {}, $report);
+	my ($defined, $audited, $dropped) = verify_audit_log($tables{credit_audit_log}, $anchors->{wanted} //= {}, $report);
 	my $plans = verify_plans($tables{credit_plan}, $defined, $report);
 
-	my @by_user = @tables{qw(credit_account credit_history credit_payment credit_grant credit_hold
-	  credit_anchor_leaf)};
+	$tables{years} = [ map { open_table($dir, 'credit_history_archive', m{([^/]+)\.tsv\z}) }
+		  sort glob("\"$dir\"/credit_history_archive_*.tsv") ];
+	my @by_user = (@tables{qw(credit_account credit_history credit_payment credit_grant credit_hold
+	  credit_anchor_leaf credit_checkpoint credit_history_archive)}, @{ $tables{years} });
 	while (my @next = sort map { $_->{next} ? $_->{next}{user_id} : () } @by_user)
 	{
 		my $user = $next[0];
-		my ($seq, @problems) = verify_user($user, \%tables, $plans, $audited->{$user}, $anchors);
+		my ($seq, @problems) = verify_user($user, \%tables, $plans, $audited->{$user} //= {}, $anchors, $dropped);
 		$report->('user ' . quoted($user) . " seq $seq", @problems) if @problems;
 		delete $audited->{$user} if @problems;
 	}

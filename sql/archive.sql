@@ -1,0 +1,194 @@
+-- Retention: an anchored prefix of each history goes to the archive, a checkpoint
+-- takes its place, and what stays and what was moved verifies, separately and
+-- together.
+SET client_min_messages = warning;
+SET timezone = 'UTC';
+SET datestyle = 'ISO, YMD';
+CREATE EXTENSION credits;
+CREATE FUNCTION t.archive(before timestamptz, dry bool DEFAULT NULL) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE r jsonb;
+BEGIN
+    CALL credits_archive(before, dry, report => r);
+    RETURN r - 'run_id' - 'credits_granted' - 'credits_expired';
+END $$;
+CREATE FUNCTION t.where_rows(OUT user_id text, OUT archived text, OUT stays text, OUT checkpoint int8, OUT sealed bool)
+RETURNS SETOF record LANGUAGE sql AS $$
+    SELECT a.user_id,
+           (SELECT min(seq) || '-' || max(seq) || ' (' || count(*) || ')' FROM credit_history_archive h WHERE h.user_id = a.user_id),
+           (SELECT min(seq) || '-' || max(seq) || ' (' || count(*) || ')' FROM credit_history h WHERE h.user_id = a.user_id),
+           c.history_seq,
+           EXISTS (SELECT FROM credit_history h WHERE h.user_id = a.user_id AND h.kind = 'archive' AND h.ref_seq = c.history_seq)
+      FROM credit_account a LEFT JOIN credit_checkpoint c USING (user_id) ORDER BY a.user_id
+$$;
+
+-- Histories with something of everything.
+SET credits.clock = '2024-11-10 00:00:00+00';
+SELECT credits_define_plan('free', 100) ->> 'version' AS version;
+SELECT count(credits_open_account(u, 'free', NULL, 'Europe/Berlin')) FROM unnest(ARRAY['a', 'idle', 'new', 'refunded']) u;
+SELECT credits_add_purchased('bought', 7, 'pay_bought') ->> 'seq' AS seq;
+SELECT credits_add_purchased('a', 50, 'pay_1') ->> 'seq' AS seq;
+SELECT credits_add_purchased('a', 20, 'pay_2') ->> 'seq' AS seq;
+SELECT credits_revoke_purchase('pay_1', 5) ->> 'seq' AS seq;
+SELECT credits_grant('a', 30, '2024-12-01 00:00Z', 'ends in the archive') ->> 'seq' AS ended \gset
+SELECT credits_grant('a', 40, '2030-01-01 00:00Z', 'stays open') ->> 'seq' AS open_grant \gset
+SELECT credits_hold('a', 10, '1 hour', 'settled') ->> 'seq' AS settled \gset
+SELECT credits_capture('a', :settled, 4) ->> 'seq' AS capture \gset
+SELECT credits_hold('a', 120, '1 hour', 'expires') ->> 'seq' AS expired \gset
+SELECT credits_deduct('a', 3, 'image', 'key_1') ->> 'seq' AS seq;
+SELECT credits_deduct('refunded', 3) ->> 'seq' AS spent \gset
+SELECT credits_deduct('refunded', 4) ->> 'seq' AS seq;
+SET credits.clock = '2025-01-20 00:00:00+00';
+SELECT credits_deduct('a', 2, 'text') ->> 'seq' AS seq;
+SELECT credits_hold('a', 15, '31 days', 'still open') ->> 'seq' AS held \gset
+SELECT credits_deduct('a', 1, 'with a text to erase', NULL, '{"ip": "10.0.0.1"}') ->> 'seq' AS last_before \gset
+SELECT credits_deduct('refunded', 5) ->> 'seq' AS seq;
+
+-- Nothing without an anchor; the newest row stays; nothing while a key is young.
+SELECT t.sqlstate($$CALL credits_archive('2025-01-21')$$) AS to_come, t.sqlstate($$CALL credits_archive(NULL)$$) AS no_time;
+SET credits.clock = '2025-01-25 00:00:00+00';
+SELECT t.archive('2025-01-21');
+SELECT (credits_anchor() -> 'anchor_no')::int AS anchor;
+SELECT credits_deduct('a', 6, 'after') ->> 'seq' AS seq;
+SELECT credits_refund('refunded', :spent, 1) ->> 'seq' AS seq;
+SET credits.key_retention = '365d';
+SELECT t.archive('2025-01-21', true);
+SET credits.key_retention = '10d';
+SHOW credits.key_retention;
+SELECT t.archive('2025-01-21', true);
+SELECT * FROM t.where_rows();
+SELECT credits_balance('a') AS before \gset
+SELECT t.archive('2025-01-21');
+SELECT * FROM t.where_rows();
+SELECT credits_balance('a') = CAST(:'before' AS jsonb) - 'seq' || jsonb_build_object('seq', credits_balance('a') -> 'seq') AS same_balance;
+SELECT user_id, monthly, granted, purchased, held_purchased, grants, holds, purchases, payment_refs, archived, opened_seq, opened_plan, opened_zone
+  FROM credit_checkpoint ORDER BY user_id;
+SELECT tableoid::regclass AS partition, count(*) FROM credit_history_archive GROUP BY 1 ORDER BY 1;
+SELECT kind, ref_seq, length(request_digest) FROM credit_history WHERE user_id = 'a' AND kind = 'archive';
+SELECT seq, state FROM credit_hold WHERE user_id = 'a' ORDER BY seq;
+SELECT seq, remaining FROM credit_grant WHERE user_id = 'a' ORDER BY seq;
+SELECT * FROM credits_verify();
+SELECT * FROM credits_verify_account('a');
+SELECT * FROM credits_verify_anchor();
+CALL credits_run_verify();
+
+-- Again: there is nothing more to do.
+SELECT t.archive('2025-01-21');
+
+-- What still answers.
+SELECT credits_open_account('a', 'free', NULL, 'Europe/Berlin');
+SELECT (t.refused($$SELECT credits_open_account('a', NULL)$$)).*;
+SELECT credits_add_purchased('a', 50, 'pay_1');
+SELECT t.sqlstate($$SELECT credits_add_purchased('a', 51, 'pay_1')$$) AS other_amount,
+       t.sqlstate($$SELECT credits_add_purchased('b', 50, 'pay_1')$$) AS other_user;
+SELECT (t.refused(format($$SELECT credits_refund('a', %s)$$, :capture))).*;
+SELECT (t.refused(format($$SELECT credits_capture('a', %s)$$, :settled))).*;
+SELECT t.sqlstate($$SELECT credits_capture('a', 1000)$$) AS no_hold, t.sqlstate($$SELECT credits_refund('a', 1000)$$) AS no_row;
+SELECT (t.refused($$SELECT credits_balance_at('a', '2024-12-24')$$)).*;
+SELECT credits_balance_at('a', '2025-01-22') ->> 'available' AS since, t.sqlstate($$SELECT credits_balance_at('a', '2020-01-01')$$) AS never;
+SELECT jsonb_pretty(credits_explain('a') #- '{monthly,came_from}') AS explained;
+SELECT seq, kind FROM credits_history('a');
+SELECT day, spent, refunded, purchased, granted FROM credit_usage_daily WHERE user_id = 'a' ORDER BY day;
+
+-- What time and calls do to archived grants, holds and purchases.
+SELECT credits_capture('a', :expired, 100) ->> 'amount' AS late;
+SELECT t.sqlstate(format($$SELECT credits_capture('a', %s)$$, :expired)) AS again;
+SELECT credits_capture('a', :held, 9) ->> 'amount' AS captured;
+SELECT credits_revoke_purchase('pay_1') ->> 'amount' AS the_rest;
+SELECT credits_revoke_purchase('pay_1') ->> 'replayed' AS replayed;
+SELECT t.sqlstate($$SELECT credits_revoke_purchase('pay_2', 21)$$) AS too_much;
+SELECT credits_deduct('a', 1, 'image', 'key_1') ->> 'replayed' AS replayed_long_after;
+SELECT * FROM credits_verify();
+
+-- All the same after another round.
+SET credits.clock = '2026-02-03 00:00:00+00';
+SELECT credits_deduct('a', 1) ->> 'seq' AS seq, credits_deduct('refunded', 1) ->> 'seq' AS seq2;
+SELECT credits_anchor() -> 'anchor_no' AS anchor;
+SELECT t.archive('2026-02-02');
+SELECT * FROM t.where_rows();
+SELECT credits_revoke_purchase('pay_1');
+SELECT (t.refused(format($$SELECT credits_capture('a', %s)$$, :expired))).*;
+SELECT * FROM credits_verify();
+
+-- Nobody but the ledger changes it.
+SELECT t.sqlstate('UPDATE credit_history_archive SET amount = 1') AS parent, t.sqlstate('DELETE FROM credit_history_archive_2024') AS partition,
+       t.sqlstate('TRUNCATE credit_history_archive_2024') AS truncated, t.sqlstate('DELETE FROM credit_checkpoint') AS checkpoint;
+ALTER TABLE credit_history_archive_2024 DISABLE TRIGGER credits_guard;
+SELECT object, problem FROM credits_verify();
+SELECT credits_repair_guards() ->> 'repaired' AS repaired;
+SELECT object, problem FROM credits_verify();
+SELECT grantee, privilege_type FROM information_schema.role_table_grants
+ WHERE table_name LIKE 'credit_history_archive%' AND grantee <> current_user;
+
+-- Tampering is found.
+CREATE FUNCTION t.tamper(statement text) RETURNS TABLE (object text, bad_user_id text, bad_seq int8, problem text)
+LANGUAGE plpgsql AS $$
+DECLARE d text;
+BEGIN
+    FOR d IN SELECT format('ALTER TABLE %s DISABLE TRIGGER credits_guard', r.oid::regclass) FROM pg_class r
+              WHERE relname LIKE 'credit\_%' AND relkind IN ('r', 'p') AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = r.oid) LOOP
+        EXECUTE d;
+    END LOOP;
+    EXECUTE statement;
+    PERFORM credits_repair_guards();
+    RETURN QUERY SELECT * FROM credits_verify();
+    RAISE EXCEPTION USING ERRCODE = 'UT000', MESSAGE = coalesce((SELECT string_agg(concat_ws(' ', v.object, v.bad_user_id, v.bad_seq, v.problem), E'\n') FROM credits_verify() v), 'nothing');
+END $$;
+CREATE FUNCTION t.tampered(statement text) RETURNS text LANGUAGE sql AS $$ SELECT message FROM t.refused(format('SELECT t.tamper(%L)', statement)) $$;
+SELECT s AS statement, t.tampered(s) AS found FROM (VALUES
+    (1, $$SELECT$$),
+    (2, $$UPDATE credit_checkpoint SET purchased = purchased + 1 WHERE user_id = 'a'$$),
+    (3, $$UPDATE credit_checkpoint SET grants[3] = 39 WHERE user_id = 'a'$$),
+    (4, $$UPDATE credit_checkpoint SET opened_zone = 'UTC' WHERE user_id = 'a'$$),
+    (5, $$UPDATE credit_checkpoint SET purchases[2] = 51 WHERE user_id = 'a'$$),
+    (6, $$UPDATE credit_checkpoint SET archived[2] = 9 WHERE user_id = 'a'$$),
+    (7, $$UPDATE credit_checkpoint SET archived = archived[1:3] WHERE user_id = 'a'$$),
+    (8, $$DELETE FROM credit_checkpoint WHERE user_id = 'a'$$),
+    (9, $$UPDATE credit_history_archive SET amount = amount + 1 WHERE user_id = 'a' AND seq = 3$$),
+    (10, $$UPDATE credit_history_archive SET reason = 'another' WHERE user_id = 'a' AND seq = 6$$),
+    (11, $$DELETE FROM credit_history_archive WHERE user_id = 'a' AND seq = 1$$),
+    (12, $$DELETE FROM credit_history_archive WHERE user_id = 'a' AND seq = 17$$),
+    (13, $$DELETE FROM credit_history_archive WHERE user_id = 'refunded'$$),
+    (14, $$INSERT INTO credit_history_archive SELECT * FROM credit_history WHERE user_id = 'idle'$$),
+    (15, $$UPDATE credit_payment SET amount = 21 WHERE payment_ref = 'pay_2'$$),
+    (16, $$UPDATE credit_payment SET revoked = 1 WHERE payment_ref = 'pay_2'$$),
+    (17, $$UPDATE credit_payment SET revoked = 0 WHERE payment_ref = 'pay_1'$$),
+    (18, $$DELETE FROM credit_payment WHERE payment_ref = 'pay_2'$$),
+    (19, $$UPDATE credit_payment SET payment_ref = 'pay_3' WHERE payment_ref = 'pay_2'$$),
+    (20, $$INSERT INTO credit_hold (amount, monthly, purchased, seq, period_start, user_id, state) VALUES (1, 1, 0, 7, now(), 'a', 'captured')$$),
+    (21, $$DELETE FROM credit_grant WHERE user_id = 'a'$$),
+    (22, $$DELETE FROM credit_history WHERE user_id = 'a' AND kind = 'archive'$$),
+    (23, $$DROP TABLE credit_history_archive_2024$$),
+    (24, $$ALTER TABLE credit_history_archive DETACH PARTITION credit_history_archive_2024$$),
+    (26, $$ALTER TABLE credit_history_archive_2025 DROP CONSTRAINT credit_history_archive_2025_pkey$$),
+    (27, $$CREATE TABLE credit_x (x int) INHERITS (credit_checkpoint)$$),
+    (25, $$ALTER TABLE credit_history_archive_2025 ENABLE ROW LEVEL SECURITY$$)) x (n, s) ORDER BY n;
+
+-- Personal texts go from the archive too, and the proof stays.
+SELECT credits_erase_user('a') ->> 'rows' AS rows;
+SELECT count(*) FILTER (WHERE reason IS NOT NULL OR metadata IS NOT NULL) AS texts, count(reason_digest) AS digests FROM credit_history_archive WHERE user_id = 'a';
+SELECT * FROM credits_verify();
+
+-- A year is exported and dropped: what stays verifies from the checkpoint on.
+SELECT t.sqlstate($$SELECT credits_drop_archive('credit_history_archive_2024', 1)$$) AS wrong_rows,
+       t.sqlstate($$SELECT credits_drop_archive('credit_history', 1)$$) AS no_partition;
+CREATE TEMP TABLE exported AS SELECT * FROM credit_history_archive_2024;
+SELECT r - 'digest' AS dropped, length(r ->> 'digest') AS digest
+  FROM credits_drop_archive('credit_history_archive_2024', (SELECT count(*) FROM exported)) r;
+SELECT action, CASE action WHEN 'archive' THEN after ->> 'rows' ELSE subject END AS what FROM credit_audit_log WHERE action IN ('archive', 'drop_archive') ORDER BY seq;
+SELECT * FROM credits_verify();
+SELECT * FROM credits_verify_anchor();
+SELECT credits_balance('a') ->> 'available' AS available, credits_add_purchased('a', 50, 'pay_1') ->> 'archived' AS archived;
+SELECT s AS statement, t.tampered(s) AS found FROM (VALUES
+    (1, $$UPDATE credit_checkpoint SET purchased = purchased + 1 WHERE user_id = 'a'$$),
+    (2, $$UPDATE credit_checkpoint SET opened_zone = 'UTC' WHERE user_id = 'a'$$),
+    (3, $$UPDATE credit_checkpoint SET history_seq = history_seq - 1 WHERE user_id = 'a'$$),
+    (4, $$UPDATE credit_checkpoint SET history_hash = sha256('x') WHERE user_id = 'refunded'$$),
+    (5, $$UPDATE credit_history_archive SET amount = amount + 1 WHERE user_id = 'a' AND seq = 17$$),
+    (6, $$DELETE FROM credit_history_archive WHERE user_id = 'a' AND seq = 17$$)) x (n, s) ORDER BY n;
+
+-- Rows that come back from the export are found again where they were.
+CREATE TABLE credit_history_archive_2024 PARTITION OF credit_history_archive (PRIMARY KEY (user_id, seq)) FOR VALUES FROM ('2024-01-01 00:00Z') TO ('2025-01-01 00:00Z');
+INSERT INTO credit_history_archive SELECT * FROM exported;
+SELECT credits_repair_guards() ->> 'repaired' AS repaired;
+SELECT * FROM credits_verify();
+DROP EXTENSION credits;

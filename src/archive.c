@@ -1,0 +1,450 @@
+/*
+ * archive.c
+ *		credits_archive and credits_drop_archive: old history moves to the
+ *		archive, and out of it.
+ *
+ * An account's oldest rows go, as far as an anchor has them, and only where no row
+ * that stays is about one of them that the checkpoint does not speak for: grants,
+ * holds and purchases it has; what was refunded or undone goes only together with
+ * the refund or undo.  What goes is replayed before, so what could not be verified
+ * stays where it is.
+ */
+#include "postgres.h"
+
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "anchors.h"
+#include "archived.h"
+#include "audit.h"
+#include "bulk.h"
+#include "checkpoint.h"
+#include "digest.h"
+#include "errors.h"
+#include "receipt.h"
+#include "roles.h"
+#include "settings.h"
+#include "verify_account.h"
+
+PG_FUNCTION_INFO_V1(credits_archive);
+PG_FUNCTION_INFO_V1(credits_drop_archive);
+
+/* Fewer rows are left alone: archiving writes a row of its own. */
+#define WORTH_IT 2
+
+typedef struct Archive
+{
+	CrTime		before;
+	CrTime		keys_before;	/* younger keys stay */
+} Archive;
+
+/* An account's rows that are in the history, as far as the choice needs them. */
+typedef struct Rows
+{
+	int64		first;			/* seq of the first */
+	Numbers		times;			/* effective_at of each */
+	Numbers		spans;			/* pairs: a row, and one about it */
+	int64		limit;			/* no row after it goes */
+	int64		count;			/* up to it, but rows about earlier archiving */
+} Rows;
+
+/* The newest leaf of the user, whose row is as it says; false: none. */
+static bool
+anchored_upto(const char *user_id, Snapshot snapshot, int64 *seq)
+{
+	Lookup		lookup;
+	Leaf		leaf;
+	CrRow		row;
+	const char *problem = NULL;
+	bool		found;
+
+	lookup_begin(&lookup, TABLE_ANCHOR_LEAF, INDEX_ANCHOR_LEAF, snapshot);
+	lookup_text_key(&lookup, 1, user_id);
+	found = lookup_next(&lookup, BackwardScanDirection);
+	if (found)
+		problem = leaf_read(&leaf, lookup.slot);
+	lookup_end(&lookup);
+	if (!found)
+		return false;
+	if (problem)
+		error_corrupted("credit_anchor_leaf", problem);
+	*seq = leaf.seq;
+	if (lookup_row(user_id, leaf.seq, snapshot, &row))
+	{
+		if (memcmp(row.hash, leaf.hash, CR_HASH_LEN) != 0)
+			error_corrupted("credit_history", "a row is not the one that its anchor has");
+		return true;
+	}
+	return checkpoint_covers(user_id, leaf.seq, snapshot);	/* nothing was anchored since */
+}
+
+static void
+add_row(Rows *rows, const Archive *archive, const CrRow *row)
+{
+	bool		keyed = row->idempotency_key && row->idempotency_key[0] != '\0' &&
+		row->created_at > archive->keys_before;
+
+	if (rows->times.count == 0)
+		rows->first = row->seq;
+	numbers_add(&rows->times, row->effective_at);
+	if (row->seq <= rows->limit && (row->effective_at >= archive->before || keyed))
+		rows->limit = row->seq - 1;
+	if ((row->kind == CR_KIND_REFUND || row->kind == CR_KIND_UNDO) && row->has_ref_seq)
+	{
+		numbers_add(&rows->spans, row->ref_seq);
+		numbers_add(&rows->spans, row->seq);
+	}
+	if (row->seq <= rows->limit && row->kind != CR_KIND_ARCHIVE)
+		rows->count++;
+}
+
+static void
+read_rows(Rows *rows, const Archive *archive, const char *user_id, Snapshot snapshot)
+{
+	Lookup		lookup;
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext memory = AllocSetContextCreate(old, "credits archive row",
+												 ALLOCSET_DEFAULT_SIZES);
+
+	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY, snapshot);
+	lookup_text_key(&lookup, 1, user_id);
+	while (lookup_next(&lookup, ForwardScanDirection))
+	{
+		CrRow		row;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(memory);
+		row_from_slot(&row, lookup.slot);
+		MemoryContextSwitchTo(old);
+		add_row(rows, archive, &row);
+		MemoryContextReset(memory);
+	}
+	lookup_end(&lookup);
+	MemoryContextDelete(memory);
+}
+
+/*
+ * The last row that can go; 0: none.  No row that stays may be about one that
+ * goes, nor be before it in time, as after the repair of a clock that ran ahead:
+ * what had ended once must not be open again.
+ */
+static int64
+choose(const Rows *rows)
+{
+	int64		upto = rows->limit;
+	int64		before = 0;
+
+	while (upto != before && upto >= rows->first)
+	{
+		before = upto;
+		for (int i = 0; i < rows->spans.count; i += 2)
+		{
+			if (rows->spans.values[i] <= upto && rows->spans.values[i + 1] > upto)
+				upto = rows->spans.values[i] - 1;
+		}
+		for (int64 i = rows->times.count - 1; i > upto - rows->first && upto >= rows->first; i--)
+		{
+			while (upto >= rows->first &&
+				   rows->times.values[upto - rows->first] > rows->times.values[i])
+				upto--;
+		}
+	}
+	return upto >= rows->first ? upto : 0;
+}
+
+/* The account as it was after the last row that goes; it needs the judge. */
+static void
+make_checkpoint(Judge *judge, Checkpoint *ckpt, const char *user_id, int64 upto)
+{
+	CrAccount	acc;
+
+	memset(ckpt, 0, sizeof(*ckpt));
+	(void) judge_from_checkpoint(judge, &acc, ckpt, user_id);
+	judge->open.collect = ckpt;
+	judge_replay(judge, &acc, user_id, upto);
+	open_book_finish(&judge->open, &acc, ckpt);
+}
+
+/* Moves the rows up to one, year by year as they come. */
+static int64
+move_rows(Writer *history, const char *user_id, int64 upto, Snapshot snapshot)
+{
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext memory = AllocSetContextCreate(old, "credits archive row",
+												 ALLOCSET_DEFAULT_SIZES);
+	Writer	   *partition = NULL;
+	int			year = 0;
+	int64		count = 0;
+	Lookup		rows;
+
+	lookup_in(&rows, history->rel, writer_index(history, INDEX_HISTORY),
+			  writer_read_slot(history), snapshot);
+	lookup_text_key(&rows, 1, user_id);
+	lookup_key(&rows, 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
+	while (lookup_next(&rows, ForwardScanDirection))
+	{
+		bool		isnull;
+		int			its_year = year_of(DatumGetTimestampTz(slot_getattr(rows.slot, HIST_CREATED_AT,
+																		&isnull)));
+
+		CHECK_FOR_INTERRUPTS();
+		if (partition == NULL || its_year != year)
+		{
+			if (partition)
+				writer_end(partition);
+			year = its_year;
+			partition = writer_begin_partition(archive_partition(year, true));
+		}
+		MemoryContextSwitchTo(memory);
+		writer_copy_to(partition, rows.slot);
+		writer_queue(partition);
+		writer_delete(history, rows.slot);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(memory);
+		count++;
+	}
+	if (partition)
+		writer_end(partition);
+	lookup_end(&rows);
+	MemoryContextDelete(memory);
+	return count;
+}
+
+static bool
+is_kept(const Numbers *numbers, bool holds, int64 seq)
+{
+	for (int i = 0; i < numbers->count;
+		 i += holds ? HOLD_NUMBERS + 2 * numbers->values[i + 6] : GRANT_NUMBERS)
+	{
+		if (numbers->values[i] == seq)
+			return true;
+	}
+	return false;
+}
+
+/* Grants that have ended and holds that are settled go with the rows that opened them. */
+static void
+remove_settled(StoreTable table, StoreIndex index, AttrNumber seq_column,
+			   const Checkpoint *ckpt, const Numbers *kept, Snapshot snapshot)
+{
+	Writer	   *writer = NULL;
+	Lookup		lookup;
+
+	lookup_begin(&lookup, table, index, snapshot);
+	lookup_text_key(&lookup, 1, ckpt->acc.user_id);
+	lookup_key(&lookup, 2, BTLessEqualStrategyNumber, F_INT8LE,
+			   Int64GetDatum(ckpt->acc.history_seq));
+	while (lookup_next(&lookup, ForwardScanDirection))
+	{
+		bool		isnull;
+		int64		seq = DatumGetInt64(slot_getattr(lookup.slot, seq_column, &isnull));
+
+		if (is_kept(kept, table == TABLE_HOLD, seq))
+			continue;
+		if (writer == NULL)
+			writer = writer_begin(table);
+		writer_delete(writer, lookup.slot);
+	}
+	lookup_end(&lookup);
+	if (writer)
+		writer_end(writer);
+}
+
+static void
+push_seal(Ledger *ledger, const Checkpoint *ckpt)
+{
+	uint8_t    *digest = palloc(CR_HASH_LEN);
+	CrRow		row;
+	CrRow	   *pushed;
+
+	checkpoint_digest(ckpt, digest);
+	cr_archive(&ledger->acc, ledger->now, ckpt->acc.history_seq, &row);
+	pushed = ledger_push_as_is(ledger, &row);
+	pushed->request_digest = digest;
+}
+
+static void
+move(Ledger *ledger, const char *user_id, int64 upto, Snapshot snapshot)
+{
+	Judge		judge;
+	Checkpoint	ckpt;
+	Writer	   *writer;
+
+	judge_begin(&judge, snapshot);
+	make_checkpoint(&judge, &ckpt, user_id, upto);
+	(void) move_rows(ledger->books->history, user_id, upto, snapshot);
+	remove_settled(TABLE_GRANT, INDEX_GRANT, GRANT_SEQ, &ckpt, &ckpt.grants, snapshot);
+	remove_settled(TABLE_HOLD, INDEX_HOLD, HOLD_SEQ, &ckpt, &ckpt.holds, snapshot);
+	writer = writer_begin(TABLE_CHECKPOINT);
+	checkpoint_save(writer, &ckpt);
+	writer_end(writer);
+	push_seal(ledger, &ckpt);
+	judge_end(&judge);
+}
+
+/*
+ * Its account is locked, so nobody adds rows to the history; what the latest
+ * snapshot has is all of it.  The newest row stays.
+ */
+static BulkOutcome
+archive_account(Bulk *bulk, Ledger *ledger, const BulkItem *item)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Rows		rows = {0};
+	int64		upto = 0;
+
+	if (anchored_upto(item->user_id, snapshot, &rows.limit))
+	{
+		rows.limit = Min(rows.limit, ledger->acc.history_seq - 1);
+		read_rows(&rows, bulk->ctx, item->user_id, snapshot);
+		upto = rows.count >= WORTH_IT ? choose(&rows) : 0;
+	}
+	if (upto > 0)
+	{
+		if (!bulk->dry_run)
+			move(ledger, item->user_id, upto, snapshot);
+		bulk->batch.rows += upto - rows.first + 1;
+	}
+	UnregisterSnapshot(snapshot);
+	return upto > 0 ? BULK_DONE : BULK_SKIPPED;
+}
+
+static void
+report_rows(Bulk *bulk, Object *object)
+{
+	object_int(object, "rows", bulk->counts.rows);
+}
+
+Datum
+credits_archive(PG_FUNCTION_ARGS)
+{
+	Archive		archive = {0};
+	Bulk		bulk = {.function = "credits_archive()",.kind = "archive",.as_owner = true,
+	.row_kind = CR_KIND_ARCHIVE,.decide = archive_account,.report = report_rows,.ctx = &archive};
+	Oid			types[] = {TIMESTAMPTZOID};
+	Datum		values[1];
+	const char *schema;
+	CrTime		now = clock_now();
+
+	store_attach(fcinfo);
+	if (PG_ARGISNULL(0))
+		error_null("before");
+	values[0] = PG_GETARG_DATUM(0);
+	archive.before = PG_GETARG_TIMESTAMPTZ(0);
+	if (TIMESTAMP_NOT_FINITE(archive.before) || archive.before > now)
+		error_bad_value("before", timestamptz_to_str(archive.before),
+						"a time that is not to come");
+	archive.keys_before = now - settings_key_retention();
+	bulk_arguments(&bulk, fcinfo, 1);
+	schema = quote_identifier(store_schema_name());
+	return bulk_result(fcinfo, bulk_run(&bulk, fcinfo,
+										psprintf("SELECT a.user_id FROM ONLY %s.credit_account a"
+												 " WHERE (SELECT h.effective_at FROM ONLY %s.credit_history h"
+												 " WHERE h.user_id OPERATOR(pg_catalog.=) a.user_id ORDER BY h.seq LIMIT 1)"
+												 " OPERATOR(pg_catalog.<) $1"
+												 " AND EXISTS (SELECT FROM ONLY %s.credit_anchor_leaf l"
+												 " WHERE l.user_id OPERATOR(pg_catalog.=) a.user_id)"
+												 " ORDER BY a.user_id", schema, schema, schema),
+										1, types, values));
+}
+
+/*
+ * The digest of a partition's rows, by user and seq, is what the audit log keeps of
+ * them: SHA-256 over all their hashes.
+ */
+static int64
+digest_rows(Oid relid, uint8_t digest[CR_HASH_LEN])
+{
+	Archived	archived;
+	int64		count = 0;
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext memory = AllocSetContextCreate(old, "credits archive row",
+												 ALLOCSET_DEFAULT_SIZES);
+	uint8_t		link[2 * CR_HASH_LEN] = {0};
+
+	archived_open(&archived, GetActiveSnapshot());
+	for (int i = 0; i < archived.n_parts; i++)
+	{
+		Lookup	   *rows = &archived.parts[i].rows;
+
+		if (RelationGetRelid(rows->heap) != relid)
+			continue;
+		lookup_again(rows);
+		lookup_after_key(rows, 1, NULL);
+		while (lookup_next(rows, ForwardScanDirection))
+		{
+			CHECK_FOR_INTERRUPTS();
+			MemoryContextSwitchTo(memory);
+			row_hash_read(link + CR_HASH_LEN, rows->slot);
+			sha256(link, sizeof(link), link);
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(memory);
+			count++;
+		}
+	}
+	archived_close(&archived);
+	MemoryContextDelete(memory);
+	memcpy(digest, link, CR_HASH_LEN);
+	return count;
+}
+
+Datum
+credits_drop_archive(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	int64		expected;
+	int64		count;
+	Oid			relid;
+	uint8_t		digest[CR_HASH_LEN];
+	Object		object;
+
+	store_attach(fcinfo);
+	name = arg_name(fcinfo, 0, "partition");
+	if (PG_ARGISNULL(1))
+		error_null("rows");
+	expected = PG_GETARG_INT64(1);
+	writer_check_allowed("credits_drop_archive()");
+	roles_check_owner("credits_drop_archive()");
+	relid = get_relname_relid(name, store_schema());
+	if (!OidIsValid(relid) || archive_year(relid) == 0 ||
+		archive_partition(archive_year(relid), false) != relid)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("\"%s\" is no partition of " ARCHIVE_NAME, name)));
+	LockRelationOid(relid, AccessExclusiveLock);
+	PushActiveSnapshot(GetLatestSnapshot());
+	count = digest_rows(relid, digest);
+	PopActiveSnapshot();
+	if (count != expected)
+		error_bad_value("rows", psprintf(INT64_FORMAT, expected),
+						psprintf("the " INT64_FORMAT " that the partition has", count));
+
+	SPI_connect();
+	if (SPI_execute(psprintf("DROP TABLE %s.%s", quote_identifier(store_schema_name()),
+							 quote_identifier(name)), false, 0) < 0)
+		elog(ERROR, "could not drop \"%s\"", name);
+	SPI_finish();
+	object_begin(&object);
+	object_int(&object, "rows", count);
+	object_text(&object, "digest", hash_text(digest));
+	audit_append("drop_archive", name, object_end(&object), (Datum) 0);
+
+	object_begin(&object);
+	object_bool(&object, "ok", true);
+	object_int(&object, "rows", count);
+	object_text(&object, "digest", hash_text(digest));
+	object_text(&object, "partition", name);
+	return object_end(&object);
+}

@@ -1,0 +1,163 @@
+# Checkpoints and archived rows: docs/audit-format.md.
+package CreditsArchive;
+
+use strict;
+use warnings;
+use CreditsFormat qw(@FACTS checkpoint_digest history_hash);
+use CreditsOpen qw(new_book next_end);
+use CreditsRules qw(new_state check_row);
+use Exporter qw(import);
+
+our @EXPORT_OK = qw(checkpoint_state check_archived check_purchases);
+
+my @SUMS = qw(monthly granted purchased held_monthly held_granted held_purchased
+  owed_monthly owed_purchased);
+
+sub numbers { return defined $_[0] ? unpack('q>*', $_[0]) : () }
+sub packed  { return @_ ? pack('q>*', @_) : undef }
+
+sub year { my ($at) = @_; use integer; return (gmtime($at / 1_000_000))[5] + 1900 }
+
+# What is open after a checkpoint.
+sub load_book
+{
+	my ($checkpoint) = @_;
+	my $book = new_book();
+	my @grants = numbers($checkpoint->{grants});
+	while (my ($seq, $amount, $left, $ends_at, $closed) = splice @grants, 0, 5)
+	{
+		my $grant = $book->{grants}{$seq} =
+		  { seq => $seq, amount => $amount, left => $left, ends_at => $ends_at, closed => $closed };
+		$book->{live}{$seq} = $grant if $left;
+	}
+	my @holds = numbers($checkpoint->{holds});
+	while (my ($seq, $amount, $monthly, $purchased, $period_start, $ends_at, $pairs) = splice @holds, 0, 7)
+	{
+		my @parts = $monthly ? [ 0, $monthly ] : ();
+		push @parts, [ splice @holds, 0, 2 ] for 1 .. $pairs;
+		push @parts, [ -1, $purchased ] if $purchased;
+		my $hold = $book->{holds}{$seq} = { seq => $seq, amount => $amount, period_start => $period_start,
+			ends_at => $ends_at, parts => \@parts, state => $ends_at ? 'open' : 'expired' };
+		$book->{held}{$seq} = $hold if $ends_at;
+	}
+	my ($nth, @purchases) = (0, numbers($checkpoint->{purchases}));
+	while (my ($seq, $amount, $revoked) = splice @purchases, 0, 3)
+	{
+		$book->{payments}{$seq} =
+		  { amount => $amount, revoked => $revoked, ref => $checkpoint->{payment_refs}[ $nth++ ] };
+	}
+	return $book;
+}
+
+# The state after a checkpoint's last row.
+sub checkpoint_state
+{
+	my ($checkpoint) = @_;
+	return {
+		%{ new_state($checkpoint->{history_hash}) },
+		seq => $checkpoint->{history_seq}, period_start => $checkpoint->{last_monthly_reset},
+		facts => { map { ($_ => $checkpoint->{$_}) } @FACTS }, book => load_book($checkpoint),
+		map { ($_ => $checkpoint->{$_}) } @SUMS, qw(effective_at next_reset_at),
+	};
+}
+
+# The checkpoint that archived rows come to.
+sub made
+{
+	my ($state, $rows) = @_;
+	my $book = $state->{book};
+	my ($next) = sort { $a <=> $b } grep { defined } $state->{next_reset_at}, next_end($book);
+	my (%years, @holds, @purchases, @refs, %opened);
+	for my $row (@$rows)
+	{
+		$years{ year($row->{created_at}) }++;
+		next unless defined $row->{idempotency_key} && $row->{idempotency_key} eq '' && defined $row->{status};
+		%opened = (opened_seq => $row->{seq}, opened_digest => $row->{request_digest}, opened_plan => $row->{plan},
+			opened_anchor => $row->{cycle_anchor}, opened_zone => $row->{time_zone});
+	}
+	my @grants = map { @$_{qw(seq amount left ends_at closed)} }
+	  sort { $a->{ends_at} <=> $b->{ends_at} || $a->{seq} <=> $b->{seq} }
+	  grep { $_->{ends_at} > $state->{effective_at} } values %{ $book->{grants} };
+	for my $hold (sort { ($a->{state} cmp $b->{state}) || $a->{seq} <=> $b->{seq} }
+		grep { $_->{state} =~ /\A(?:open|expired)\z/ } values %{ $book->{holds} })
+	{
+		my %part = (0 => 0, -1 => 0);
+		$part{ $_->[0] } += $_->[1] for grep { $_->[0] <= 0 } @{ $hold->{parts} };
+		my @granted = grep { $_->[0] > 0 } @{ $hold->{parts} };
+		push @holds, @$hold{qw(seq amount)}, @part{ 0, -1 }, $hold->{period_start},
+		  $hold->{state} eq 'open' ? $hold->{ends_at} : 0, scalar @granted, map { @$_ } @granted;
+	}
+	for my $seq (sort { $a <=> $b } keys %{ $book->{payments} })
+	{
+		my $payment = $book->{payments}{$seq};
+		push @purchases, $seq, @$payment{qw(amount revoked)};
+		push @refs, $payment->{ref};
+	}
+	return {
+		user_id => $rows->[0]{user_id}, history_seq => $state->{seq}, history_hash => $state->{hash},
+		last_monthly_reset => $state->{period_start}, next_event_at => $next, %opened,
+		(map { ($_ => $state->{$_}) } @SUMS, qw(effective_at next_reset_at)),
+		(map { ($_ => $state->{facts}{$_}) } @FACTS),
+		grants => packed(@grants), holds => packed(@holds), purchases => packed(@purchases), payment_refs => \@refs,
+		archived => packed(map { ($_, $years{$_}) } sort { $a <=> $b } keys %years),
+	};
+}
+
+# Archived rows against their checkpoint; dropped: the years that are gone on purpose.
+# Returns whether all are there, and (seq, what is wrong) or nothing.
+sub check_archived
+{
+	my ($checkpoint, $rows, $state, $payments, $plans, $audited, $dropped) = @_;
+	my ($complete, %left) = (1, numbers($checkpoint->{archived}));
+	$left{ year($_->{created_at}) }-- for @$rows;
+	my %missing = map { ($_ => 1) } grep { $left{$_} } keys %left;
+	my %found = map { (year($_->{created_at}) => 1) } @$rows;
+	for my $year (sort keys %missing)
+	{
+		return (0, 1, "$left{$year} archived rows of $year are missing") if $found{$year} || !$dropped->{$year};
+		$complete = 0;
+	}
+	for my $row (@$rows)
+	{
+		my ($seq, @problems) = ($row->{seq});
+		return ($complete, $seq, "archived row $seq is there twice") if $seq <= $state->{seq};
+		if ($complete)
+		{
+			return (1, $state->{seq} + 1, "the archived row is missing, the next is $seq") if $seq != $state->{seq} + 1;
+			$state->{keys} = {};    # one that was archived can be used again
+			($state, @problems) = check_row($state, $row, $payments->{$seq}, $plans, $audited);
+		}
+		else
+		{
+			push @problems, 'the hash is not that of the row and the hash before it'
+			  if $seq == $state->{seq} + 1 && $row->{hash} ne history_hash($state->{hash}, $row);
+			$state = $row;
+		}
+		push @problems, 'it is not the last row that credit_checkpoint has'
+		  if $seq > $checkpoint->{history_seq} || $seq == $checkpoint->{history_seq} && $row->{hash} ne $checkpoint->{history_hash};
+		return ($complete, $seq, @problems) if @problems;
+	}
+	return ($complete, $state->{seq}, 'credit_checkpoint is not what the archived rows give')
+	  if $complete && (!@$rows || checkpoint_digest(made($state, $rows)) ne checkpoint_digest($checkpoint));
+	return $complete;
+}
+
+# The payments of archived purchases.
+sub check_purchases
+{
+	my ($book, $payments) = @_;
+	for my $seq (sort { $a <=> $b } keys %{ $book->{payments} })
+	{
+		my ($purchase, $payment) = ($book->{payments}{$seq}, $payments->{$seq});
+		return ($seq, 'no credit_payment row') unless $payment;
+		return ($seq, 'credit_payment is not what credit_checkpoint says')
+		  if $payment->{amount} != $purchase->{amount} || $payment->{payment_ref} ne $purchase->{ref};
+	}
+	for my $seq (sort { $a <=> $b } keys %$payments)
+	{
+		return ($seq, "credit_payment '$payments->{$seq}{payment_ref}' has no purchase row here") unless $book->{payments}{$seq};
+	}
+	return;
+}
+
+1;
