@@ -286,7 +286,8 @@ everybody('2026-08-11 09:00:00+00', q(credits_deduct(u, 3, 'the last')));
 for (@LIFE_STORY)
 {
 	my ($clock, $statement) = @$_;
-	my ($run) = rows($node, 'postgres', 'SELECT run_id FROM credit_reset_run ORDER BY started_at DESC LIMIT 1');
+	my ($run) = rows($node, 'postgres',
+		"SELECT run_id FROM credit_reset_run WHERE started_at <= '$clock' ORDER BY started_at DESC LIMIT 1");
 	my %is = (life => q('{) . join(',', sort(keys %LIFE_CASE, keys %LIFE_FORGERY), 'life_clean') . q(}'),
 		amounts => q('{) . join(',', (20) x (1 + keys(%LIFE_CASE) + keys %LIFE_FORGERY)) . q(}'),
 		run => "'" . ($run ? $run->[0] : '') . "'");
