@@ -53,7 +53,7 @@ INSERT INTO "User"
 SELECT CASE n % 3 WHEN 0 THEN 'c' || md5(n::text) WHEN 1 THEN 'user_' || n ELSE 'Zoë ' || n END,
        CASE WHEN n % 10 = 0 THEN 'pro' ELSE 'free' END, (random() * 100)::int,
        CASE WHEN n % 4 = 0 THEN (random() * 5000)::int ELSE 0 END,
-       timestamp '2026-03-15 11:00' - random() * interval '45 days'
+       timestamp '2026-03-15 10:00' - random() * interval '45 days'
   FROM generate_series(1, $users) n;
 INSERT INTO "CreditHistory" ("userId", amount, type, description, "createdAt")
 SELECT id, -3 * n, 'usage', CASE n WHEN 1 THEN 'image' END, "lastMonthlyReset" + n * interval '1 minute'
