@@ -170,19 +170,13 @@ try_items(Bulk *bulk, BulkItem *items, int first, int last)
 	return failure;
 }
 
-/* What is no one account's trouble ends the run. */
+/* What is no one account's trouble ends the run: the query's, too. */
 static bool
 is_fatal(const Bulk *bulk, int sqlstate)
 {
-	int			class = ERRCODE_TO_CATEGORY(sqlstate);
-
-	if (class == ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK))
-		return !bulk->own_transactions;	/* the caller has to retry */
-	return class == ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION) ||
-		class == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
-		class == ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR) ||
-		class == ERRCODE_TO_CATEGORY(ERRCODE_INVALID_TRANSACTION_STATE) ||
-		class == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_PRIVILEGE) ||
+	return run_is_fatal(sqlstate, bulk->own_transactions) ||
+		ERRCODE_TO_CATEGORY(sqlstate) ==
+		ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_PRIVILEGE) ||
 		sqlstate == ERRCODE_DATATYPE_MISMATCH || sqlstate == ERRCODE_READ_ONLY_SQL_TRANSACTION;
 }
 

@@ -146,6 +146,23 @@ run_failed(Run *run, const char *user_id, const ErrorData *error)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * What ends a run whatever it was doing, as against one account's trouble.
+ * Without transactions of its own it is the caller who has to retry.
+ */
+bool
+run_is_fatal(int sqlstate, bool own_transactions)
+{
+	int			class = ERRCODE_TO_CATEGORY(sqlstate);
+
+	if (class == ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK))
+		return !own_transactions;
+	return class == ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION) ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR) ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_INVALID_TRANSACTION_STATE);
+}
+
 int64
 run_done(const Run *run)
 {

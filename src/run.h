@@ -44,6 +44,7 @@ extern void run_start(Run *run, const char *kind);
 extern void run_add(Run *run, const RunCounts *counts);
 extern void run_count_row(void *counts, const CrRow *row);
 extern void run_failed(Run *run, const char *user_id, const ErrorData *error);
+extern bool run_is_fatal(int sqlstate, bool own_transactions);
 extern int64 run_done(const Run *run);
 extern void run_save(Run *run);
 extern bool run_exists(const uint8_t *run_id);

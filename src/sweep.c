@@ -286,20 +286,6 @@ reset_due(Sweep *sweep, Books *books, Plans *plans, int64 limit, List **users,
 	MemoryContextDelete(memory);
 }
 
-/* What ends the run whatever it was doing, as against one account's trouble. */
-static bool
-is_fatal(const Sweep *sweep, int sqlstate)
-{
-	int			class = ERRCODE_TO_CATEGORY(sqlstate);
-
-	if (class == ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK))
-		return !sweep->own_transactions;	/* the caller has to retry */
-	return class == ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION) ||
-		class == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
-		class == ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR) ||
-		class == ERRCODE_TO_CATEGORY(ERRCODE_INVALID_TRANSACTION_STATE);
-}
-
 /* A DBA's deferred triggers fail here, where the account is known, or never. */
 static void
 fire_deferred_triggers(void)
@@ -355,7 +341,7 @@ try_accounts(Sweep *sweep, List **users, int64 limit)
 		run_add(&sweep->run, (const RunCounts *) &counts);
 	else
 		sweep->run.counts.skipped_locked += counts.skipped_locked;	/* they stay passed over */
-	if (failure && !lost_race(sweep, failure) && is_fatal(sweep, failure->sqlerrcode))
+	if (failure && !lost_race(sweep, failure) && run_is_fatal(failure->sqlerrcode, sweep->own_transactions))
 		ReThrowError(failure);
 	return failure;
 }
