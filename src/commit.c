@@ -35,6 +35,7 @@
 /* Of the current transaction. */
 static bool locks_account = false;
 static bool is_administrative = false;
+static bool has_queued = false;
 
 static bool is_lowered = false;		/* synchronous_commit, from caller_level */
 static int	caller_level;
@@ -66,6 +67,7 @@ forget_transaction(void)
 {
 	locks_account = false;
 	is_administrative = false;
+	has_queued = false;
 }
 
 /*
@@ -146,4 +148,14 @@ void
 commit_is_administrative(void)
 {
 	is_administrative = true;
+}
+
+/* Once in a transaction: may it take a lock that it keeps beside its accounts'? */
+bool
+commit_may_queue(void)
+{
+	bool		may = !has_queued;
+
+	has_queued = true;
+	return may;
 }

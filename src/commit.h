@@ -8,5 +8,6 @@
 extern void commit_init(void);
 extern void commit_locks_account(void);
 extern void commit_is_administrative(void);
+extern bool commit_may_queue(void);
 
 #endif

@@ -18,13 +18,10 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "pgstat.h"
-#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
 #include "commit.h"
-#include "compat.h"
 #include "digest.h"
 #include "errors.h"
 #include "ledger.h"
@@ -34,9 +31,6 @@
 #include "settings.h"
 #include "store.h"
 #include "zone.h"
-
-/* How often to look before queueing: about 150 ms. */
-#define MOMENTS 35
 
 static void
 push_row(Ledger *ledger, const CrRow *row)
@@ -92,13 +86,31 @@ ledger_prepare(Ledger *ledger, const Request *request, Books *books, Plans *plan
 	ledger->books = books;
 }
 
+/*
+ * Finds the account, in its turn: whoever finds somebody at it joins the queue of
+ * those who did, and holds the head of that queue to the end of its transaction.
+ * Without it, PostgreSQL's queue for a row wakes two for each that goes on: the
+ * next, and who then becomes the next, only to wait again.  What keeps the account
+ * correct is its row lock alone, so nobody has to queue here, and a transaction
+ * does so for one account only: one of a million calls must not need a million
+ * locks.
+ */
 static bool
 find_account(Ledger *ledger)
 {
-	if (!books_find(ledger->books, ledger->request->user_id))
-		return false;
-	ledger->version = ledger->books->accounts.slot;
-	return true;
+	const char *user_id = ledger->request->user_id;
+	Books	   *books = ledger->books;
+	bool		found = books_find(books, user_id);
+
+	if (found && books_state(books, books->accounts.slot) == BOOKS_BUSY &&
+		commit_may_queue())
+	{
+		lock_name(LOCK_TURN, user_id, ExclusiveLock);
+		books_refresh(books);
+		found = books_find(books, user_id);
+	}
+	ledger->version = found ? books->accounts.slot : NULL;
+	return found;
 }
 
 /* Time is read after the version; an account's never goes back. */
@@ -178,48 +190,24 @@ ledger_begin(Ledger *ledger, const Request *request)
 }
 
 /*
- * Waits a moment for whoever has the account, longer each time, up to 6.4 ms.
- * Others have a hot account for a fraction of a millisecond each; its lock's
- * queue, with two locks and wake-ups for each that waits, takes several times
- * that.  False where a wait must not take so long, and with early lock release,
- * which has locks so short that the queue is as fast, and fairer.
- */
-static bool
-wait_a_moment(int tries)
-{
-	int			most = 100 << Min(tries, 6);
-
-	if (settings_early_lock_release() || (LockTimeout > 0 && LockTimeout < 1000))
-		return false;
-	pgstat_report_wait_start(PG_WAIT_EXTENSION);
-	pg_usleep(most / 2 + ((uint32) MyProcPid * 7919 + tries * 104729) % (uint32) (most / 2));
-	pgstat_report_wait_end();
-	CHECK_FOR_INTERRUPTS();
-	return true;
-}
-
-/*
  * Reads the account and does not lock it.  False if that is not enough, because
  * somebody is at it, or to open it: then ledger_lock comes next.
  */
 static bool
 peek(Ledger *ledger)
 {
-	BooksState	state;
+	BooksState	state = BOOKS_OLD;
 
-	for (int tries = 0;; tries++)
+	for (int tries = 0; tries < 10 && state == BOOKS_OLD; tries++)
 	{
+		if (tries > 0)
+			books_refresh(ledger->books);
 		if (!find_account(ledger))
 			return false;
 		state = books_state(ledger->books, ledger->version);
-		if (state == BOOKS_FREE)
-			break;
-		if (state == BOOKS_UNCLEAR || tries == MOMENTS ||
-			(state == BOOKS_BUSY && !wait_a_moment(tries)))
-			return false;
-		ledger->version = NULL;
-		books_refresh(ledger->books);
 	}
+	if (state != BOOKS_FREE)
+		return false;
 	read_version(ledger);
 	return true;
 }

@@ -4,8 +4,8 @@
  *
  * All are transaction-level and in the advisory lock space under a class of
  * their own, so that they never meet a user's advisory locks.  Order: a
- * payment before accounts, accounts in user order, then an unopened user, then
- * plans, the audit log last.
+ * payment before accounts, accounts in user order (the turn before its account),
+ * then an unopened user, then plans, the audit log last.
  *
  * The locks on a payment and on an unopened user are let go when the call has
  * inserted its row, so that a transaction of a million calls does not need a
@@ -25,7 +25,8 @@ typedef enum LockClass
 	LOCK_PLAN,					/* a plan's versions: defining is exclusive */
 	LOCK_SWEEP,					/* one runner */
 	LOCK_AUDIT_LOG,				/* the head of the audit log's chain */
-	LOCK_ANCHOR					/* the newest anchor */
+	LOCK_ANCHOR,				/* the newest anchor */
+	LOCK_TURN					/* who is next at an account that many want */
 } LockClass;
 
 extern void lock_name(LockClass lock_class, const char *name, LOCKMODE mode);
