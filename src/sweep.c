@@ -181,6 +181,7 @@ write_one(Sweep *sweep, Ledger *ledger)
 	PG_TRY();
 	{
 		written = ledger_write(ledger);
+		CHECK_FOR_INTERRUPTS();	/* a timeout as the wait ended is the race's too */
 	}
 	PG_FINALLY();
 	{
