@@ -39,7 +39,7 @@ sub estimate_verify
 	my ($o) = @_;
 	my $rows = 0;
 	$rows += $_ for @{ $o->{rows} };
-	return ($o->{stages}{growth} ? 0 : fill_seconds($o)) + $rows / 400_000;
+	return ($o->{stages}{growth} ? 0 : fill_seconds($o)) + $rows / 270_000;
 }
 
 sub database { return "bench_rows_$_[0]" }
@@ -160,7 +160,7 @@ sub run_verify
 		$ENV{PGDATABASE} = database($size->{target});
 		my $rows = query('SELECT sum(history_seq) FROM credits.credit_account');
 		my $run = { target => $size->{target}, rows => $rows };
-		for (1 .. ($o->{rounds} < 3 ? 1 : 2))
+		for (1 .. ($o->{quick} ? 1 : 3))
 		{
 			my ($bad, $seconds, $memory, $processes) = watch_memory('SELECT count(*) FROM credits.credits_verify()');
 			die "credits_verify found $bad problems\n" if $bad;

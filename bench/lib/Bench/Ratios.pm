@@ -64,8 +64,8 @@ sub ratios
 	my $sweep = $result->{sweep} // {};
 	my $due = sub { $_[0] ? " of $_[0]{accounts} accounts" : '' };
 	my $each = $due->($sweep->{alone});
-	$add->("sweep$each / UPDATE + INSERT in one statement, time", '<= 1.0', $sweep->{alone}{ratio});
-	$add->('sweep' . $due->($sweep->{whole}) . ' / the same', '<= 1.0', $sweep->{whole}{ratio}) if $sweep->{whole};
+	$add->('sweep' . $due->($_) . ' / UPDATE + INSERT in one statement, time', '<= 1.0', $_->{ratio})
+	  for $sweep->{alone}, $sweep->{whole} // ();
 	$add->("p99 of deductions with a sweep$each / without, $_->[1]", '<= 2.0', $sweep->{p99_ratio}{ $_->[0] })
 	  for [ 'due', 'users it sweeps' ], [ 'others', 'other users' ];
 

@@ -25,11 +25,11 @@ sub range
 	return number($summary->{min}, $format) . '..' . number($summary->{max}, $format);
 }
 
-# Where the median is: n values can say so from six on (Stats.pm).
+# Where the median is: fewer than six values cannot say (Stats.pm).
 sub interval
 {
 	my ($summary, $format) = @_;
-	return '-' unless $summary && $summary->{n} > 1;
+	return '-' unless $summary && $summary->{n} > 5;
 	return number($summary->{low}, $format) . '..' . number($summary->{high}, $format);
 }
 

@@ -35,11 +35,16 @@ SELECT user_id, history_seq, 'reset', NOW, effective_at, last_monthly_reset, nex
   FROM swept
 SQL
 
-# Of few accounts all are due at once, month after month.  Of many, so many that
-# a sweep would outlast what the machine's speed does meanwhile, each turn has a
-# group of its own: all of it due at one instant, a minute after the one before.
+# So that a sweep takes seconds, and its other side can follow at once, accounts
+# are in groups of 25,000: all of a group are due at one instant, a minute after
+# the group before, month after month.
+my $group_size = 25_000;
+sub groups { my ($o) = @_; return int(($o->{accounts} + $group_size - 1) / $group_size) }
+
+# How many turns: the first one only warms up.  Those of sweeps alone end with a
+# month, as a sweep of all accounts follows.
 sub turns { my ($o) = @_; return $o->{pairs} + 1 }
-sub groups { my ($o) = @_; return $o->{accounts} > 200_000 ? turns($o) : 1 }
+sub months_alone { my ($o) = @_; return int((turns($o) + groups($o) - 1) / groups($o)) }
 
 # The number of the first user of a group (sweep.sql has the same).
 sub first_of
@@ -49,34 +54,32 @@ sub first_of
 	return int(($group * $o->{accounts} + $groups - 1) / $groups) + 1;
 }
 
-# clocks(OPTIONS): when accounts are opened; the steps of the sweeps alone, of
-# whole ones, and of those beside deductions.  A step is { clock, group }.  The
-# last one is in this month.
+# clocks(OPTIONS): when the first period begins; the steps of the sweeps alone,
+# of those of all accounts, and of those beside deductions.  A step is { clock,
+# group }.  The last one is in this month.
 sub clocks
 {
 	my ($o) = @_;
-	my ($groups, $turns) = (groups($o), turns($o));
-	my $months = $groups > 1 ? 1 : $turns;
+	my ($groups, $alone) = (groups($o), months_alone($o));
 	my $whole = $groups > 1 ? $o->{rounds} : 0;
-	my $all = 2 * $months + $whole;
+	my $months = 2 * $alone + $whole;
 	my ($start, @clocks) = split /\n/, query(
-		"SELECT to_char(date_trunc('month', now() AT TIME ZONE 'UTC') + (m - $all) * interval '1 month' "
+		"SELECT to_char(date_trunc('month', now() AT TIME ZONE 'UTC') + (m - $months) * interval '1 month' "
 		  . "+ g * interval '1 minute' + CASE WHEN m = 0 THEN interval '0' ELSE interval '30 seconds' END, 'YYYY-MM-DD HH24:MI:SSZ') "
-		  . "FROM generate_series(0, $all) m, generate_series(0, $groups - 1) g WHERE m > 0 OR g = 0 ORDER BY m, g");
+		  . "FROM generate_series(0, $months) m, generate_series(0, $groups - 1) g WHERE m > 0 OR g = 0 ORDER BY m, g");
 	my @steps = map { { clock => $clocks[$_], group => $_ % $groups } } 0 .. $#clocks;
-	my @alone = splice @steps, 0, $turns;
+	my @alone = splice @steps, 0, $alone * $groups;
 	my @whole = grep { $_->{group} == $groups - 1 } splice @steps, 0, $whole * $groups;
-	return ($start, \@alone, \@whole, \@steps);
+	return ($start, \@alone, \@whole, [ splice @steps, 0, turns($o) ]);
 }
 
 # estimate_sweep(OPTIONS): seconds.
 sub estimate_sweep
 {
 	my ($o) = @_;
-	my ($groups, $turns) = (groups($o), turns($o));
-	my $due = $o->{accounts} / $groups;
-	return $o->{accounts} / 6000 + $turns * ($due / 4000 + $due / 10000 + 2 * $o->{load} + 2)
-	  + ($groups > 1 ? $o->{rounds} * $o->{accounts} / 4000 : 0);
+	my $groups = groups($o);
+	return $o->{accounts} / 6000 + months_alone($o) * ($o->{accounts} / 10_000 + $groups)
+	  + turns($o) * (2 * $o->{load} + 2) + ($groups > 1 ? $o->{rounds} * $o->{accounts} / 15_000 : 0);
 }
 
 # The sweep's report, and when it ran.
@@ -105,11 +108,11 @@ sub alone
 	return { seconds => $measured->[0], cpu => $measured->[1], wal => $lsn_after - $lsn, size => $size_after - $size };
 }
 
-# Sweeps by both in turn, and what they took.  The first of several is not
-# counted.
+# Sweeps by both in turn, of so many accounts each, and what they took.  The
+# first few only warm up.
 sub compare
 {
-	my ($o, $accounts, @steps) = @_;
+	my ($o, $accounts, $warm, @steps) = @_;
 	my %runs;
 	in_turn(scalar @steps,
 		sub {
@@ -122,8 +125,7 @@ sub compare
 	my $result = { accounts => int($accounts) };
 	for my $who (keys %runs)
 	{
-		my @runs = @{ $runs{$who} };
-		shift @runs if @runs > 1;
+		my @runs = splice @{ $runs{$who} }, $warm;
 		my %of = map { my $what = $_; ($what => [ map { $_->{$what} } @runs ]) } qw(seconds cpu wal size);
 		$result->{$who} = {
 			seconds => $of{seconds}, summary => summary(@{ $of{seconds} }), cpu_seconds => median(@{ $of{cpu} }),
@@ -226,14 +228,14 @@ sub run_sweep
 
 	my $result = { accounts => $o->{accounts}, groups => $groups, others => $others, clients => $clients };
 	$begin = time;
-	$result->{alone} = compare($o, $o->{accounts} / $groups, @$alone);
-	check($o->{accounts} * @$alone / $groups);
+	$result->{alone} = compare($o, $o->{accounts} / $groups, 1, @$alone);
+	check($o->{accounts} * months_alone($o));
 	printf "sweep: against one statement, %.0f s\n", time - $begin;
 	if (@$whole)
 	{
 		$begin = time;
-		$result->{whole} = compare($o, $o->{accounts}, @$whole);
-		check($o->{accounts} * (1 + @$whole));
+		$result->{whole} = compare($o, $o->{accounts}, 0, @$whole);
+		check($o->{accounts} * (months_alone($o) + @$whole));
 		printf "sweep: all accounts at once, %.0f s\n", time - $begin;
 	}
 
