@@ -3,6 +3,7 @@ package Bench::Report;
 use strict;
 use warnings;
 use JSON::PP;
+use List::Util qw(sum);
 use POSIX qw(strftime);
 use Bench::Stats qw(summary);
 use Bench::Chart qw(chart);
@@ -107,6 +108,8 @@ sub sweep_table
 	}
 	$text .= sprintf("  the sweep beside them: %s s, %s accounts (the rest was done by the calls)\n",
 		number(summary(@{ $sweep->{sweep_seconds} })->{median}, '%.1f'), number(summary(@{ $sweep->{swept} })->{median}));
+	my $stops = sum(@{ $sweep->{stops} });
+	$text .= "  $stops of its runs stopped at a lock and were begun again\n" if $stops;
 	return $text;
 }
 

@@ -82,15 +82,22 @@ sub estimate_sweep
 	  + turns($o) * (2 * $o->{load} + 2) + ($groups > 1 ? $o->{rounds} * $o->{accounts} / 15_000 : 0);
 }
 
-# The sweep's report, and when it ran.
+# Sweeps, and says of how many accounts, how often a run stopped because a lock
+# was in its way (the next run goes on, as a scheduler's would), and when it ran.
 sub sweep
 {
 	my ($clock) = @_;
 	my $begin = time;
-	my $answer = psql('-c', "SET credits.clock = '$clock'", '-c', 'CALL credits.credits_run_reset()');
-	my $report = decode_json($answer);
-	die "the sweep failed: $answer" if $report->{failures} || $report->{state} ne 'finished';
-	return ($report, $begin, time);
+	my ($report, %sum);
+	do
+	{
+		my $answer = psql('-c', "SET credits.clock = '$clock'", '-c', 'CALL credits.credits_run_reset()');
+		$report = decode_json($answer);
+		$sum{$_} += $report->{$_} for qw(accounts skipped_locked);
+		$sum{stops}++ if $report->{state} eq 'stopped';
+		die "the sweep failed: $answer" if $report->{failures} || $report->{state} eq 'running' || ($sum{stops} // 0) > 10;
+	} while ($report->{state} eq 'stopped');
+	return (\%sum, $begin, time);
 }
 
 # A sweep by WHO, which is us or the one statement, timed.
@@ -201,6 +208,7 @@ sub with
 	push @{ $result->{sweep_seconds} }, $to - $from;
 	push @{ $result->{swept} }, $report->{accounts};
 	push @{ $result->{skipped_locked} }, $report->{skipped_locked};
+	push @{ $result->{stops} }, $report->{stops} // 0;
 }
 
 # The same deductions while nothing is due.
