@@ -6,6 +6,7 @@ use Time::HiRes qw(time);
 use Bench::Options qw(options);
 use Bench::Db qw(query fsync_ms);
 use Bench::Calls qw(check_calls estimate_calls run_calls);
+use Bench::Pairs qw(estimate_pairs run_pairs estimate_base run_base);
 use Bench::Sweep qw(estimate_sweep run_sweep);
 use Bench::Growth qw(estimate_growth estimate_verify run_growth drop_growth run_verify);
 use Bench::Bloat qw(estimate_bloat run_bloat);
@@ -20,11 +21,11 @@ check_calls($o);
 my %wanted = %{ $o->{stages} };
 
 my %estimates = (
-	calls => \&estimate_calls, sweep => \&estimate_sweep, growth => \&estimate_growth,
+	calls => \&estimate_calls, pairs => \&estimate_pairs, base => \&estimate_base, sweep => \&estimate_sweep, growth => \&estimate_growth,
 	verify => \&estimate_verify, bloat => \&estimate_bloat,
 );
 my ($total, @parts) = (0);
-for my $stage (grep { $wanted{$_} } qw(calls sweep growth verify bloat))
+for my $stage (grep { $wanted{$_} } qw(calls pairs base sweep growth verify bloat))
 {
 	my $seconds = $estimates{$stage}->($o);
 	push @parts, sprintf '%s %.1f', $stage, $seconds / 60;
@@ -35,8 +36,8 @@ printf "about %.0f minutes (%s)\n", $total / 60 + 0.5, join(', ', @parts);
 my $cpus = () = (do { local (@ARGV, $/) = '/proc/cpuinfo'; -r '/proc/cpuinfo' ? <> : '' }) =~ /^processor\s*:/mg;
 my @failures;
 my $result = {
-	(map { $_ => $o->{$_} } qw(users seconds rounds quick full batch)), cpus => $cpus, fsync_ms => fsync_ms($o->{work}),
-	server => query('SHOW server_version'), revision => $ENV{BENCH_REVISION},
+	(map { $_ => $o->{$_} } qw(users seconds rounds pairs pair_seconds quick full batch)), cpus => $cpus, fsync_ms => fsync_ms($o->{work}),
+	server => query('SHOW server_version'), revision => $ENV{BENCH_REVISION}, base => $o->{base},
 	settings => [ split /\n/, $ENV{BENCH_SETTINGS} // '' ], started => time,
 	stages => [ sort keys %wanted ], failures => \@failures, groups => [], one => [],
 };
@@ -64,6 +65,8 @@ if ($wanted{calls})
 	my $calls = stage('calls', sub { run_calls($o, \@failures) });
 	$result->{$_} = $calls->{$_} for keys %{ $calls // {} };
 }
+$result->{paired} = stage('pairs', sub { run_pairs($o, \@failures) }) if $wanted{pairs};
+$result->{before} = stage('base', sub { run_base($o) }) if $wanted{base};
 $result->{sweep} = stage('sweep', sub { run_sweep($o) }) if $wanted{sweep};
 if ($wanted{growth} || $wanted{verify})
 {
@@ -75,7 +78,7 @@ if ($wanted{growth} || $wanted{verify})
 $result->{bloat} = stage('bloat', sub { run_bloat($o) }) if $wanted{bloat};
 
 $result->{took} = time - $result->{started};
-$result->{ratios} = [ ratios($result) ];
+$result->{ratios} = [ ratios($o, $result) ];
 my $table = table($result);
 print "\n$table";
 open(my $fh, '>', "$o->{work}/table.txt") or die "table.txt: $!\n";

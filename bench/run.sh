@@ -12,6 +12,24 @@ out=$(cd "$out" && pwd)
 
 need_deps
 make_temp_install
+
+# BENCH_BASE: that revision, in an installation of its own.
+base=$WORK/base
+base_bin=$base${PG_BIN#"$WORK"}
+if [ -n "${BENCH_BASE:-}" ]; then
+    mkdir -p "$base/tree"
+    cp -a "$WORK/usr" "$base/usr"
+    git -C "$TREE" -c safe.directory='*' archive "$BENCH_BASE" | tar -C "$base/tree" -xf - ||
+        die "BENCH_BASE: there is no revision $BENCH_BASE"
+    if [ "$(id -u)" = 0 ]; then
+        chown -Rh postgres: "$base"
+    fi
+    build_in "$base/tree" "$base_bin" >"$WORK/build.log" 2>&1 || {
+        tail -n 30 "$WORK/build.log" >&2
+        die "the extension of $BENCH_BASE did not build"
+    }
+fi
+
 build_extension || {
     tail -n 30 "$WORK/build.log" >&2
     die "the extension did not build"
@@ -32,11 +50,13 @@ if [ -n "$pgledger" ]; then
     export BENCH_PGLEDGER=$WORK/pgledger.sql
 fi
 
-# A quarter of the memory as buffers, between 256 MB and 2 GB.
+# A quarter of the memory as buffers, between 256 MB and 2 GB; two servers
+# share that.
 memory=$(awk '/^MemTotal:/ { print int($2 / 1024) }' /proc/meminfo 2>/dev/null || true)
 buffers=$((${memory:-1024} / 4))
 [ "$buffers" -ge 256 ] || buffers=256
 [ "$buffers" -le 2048 ] || buffers=2048
+[ -z "${BENCH_BASE:-}" ] || buffers=$((buffers / 2))
 
 # The settings of a server that is meant to be fast and safe: fsync and
 # full_page_writes stay on.  No checkpoint falls into a run (the pages are
@@ -64,6 +84,10 @@ while IFS= read -r line; do
 done <<<"${BENCH_CONF:-}"
 
 start_server "${settings[@]}"
+if [ -n "${BENCH_BASE:-}" ]; then
+    export BENCH_BASE_PORT=65433
+    start_in "$base/server" "$base_bin" "$BENCH_BASE_PORT" "${settings[@]}"
+fi
 export PGDATABASE=postgres
 
 mkdir "$WORK/bench"
@@ -82,5 +106,6 @@ for name in table.txt result.json chart.svg; do
     [ ! -e "$WORK/bench/$name" ] || cat "$WORK/bench/$name" >"$out/$name"
 done
 stop_server
+[ -z "${BENCH_BASE:-}" ] || as_user pg_ctl -D "$base/server" -m fast -s stop
 [ ! -e "$WORK/bench/result.json" ] || echo "results: $out (table.txt, result.json, chart.svg)"
 exit "$status"

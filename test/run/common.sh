@@ -107,22 +107,34 @@ make_temp_install() {
 
 # Build the copy and install it into the private PostgreSQL.
 build_extension() {
-    run make -j2 install "PG_CONFIG=$PG_BIN/pg_config" with_llvm=no "WERROR=${WERROR:-}" \
-        >"$WORK/build.log" 2>&1
+    build_in "$WORK/tree" "$PG_BIN" >"$WORK/build.log" 2>&1
+}
+
+# build_in TREE BIN: the same with another tree, for another installation.
+build_in() {
+    run make -C "$1" -j2 install "PG_CONFIG=$2/pg_config" with_llvm=no "WERROR=${WERROR:-}"
 }
 
 # start_server LINE...: a new server, with these lines in its configuration.
 start_server() {
-    as_user initdb -D "$WORK/server" -U postgres -A trust -E UTF8 --no-sync >"$WORK/initdb.log"
     mkdir "$WORK/socket"
     if [ "$(id -u)" = 0 ]; then
         chown postgres: "$WORK/socket"
     fi
-    printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$WORK/socket'" "$@" |
-        as_user tee -a "$WORK/server/postgresql.conf" >/dev/null
     export PGHOST=$WORK/socket PGPORT=65432 PGUSER=postgres
-    as_user pg_ctl -D "$WORK/server" -o "-p $PGPORT" -l "$WORK/server.log" -w -s start || {
-        tail -n 30 "$WORK/server.log" >&2
+    start_in "$WORK/server" "$PG_BIN" "$PGPORT" "$@"
+}
+
+# start_in FOLDER BIN PORT LINE...: the same in another folder, by another
+# installation.  Its socket is beside the first one's.
+start_in() {
+    local folder=$1 bin=$2 port=$3
+    shift 3
+    as_user "$bin/initdb" -D "$folder" -U postgres -A trust -E UTF8 --no-sync >"$folder.initdb.log"
+    printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$PGHOST'" "$@" |
+        as_user tee -a "$folder/postgresql.conf" >/dev/null
+    as_user "$bin/pg_ctl" -D "$folder" -o "-p $port" -l "$folder.log" -w -s start || {
+        tail -n 30 "$folder.log" >&2
         die "the server did not start"
     }
 }

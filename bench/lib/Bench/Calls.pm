@@ -4,31 +4,15 @@ package Bench::Calls;
 use strict;
 use warnings;
 use Time::HiRes qw(time);
-use Bench::Contenders qw(contenders script one_statement);
-use Bench::Db qw(psql query load create_database drop_database sizes measured pgbench);
+use Bench::Contenders qw(contenders one_statement);
+use Bench::Db qw(psql query drop_database sizes measured);
+use Bench::Setup qw(set_up setup_seconds run_contender check_counts);
 use Bench::Stats qw(median summary rate percentiles);
 use Exporter 'import';
 our @EXPORT_OK = qw(check_calls estimate_calls run_calls);
 
 # Are there such contenders?
 sub check_calls { my ($o) = @_; contenders({}, $o->{only}) }
-
-# What of the contenders' needs there is in this build.
-sub what_there_is
-{
-	my ($o) = @_;
-	# Settings of the extension exist once it is loaded.
-	my $setting = "SELECT credits.credits_current_user_id(); SELECT name FROM pg_settings "
-	  . "WHERE name ~ '^credits[.].*early' AND vartype = 'bool' ORDER BY name LIMIT 1";
-	my ($early) = query($setting) =~ /^(credits\.\w+)$/m;
-	$early = "$early=on" if $early;
-	$early = $ENV{BENCH_EARLY} if $ENV{BENCH_EARLY};
-	return {
-		early    => $early,
-		many     => query("SELECT count(*) FROM pg_proc WHERE proname = 'credits_deduct_many'") > 0,
-		pgledger => $o->{pgledger},
-	};
-}
 
 sub one_wanted
 {
@@ -45,9 +29,9 @@ sub groups
 {
 	my ($o, @contenders) = @_;
 	my @groups;
-	# Without BENCH_FULL, asynchronous commit beside the other is measured on
-	# uniform users, with 16 clients or the most below that.
-	my $brief = !$o->{full} && @{ $o->{syncs} } > 1;
+	# Asynchronous commit beside the other is measured on uniform users, with 16
+	# clients or the most below that.
+	my $brief = @{ $o->{syncs} } > 1;
 	my ($usual) = sort { $b <=> $a } grep { $_ <= 16 } @{ $o->{clients} };
 	$usual //= $o->{clients}[0];
 	for my $shape (@{ $o->{shapes} })
@@ -85,59 +69,22 @@ sub estimate_calls
 	my @contenders = contenders({ many => 1, early => 1, pgledger => $o->{pgledger} }, $o->{only});
 	my $cells = 0;
 	$cells += @{ $_->{cells} } for groups($o, @contenders);
-	return 5 + $o->{users} / 4000 + $o->{rounds} * ($cells * cell_seconds($o) + 3 * one_wanted($o));
-}
-
-sub setup
-{
-	my ($o, $have, $contenders, $one) = @_;
-	my $most = $o->{users} < 50_000 ? $o->{users} : 50_000;
-	psql('-c', "CREATE VIEW bench.one_users AS SELECT user_id FROM bench.users WHERE n <= $most ORDER BY n; "
-		. 'GRANT SELECT ON bench.one_users TO bench_app');
-	my %schemas = map { $_->{schema} => 1 } @$contenders, @$one;
-	for my $schema (grep { /^plain/ } sort keys %schemas)
-	{
-		load('bench/sql/plain.sql', schema => $schema);
-		load('bench/sql/plain_users.sql', schema => $schema);
-	}
-	if ($schemas{pgledger})
-	{
-		psql('-c', 'CREATE SCHEMA pgledger');
-		{
-			local $ENV{PGOPTIONS} = '-c search_path=pgledger,public';
-			load($o->{pgledger});
-		}
-		load('bench/sql/pgledger.sql');
-	}
-	return $most;
+	return setup_seconds($o) + $o->{rounds} * ($cells * cell_seconds($o) + 3 * one_wanted($o));
 }
 
 sub run_cell
 {
 	my ($o, $have, $cell, $counted) = @_;
-	my ($contender, $clients) = @$cell{qw(contender clients)};
-	my $schema = $contender->{schema};
-	my $per_client = $contender->{batch} ? 2 : int($o->{transactions} / $clients) || 1;
-	my $path = ($schema || 'bench') . ($schema eq 'pgledger' ? ',public' : '');
-	my @settings = ("synchronous_commit=$cell->{sync}", "search_path=$path");
-	push @settings, $have->{early} if $contender->{id} eq 'deduct_key_early';
-
+	my $schema = $cell->{contender}{schema};
 	my ($lsn, $size) = sizes($schema);
-	my $run = pgbench(
-		work => $o->{work}, scripts => [ script($contender, $cell->{shape}) ], clients => $clients,
-		seconds => $o->{quick} ? 0 : $o->{seconds}, transactions => $per_client,
-		settings => \@settings,
-		define => { users => $o->{users}, clients => $clients, parts => int($o->{users} / $o->{batch}) });
+	my $run = run_contender($o, $have, $cell, $o->{seconds}, $counted);
 	my ($lsn_after, $size_after) = sizes($schema);
-
-	my $items = $contender->{batch} ? $o->{batch} : 1;
 	my $tps = rate($run->{samples}, $o->{warm}, $cell->{latency} //= {});
-	push @{ $cell->{tps} }, defined $tps ? $tps * $items : undef;
-	$cell->{operations} += $run->{done} * $items;
+	push @{ $cell->{tps} }, defined $tps ? $tps * $run->{items} : undef;
+	$cell->{operations} += $run->{done} * $run->{items};
 	$cell->{failed} += $run->{failed};
 	$cell->{wal} += $lsn_after - $lsn;
 	$cell->{size} += $size_after - $size;
-	$counted->{$schema} += $run->{done} * $items if $contender->{history};
 }
 
 # The time of a statement, and the CPU time of the backend that runs it, in
@@ -152,26 +99,11 @@ sub run_one
 	$before .= "BEGIN;\n" . ($sql =~ s/bench\.one_users/(SELECT user_id FROM bench.one_users LIMIT 1) u/r)
 	  . " \\g /dev/null\nROLLBACK;\n"
 	  unless $one->{set};
-	my ($seconds, $cpu) = measured($o->{work}, $before, $sql, 'bench_app');
+	my ($measured) = measured($o->{work}, 'bench_app', [ $before, $sql ]);
+	my ($seconds, $cpu) = @$measured;
 	push @{ $one->{us} }, $seconds * 1e6 / $most;
 	push @{ $one->{cpu_us} }, defined $cpu ? $cpu * 1e6 / $most : undef;
 	$counted->{ $one->{schema} } += $most;
-}
-
-# What was acknowledged is there: two rows per user at first, then one per
-# operation.
-sub check_counts
-{
-	my ($counted) = @_;
-	my @failures;
-	for my $schema (grep { $_ ne 'plain_update' } sort keys %$counted)
-	{
-		my $account = $schema eq 'credits' ? 'credit_account' : 'account';
-		my $stored = query("SELECT sum(history_seq) - 2 * count(*) FROM $schema.$account");
-		push @failures, "$schema: $counted->{$schema} operations were acknowledged, $stored are stored\n"
-		  if $stored != $counted->{$schema};
-	}
-	return @failures;
 }
 
 # run_calls(OPTIONS, FAILURES): groups; one: in one statement; one_users: how
@@ -182,13 +114,11 @@ sub run_calls
 	my $begin = time;
 	my $failed_before = @$failures;
 	my %counted;    # operations per schema
-	create_database('bench_calls');
-	load('bench/sql/users.sql', users => $o->{users}, batch => $o->{batch});
-	load('bench/sql/credits.sql');
-	my $have = what_there_is($o);
-	my @contenders = contenders($have, $o->{only});
 	my @one = one_wanted($o);
-	my $most = setup($o, $have, \@contenders, \@one);
+	my ($have, @contenders) = set_up($o, 'bench_calls', map { $_->{schema} } @one);
+	my $most = $o->{users} < 50_000 ? $o->{users} : 50_000;
+	psql('-c', "CREATE VIEW bench.one_users AS SELECT user_id FROM bench.users WHERE n <= $most ORDER BY n; "
+		. 'GRANT SELECT ON bench.one_users TO bench_app');
 	printf "calls: %d users set up, %.0f s\n", $o->{users}, time - $begin;
 
 	my @groups = groups($o, @contenders);

@@ -71,30 +71,28 @@ sub sizes
 		. "FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = '$schema' AND relname IN ($names)");
 }
 
-# measured(WORK, BEFORE, SQL[, ROLE]): how long SQL takes in a session in
-# which BEFORE was run, in seconds, and the CPU time of its backend, where
-# there is a /proc.
+# measured(WORK, ROLE, STEPS): steps are [ BEFORE, SQL ], run in one session,
+# by ROLE if it is not ''.  Returns per step how long its SQL took, in seconds,
+# and the CPU time of the backend, where there is a /proc.
 sub measured
 {
-	my ($work, $before, $sql, $role) = @_;
-	my $stat = "SELECT extract(epoch FROM clock_timestamp()), pg_read_file('/proc/self/stat', 0, 4000, true);\n";
+	my ($work, $role, @steps) = @_;
+	my $stat = "SELECT extract(epoch FROM clock_timestamp()), pg_read_file('/proc/self/schedstat', 0, 100, true);\n";
 	my ($on, $off) = $role ? ("SET ROLE $role;\n", "RESET ROLE;\n") : ('', '');
 	my $file = "$work/measured.sql";
 	open(my $fh, '>', $file) or die "$file: $!\n";
-	print $fh "$on$before\n$off$stat$on$sql \\g /dev/null\n$off$stat";
+	print $fh map { "$on$_->[0]\n$off$stat$on$_->[1] \\g /dev/null\n$off$stat" } @steps;
 	close $fh;
 	my @lines = grep { /\S/ } split /\n/, psql('-f', $file);
-	die "unexpected output:\n@lines\n" unless @lines == 2;
-	my (@time, @cpu);
-	for (@lines)
+	die "unexpected output:\n@lines\n" unless @lines == 2 * @steps;
+	my @measured;
+	while (my @pair = splice @lines, 0, 2)
 	{
-		my ($epoch, $proc) = split /\|/, $_, 2;
-		push @time, $epoch;
-		# utime and stime, in ticks of 10 ms, behind the command's name.
-		my @fields = split ' ', ($proc // '') =~ s/^.*\)\s//r;
-		push @cpu, @fields > 12 ? ($fields[11] + $fields[12]) / 100 : undef;
+		# The first number is nanoseconds on a processor.
+		my ($begin, $end) = map { [ /^([\d.]+)\|(\d*)/ ] } @pair;
+		push @measured, [ $end->[0] - $begin->[0], $begin->[1] ne '' ? ($end->[1] - $begin->[1]) / 1e9 : undef ];
 	}
-	return ($time[1] - $time[0], defined $cpu[0] && defined $cpu[1] ? $cpu[1] - $cpu[0] : undef);
+	return @measured;
 }
 
 # pgbench_start(%ARGUMENTS): work; scripts: texts; clients; seconds, or

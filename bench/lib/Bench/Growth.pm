@@ -1,12 +1,12 @@
 # The stages "growth" and "verify": a database for each size of the history,
 # filled by credits_deduct_many.  Deductions, pages of history and bytes at
-# each size in turn, round by round; then credits_verify() of each.
+# each size in many short turns; then credits_verify() of each.
 package Bench::Growth;
 use strict;
 use warnings;
 use Time::HiRes qw(time);
 use Bench::Db qw(psql query load create_database drop_database sizes pgbench watch_memory);
-use Bench::Stats qw(summary by_round rate percentiles);
+use Bench::Stats qw(summary paired in_turn rate percentiles);
 use Exporter 'import';
 our @EXPORT_OK = qw(estimate_growth estimate_verify run_growth drop_growth run_verify);
 
@@ -31,7 +31,7 @@ sub fill_seconds { my ($o) = @_; my $rows = 0; $rows += $_ for @{ $o->{rows} }; 
 sub estimate_growth
 {
 	my ($o) = @_;
-	return fill_seconds($o) + @{ $o->{rows} } * @measures * $o->{rounds} * ($o->{quick} ? 0.5 : $o->{seconds} + 0.3);
+	return fill_seconds($o) + @{ $o->{rows} } * @measures * ($o->{pairs} + 1) * ($o->{quick} ? 0.5 : $o->{pair_seconds} + 0.35);
 }
 
 sub estimate_verify
@@ -39,7 +39,7 @@ sub estimate_verify
 	my ($o) = @_;
 	my $rows = 0;
 	$rows += $_ for @{ $o->{rows} };
-	return ($o->{stages}{growth} ? 0 : fill_seconds($o)) + $rows / 400_000;
+	return ($o->{stages}{growth} ? 0 : fill_seconds($o)) + $rows / 270_000;
 }
 
 sub database { return "bench_rows_$_[0]" }
@@ -101,16 +101,17 @@ sub bytes
 
 sub measure
 {
-	my ($o, $size, $measure) = @_;
+	my ($o, $size, $measure, $counts) = @_;
 	$ENV{PGDATABASE} = database($size->{target});
 	my $cell = $size->{cells}{ $measure->{id} } //= { latency => {} };
 	my ($lsn) = sizes('credits');
 	my $run = pgbench(
 		work => $o->{work}, scripts => [ $measure->{sql} ], clients => $measure->{clients},
-		seconds => $o->{quick} ? 0 : $o->{seconds}, transactions => int($o->{transactions} / $measure->{clients}) || 1,
+		seconds => $o->{quick} ? 0 : $o->{pair_seconds}, transactions => int($o->{transactions} / $measure->{clients}) || 1,
 		settings => ['search_path=credits'], define => { users => $o->{users} });
 	my ($lsn_after) = sizes('credits');
-	push @{ $cell->{tps} }, rate($run->{samples}, $o->{warm}, $cell->{latency});
+	return unless $counts;
+	push @{ $cell->{tps} }, rate($run->{samples}, $o->{pair_warm}, $cell->{latency});
 	$cell->{operations} += $run->{done};
 	$cell->{wal} += $lsn_after - $lsn;
 }
@@ -125,14 +126,12 @@ sub run_growth
 	return $result unless $o->{stages}{growth};
 	$result->{measures} = \@measures;
 
-	for my $round (1 .. $o->{rounds})
+	for my $measure (@measures)
 	{
 		my $begin = time;
-		for my $measure (@measures)
-		{
-			measure($o, $_, $measure) for $round % 2 ? @sizes : reverse @sizes;
-		}
-		printf "growth: round %d of %d, %.0f s\n", $round, $o->{rounds}, time - $begin;
+		# The first turn only warms up.
+		in_turn($o->{pairs} + 1, sub { my ($size, $turn) = @_; measure($o, $size, $measure, $turn > 1) }, @sizes);
+		printf "growth: %s, %.0f s\n", $measure->{label}, time - $begin;
 	}
 	for my $cell (map { values %{ $_->{cells} } } @sizes)
 	{
@@ -143,7 +142,7 @@ sub run_growth
 	# What a call takes, at this size against the first one.
 	for my $size (@sizes)
 	{
-		$size->{slower}{ $_->{id} } = by_round(map { $_->{tps} } $sizes[0]{cells}{ $_->{id} }, $size->{cells}{ $_->{id} })
+		$size->{slower}{ $_->{id} } = paired(map { $_->{tps} } $sizes[0]{cells}{ $_->{id} }, $size->{cells}{ $_->{id} })
 		  for @measures;
 	}
 	return $result;
@@ -161,7 +160,7 @@ sub run_verify
 		$ENV{PGDATABASE} = database($size->{target});
 		my $rows = query('SELECT sum(history_seq) FROM credits.credit_account');
 		my $run = { target => $size->{target}, rows => $rows };
-		for (1 .. ($o->{rounds} < 3 ? 1 : 2))
+		for (1 .. ($o->{quick} ? 1 : 3))
 		{
 			my ($bad, $seconds, $memory, $processes) = watch_memory('SELECT count(*) FROM credits.credits_verify()');
 			die "credits_verify found $bad problems\n" if $bad;

@@ -52,20 +52,26 @@ sub options
 {
 	$quick = ($ENV{BENCH_QUICK} // '') eq '1';
 	$full = ($ENV{BENCH_FULL} // '') eq '1' && !$quick;
+	# Without a base there is nothing to compare it with.
+	my @stages = (qw(calls pairs), $ENV{BENCH_BASE} ? 'base' : (), qw(sweep growth verify bloat));
 	my %o = (
 		quick    => $quick,
 		full     => $full,
 		work     => $ENV{BENCH_WORK} // die("bench.pl is run by run.sh\n"),
-		stages   => { map { $_ => 1 } words('STAGES', qw(calls sweep growth verify bloat)) },
+		stages   => { map { $_ => 1 } words('STAGES', @stages) },
 		users    => number('USERS', 100_000, 10_000),
 		seconds  => number('SECONDS', 2),
-		rounds   => number('ROUNDS', 3, 1),
+		rounds   => number('ROUNDS', 2, 1),
+		pairs    => number('PAIRS', 10, 2),
+		pair_seconds => number('PAIR_SECONDS', 1),
+		base     => $ENV{BENCH_BASE},
+		base_port => $ENV{BENCH_BASE_PORT},
 		clients  => [ numbers('CLIENTS', '1 16 64', '1 64') ],
 		shapes   => [ words('SHAPES', qw(uniform zipf hot divided)) ],
 		syncs    => [ words('SYNC', qw(on off)) ],
 		only     => [ split ' ', option('ONLY', '') ],
 		accounts => number('ACCOUNTS', 100_000, 5_000, 1_000_000),
-		load     => number('LOAD_SECONDS', 8, 2, 20),
+		load     => number('LOAD_SECONDS', 4, 2),
 		rows     => [ numbers('ROWS', '1000000 3000000', '50000 100000', '1000000 10000000') ],
 		updates  => number('UPDATES', 10_000, 1_000, 36_000),
 		pgledger => $ENV{BENCH_PGLEDGER},
@@ -78,9 +84,8 @@ sub options
 
 	# In quick mode, a number of transactions per cell instead of a time.
 	$o{transactions} = 64;
-	# Seconds at the start of a cell that do not count.
-	$o{warm} = $quick ? 0 : 0.25 * $o{seconds};
-	$o{warm} = 1 if $o{warm} > 1;
+	# Seconds at the start of a cell, or of a side of a pair, that do not count.
+	($o{warm}, $o{pair_warm}) = map { $quick ? 0 : $_ < 4 ? 0.25 * $_ : 1 } @o{qw(seconds pair_seconds)};
 	$o{batch} = $o{users} >= 4000 ? 1000 : int($o{users} / 4) || 1;
 	return \%o;
 }

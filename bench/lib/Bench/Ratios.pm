@@ -2,20 +2,10 @@
 package Bench::Ratios;
 use strict;
 use warnings;
-use Bench::Stats qw(summary by_round);
+use Bench::Pairs qw(pairs_wanted base_wanted);
+use Bench::Stats qw(summary);
 use Exporter 'import';
 our @EXPORT_OK = qw(ratios);
-
-sub cell
-{
-	my ($result, $id, $shape, $sync, $clients) = @_;
-	for my $group (@{ $result->{groups} })
-	{
-		next unless $group->{shape} eq $shape && $group->{sync} eq $sync && $group->{clients} == $clients;
-		for (@{ $group->{cells} }) { return $_ if $_->{contender}{id} eq $id }
-	}
-	return undef;
-}
 
 # Bytes an operation over all cells of a contender: 'wal' or 'size'.
 sub bytes
@@ -46,71 +36,37 @@ sub worst
 	return ($worst, $whose);
 }
 
-# Whether a median is what is aimed at.
-sub holds
+# verdict(AIM, VALUE): whether it is what is aimed at.  An interval with the aim
+# inside cannot say.
+sub verdict
 {
 	my ($aim, $value) = @_;
+	return undef unless $aim;
+	return 'not measured' unless $value;
 	my ($operator, $bound) = split ' ', $aim;
-	return undef unless $value && $bound;
-	my $median = $value->{median};
-	return ($operator eq '>=' ? $median >= $bound : $operator eq '<=' ? $median <= $bound : $median < $bound) ? 1 : 0;
+	my ($low, $high) = map { ($operator eq '>=' ? $_ >= $bound : $operator eq '<=' ? $_ <= $bound : $_ < $bound) ? 1 : 0 } @$value{qw(low high)};
+	return $low != $high ? 'undecided' : $low ? 'holds' : 'does not hold';
 }
 
-# ratios(RESULT): what; aim, '' if it is for information; value: a summary, or
-# undef if it was not measured; holds: 1, 0 or undef.
+# ratios(OPTIONS, RESULT): what; aim, '' if it is for information; value: a
+# summary, or undef if it was not measured; verdict, undef without an aim.
 sub ratios
 {
-	my ($result) = @_;
+	my ($o, $result) = @_;
 	my @ratios;
 	my $add = sub {
 		my ($what, $aim, $value) = @_;
 		return unless $value || $aim;
-		push @ratios, { what => $what, aim => $aim, value => $value, holds => holds($aim, $value) };
+		push @ratios, { what => $what, aim => $aim, value => $value, verdict => verdict($aim, $value) };
 	};
-	my $tps = sub { my $cell = cell($result, @_); return $cell && $cell->{tps} };
-	my $single = sub { $tps->($_[0], 'uniform', 'on', 16) };
-
-	for (
-		[ 'update',      'one-row UPDATE',     '>= 1.0' ],
-		[ 'plpgsql_key', 'plpgsql with key',   '>= 1.6' ],
-		[ 'client_tx',   'client transaction', '>= 2.2' ],
-		[ 'pgledger',    'pgledger',           '>= 6' ])
-	{
-		$add->("credits_deduct with key / $_->[1], tps, uniform, 16 clients, commit on",
-			$_->[2], by_round($single->('deduct_key'), $single->($_->[0])));
-	}
-
-	my %one = map { $_->{id} => $_ } @{ $result->{one} };
-	for my $kind ([ 'us', 'time', '<= 0.3' ], [ 'cpu_us', 'CPU time', '' ])
-	{
-		for my $key ('', '_key')
-		{
-			$add->('in one statement' . ($key && ', with key') . ": credits_deduct / plpgsql, $kind->[1]", $kind->[2],
-				by_round(map { $one{$_}{ $kind->[0] } } "one_deduct$key", "one_plpgsql$key"));
-		}
-	}
-
-	for my $case ([ 'uniform', 1, '1 client' ], [ 'uniform', 16, '16 clients, any users' ],
-		[ 'divided', 16, '16 clients, each its own users' ])
-	{
-		my ($shape, $clients, $label) = @$case;
-		$add->("credits_deduct_many with keys / UPDATE + INSERT in batches, items/s, $label, commit on", '>= 1.0',
-			by_round(map { $tps->($_, $shape, 'on', $clients) } 'deduct_many', 'update_insert_many'));
-		next if $clients == 1;
-		$add->("credits_deduct_many with keys, items/s / credits_deduct with key, tps, $label, commit on", '>= 8',
-			by_round($tps->('deduct_many', $shape, 'on', $clients), $single->('deduct_key')));
-	}
-
-	my $hot = sub { $tps->($_[0], 'hot', 'on', 64) };
-	$add->('hot user: credits_deduct with key / plpgsql with key, tps, 64 clients, commit on',
-		'', by_round($hot->('deduct_key'), $hot->('plpgsql_key')));
-	$add->('hot user: the same, with early lock release', '>= 5',
-		by_round($hot->('deduct_key_early'), $hot->('plpgsql_key')));
+	$add->(@$_{qw(what aim value)}) for @{ $result->{paired} // [ pairs_wanted() ] }, @{ $result->{before} // [ base_wanted($o) ] };
 
 	my $sweep = $result->{sweep} // {};
-	my $due = $sweep->{accounts} ? " of $sweep->{accounts} accounts" : '';
-	$add->("sweep$due / UPDATE + INSERT in one statement, time", '<= 1.0', $sweep->{ratio});
-	$add->("p99 of deductions with a sweep$due / without, $_->[1]", '<= 2.0', $sweep->{p99_ratio}{ $_->[0] })
+	my $due = sub { $_[0] ? " of $_[0]{accounts} accounts" : '' };
+	my $each = $due->($sweep->{alone});
+	$add->('sweep' . $due->($_) . ' / UPDATE + INSERT in one statement, time', '<= 1.0', $_->{ratio})
+	  for $sweep->{alone}, $sweep->{whole} // ();
+	$add->("p99 of deductions with a sweep$each / without, $_->[1]", '<= 2.0', $sweep->{p99_ratio}{ $_->[0] })
 	  for [ 'due', 'users it sweeps' ], [ 'others', 'other users' ];
 
 	my $verify = $result->{verify} && $result->{verify}[-1];

@@ -3,6 +3,7 @@ package Bench::Report;
 use strict;
 use warnings;
 use JSON::PP;
+use List::Util qw(sum);
 use POSIX qw(strftime);
 use Bench::Stats qw(summary);
 use Bench::Chart qw(chart);
@@ -25,6 +26,14 @@ sub range
 	return number($summary->{min}, $format) . '..' . number($summary->{max}, $format);
 }
 
+# Where the median is: fewer than six values cannot say (Stats.pm).
+sub interval
+{
+	my ($summary, $format) = @_;
+	return '-' unless $summary && $summary->{n} > 5;
+	return number($summary->{low}, $format) . '..' . number($summary->{high}, $format);
+}
+
 sub group_title
 {
 	my ($group) = @_;
@@ -39,7 +48,7 @@ sub describe
 	return sprintf('%s users, %d CPUs, PostgreSQL %s, fsync of 8 kB %.2f ms, %s', number($result->{users}),
 		$result->{cpus}, $result->{server} =~ s/ .*//r, $result->{fsync_ms},
 		$result->{quick} ? 'QUICK: a smoke check, the figures mean nothing'
-		: "$result->{rounds} x $result->{seconds} s a cell");
+		: "$result->{rounds} x $result->{seconds} s a cell, $result->{pairs} pairs of $result->{pair_seconds} s a side");
 }
 
 sub calls_table
@@ -74,13 +83,17 @@ sub calls_table
 sub sweep_table
 {
 	my ($sweep) = @_;
-	my $text = sprintf("\nsweep of %s accounts, all due at once\n", number($sweep->{accounts}));
-	$text .= sprintf("  %-45s %9s %17s %8s %9s %9s\n", '', 'seconds', 'min..max', 'CPU s', 'WAL B/acc', 'tbl B/acc');
-	for ([ 'credits', 'CALL credits_run_reset()' ], [ 'plain', 'UPDATE + INSERT in one statement' ])
+	my $text = '';
+	for my $sweeps (grep { $_ } @$sweep{qw(alone whole)})
 	{
-		my $r = $sweep->{ $_->[0] };
-		$text .= sprintf("  %-45s %9s %17s %8s %9s %9s\n", $_->[1], number($r->{summary}{median}, '%.2f'),
-			range($r->{summary}, '%.2f'), number($r->{cpu_seconds}, '%.2f'), number($r->{wal_per}), number($r->{size_per}));
+		$text .= sprintf("\nsweep of %s accounts of %s, due at once\n", map { number($_->{accounts}) } $sweeps, $sweep);
+		$text .= sprintf("  %-45s %9s %17s %8s %9s %9s\n", '', 'seconds', 'min..max', 'CPU s', 'WAL B/acc', 'tbl B/acc');
+		for ([ 'credits', 'CALL credits_run_reset()' ], [ 'plain', 'UPDATE + INSERT in one statement' ])
+		{
+			my $r = $sweeps->{ $_->[0] };
+			$text .= sprintf("  %-45s %9s %17s %8s %9s %9s\n", $_->[1], number($r->{summary}{median}, '%.2f'),
+				range($r->{summary}, '%.2f'), number($r->{cpu_seconds}, '%.2f'), number($r->{wal_per}), number($r->{size_per}));
+		}
 	}
 	$text .= sprintf("\ncredits_deduct with key, %d clients, half of the calls each, milliseconds\n", $sweep->{clients});
 	$text .= sprintf("  %-45s %9s %8s %8s %8s %8s\n", '', 'tps', 'p50', 'p95', 'p99', 'p99.9');
@@ -95,6 +108,8 @@ sub sweep_table
 	}
 	$text .= sprintf("  the sweep beside them: %s s, %s accounts (the rest was done by the calls)\n",
 		number(summary(@{ $sweep->{sweep_seconds} })->{median}, '%.1f'), number(summary(@{ $sweep->{swept} })->{median}));
+	my $stops = sum(@{ $sweep->{stops} });
+	$text .= "  $stops of its runs stopped at a lock and were begun again\n" if $stops;
 	return $text;
 }
 
@@ -164,13 +179,13 @@ sub ratios_table
 	my ($ratios) = @_;
 	my $width = 0;
 	for (@$ratios) { $width = length $_->{what} if length $_->{what} > $width }
-	my $line = "  %-${width}s %-7s %9s %15s  %s\n";
-	my $text = sprintf("\n" . $line =~ s/^  //r, 'ratios, round by round', 'aim', 'median', 'min..max', 'holds');
+	my $line = "  %-${width}s %-7s %9s %17s %17s %5s  %s\n";
+	my $text = sprintf("\n" . $line =~ s/^  //r, 'ratios, pair by pair', 'aim', 'median', '95 % interval', 'min..max', 'n', '');
 	for (@$ratios)
 	{
-		$text .= sprintf($line, $_->{what}, $_->{aim}, $_->{value} ? number($_->{value}{median}, '%.2f') : '-',
-			range($_->{value}, '%.2f'),
-			defined $_->{holds} ? ($_->{holds} ? 'yes' : 'NO') : $_->{aim} ? 'not measured' : '');
+		my $value = $_->{value};
+		$text .= sprintf($line, $_->{what}, $_->{aim}, $value ? number($value->{median}, '%.2f') : '-',
+			interval($value, '%.2f'), range($value, '%.2f'), $value ? $value->{n} : '-', $_->{verdict} // '');
 	}
 	return $text;
 }
@@ -195,14 +210,14 @@ sub without_histograms
 	return { map { $_ => without_histograms($value->{$_}) } grep { $_ ne 'latency' } keys %$value };
 }
 
-# write_json(RESULT, FILE): all that was measured, every round.
+# write_json(RESULT, FILE): all that was measured, every round and pair.
 sub write_json
 {
 	my ($result, $file) = @_;
 	my %json = map { $_ => $result->{$_} }
-	  qw(stages users seconds rounds batch one_users cpus fsync_ms server revision settings took stage_seconds failures
-	  ratios sweep growth verify bloat);
-	$json{format} = 2;
+	  qw(stages users seconds rounds pairs pair_seconds batch one_users cpus fsync_ms server revision base settings took stage_seconds failures
+	  ratios paired before sweep growth verify bloat);
+	$json{format} = 3;
 	$json{$_} = $result->{$_} ? JSON::PP::true : JSON::PP::false for qw(quick full);
 	$json{started} = strftime('%Y-%m-%dT%H:%M:%SZ', gmtime $result->{started});
 	$json{early_release} = $result->{early};
@@ -261,9 +276,10 @@ sub write_chart
 	  if @{ $result->{one} };
 	if (my $sweep = $result->{sweep})
 	{
-		$panel->('seconds (less is better): a sweep of ' . number($sweep->{accounts}) . ' accounts',
-			bar('credits_run_reset', 1, $sweep->{credits}{summary}),
-			bar('UPDATE + INSERT', 0, $sweep->{plain}{summary}));
+		$panel->('seconds (less is better): a sweep of ' . number($_->{accounts}) . ' accounts',
+			bar('credits_run_reset', 1, $_->{credits}{summary}),
+			bar('UPDATE + INSERT', 0, $_->{plain}{summary}))
+		  for grep { $_ } @$sweep{qw(alone whole)};
 		$panel->("p99 in ms (less is better): credits_deduct, key, $sweep->{clients} clients",
 			map { my $name = $_; map { bar(($name eq 'due' ? 'swept users' : 'other users') . ", $_ a sweep", $_ eq 'with',
 				summary(@{ $sweep->{$_}{$name}{p99} })) } qw(without with) } qw(due others));

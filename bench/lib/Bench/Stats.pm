@@ -3,7 +3,7 @@ package Bench::Stats;
 use strict;
 use warnings;
 use Exporter 'import';
-our @EXPORT_OK = qw(median summary by_round read_samples rate percentile percentiles);
+our @EXPORT_OK = qw(median summary paired in_turn read_samples rate percentile percentiles);
 
 sub median
 {
@@ -13,21 +13,53 @@ sub median
 	return @sorted % 2 ? $sorted[$mid] : ($sorted[ $mid - 1 ] + $sorted[$mid]) / 2;
 }
 
-# summary(VALUES): what is reported of one value per round.
+# interval(SORTED): where the median is with a probability of 95 %, whatever
+# the distribution (the interval of the sign test).  Fewer than six values
+# cannot say that: then it is their range.
+sub interval
+{
+	my @sorted = @_;
+	my $n = @sorted;
+	# Out of how many below the median there may be: the two tails of
+	# n throws of a coin.
+	my ($out, $tail, $chance) = (0, 0, 0.5**$n);
+	while (2 * ($tail + $chance) <= 0.05)
+	{
+		$tail += $chance;
+		$out++;
+		$chance *= ($n - $out + 1) / $out;
+	}
+	$out = 1 if $out < 1;
+	return @sorted[ $out - 1, $n - $out ];
+}
+
+# summary(VALUES): what is reported of one value per round, or per pair.
 sub summary
 {
 	my @sorted = sort { $a <=> $b } grep { defined } @_;
 	return undef unless @sorted;
-	return { median => median(@sorted), min => $sorted[0], max => $sorted[-1], n => scalar @sorted };
+	my ($low, $high) = interval(@sorted);
+	return { median => median(@sorted), min => $sorted[0], max => $sorted[-1], low => $low, high => $high, n => scalar @sorted };
 }
 
-# by_round(OURS, OTHERS): their ratios, round by round: what else the machine
-# did in a round, it did to both.
-sub by_round
+# paired(OURS, OTHERS): a summary of their ratios, pair by pair: what else the
+# machine did meanwhile, it did to both.
+sub paired
 {
 	my ($ours, $others) = @_;
 	return undef unless $ours && $others;
 	return summary(map { $ours->[$_] && $others->[$_] ? $ours->[$_] / $others->[$_] : undef } 0 .. $#$ours);
+}
+
+# in_turn(N, CODE, SIDES): CODE(SIDE, TURN) for each side, N times, there and
+# back (A B, B A, A B, ...), so that a machine that slows down does it to each.
+sub in_turn
+{
+	my ($n, $code, @sides) = @_;
+	for my $turn (1 .. $n)
+	{
+		$code->($_, $turn) for $turn % 2 ? @sides : reverse @sides;
+	}
 }
 
 # read_samples(FILES): the transactions of one pgbench run: [ end in seconds,
