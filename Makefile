@@ -5,6 +5,8 @@
 #   make demo                   see it work, on a private throw-away server
 #   make test                   every test suite, on private servers
 #   make test SUITES="unit tap" some of them: checkver build unit regress isolation pgtap tap
+#   make fuzz                   libFuzzer over the pure core (clang); FUZZ_SECONDS a target
+#   make mutation               are deliberate faults noticed? FAULTS="a b": some of them
 #   make bench                  compare with what one would write instead: bench/README.md
 #   make unit                   the pure core's tests alone; no PostgreSQL needed
 #   make checkver               the version is the same wherever it is written
@@ -78,7 +80,13 @@ demo:
 test:
 	@test/run/test.sh
 
+fuzz:
+	@test/run/fuzz.sh
+
+mutation:
+	@test/run/mutation.sh
+
 bench:
 	@bench/run.sh
 
-.PHONY: unit checkver deps demo test bench
+.PHONY: unit checkver deps demo test fuzz mutation bench

@@ -547,7 +547,7 @@ CREATE FUNCTION @extschema@.credits_grant(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_grant';
 COMMENT ON FUNCTION @extschema@.credits_grant(pg_catalog.text, pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'Gives amount credits (1 .. 2^53-1) that end at expires_at. They are spent after monthly and before purchased credits, soonest end first. The receipt''s seq names the grant. Errors: UC002, UC003, 22003, 22004, 22023 (expires_at is not in the future), 25006, 40001, 55P03.';
+'Gives amount credits (1 .. 2^53-1) that end at expires_at. They are spent after monthly and before purchased credits, soonest end first. The receipt''s seq names the grant. Errors: UC002, UC003, UC004 (closed), 22003, 22004, 22023 (expires_at is not in the future), 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_hold(
     user_id pg_catalog.text, amount pg_catalog.int8, expires_in pg_catalog.interval DEFAULT NULL,
@@ -621,7 +621,7 @@ CREATE FUNCTION @extschema@.credits_open_account(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_open_account';
 COMMENT ON FUNCTION @extschema@.credits_open_account(pg_catalog.text, pg_catalog.text, pg_catalog.timestamp, pg_catalog.text) IS
-'Opens an account and grants the plan''s first allowance. plan: default credits.default_plan, else none. cycle_anchor: wall-clock time in time_zone that anniversaries count from (default: now). time_zone: a name in pg_timezone_names (default UTC). Again with the same facts: a replay; other facts: UC003. Errors: UC009 plan_not_found, 22004, 22023, 25006, 40001.';
+'Opens an account and grants the plan''s first allowance. plan: default credits.default_plan, else none. cycle_anchor: wall-clock time in time_zone that anniversaries count from (default: now). time_zone: a name in pg_timezone_names (default UTC). Again with the same facts: a replay; other facts: UC003. Errors: UC004 (closed), UC009 plan_not_found, 22004, 22023, 25006, 40001.';
 
 CREATE FUNCTION @extschema@.credits_set_plan(
     user_id pg_catalog.text, plan pg_catalog.text, at pg_catalog.text DEFAULT NULL,
@@ -630,7 +630,7 @@ CREATE FUNCTION @extschema@.credits_set_plan(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_set_plan';
 COMMENT ON FUNCTION @extschema@.credits_set_plan(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'Changes the plan now (default) or at next_reset; plan NULL cancels. Now: a larger allowance adds the difference to what this period granted, a smaller one takes at most the difference from unspent monthly credits, so that leaving and coming back never grants twice. Errors: UC002, UC003, UC009, 22003, 22004, 22023, 25006, 40001.';
+'Changes the plan now (default) or at next_reset; plan NULL cancels. Now: a larger allowance adds the difference to what this period granted, a smaller one takes at most the difference from unspent monthly credits, so that leaving and coming back never grants twice. Errors: UC002, UC003, UC004 (closed), UC009, 22003, 22004, 22023, 25006, 40001.';
 
 CREATE FUNCTION @extschema@.credits_set_cycle(
     user_id pg_catalog.text, cycle_anchor pg_catalog.timestamp DEFAULT NULL, time_zone pg_catalog.text DEFAULT NULL,
@@ -645,7 +645,7 @@ CREATE FUNCTION @extschema@.credits_freeze(user_id pg_catalog.text, reason pg_ca
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_freeze';
 COMMENT ON FUNCTION @extschema@.credits_freeze(pg_catalog.text, pg_catalog.text) IS
-'Refuses spending from the account (UC004) until credits_unfreeze; crediting and resets go on. Audited. Errors: UC002, 22004, 22023, 25006, 40001.';
+'Refuses spending from the account (UC004) until credits_unfreeze; crediting and resets go on. Audited. Errors: UC002, UC004 (closed), 22004, 22023, 25006, 40001.';
 
 CREATE FUNCTION @extschema@.credits_unfreeze(user_id pg_catalog.text, reason pg_catalog.text DEFAULT NULL)
     RETURNS pg_catalog.jsonb

@@ -26,6 +26,7 @@ ROLLBACK;
 
 SELECT credits_define_plan('free', 10) ->> 'version' AS version;
 SELECT credits_open_account('u', 'free') ->> 'available' AS available;
+SELECT t.sqlstate('DROP EXTENSION credits') AS without_purchases;
 SELECT credits_add_purchased('u', 5, 'pay_1') ->> 'available' AS available;
 SELECT credits_add_purchased('v', 7, 'pay_2') ->> 'available' AS available;
 SELECT (t.refused('DROP EXTENSION credits')).*;

@@ -25,6 +25,9 @@ CREATE VIEW t.texts AS
       FROM credit_history WHERE num_nulls(reason, metadata, text_salt, reason_digest, metadata_digest) < 5;
 SELECT * FROM t.texts ORDER BY user_id, seq;
 
+-- each row has a salt of its own, so that the same text has another digest
+SELECT count(*) AS salts, count(DISTINCT text_salt) AS different FROM credit_history WHERE text_salt IS NOT NULL;
+
 SELECT credits_erase_user('u', 'request 4711') AS erased;
 SELECT * FROM t.texts ORDER BY user_id, seq;
 -- the digests are those that the chain has

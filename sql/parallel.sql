@@ -43,4 +43,9 @@ SELECT (SELECT count(*) FROM credits_verify()) AS bad, sum(monthly) AS monthly F
 SELECT pg_temp.is_parallel('SELECT count(credits_deduct(user_id, 1)) FROM credit_account') AS parallel;
 SELECT count(credits_deduct(user_id, 1)) AS deducted FROM credit_account;
 SELECT sum((credits_balance(user_id) ->> 'monthly')::int8) AS monthly FROM credit_account;
+
+-- A DBA who marks one as safe gets a plain refusal, wherever it runs first.
+ALTER FUNCTION credits_deduct(text, int8, text, text, jsonb, text) PARALLEL SAFE;
+SELECT pg_temp.is_parallel('SELECT count(credits_deduct(user_id, 1)) FROM credit_account') AS parallel;
+SELECT sqlstate, message FROM t.refused('SELECT count(credits_deduct(user_id, 1)) FROM credit_account');
 DROP EXTENSION credits;

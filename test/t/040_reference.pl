@@ -391,6 +391,7 @@ my %provoke = (
 		q(SELECT credits_grant('user_2', 1, '2026-01-15 12:00Z')),
 		q(SELECT credits_refund('user_2', 1)) ],
 	'22P02' => [q(SET request.jwt.claims = 'no JSON'; SELECT credits_my_balance())],
+	'22P05' => [q(SET request.jwt.claims = '{"sub": "\u0000"}'; SELECT credits_my_balance())],
 	'25006' => ["BEGIN READ ONLY; $deduct"],
 	'2D000' => [ 'BEGIN; CALL credits_run_reset()', 'BEGIN; CALL credits_run_verify()' ],
 	'2BP01' => ['DROP EXTENSION credits'],
