@@ -78,7 +78,13 @@ demo:
 test:
 	@test/run/test.sh
 
+coverage:
+	@COVERAGE=$${COVERAGE:-95} test/run/test.sh
+
+test-majors:
+	@test/majors/run.sh
+
 bench:
 	@bench/run.sh
 
-.PHONY: unit checkver deps demo test bench
+.PHONY: unit checkver deps demo test coverage test-majors bench

@@ -73,6 +73,13 @@ cleanup() {
     fi
 }
 
+# copy_tree DIR: the sources only, so that the build is from scratch.
+copy_tree() {
+    tar -C "$TREE" --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
+        --exclude=./results --exclude='./regression.*' --exclude='tmp_check' -cf - . |
+        tar -C "$1" --no-same-owner -xf -
+}
+
 # Make the working directory and, in it, the installation and the tree's copy.
 make_temp_install() {
     local pg=/usr/lib/postgresql/$PG_MAJOR share=/usr/share/postgresql/$PG_MAJOR
@@ -93,10 +100,7 @@ make_temp_install() {
     ln -s /usr/include "$WORK/usr/include"
     ln -s "$libdir" "$WORK$libdir"
 
-    # Sources only: the build is from scratch.
-    tar -C "$TREE" --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
-        --exclude=./results --exclude='./regression.*' --exclude='tmp_check' -cf - . |
-        tar -C "$WORK/tree" --no-same-owner -xf -
+    copy_tree "$WORK/tree"
     if [ "$(id -u)" = 0 ]; then
         chown -Rh postgres: "$WORK"
     fi
@@ -105,14 +109,16 @@ make_temp_install() {
     cd "$WORK/tree"
 }
 
-# Build the copy and install it into the private PostgreSQL.
+# build_extension [VAR=VALUE...]: build the copy, with these settings of make,
+# and install it into the private PostgreSQL.
 build_extension() {
-    build_in "$WORK/tree" "$PG_BIN" >"$WORK/build.log" 2>&1
+    build_in "$WORK/tree" "$PG_BIN" "$@" >"$WORK/build.log" 2>&1
 }
 
-# build_in TREE BIN: the same with another tree, for another installation.
+# build_in TREE BIN [VAR=VALUE...]: the same with another tree, for another
+# installation.
 build_in() {
-    run make -C "$1" -j2 install "PG_CONFIG=$2/pg_config" with_llvm=no "WERROR=${WERROR:-}"
+    run make -C "$1" -j2 install "PG_CONFIG=$2/pg_config" with_llvm=no "WERROR=${WERROR:-}" "${@:3}"
 }
 
 # start_server LINE...: a new server, with these lines in its configuration.

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # make test: every suite, on private servers.  One prove runs them all, so its
 # last line and exit status are the verdict.  SUITES selects some of them.
+# With COVERAGE=PERCENT, it says at the end which lines of src/ were not run, and
+# fails if fewer than that were.
 . "$(dirname "$0")/common.sh"
 
 all="checkver build unit regress isolation pgtap tap"
@@ -15,7 +17,11 @@ fi
 need_deps
 make_temp_install
 export BUILD_STATUS=0 WERROR
-build_extension || BUILD_STATUS=$?
+flags=()
+if [ -n "${COVERAGE:-}" ]; then
+    flags=(COPT="-O0 --coverage" SHLIB_LINK=--coverage)
+fi
+build_extension "${flags[@]}" || BUILD_STATUS=$?
 if [ "$BUILD_STATUS" != 0 ]; then
     suites=" checkver build "
 fi
@@ -73,5 +79,8 @@ if [ "$status" != 0 ]; then
         show "$WORK/server.log"
     fi
     [ -z "$shown" ] || echo "Result: FAIL"
+fi
+if [ -n "${COVERAGE:-}" ]; then
+    run perl test/run/coverage.pl "$COVERAGE" src || status=$?
 fi
 exit "$status"
