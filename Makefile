@@ -4,7 +4,11 @@
 #   make installcheck           regression tests against a running server
 #   make demo                   see it work, on a private throw-away server
 #   make test                   every test suite, on private servers
-#   make test SUITES="unit tap" some of them: checkver build unit regress isolation pgtap tap
+#   make test SUITES="unit tap" some of them: checkver build lint unit regress isolation pgtap tap
+#   make test-majors            the same on Debian's other PostgreSQLs, in chroots (root)
+#   make coverage               the same, and which lines of src/ no test ran
+#   make asan                   the regression tests under AddressSanitizer and UBSan
+#   make valgrind               ... on a server with assertions, and under valgrind (slow)
 #   make bench                  compare with what one would write instead: bench/README.md
 #   make unit                   the pure core's tests alone; no PostgreSQL needed
 #   make checkver               the version is the same wherever it is written

@@ -5,7 +5,7 @@
 # fails if fewer than that were.
 . "$(dirname "$0")/common.sh"
 
-all="checkver build unit regress isolation pgtap tap"
+all="checkver build lint unit regress isolation pgtap tap"
 suites=" ${SUITES:-$all} "
 for suite in $suites; do
     [[ " $all " = *" $suite "* ]] || die "no suite '$suite'; there are: $all"
@@ -42,6 +42,7 @@ add() {
 }
 add checkver test/run/checkver.sh
 add build test/run/suite-build.sh
+add lint test/run/suite-lint.sh
 add unit test/run/suite-unit.sh
 add regress test/run/suite-regress.sh
 add isolation test/run/suite-isolation.sh
