@@ -88,7 +88,13 @@ coverage:
 test-majors:
 	@test/majors/run.sh
 
+asan:
+	@test/memory/asan.sh
+
+valgrind:
+	@test/memory/valgrind.sh
+
 bench:
 	@bench/run.sh
 
-.PHONY: unit checkver deps demo test coverage test-majors bench
+.PHONY: unit checkver deps demo test coverage test-majors asan valgrind bench

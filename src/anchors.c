@@ -264,7 +264,7 @@ tree_root(const CrTree *tree, uint8_t out[CR_HASH_LEN])
 char *
 hash_text(const uint8_t hash[CR_HASH_LEN])
 {
-	char	   *text = palloc((size_t) CR_HASH_LEN * 2 + 1);
+	char	   *text = palloc(CR_HASH_LEN * 2 + 1);
 
 	text[hex_encode((const char *) hash, CR_HASH_LEN, text)] = '\0';
 	return text;
@@ -287,10 +287,10 @@ anchor_text(const CrAnchor *anchor)
 static bool
 parse_hash(const char *text, uint8_t out[CR_HASH_LEN])
 {
-	if (strlen(text) != (size_t) CR_HASH_LEN * 2 ||
-		strspn(text, "0123456789abcdef") != (size_t) CR_HASH_LEN * 2)
+	if (strlen(text) != CR_HASH_LEN * 2 ||
+		strspn(text, "0123456789abcdef") != CR_HASH_LEN * 2)
 		return false;
-	(void) hex_decode(text, (size_t) CR_HASH_LEN * 2, (char *) out);
+	(void) hex_decode(text, CR_HASH_LEN * 2, (char *) out);
 	return true;
 }
 

@@ -25,7 +25,7 @@ die() {
 }
 
 need_deps() {
-    PG_MAJOR=$PG_MAJOR "$TREE/test/run/deps.sh"
+    PG_MAJOR=$PG_MAJOR SUITES=${suites:-none} "$TREE/test/run/deps.sh"
 }
 
 # Run a command as the unprivileged user, whose home is the working directory.
@@ -121,7 +121,10 @@ build_in() {
     run make -C "$1" -j2 install "PG_CONFIG=$2/pg_config" with_llvm=no "WERROR=${WERROR:-}" "${@:3}"
 }
 
-# start_server LINE...: a new server, with these lines in its configuration.
+# start_server LINE...: a new server, with these lines in its configuration, what
+# the array SERVER_ENV has in its environment, and SERVER_PROGRAM for postgres.
+SERVER_ENV=()
+SERVER_PROGRAM=
 start_server() {
     mkdir "$WORK/socket"
     if [ "$(id -u)" = 0 ]; then
@@ -139,7 +142,7 @@ start_in() {
     as_user "$bin/initdb" -D "$folder" -U postgres -A trust -E UTF8 --no-sync >"$folder.initdb.log"
     printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$PGHOST'" "$@" |
         as_user tee -a "$folder/postgresql.conf" >/dev/null
-    as_user "$bin/pg_ctl" -D "$folder" -o "-p $port" -l "$folder.log" -w -s start || {
+    as_user env "${SERVER_ENV[@]}" "$bin/pg_ctl" ${SERVER_PROGRAM:+-p "$SERVER_PROGRAM"} -D "$folder" -o "-p $port" -l "$folder.log" -w -s start || {
         tail -n 30 "$folder.log" >&2
         die "the server did not start"
     }

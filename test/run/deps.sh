@@ -9,10 +9,11 @@ packages=(
     "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR"
     "postgresql-$PG_MAJOR-cron" "postgresql-$PG_MAJOR-pgtap"
     perl libtap-parser-sourcehandler-pgtap-perl libipc-run-perl
-    pgbouncer faketime
 )
-# What only the suite lint needs.
-case " ${SUITES:-lint} " in *" lint "*) packages+=(clang-tidy cppcheck) ;; esac
+# What only some of test.sh's suites need.
+suites=" ${SUITES:-tap lint} "
+[[ $suites != *" tap "* ]] || packages+=(pgbouncer faketime)
+[[ $suites != *" lint "* ]] || packages+=(clang-tidy cppcheck)
 
 installed() {
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
