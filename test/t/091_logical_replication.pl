@@ -13,8 +13,8 @@ use Test::More;
 
 my $clock = '2026-04-10 12:00:00+00';
 my $db = 'postgres';
-my $old = new_server('publisher', clock => $clock, conf => "fsync = off\nwal_level = logical\n");
-my $new = new_server('subscriber', clock => $clock, conf => "fsync = off\nwal_level = logical\n");
+my $old = new_server('publisher', clock => $clock, conf => "fsync = off\nwal_level = logical\nmax_wal_senders = 5\n");
+my $new = new_server('subscriber', clock => $clock, conf => "fsync = off\nwal_level = logical\nmax_wal_senders = 5\n");
 
 # The archive is a partitioned table whose partitions come and go: DDL, which
 # is not replicated.
