@@ -7,7 +7,7 @@
 #   MAJORS_DIR=DIR    where the chroots are, or are made: by default, and
 #                     without KEEP=1 removed at the end, /tmp/credits-majors
 #   SUITES="…"        of test.sh; by default all but checkver and lint, which
-#                     know no major
+#                     know no major; TAP="…": of the suite tap
 . "$(dirname "$0")/../run/common.sh"
 
 declare -A suite=([17]=trixie [18]=forky)
@@ -37,8 +37,8 @@ inside=$TREE/test/majors/inside.sh
 copy_libraries() {
     local dir=$1 name file
     mkdir -p "$dir/usr/local/lib"
-    while name=$("$inside" "$dir" bash -c 'ldd /old/usr/lib/postgresql/*/bin/*' 2>/dev/null |
-        awk '/=> not found/ { print $1; exit }') && [ -n "$name" ]; do
+    while name=$("$inside" "$dir" bash -c 'ldd /old/usr/lib/postgresql/*/bin/* || true' 2>/dev/null |
+        awk '/=> not found/ && !n++ { print $1 }') && [ -n "$name" ]; do
         file=$(ldconfig -p | awk -v name="$name" '$1 == name { print $NF; exit }')
         [ -n "$file" ] || die "test-majors: there is no $name"
         cp -L "$file" "$dir/usr/local/lib/"
@@ -61,7 +61,7 @@ for major in $MAJORS; do
     copy_tree "$dir/tree"
     (cd "$WORK" && cp -a --parents "usr/lib/postgresql/$PG_MAJOR" "usr/share/postgresql/$PG_MAJOR" "$dir/old/")
     copy_libraries "$dir"
-    "$inside" "$dir" make --no-print-directory -C /tree test "PG_MAJOR=$major" "SUITES=$SUITES" WERROR=1 \
+    "$inside" "$dir" make --no-print-directory -C /tree test "PG_MAJOR=$major" "SUITES=$SUITES" "TAP=${TAP:-}" WERROR=1 \
         "CREDITS_OLD=/old/usr/lib/postgresql/$PG_MAJOR" </dev/null || status=1
 done
 [ "$keep" = 1 ] || rm -rf --one-file-system "$MAJORS_DIR"

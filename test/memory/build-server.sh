@@ -10,7 +10,7 @@ major=$1 dir=$2
 command -v valgrind >/dev/null || { echo "build-server.sh: needs valgrind" >&2; exit 1; }
 
 read -r mirror release < <(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' 'Origin: Debian' |
-    grep -v -e '-[^ ]*$' || true)
+    awk '$2 !~ /-/ { print; exit }')
 [ -n "${mirror:-}" ] || { echo "build-server.sh: apt has no Debian mirror" >&2; exit 1; }
 
 # The source package, by lists of our own.

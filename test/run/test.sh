@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # make test: every suite, on private servers.  One prove runs them all, so its
-# last line and exit status are the verdict.  SUITES selects some of them.
+# last line and exit status are the verdict.  SUITES selects some of them, TAP
+# files of the suite tap.
 # With COVERAGE=PERCENT, it says at the end which lines of src/ were not run, and
 # fails if fewer than that were.
 . "$(dirname "$0")/common.sh"
@@ -47,7 +48,7 @@ add unit test/run/suite-unit.sh
 add regress test/run/suite-regress.sh
 add isolation test/run/suite-isolation.sh
 add pgtap test/pgtap/*.sql
-add tap test/t/*.pl
+add tap ${TAP:-test/t/*.pl}
 
 if [[ $suites = *" pgtap "* ]]; then
     start_server "fsync = off"
