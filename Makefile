@@ -4,7 +4,11 @@
 #   make installcheck           regression tests against a running server
 #   make demo                   see it work, on a private throw-away server
 #   make test                   every test suite, on private servers
-#   make test SUITES="unit tap" some of them: checkver build unit regress isolation pgtap tap
+#   make test SUITES="unit tap" some of them: checkver build lint unit regress isolation pgtap tap
+#   make test-majors            the same on Debian's other PostgreSQLs, in chroots (root)
+#   make coverage               the same, and which lines of src/ no test ran
+#   make asan                   the regression tests under AddressSanitizer and UBSan
+#   make valgrind               ... on a server with assertions, and under valgrind (slow)
 #   make fuzz                   libFuzzer over the pure core (clang); FUZZ_SECONDS a target
 #   make mutation               are deliberate faults noticed? FAULTS="a b": some of them
 #   make bench                  compare with what one would write instead: bench/README.md
@@ -86,7 +90,19 @@ fuzz:
 mutation:
 	@test/run/mutation.sh
 
+coverage:
+	@COVERAGE=$${COVERAGE:-95} test/run/test.sh
+
+test-majors:
+	@test/majors/run.sh
+
+asan:
+	@test/memory/asan.sh
+
+valgrind:
+	@test/memory/valgrind.sh
+
 bench:
 	@bench/run.sh
 
-.PHONY: unit checkver deps demo test fuzz mutation bench
+.PHONY: unit checkver deps demo test coverage test-majors asan valgrind fuzz mutation bench

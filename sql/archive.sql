@@ -170,7 +170,8 @@ SELECT * FROM credits_verify();
 
 -- A year is exported and dropped: what stays verifies from the checkpoint on.
 SELECT t.sqlstate($$SELECT credits_drop_archive('credit_history_archive_2024', 1)$$) AS wrong_rows,
-       t.sqlstate($$SELECT credits_drop_archive('credit_history', 1)$$) AS no_partition;
+       t.sqlstate($$SELECT credits_drop_archive('credit_history', 1)$$) AS no_partition,
+       t.sqlstate($$SELECT credits_drop_archive('credit_history_archive_2024', NULL)$$) AS no_rows;
 CREATE TEMP TABLE exported AS SELECT * FROM credit_history_archive_2024;
 SELECT r - 'digest' AS dropped, length(r ->> 'digest') AS digest
   FROM credits_drop_archive('credit_history_archive_2024', (SELECT count(*) FROM exported)) r;

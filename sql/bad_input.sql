@@ -73,8 +73,9 @@ SELECT count(*) AS opened FROM credit_account WHERE user_id = 'z';
 SELECT t.sqlstate($$SELECT credits_define_plan('late', 1, effective_from => '294276-12-31 23:59:59+00')$$) AS plan,
        t.sqlstate($$SELECT credits_open_account('z1', 'free', '294276-12-31 23:59:59')$$) AS late_anchor,
        t.sqlstate($$SELECT credits_open_account('z2', 'free', '4713-01-01 00:00:00 BC')$$) AS early_anchor;
-SELECT setting, t.sqlstate(format('SET credits.clock = %L', setting))
-  FROM unnest(ARRAY['yesterday evening', 'infinity', '2026-02-30', '']) setting;
+SELECT left(setting, 25) AS setting, t.sqlstate(format('SET credits.clock = %L', setting))
+  FROM unnest(ARRAY['yesterday evening', 'infinity', '2026-02-30', '', '1969-12-31 23:59:59+00', '10000-01-01 00:00:00+00',
+                    repeat('2026-01-10 ', 12), repeat('1 ', 40)]) setting;
 SET credits.clock = '2026-01-10 00:00:00+00';
 
 -- Inside savepoints that roll back: what remains is what was kept.

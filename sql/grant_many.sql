@@ -88,5 +88,7 @@ SELECT credits_define_plan('free', 10) ->> 'version' AS version;
 CALL credits_grant_many('{new}', '{1}', '2026-03-01') \gset
 SELECT pg_temp.said(:'report');
 SELECT kind, amount FROM credit_history WHERE user_id = 'new' ORDER BY seq;
+-- but not for what has nothing to do on a new account
+SELECT t.sqlstate($$SELECT credits_repair_clock('newer')$$) AS repair_clock;
 SELECT * FROM credits_verify();
 DROP EXTENSION credits;

@@ -19,7 +19,7 @@ SELECT count(credits_define_plan(p, n, c, r)) FROM (VALUES ('free', 100, 'calend
 
 -- The application's tables.
 CREATE TABLE app (id text, plan text, monthly int, purchased int8, last_reset timestamptz, cycle_anchor timestamp, time_zone text);
-CREATE TABLE app_history (id int, user_id text, created_at timestamptz, amount int, reason text, metadata jsonb);
+CREATE TABLE app_history (id int, user_id text, created_at timestamptz, amount int8, reason text, metadata jsonb);
 INSERT INTO app VALUES
     -- in its period: as it is there
     ('a', 'free', 40, 7, '2026-01-01 00:00Z', NULL, NULL),
@@ -131,13 +131,16 @@ INSERT INTO app (id, plan, monthly, purchased, last_reset, time_zone) VALUES
     ('x4', 'free', 1, 1, '2026-03-01', NULL), ('x5', 'free', 1, 1, 'infinity', NULL), ('x6', 'free', 1, 1, NULL, 'Mars/Base'),
     ('x7', 'free', 1, 9007199254740991, NULL, NULL), (repeat('x', 256), 'free', 1, 1, NULL, NULL), ('', 'free', 1, 1, NULL, NULL),
     ('y', 'free', 1, 1, NULL, NULL);
-INSERT INTO app_history (id, user_id, created_at, amount) VALUES (20, 'z', NULL, 1);
-INSERT INTO app (id) VALUES ('z');
+INSERT INTO app (id, cycle_anchor) VALUES ('x8', 'infinity'), ('x9', '20000-01-01');
+INSERT INTO app_history (id, user_id, created_at, amount) VALUES
+    (20, 'z', NULL, 1), (21, 'z2', 'infinity', 1), (22, 'z3', '2026-01-01 00:00Z', 9007199254740992),
+    (23, 'z4', '2026-01-01 00:00Z', -9007199254740992);
+INSERT INTO app (id) VALUES ('z'), ('z2'), ('z3'), ('z4');
 CALL credits_import(:'source', :'history') \gset
 SELECT pg_temp.said(:'report');
 SELECT left(f ->> 'user_id', 5) AS user_id, f ->> 'sqlstate' AS sqlstate, f ->> 'message' AS message
   FROM credit_reset_run r, jsonb_array_elements(r.failed) f WHERE run_id = (:'report'::jsonb ->> 'run_id')::uuid ORDER BY 1;
-DELETE FROM app WHERE id LIKE 'x%' OR id IN ('', 'z');
+DELETE FROM app WHERE id LIKE 'x%' OR id LIKE 'z%' OR id = '';
 -- Bad sources end the run: a user without a name, or twice; wrong types; what is no single query, or writes.
 CREATE FUNCTION pg_temp.refused(source text, history text DEFAULT NULL, OUT sqlstate text, OUT message text) LANGUAGE sql AS $$
     SELECT r.sqlstate, r.message FROM t.refused(format('CALL credits_import(%L, %L)', source, history)) r

@@ -90,7 +90,7 @@ DECLARE
     got text;
     n int := 0;
 BEGIN
-    DELETE FROM t.told;
+    TRUNCATE t.told;
     FOREACH line IN ARRAY string_to_array(script, E'\n') LOOP
         CONTINUE WHEN line ~ '^\s*$';
         n := n + 1;

@@ -226,7 +226,7 @@ static bool
 is_kept(const Numbers *numbers, bool holds, int64 seq)
 {
 	for (int i = 0; i < numbers->count;
-		 i += holds ? HOLD_NUMBERS + 2 * numbers->values[i + 6] : GRANT_NUMBERS)
+		 i += holds ? hold_length(numbers, i) : GRANT_NUMBERS)
 	{
 		if (numbers->values[i] == seq)
 			return true;

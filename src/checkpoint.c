@@ -132,7 +132,7 @@ holds_problem(const Numbers *holds)
 		if (holds->count - at < HOLD_NUMBERS || holds->values[at + 6] < 0 ||
 			holds->values[at + 6] > (holds->count - at - HOLD_NUMBERS) / 2)
 			return "holds has not as many numbers as it must";
-		at += HOLD_NUMBERS + 2 * holds->values[at + 6];
+		at += hold_length(holds, at);
 	}
 	return NULL;
 }

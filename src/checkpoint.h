@@ -26,6 +26,13 @@ typedef struct Numbers
 #define PURCHASE_NUMBERS	3	/* seq, amount, revoked */
 #define ARCHIVED_NUMBERS	2	/* year, rows */
 
+/* How many the hold has that begins at one of them. */
+static inline int
+hold_length(const Numbers *holds, int at)
+{
+	return HOLD_NUMBERS + 2 * (int) holds->values[at + 6];
+}
+
 typedef struct Checkpoint
 {
 	CrAccount	acc;			/* after row acc.history_seq; without lists */

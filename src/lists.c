@@ -46,7 +46,7 @@ grant_read(CrGrant *grant, TupleTableSlot *slot)
 {
 	slot_getallattrs(slot);
 	memset(grant, 0, sizeof(*grant));
-	for (AttrNumber i = 0; i < GRANT_NATTS; i++)
+	for (int i = 0; i < GRANT_NATTS; i++)
 	{
 		if (slot->tts_isnull[i])
 			return "a column is NULL that must not be";
@@ -67,7 +67,7 @@ hold_read(CrHold *hold, TupleTableSlot *slot)
 
 	slot_getallattrs(slot);
 	memset(hold, 0, sizeof(*hold));
-	for (AttrNumber i = 0; i < HOLD_STATE; i++)
+	for (int i = 0; i < HOLD_STATE; i++)
 	{
 		if (slot->tts_isnull[i])
 			return "a column is NULL that must not be";

@@ -174,7 +174,7 @@ find_source(const char *name, TupleDesc history)
 		for (int i = 0; i < history->natts && source.attno == 0; i++)
 		{
 			if (strcmp(NameStr(TupleDescAttr(history, i)->attname), name) == 0)
-				source.attno = i + 1;
+				source.attno = (AttrNumber) (i + 1);
 		}
 		if (source.attno == 0)
 			elog(ERROR, "credit_history has no column \"%s\"", name);

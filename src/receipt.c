@@ -9,7 +9,6 @@
 
 #include "utils/builtins.h"
 #include "utils/numeric.h"
-#include "utils/uuid.h"
 
 #include "errors.h"
 #include "receipt.h"
@@ -81,13 +80,6 @@ object_time(Object *object, const char *key, CrTime at)
 	char	   *text = at == CR_NEVER ? NULL : utc_text(at, palloc(UTC_TEXT_SIZE));
 
 	object_text(object, key, text);
-}
-
-void
-object_uuid(Object *object, const char *key, const uint8_t *uuid)
-{
-	object_text(object, key,
-				DatumGetCString(DirectFunctionCall1(uuid_out, PointerGetDatum(uuid))));
 }
 
 /* An entry says how long its value is; every so often, where that ends. */

@@ -34,7 +34,6 @@ extern void object_int(Object *object, const char *key, int64 value);
 extern void object_bool(Object *object, const char *key, bool value);
 extern void object_json(Object *object, const char *key, const char *json);
 extern void object_time(Object *object, const char *key, CrTime value);
-extern void object_uuid(Object *object, const char *key, const uint8_t *uuid);
 extern Datum object_end(Object *object);
 
 extern Datum receipt_from_row(const CrRow *row, bool replayed);

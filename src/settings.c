@@ -69,8 +69,8 @@ make_portable(char **newval, CrTime at)
 	char	   *copy;
 
 	utc_text(at, text);
-	*strchr(text, 'T') = ' ';
-	strcpy(strchr(text, 'Z'), "+00");
+	text[strlen("2026-01-31")] = ' ';
+	strcpy(text + strlen(text) - strlen("Z"), "+00");
 	copy = cr_guc_malloc(strlen(text) + 1);
 	if (copy == NULL)
 		return false;
@@ -83,23 +83,23 @@ make_portable(char **newval, CrTime at)
 static bool
 check_clock(char **newval, void **extra, GucSource source)
 {
-	CrTime	   *parsed = cr_guc_malloc(sizeof(CrTime));
+	CrTime		parsed = CR_NEVER;
 
 	(void) source;
-	if (parsed == NULL)
-		return false;
-	*parsed = CR_NEVER;
 	if (*newval != NULL && (*newval)[0] != '\0')
 	{
-		if (!parse_clock(*newval, parsed))
+		if (!parse_clock(*newval, &parsed))
 		{
 			GUC_check_errdetail("It must be empty, or a timestamp with a time zone in the years 1970 to 9999.");
 			return false;
 		}
-		if (!make_portable(newval, *parsed))
+		if (!make_portable(newval, parsed))
 			return false;
 	}
-	*extra = parsed;
+	*extra = cr_guc_malloc(sizeof(parsed));
+	if (*extra == NULL)
+		return false;
+	*(CrTime *) *extra = parsed;
 	return true;
 }
 

@@ -116,7 +116,7 @@ put_hold_away(OpenBook *book, CrAccount *acc, int64 seq)
 	CrOpen	   *open = acc->open;
 	CrHold	   *hold = cr_open_hold(acc, seq);
 	Mark	   *mark = make_mark(book, seq);
-	int			at = hold - open->holds;
+	int			at = (int) (hold - open->holds);
 
 	if (hold->state == CR_HOLD_OPEN)
 		return;
@@ -231,7 +231,7 @@ open_book_load(OpenBook *book, CrAccount *acc, const Checkpoint *ckpt)
 		grant->closed = numbers[4] != 0;
 		book->n_grants++;
 	}
-	for (int i = 0; i < ckpt->holds.count; i += HOLD_NUMBERS + 2 * ckpt->holds.values[i + 6])
+	for (int i = 0; i < ckpt->holds.count; i += hold_length(&ckpt->holds, i))
 	{
 		const int64 *numbers = &ckpt->holds.values[i];
 		bool		is_open = numbers[5] != 0;
@@ -496,7 +496,7 @@ checkpoint_has(const char *user_id, int64 seq, CrKind kind)
 		return found;
 	}
 	for (int i = 0; i < ckpt.holds.count && !found;
-		 i += HOLD_NUMBERS + 2 * ckpt.holds.values[i + 6])
+		 i += hold_length(&ckpt.holds, i))
 		found = ckpt.holds.values[i] == seq;
 	return found;
 }

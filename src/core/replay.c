@@ -217,7 +217,7 @@ replay_undo(CrAccount *after, const CrEnv *env, const CrRow *target, int64_t use
 	{
 		int64_t		expired = before ? before->monthly_credits : target->expired;
 
-		for (int anew = 0; anew <= (again != NULL); anew++)
+		for (int anew = 0; anew < (again ? 2 : 1); anew++)
 		{
 			CrAccount	tried = *after;
 

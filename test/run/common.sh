@@ -25,7 +25,7 @@ die() {
 }
 
 need_deps() {
-    PG_MAJOR=$PG_MAJOR "$TREE/test/run/deps.sh"
+    PG_MAJOR=$PG_MAJOR SUITES=${suites:-none} "$TREE/test/run/deps.sh"
 }
 
 # Run a command as the unprivileged user, whose home is the working directory.
@@ -73,6 +73,13 @@ cleanup() {
     fi
 }
 
+# copy_tree DIR: the sources only, so that the build is from scratch.
+copy_tree() {
+    tar -C "$TREE" --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
+        --exclude=./results --exclude='./regression.*' --exclude='tmp_check' -cf - . |
+        tar -C "$1" --no-same-owner -xf -
+}
+
 # Make the working directory and, in it, the installation and the tree's copy.
 make_temp_install() {
     local pg=/usr/lib/postgresql/$PG_MAJOR share=/usr/share/postgresql/$PG_MAJOR
@@ -93,10 +100,7 @@ make_temp_install() {
     ln -s /usr/include "$WORK/usr/include"
     ln -s "$libdir" "$WORK$libdir"
 
-    # Sources only: the build is from scratch.
-    tar -C "$TREE" --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
-        --exclude=./results --exclude='./regression.*' --exclude='tmp_check' -cf - . |
-        tar -C "$WORK/tree" --no-same-owner -xf -
+    copy_tree "$WORK/tree"
     if [ "$(id -u)" = 0 ]; then
         chown -Rh postgres: "$WORK"
     fi
@@ -105,17 +109,22 @@ make_temp_install() {
     cd "$WORK/tree"
 }
 
-# Build the copy and install it into the private PostgreSQL.
+# build_extension [VAR=VALUE...]: build the copy, with these settings of make,
+# and install it into the private PostgreSQL.
 build_extension() {
-    build_in "$WORK/tree" "$PG_BIN" >"$WORK/build.log" 2>&1
+    build_in "$WORK/tree" "$PG_BIN" "$@" >"$WORK/build.log" 2>&1
 }
 
-# build_in TREE BIN: the same with another tree, for another installation.
+# build_in TREE BIN [VAR=VALUE...]: the same with another tree, for another
+# installation.
 build_in() {
-    run make -C "$1" -j2 install "PG_CONFIG=$2/pg_config" with_llvm=no "WERROR=${WERROR:-}"
+    run make -C "$1" -j2 install "PG_CONFIG=$2/pg_config" with_llvm=no "WERROR=${WERROR:-}" "${@:3}"
 }
 
-# start_server LINE...: a new server, with these lines in its configuration.
+# start_server LINE...: a new server, with these lines in its configuration, what
+# the array SERVER_ENV has in its environment, and SERVER_PROGRAM for postgres.
+SERVER_ENV=()
+SERVER_PROGRAM=
 start_server() {
     mkdir "$WORK/socket"
     if [ "$(id -u)" = 0 ]; then
@@ -133,7 +142,7 @@ start_in() {
     as_user "$bin/initdb" -D "$folder" -U postgres -A trust -E UTF8 --no-sync >"$folder.initdb.log"
     printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$PGHOST'" "$@" |
         as_user tee -a "$folder/postgresql.conf" >/dev/null
-    as_user "$bin/pg_ctl" -D "$folder" -o "-p $port" -l "$folder.log" -w -s start || {
+    as_user env "${SERVER_ENV[@]}" "$bin/pg_ctl" ${SERVER_PROGRAM:+-p "$SERVER_PROGRAM"} -D "$folder" -o "-p $port" -l "$folder.log" -w -s start || {
         tail -n 30 "$folder.log" >&2
         die "the server did not start"
     }

@@ -10,6 +10,10 @@ packages=(
     "postgresql-$PG_MAJOR-cron" "postgresql-$PG_MAJOR-pgtap"
     perl libtap-parser-sourcehandler-pgtap-perl libipc-run-perl
 )
+# What only some of test.sh's suites need.
+suites=" ${SUITES:-tap lint} "
+[[ $suites != *" tap "* ]] || packages+=(pgbouncer faketime)
+[[ $suites != *" lint "* ]] || packages+=(clang-tidy cppcheck)
 
 installed() {
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
@@ -32,11 +36,17 @@ if [ "$(id -u)" != 0 ]; then
     exit 1
 fi
 
-# A new PostgreSQL would create and start a cluster of its own; nobody asked
-# for one.
+# A new PostgreSQL would create and start a cluster of its own, a new pgbouncer
+# itself; nobody asked for them.
+conf=/etc/postgresql-common/createcluster.d/credits-deps.conf
+policy=/usr/sbin/policy-rc.d
+trap 'rm -f "$conf" "${policy_is_ours:-}"' EXIT
+if [ ! -e "$policy" ]; then
+    policy_is_ours=$policy
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+fi
 if ! installed "postgresql-$PG_MAJOR"; then
-    conf=/etc/postgresql-common/createcluster.d/credits-deps.conf
-    trap 'rm -f "$conf"' EXIT
     mkdir -p "${conf%/*}"
     echo "create_main_cluster = false" >"$conf"
 fi

@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # make test: every suite, on private servers.  One prove runs them all, so its
-# last line and exit status are the verdict.  SUITES selects some of them.
+# last line and exit status are the verdict.  SUITES selects some of them, TAP
+# files of the suite tap.
+# With COVERAGE=PERCENT, it says at the end which lines of src/ were not run, and
+# fails if fewer than that were.
 . "$(dirname "$0")/common.sh"
 
-all="checkver build unit regress isolation pgtap tap"
+all="checkver build lint unit regress isolation pgtap tap"
 suites=" ${SUITES:-$all} "
 for suite in $suites; do
     [[ " $all " = *" $suite "* ]] || die "no suite '$suite'; there are: $all"
@@ -15,7 +18,11 @@ fi
 need_deps
 make_temp_install
 export BUILD_STATUS=0 WERROR
-build_extension || BUILD_STATUS=$?
+flags=()
+if [ -n "${COVERAGE:-}" ]; then
+    flags=(COPT="-O0 --coverage" SHLIB_LINK=--coverage)
+fi
+build_extension "${flags[@]}" || BUILD_STATUS=$?
 if [ "$BUILD_STATUS" != 0 ]; then
     suites=" checkver build "
 fi
@@ -36,11 +43,12 @@ add() {
 }
 add checkver test/run/checkver.sh
 add build test/run/suite-build.sh
+add lint test/run/suite-lint.sh
 add unit test/run/suite-unit.sh
 add regress test/run/suite-regress.sh
 add isolation test/run/suite-isolation.sh
 add pgtap test/pgtap/*.sql
-add tap test/t/*.pl
+add tap ${TAP:-test/t/*.pl}
 
 if [[ $suites = *" pgtap "* ]]; then
     start_server "fsync = off"
@@ -73,5 +81,8 @@ if [ "$status" != 0 ]; then
         show "$WORK/server.log"
     fi
     [ -z "$shown" ] || echo "Result: FAIL"
+fi
+if [ -n "${COVERAGE:-}" ]; then
+    run perl test/run/coverage.pl "$COVERAGE" src || status=$?
 fi
 exit "$status"

@@ -257,6 +257,18 @@ run_ok([ 'pg_restore', '--exit-on-error', '-j2', '-d', $new->connstr('custom'), 
 is_same_ledger('custom');
 goes_on('custom');
 
+# The other formats, dumped by two workers and with a row an INSERT; and the
+# restore in three steps, as who watches it does.
+for my $format ([ 'directory', '-Fd', '-j2' ], [ 'tar', '-Ft' ], [ 'inserts', '-Fc', '--rows-per-insert=50' ])
+{
+	my ($db, @options) = @$format;
+	my $file = pg_dump($db, @options);
+	new_database($db);
+	run_ok([ 'pg_restore', '--exit-on-error', "--section=$_", '-d', $new->connstr($db), $file ], "pg_restore of $db: $_")
+	  for 'pre-data', 'data', 'post-data';
+	is_same_ledger($db);
+}
+
 # Over a ledger that has accounts, --clean drops nothing unless that is allowed.
 my @clean = ('pg_restore', '--clean', '--if-exists', '--exit-on-error', '-d', $new->connstr('custom'), $custom);
 my ($clean_out, $clean_err);
@@ -286,6 +298,16 @@ psql_file('data', $data);
 is(contents($new, 'data'), $contents, 'data: the same rows');
 is(guards($new, 'data'), 'A' x (@tables + 1), 'data: guards are on');
 is_clean($new, 'data', 'data: clean');
+
+# The same from an archive.
+new_database('data_only');
+$new->safe_psql('data_only', q(CREATE SCHEMA "App credits"; CREATE EXTENSION credits SCHEMA "App credits"));
+run_ok([ 'pg_restore', '--exit-on-error', '--data-only', '--disable-triggers', '-d', $new->connstr('data_only'), $custom ],
+	'pg_restore --data-only --disable-triggers');
+is(contents($new, 'data_only'), $contents, 'data_only: the same rows');
+isnt($new->safe_psql('data_only', 'SELECT * FROM credits_verify()'), '', 'data_only: credits_verify() reports the guards');
+$new->safe_psql('data_only', 'SELECT credits_repair_guards()');
+is_clean($new, 'data_only', 'data_only: clean then');
 
 # With --disable-triggers, pg_dump has the triggers enabled afterwards, but not
 # ALWAYS as they were.

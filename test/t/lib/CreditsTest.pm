@@ -25,11 +25,12 @@ my $patience = $PostgreSQL::Test::Utils::timeout_default || 180;
 
 # A running server whose database "postgres" has the extension.  clock: the
 # ledger's time, fixed (so that no test depends on when it runs); conf: lines
-# for its configuration; streaming: it may have standbys.
+# for its configuration; streaming: it may have standbys; install: of another
+# PostgreSQL.
 sub new_server
 {
 	my ($name, %opt) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = PostgreSQL::Test::Cluster->new($name, $opt{install} ? (install_path => $opt{install}) : ());
 
 	$node->init(
 		extra => [ '--no-locale', '-E', 'UTF8' ],

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# make valgrind: the regression tests on a server that finds memory errors
+# (build-server.sh).  First all of them with its assertions; then, the server
+# being run by valgrind, those that VALGRIND_TESTS names, by default some of each
+# kind of call.  "all" takes hours.
+#
+#   VALGRIND_DIR=DIR   where that server is, or is built: by default, and without
+#                      KEEP=1 removed at the end, /tmp/credits-valgrind
+. "$(dirname "$0")/../run/common.sh"
+
+VALGRIND_DIR=${VALGRIND_DIR:-/tmp/credits-valgrind}
+tests=${VALGRIND_TESTS:-install deduct idempotency hold refund reset_run}
+keep=${KEEP:-}
+KEEP=
+
+need_deps
+make_temp_install
+"$TREE/test/memory/build-server.sh" "$PG_MAJOR" "$VALGRIND_DIR" >"$WORK/server-build.log" 2>&1 || {
+    tail -n 30 "$WORK/server-build.log" >&2
+    die "the server did not build in $VALGRIND_DIR"
+}
+if [ "$(id -u)" = 0 ]; then
+    chown -R postgres: "$VALGRIND_DIR"
+fi
+PG_BIN=$VALGRIND_DIR/bin
+export PATH=$PG_BIN:$PATH
+build_extension || {
+    tail -n 30 "$WORK/build.log" >&2
+    die "the extension did not build"
+}
+
+status=0
+echo "assertions: all tests"
+start_server "fsync = off"
+run test/memory/regress.sh || status=$?
+stop_server || status=1
+
+echo "valgrind: $tests"
+cat >"$WORK/postgres" <<END
+#!/bin/sh
+exec valgrind --quiet --trace-children=yes --track-origins=yes --error-exitcode=99 \
+    --suppressions=$VALGRIND_DIR/valgrind.supp --log-file=$WORK/report.%p $PG_BIN/postgres "\$@"
+END
+chmod +x "$WORK/postgres"
+mv "$WORK/server.log" "$WORK/server-assertions.log"
+rm -rf "$WORK/server" "$WORK/socket"
+SERVER_PROGRAM=$WORK/postgres
+SERVER_ENV=(PGCTLTIMEOUT=600)
+start_server "fsync = off" "jit = off" "autovacuum = off"
+[ "$tests" != all ] || tests=
+TESTS=${tests:+setup $tests} run test/memory/regress.sh || status=$?
+stop_server || status=1
+
+# What either said.
+if grep -Eh 'TRAP:|terminated by signal|WARNING:  (problem in|detected write)' "$WORK"/server*.log >&2; then
+    status=1
+fi
+for report in "$WORK"/report.*; do
+    [ -s "$report" ] || continue
+    head -n 40 "$report" >&2
+    status=1
+done
+[ "$keep" = 1 ] || rm -rf "$VALGRIND_DIR"
+exit "$status"
