@@ -115,6 +115,16 @@ build_extension() {
         >"$WORK/build.log" 2>&1
 }
 
+# All of it, for what is no test of the build.
+install_for_use() {
+    need_deps
+    make_temp_install
+    build_extension || {
+        tail -n 30 "$WORK/build.log" >&2
+        die "the extension did not build"
+    }
+}
+
 # mount_small DIRECTORY SIZE: a file system of its own, for anybody to fill.
 mount_small() {
     mkdir -p "$1"
