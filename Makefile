@@ -11,6 +11,7 @@
 #   make valgrind               ... on a server with assertions, and under valgrind (slow)
 #   make fuzz                   libFuzzer over the pure core (clang); FUZZ_SECONDS a target
 #   make mutation               are deliberate faults noticed? FAULTS="a b": some of them
+#   make torture                many clients, faults and crashes, and a check of every row: test/torture
 #   make bench                  compare with what one would write instead: bench/README.md
 #   make unit                   the pure core's tests alone; no PostgreSQL needed
 #   make checkver               the version is the same wherever it is written
@@ -102,7 +103,10 @@ asan:
 valgrind:
 	@test/memory/valgrind.sh
 
+torture:
+	@test/run/torture.sh
+
 bench:
 	@bench/run.sh
 
-.PHONY: unit checkver deps demo test coverage test-majors asan valgrind fuzz mutation bench
+.PHONY: unit checkver deps demo test coverage test-majors asan valgrind fuzz mutation torture bench
