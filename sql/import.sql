@@ -196,6 +196,20 @@ UPDATE credit_history SET reason = 'something else' WHERE user_id = 'c' AND reas
 ALTER TABLE credit_history ENABLE ALWAYS TRIGGER credits_guard;
 SELECT bad_user_id, bad_seq, problem FROM credits_verify();
 ROLLBACK;
+
+-- What was imported and spent is not imported a second time when the row that says so has been archived.
+\set once 'SELECT ''spent''::text AS user_id, 9 AS purchased'
+CALL credits_import(:'once') \gset
+SELECT credits_deduct('spent', 5) ->> 'seq' AS second, credits_deduct('spent', 4) ->> 'seq' AS third;
+SELECT credits_anchor() -> 'ok' AS ok;
+SET credits.clock = '2026-03-25 00:00:00+00';
+CALL credits_archive('2026-03-01') \gset
+SELECT kind FROM credit_history WHERE user_id = 'spent' ORDER BY seq;
+CALL credits_import(:'once') \gset
+SELECT pg_temp.said(:'report'), credits_balance('spent') -> 'available' AS available;
+CALL credits_import(:'once', refresh => true) \gset
+SELECT pg_temp.said(:'report'), credits_balance('spent') -> 'available' AS available;
+SELECT * FROM credits_verify();
 DROP EXTENSION credits;
 DROP OWNED BY regress_importer;
 DROP ROLE regress_importer;

@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "bulk.h"
+#include "checkpoint.h"
 #include "digest.h"
 #include "errors.h"
 #include "receipt.h"
@@ -366,6 +367,16 @@ says_the_same(const Source *source, const CrRow *import)
 		memcmp(import->request_digest, source->digest, CR_HASH_LEN) == 0;
 }
 
+/*
+ * Was any of its history archived?  The row by which it was imported may be among
+ * that, and nothing else knows that it was.
+ */
+static bool
+is_archived(const Ledger *ledger)
+{
+	return !ledger->is_new && checkpoint_covers(ledger->acc.user_id, 1, SnapshotSelf);
+}
+
 static BulkOutcome
 import_one(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 {
@@ -394,7 +405,7 @@ import_one(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 		(void) ledger_push_as_is(ledger, &row);
 		again = false;
 	}
-	if (again || !cr_can_import(&ledger->acc))
+	if (again || !cr_can_import(&ledger->acc) || is_archived(ledger))
 	{
 		list_in_use(import, item->user_id);
 		return BULK_SKIPPED;
