@@ -193,6 +193,19 @@ ALTER TABLE credit_history DROP CONSTRAINT credit_history_pkey;
 CREATE UNIQUE INDEX credit_history_pkey ON credit_history (user_id, seq) WHERE seq < 1000;
 SELECT sqlstate, message FROM t.refused($$SELECT * FROM credits_verify()$$);
 ROLLBACK;
+-- one that knows no case would take another's key for this one
+BEGIN;
+SELECT credits_deduct('a', 1, idempotency_key => 'Key') -> 'ok' AS ok;
+CREATE COLLATION no_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+DROP INDEX credit_history_key_idx;
+CREATE UNIQUE INDEX credit_history_key_idx ON credit_history (user_id, idempotency_key COLLATE no_case) WHERE idempotency_key IS NOT NULL;
+SELECT sqlstate, message FROM t.refused($$SELECT credits_deduct('a', 1, idempotency_key => 'KEY')$$);
+ROLLBACK;
+BEGIN;
+DROP INDEX credit_history_key_idx;
+CREATE UNIQUE INDEX credit_history_key_idx ON credit_history (user_id, idempotency_key text_pattern_ops) WHERE idempotency_key IS NOT NULL;
+SELECT sqlstate, message FROM t.refused($$SELECT credits_deduct('a', 1)$$);
+ROLLBACK;
 SELECT count(*) AS bad FROM credits_verify();
 
 SELECT sqlstate FROM t.refused($$SELECT * FROM credits_verify_account('nobody')$$);

@@ -13,11 +13,14 @@
 #include "catalog/dependency.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
 #include "nodes/primnodes.h"
 #include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/typcache.h"
 
 #include "columns.h"
 #include "errors.h"
@@ -141,9 +144,18 @@ is_not_null(List *predicate, AttrNumber column)
 		IsA(test->arg, Var) && ((Var *) test->arg)->varattno == column;
 }
 
+/* Does a key of an index find what is equal byte for byte, and nothing else? */
+static bool
+is_exact(Relation rel, int key, Oid type)
+{
+	return rel->rd_indoption[key] == 0 &&
+		rel->rd_indcollation[key] == (type == TEXTOID ? C_COLLATION_OID : InvalidOid) &&
+		rel->rd_opfamily[key] == lookup_type_cache(type, TYPECACHE_BTREE_OPFAMILY)->btree_opf;
+}
+
 /*
  * Everything is found by these indexes, so one that is not what it should be
- * would hide rows, or let a key in twice.
+ * would hide rows, let a key in twice, or take one for another.
  */
 static void
 check_index(const IndexName *index, Oid relid)
@@ -160,7 +172,8 @@ check_index(const IndexName *index, Oid relid)
 		 RelationGetIndexPredicate(rel) == NIL);
 
 	for (int i = 0; good && i < index->nkeys; i++)
-		good = form->indkey.values[i] == index->keys[i] && rel->rd_indoption[i] == 0;
+		good = form->indkey.values[i] == index->keys[i] &&
+			is_exact(rel, i, tables[index->table].columns[index->keys[i] - 1].type);
 	relation_close(rel, AccessShareLock);
 	if (!good)
 		error_corrupted(index->name, "the index is not this version's");
