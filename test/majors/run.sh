@@ -64,5 +64,10 @@ for major in $MAJORS; do
     "$inside" "$dir" make --no-print-directory -C /tree test "PG_MAJOR=$major" "SUITES=$SUITES" "TAP=${TAP:-}" WERROR=1 \
         "CREDITS_OLD=/old/usr/lib/postgresql/$PG_MAJOR" </dev/null || status=1
 done
-[ "$keep" = 1 ] || rm -rf --one-file-system "$MAJORS_DIR"
+if [ "$keep" != 1 ]; then
+    for major in $MAJORS; do
+        rm -rf --one-file-system "${MAJORS_DIR:?}/${suite[$major]}"
+    done
+    rmdir --ignore-fail-on-non-empty "$MAJORS_DIR"
+fi
 exit "$status"

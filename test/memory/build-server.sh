@@ -7,7 +7,9 @@ set -euo pipefail
 
 major=$1 dir=$2
 [ ! -x "$dir/bin/postgres" ] || exit 0
-command -v valgrind >/dev/null || { echo "build-server.sh: needs valgrind" >&2; exit 1; }
+for need in valgrind pkg-config; do
+    command -v "$need" >/dev/null || { echo "build-server.sh: needs $need (and libicu-dev)" >&2; exit 1; }
+done
 
 read -r mirror release < <(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' 'Origin: Debian' |
     awk '$2 !~ /-/ { print; exit }')
@@ -24,8 +26,8 @@ apt=(apt-get -qq -o "Dir::Etc::SourceList=$PWD/sources.list" -o Dir::Etc::Source
 tar -xf postgresql-*.orig.tar.*
 
 cd postgresql-"$major".*/
-./configure --quiet --prefix="$dir" --enable-cassert --enable-debug --with-openssl --without-readline \
-    --without-zlib --without-icu CPPFLAGS=-DUSE_VALGRIND CFLAGS="-O1 -g"
+./configure --quiet --prefix="$dir" --enable-cassert --enable-debug --with-openssl --with-icu \
+    --without-readline --without-zlib CPPFLAGS=-DUSE_VALGRIND CFLAGS="-O1 -g"
 make -s -j2 -C src all
 make -s -C src install
 cp src/tools/valgrind.supp "$dir/"

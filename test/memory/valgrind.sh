@@ -60,5 +60,8 @@ for report in "$WORK"/report.*; do
     head -n 40 "$report" >&2
     status=1
 done
-[ "$keep" = 1 ] || rm -rf "$VALGRIND_DIR"
+if [ "$keep" != 1 ]; then
+    rm -rf "${VALGRIND_DIR:?}"/{bin,include,lib,share,valgrind.supp}
+    rmdir --ignore-fail-on-non-empty "$VALGRIND_DIR"
+fi
 exit "$status"

@@ -82,7 +82,8 @@ command_ok(
 	[
 		'pg_upgrade', '--no-sync', '-d', $old->data_dir, '-D', $new->data_dir, '-b', "$install/bin",
 		'-B', $new->config_data('--bindir'), '-s', $new->host, '-p', $old->port, '-P', $new->port ],
-	'pg_upgrade from ' . $old->config_data('--version') . ' to ' . $new->config_data('--version'));
+	'pg_upgrade from ' . $old->config_data('--version') . ' to ' . $new->config_data('--version'))
+  or diag(map { "$_:\n" . substr(slurp_file($_), -2000) } glob $new->data_dir . '/pg_upgrade_output.d/*/log/pg_upgrade_dump_*.log');
 $new->start;
 
 is($new->safe_psql($db, $heads), $before{$heads}, 'the same heads');
