@@ -5,6 +5,7 @@
 #   make demo                   see it work, on a private throw-away server
 #   make test                   every test suite, on private servers
 #   make test SUITES="unit tap" some of them: checkver build unit regress isolation pgtap tap
+#   make torture                many clients, faults and crashes, and a check of every row: test/torture
 #   make bench                  compare with what one would write instead: bench/README.md
 #   make unit                   the pure core's tests alone; no PostgreSQL needed
 #   make checkver               the version is the same wherever it is written
@@ -78,7 +79,10 @@ demo:
 test:
 	@test/run/test.sh
 
+torture:
+	@test/run/torture.sh
+
 bench:
 	@bench/run.sh
 
-.PHONY: unit checkver deps demo test bench
+.PHONY: unit checkver deps demo test torture bench

@@ -12,6 +12,7 @@ PG_MAJOR=${PG_MAJOR:-15}
 TREE=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 WORK=
 JOB=
+MOUNTS=()
 
 # Nothing of the caller's settings may leak in: not a PGHOST, not make's flags.
 for name in $(compgen -e PG) MAKEFLAGS MFLAGS MAKELEVEL TZ LANGUAGE PERL5LIB PROVE_OPTS; do
@@ -51,7 +52,7 @@ run() {
 }
 
 cleanup() {
-    local pidfile i
+    local pidfile i dir
     trap '' INT TERM HUP
     if [ -n "$JOB" ]; then
         kill -TERM -- "-$JOB" 2>/dev/null || true
@@ -66,6 +67,9 @@ cleanup() {
     while read -r pidfile; do
         as_user "$PG_BIN/pg_ctl" -D "${pidfile%/*}" -m immediate -s stop || true
     done < <(find "$WORK" -name postmaster.pid 2>/dev/null)
+    for dir in "${MOUNTS[@]}"; do
+        umount "$dir" || umount -l "$dir" || true
+    done
     if [ "${KEEP:-}" = 1 ]; then
         echo "kept: $WORK" >&2
     else
@@ -113,6 +117,13 @@ build_extension() {
 # build_in TREE BIN: the same with another tree, for another installation.
 build_in() {
     run make -C "$1" -j2 install "PG_CONFIG=$2/pg_config" with_llvm=no "WERROR=${WERROR:-}"
+}
+
+# mount_small DIRECTORY SIZE: a file system of its own, for anybody to fill.
+mount_small() {
+    mkdir -p "$1"
+    mount -t tmpfs -o "size=$2,mode=0777" tmpfs "$1" || return
+    MOUNTS+=("$1")
 }
 
 # start_server LINE...: a new server, with these lines in its configuration.

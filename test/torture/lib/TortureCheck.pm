@@ -1,0 +1,698 @@
+# What happened, against what the clients sent and were told: every account is
+# replayed from its exported history.  Shares nothing with the product: what a
+# call does to an account is said here again, from docs/reference.md, as far as it
+# can be seen from outside.
+package TortureCheck;
+
+use strict;
+use warnings FATAL => 'all';
+
+use List::Util qw(max sum0);
+
+# A flat JSON object, as a hash.
+sub flat
+{
+	my ($text) = @_;
+	my %value;
+
+	while ($text =~ /"(\w+)": (?:"((?:[^"\\]|\\.)*)"|(-?\d+|true|false)|null)/g)
+	{
+		$value{$1} = $2 // $3;
+	}
+	return \%value;
+}
+
+# jumping: the ledger's clock jumped, so that one call may have seen an event that
+# the next one, with the clock before, did not.  forgetful: the server crashed and
+# let go of locks early, so what was only read, or an error, may be from a row that
+# nobody was told of and the crash forgot.
+sub new
+{
+	my ($class, $dir, %opt) = @_;
+
+	return bless {
+		%opt, dir => $dir, ops => {}, tx => {}, problems => [], stats => {}, told => {}, asked => {},
+		seen => {}, groups => {}, keys => {}, purchases => {}, last => {} }, $class;
+}
+
+sub bad
+{
+	my ($self, $what) = @_;
+
+	push @{ $self->{problems} }, $what;
+	return;
+}
+
+# --- The journals.
+
+sub read_journal
+{
+	my ($self, $file) = @_;
+	my ($ops, $tx) = @$self{qw(ops tx)};
+
+	open my $in, '<', $file or die "$file: $!";
+	while (my $line = <$in>)
+	{
+		# The last line of a client that was killed.
+		last if $line !~ /\n\z/;
+		chomp $line;
+		my ($what, $id, @column) = split /\t/, $line, -1;
+
+		if ($what eq 'S')
+		{
+			my %op = (id => $id, end => 9e99);
+
+			@op{qw(tx start call user key args)} = @column;
+			$ops->{$id} = \%op;
+		}
+		elsif ($what eq 'R') { @{ $ops->{$id} }{qw(end state text)} = @column; }
+		elsif ($what eq 'N') { $ops->{$id}{end} = $column[0]; }
+		elsif ($what eq 'U') { $ops->{$id}{undone} = 1; }
+		elsif ($what eq 'C') { $tx->{$id}{sent} = $column[1]; }
+		elsif ($what eq 'P') { $tx->{$id}{prepared} = 1; }
+		elsif ($what eq 'X') { @{ $tx->{$id} }{qw(end outcome)} = @column; }
+		elsif ($what eq 'L') { $self->bad("$id: was prepared, and is gone"); }
+		else { die "$file: $line"; }
+	}
+	close $in or die "$file: $!";
+	return;
+}
+
+sub arguments { return { map { split /=/, $_, 2 } split /;/, $_[0]{args} }; }
+
+# What a replay has to ask the same.
+sub request
+{
+	my ($op) = @_;
+	my $call = $op->{call} =~ /deduct/ ? 'deduct' : $op->{call};
+
+	return "$call " . join ';', grep { !/^spender=/ } split /;/, $op->{args};
+}
+
+# Whether each call must be in the history (yes, no), or may be (with all of its
+# transaction), and from when on others saw it.
+sub judge
+{
+	my ($self) = @_;
+
+	for my $op (values %{ $self->{ops} })
+	{
+		my $alone = $op->{tx} eq '-';
+		my $tx = $alone ? {} : $self->{tx}{ $op->{tx} } // {};
+		my $outcome = $alone ? (defined $op->{state} ? 'commit' : 'unknown') : $tx->{outcome} // ($tx->{sent} ? 'unknown' : 'rollback');
+
+		$op->{receipt} = flat($op->{text}) if defined $op->{state} && $op->{state} eq '00000';
+		my $said = $op->{receipt} // {};
+		my $fresh = ($said->{ok} // '') eq 'true' && ($said->{replayed} // '') eq 'false';
+		$self->bad("$op->{id}: a receipt that is none: $op->{text}")
+		  if $op->{receipt} && $op->{call} ne 'balance' && ($said->{ok} // '') !~ /^(?:true|false)$/;
+		$op->{fate} =
+		    $op->{undone} || $outcome eq 'rollback' || (defined $op->{state} && !$fresh) || $op->{call} eq 'balance' ? 'no'
+		  : $outcome eq 'unknown' ? 'maybe'
+		  : defined $op->{state} ? 'yes'
+		  :                        'no';
+		$op->{seen_from} = $outcome ne 'commit' ? 9e99 : $alone ? $op->{end} : $tx->{end};
+		push @{ $self->{groups}{ $op->{tx} } }, $op if $op->{fate} eq 'maybe' && !$alone;
+		$self->{stats}{"must be there"}++ if $op->{fate} eq 'yes';
+		$self->{stats}{"may be there"}++ if $op->{fate} eq 'maybe';
+
+		# What was answered to something that went away again proves nothing.
+		next if $op->{undone} || $outcome eq 'rollback' || !defined $op->{state} || ($outcome eq 'unknown' && !$fresh);
+		if ($op->{receipt} && $op->{call} ne 'balance' && $op->{receipt}{ok} eq 'true')
+		{
+			my $receipt = $op->{receipt};
+
+			push @{ $self->{told}{ $receipt->{user_id} }{ $receipt->{seq} } }, $op;
+			$self->bad("$op->{id}: the receipt is another user's: $receipt->{user_id}")
+			  if $receipt->{user_id} ne $op->{user} && $op->{call} ne 'revoke' && $op->{call} ne 'purchase';
+		}
+		elsif ($alone)
+		{
+			push @{ $self->{asked}{ $op->{user} } }, $op;
+		}
+	}
+	return;
+}
+
+# --- The history.
+
+my @numbers = qw(monthly granted purchased held_monthly held_granted held_purchased owed_monthly owed_purchased);
+my %event = map { ($_ => 1) } qw(reset grant_end hold_end plan_change);
+my %kind_of = (
+	deduct => 'deduct', try_deduct => 'deduct', deduct_many => 'deduct', purchase => 'purchase', grant => 'grant',
+	adjust => 'adjust', refund => 'refund', revoke => 'revoke', hold => 'hold', capture => 'capture',
+	release => 'release', open => 'open', set_cycle => 'set_cycle', overdraft => 'set_overdraft',
+	freeze => 'freeze', unfreeze => 'unfreeze', close => 'close');
+
+# What each kind does to the credits of an account, debts subtracted.
+my %flow = (
+	open => sub { $_[0]{amount} },
+	deduct => sub { -$_[0]{amount} },
+	purchase => sub { $_[0]{amount} },
+	adjust => sub { $_[0]{amount} },
+	grant => sub { $_[0]{amount} },
+	grant_end => sub { -$_[0]{expired} },
+	hold => sub { 0 },
+	hold_end => sub { -$_[0]{expired} },
+	release => sub { -$_[0]{expired} },
+	capture => sub { -$_[0]{amount} - $_[0]{expired} },
+	refund => sub { $_[0]{amount} - $_[0]{forfeited} },
+	revoke => sub { -$_[0]{amount} },
+	transfer_out => sub { -$_[0]{amount} },
+	transfer_in => sub { $_[0]{amount} },
+	close => sub { -$_[0]{amount} },
+	set_plan => sub { $_[0]{amount} },
+	reset => sub { $_[0]{amount} - $_[0]{expired} + $_[1]{owed_monthly} },
+	map { ($_ => sub { 0 }) } qw(plan_change schedule_plan set_cycle set_overdraft freeze unfreeze));
+
+# The buckets that a kind may change.
+my %touches = (
+	purchase => 'purchased', revoke => 'purchased', transfer_out => 'purchased', transfer_in => 'purchased',
+	grant => 'granted', grant_end => 'granted', open => 'monthly', set_plan => 'monthly', reset => 'monthly',
+	map { ($_ => '') } qw(plan_change schedule_plan set_cycle set_overdraft freeze unfreeze));
+
+sub read_table
+{
+	my ($self, $name, $each) = @_;
+
+	open my $in, '<', "$self->{dir}/$name.tsv" or die "$self->{dir}/$name.tsv: $!";
+	my $head = <$in>;
+	chomp $head;
+	my @columns = split /\t/, $head;
+	while (my $line = <$in>)
+	{
+		chomp $line;
+		my %row;
+
+		@row{@columns} = map { $_ eq '\\N' ? undef : $_ } split /\t/, $line, -1;
+		$each->(\%row);
+	}
+	close $in or die "$self->{dir}/$name.tsv: $!";
+	return;
+}
+
+# A new user's state before the first row.
+sub nothing
+{
+	my ($user) = @_;
+
+	return {
+		(map { ($_ => 0) } @numbers), seq => 0, user => $user, status => 'active', overdraft_limit => 0, holds => {}, spent => {},
+		refunded => {}, rows => [], latest => 0 };
+}
+
+sub row
+{
+	my ($self, $state, $row) = @_;
+	my $where = "$row->{user_id} $row->{seq}";
+	my $kind = $row->{kind};
+	my $flow = $flow{$kind};
+
+	$self->{stats}{rows}++;
+	$self->bad("$where: seq after $state->{seq}") if $row->{seq} != $state->{seq} + 1;
+	return $self->bad("$where: a row of kind $kind, which no client sent") if !$flow;
+
+	# Conservation, bucket by bucket and in all.
+	my %before = map { ($_ => $state->{$_}) } @numbers;
+	my ($delta, $held, $owed) = (0, 0, 0);
+	for my $bucket (qw(monthly granted purchased))
+	{
+		my $changed = $row->{$bucket} - $before{$bucket};
+
+		$self->bad("$where: $bucket is $row->{$bucket} after $before{$bucket} and " . $row->{"${bucket}_delta"})
+		  if $changed != $row->{"${bucket}_delta"};
+		$self->bad("$where: $kind changes $bucket")
+		  if $changed != 0 && defined $touches{$kind} && $touches{$kind} ne $bucket;
+		$delta += $changed;
+		$held += $row->{"held_$bucket"} - $before{"held_$bucket"};
+		$owed += $row->{"owed_$bucket"} - $before{"owed_$bucket"} if $bucket ne 'granted';
+	}
+	for my $number (@numbers)
+	{
+		$self->bad("$where: $number is negative") if $row->{$number} < 0;
+		$state->{$number} = $row->{$number};
+	}
+	my $expected = $flow->($row, \%before);
+	$self->bad("$where: $kind of $row->{amount} changes the account by " . ($delta + $held - $owed) . ", not $expected")
+	  if $delta + $held - $owed != $expected;
+	$self->spending($where, $row, \%before, $state) if $kind eq 'deduct' || $kind eq 'hold';
+	$self->about($where, $row, $state);
+	$state->{seq} = $row->{seq};
+	if (defined $row->{status})
+	{
+		$state->{$_} = $row->{$_} for qw(status overdraft_limit plan scheduled_plan time_zone);
+	}
+
+	my $op = $self->source($where, $row, $state);
+	$self->in_order($where, $op, $state) if $op;
+	for my $told (@{ delete $self->{told}{ $row->{user_id} }{ $row->{seq} } // [] })
+	{
+		$self->receipt($where, $row, $told, $op) unless $told->{fate} eq 'maybe' && (!$op || $op != $told);
+	}
+	push @{ $state->{rows} }, {
+		seq => $row->{seq}, kind => $kind, start => $op ? $op->{start} : 0, seen_from => $op ? $op->{seen_from} : 9e99,
+		status => $state->{status},
+		sum => join ' ', @$row{qw(monthly granted purchased)}, $self->sums($row) };
+	$state->{latest_row} = $row;
+	return;
+}
+
+sub sums
+{
+	my ($self, $row) = @_;
+
+	return ($row->{held_monthly} + $row->{held_granted} + $row->{held_purchased}, $row->{owed_monthly} + $row->{owed_purchased});
+}
+
+# Monthly first, then granted, then purchased; a debt only for a deduction, when
+# nothing is left, and not beyond the limit.
+sub spending
+{
+	my ($self, $where, $row, $before, $state) = @_;
+	my $debt = $row->{owed_purchased} - $before->{owed_purchased};
+
+	$self->bad("$where: spends more than nothing in another order")
+	  if ($row->{granted_delta} < 0 && $row->{monthly} > 0)
+	  || ($row->{purchased_delta} < 0 && $row->{monthly} + $row->{granted} > 0)
+	  || ($debt > 0 && $row->{monthly} + $row->{granted} + $row->{purchased} > 0)
+	  || $row->{monthly_delta} > 0 || $row->{granted_delta} > 0 || $row->{purchased_delta} > 0;
+	$self->bad("$where: a debt of $row->{owed_purchased}, the limit is $state->{overdraft_limit}")
+	  if $debt < 0 || ($debt > 0 && ($row->{kind} eq 'hold' || $row->{owed_purchased} > $state->{overdraft_limit}));
+	return;
+}
+
+# Holds and what they have, deductions and what was refunded of them.
+sub about
+{
+	my ($self, $where, $row, $state) = @_;
+	my ($kind, $ref, $holds) = ($row->{kind}, $row->{ref_seq} // 0, $state->{holds});
+
+	$holds->{ $row->{seq} } = { left => $row->{amount}, amount => $row->{amount} } if $kind eq 'hold';
+	if ($kind =~ /^(?:hold_end|release|capture)$/)
+	{
+		my $hold = $holds->{$ref} or return $self->bad("$where: a $kind of $ref, which is no hold");
+
+		$self->bad("$where: a $kind of $ref, which is $hold->{closed}")
+		  if $hold->{closed} && !($kind eq 'capture' && $hold->{closed} eq 'hold_end');
+		if ($kind eq 'capture' && defined $row->{ends_at})
+		{
+			$hold->{left} -= $row->{amount};
+			$self->bad("$where: a hold that stays open with $hold->{left}") if $hold->{left} <= 0;
+		}
+		else
+		{
+			$self->bad("$where: a $kind of $row->{amount}, the hold has $hold->{left}")
+			  if $kind ne 'capture' && $row->{amount} != $hold->{left};
+			$hold->{left} = 0;
+			$hold->{closed} = $kind;
+		}
+	}
+	my ($held) = $self->sums($row);
+	my $left = sum0(map { $_->{left} } values %$holds);
+	$self->bad("$where: $held are held, the holds have $left") if $held != $left;
+
+	$state->{spent}{ $row->{seq} } = $row->{amount} if $kind eq 'deduct' || $kind eq 'capture';
+	if ($kind eq 'refund')
+	{
+		my $refunded = $state->{refunded}{$ref} += $row->{amount};
+
+		$self->bad("$where: refunds $refunded of $ref, which spent " . ($state->{spent}{$ref} // 'nothing'))
+		  if $refunded > ($state->{spent}{$ref} // 0);
+	}
+	if ($kind eq 'purchase')
+	{
+		my $ref = $row->{payment_ref};
+
+		$self->bad("$where: the payment $ref is credited already") if $self->{purchases}{$ref};
+		$self->{purchases}{$ref} = { %$row, revoked => 0 };
+	}
+	if ($kind eq 'revoke')
+	{
+		my $purchase = $self->{purchases}{ $row->{payment_ref} };
+
+		return $self->bad("$where: revokes $row->{payment_ref}, which was not bought here")
+		  if !$purchase || $purchase->{user_id} ne $row->{user_id} || $purchase->{seq} != $ref;
+		$purchase->{revoked} += $row->{amount};
+		$self->bad("$where: $row->{payment_ref} is revoked by more than it was") if $purchase->{revoked} > $purchase->{amount};
+	}
+	return;
+}
+
+# Whose call it was.
+sub source
+{
+	my ($self, $where, $row, $state) = @_;
+	my $kind = $row->{kind};
+	my $key = $row->{idempotency_key};
+	my $op;
+
+	if (defined $key && $key ne '')
+	{
+		$self->bad("$where: the key $key a second time") if $self->{keys}{ $row->{user_id} }{$key};
+		$self->{keys}{ $row->{user_id} }{$key} = $row;
+	}
+	if ($event{$kind} || ($kind eq 'open' && !defined $row->{reason}))
+	{
+		$self->bad("$where: an event with a reason or a key") if $event{$kind} && (defined $row->{reason} || defined $key);
+		push @{ $state->{opens} }, $row if $kind eq 'open';
+		return;
+	}
+	return $self->bad("$where: a $kind that no client sent") if !defined $row->{reason};
+	$op = $self->{ops}{ $row->{reason} } or return $self->bad("$where: a $kind of $row->{reason}, which no client sent");
+	$self->bad("$where: $op->{id} was " . ($op->{undone} ? 'undone' : $op->{state} // 'never committed') . ', and is in the history')
+	  if $op->{fate} eq 'no';
+	$self->bad("$where: $op->{id} a second time") if $self->{seen}{"$op->{id} $kind"}++;
+	$self->{stats}{'came true'}++ if $op->{fate} eq 'maybe' && $kind ne 'transfer_in';
+	$row->{op} = $op;
+	$self->as_asked($where, $row, $op, $state);
+	return $op;
+}
+
+sub differs { my ($a, $b) = @_; return ($a // '') ne ($b // ''); }
+
+# The row, or the account's facts after it, say what the call asked.
+sub as_asked
+{
+	my ($self, $where, $row, $op, $state) = @_;
+	my ($call, $kind) = ($op->{call}, $row->{kind});
+	my $args = arguments($op);
+	my %args = map { ($_ => $args->{$_}) } grep { $args->{$_} ne '' } keys %$args;
+	my $wrong;
+
+	if ($call eq 'transfer')
+	{
+		my ($own, $other) = $kind eq 'transfer_out' ? ($op->{user}, $args{to}) : ($args{to}, $op->{user});
+
+		$wrong = 'another transfer'
+		  if $kind !~ /^transfer_(?:out|in)$/ || $row->{user_id} ne $own || $row->{spender} ne $other;
+		my $sum = $self->{transfers}{ $op->{id} } //= $row->{amount};
+		$wrong = 'a transfer that gives what it does not take' if $sum != $row->{amount};
+	}
+	elsif ($call eq 'set_plan')
+	{
+		$wrong = 'another plan change'
+		  if $kind ne ($args{at} ? 'schedule_plan' : 'set_plan') || (!$args{at} && differs($state->{plan}, $args{plan}));
+	}
+	elsif ($kind ne ($kind_of{$call} // '')) { $wrong = 'another kind'; }
+	$wrong = 'another user' if $row->{user_id} ne $op->{user} && $kind ne 'transfer_in';
+	$wrong = 'another key' if differs($row->{idempotency_key}, $kind eq 'transfer_in' ? undef : $op->{key} eq '' ? undef : $op->{key});
+	$wrong = 'another amount' if defined $args{amount} && $row->{amount} != $args{amount};
+	$wrong = 'another payment' if defined $args{ref} && differs($row->{payment_ref}, $args{ref});
+	$wrong = 'another spender' if $call ne 'transfer' && differs($row->{spender}, $args{spender});
+	$wrong = 'another hold' if defined $args{hold} && $row->{ref_seq} != $args{hold};
+	$wrong = 'another deduction' if defined $args{seq} && $row->{ref_seq} != $args{seq};
+	$wrong = 'another limit' if $call eq 'overdraft' && $state->{overdraft_limit} != $args{limit};
+	$wrong = 'another end' if $call eq 'grant' && time_of($row->{ends_at}) ne time_of($args{ends});
+	$wrong = 'another zone' if $call eq 'set_cycle' && $args{zone} && $state->{time_zone} ne $args{zone};
+	$wrong = 'another bucket'
+	  if $call eq 'adjust' && grep { $_ ne $args{bucket} && $row->{"${_}_delta"} != 0 } qw(monthly granted purchased);
+	$wrong = 'another status'
+	  if $call =~ /^(?:freeze|unfreeze|close)$/
+	  && $state->{status} ne { freeze => 'frozen', unfreeze => 'active', close => 'closed' }->{$call};
+	$self->bad("$where: $op->{id} asked for $call $op->{user} $op->{args}, this is $wrong: $kind $row->{amount}") if $wrong;
+	return;
+}
+
+# A time as receipts have it, from PostgreSQL's or from the export's.
+sub time_of
+{
+	my ($text) = @_;
+
+	return $text if !defined $text;
+	$text =~ s/ /T/;
+	$text =~ s/\+00$|Z$//;
+	$text =~ s/\.(\d+)$/sprintf '.%-6s', $1/e;
+	return ($text =~ tr/ /0/r =~ s/\.000000$//r) . 'Z';
+}
+
+# A call that had ended before another began comes before it.
+sub in_order
+{
+	my ($self, $where, $op, $state) = @_;
+
+	$self->bad("$where: $op->{id} ended before $state->{latest_id} began, which is before it in the history")
+	  if $op->{end} < $state->{latest};
+	@$state{qw(latest latest_id)} = ($op->{start}, $op->{id}) if $op->{start} > $state->{latest};
+	return;
+}
+
+# A receipt, fresh or replayed, against its row.
+sub receipt
+{
+	my ($self, $where, $row, $told, $op) = @_;
+	my $receipt = $told->{receipt};
+	my ($held, $owed) = $self->sums($row);
+	my %expected = (
+		%$row{qw(user_id seq kind amount monthly granted purchased monthly_delta granted_delta purchased_delta ref_seq
+		  payment_ref spender)},
+		ok => 'true', held => $held, owed => $owed, available => $row->{monthly} + $row->{granted} + $row->{purchased},
+		replayed => $receipt->{replayed}, expired => $row->{expired} || undef, forfeited => $row->{forfeited} || undef,
+		(map { ($_ => time_of($row->{$_})) } qw(created_at effective_at ends_at next_reset_at)),
+		defined $row->{status} ? %$row{qw(plan status time_zone scheduled_plan overdraft_limit)} : ());
+	my @wrong = grep { (defined $receipt->{$_} ? "=$receipt->{$_}" : '') ne (defined $expected{$_} ? "=$expected{$_}" : '') }
+	  sort keys %{ { %expected, %$receipt } };
+
+	$self->{stats}{receipts}++;
+	$self->bad("$where: $told->{id} was told " . join ', ', map { "$_ " . ($receipt->{$_} // 'nothing') . ' and it is ' . ($expected{$_} // 'nothing') } @wrong)
+	  if @wrong;
+	if ($receipt->{replayed} eq 'true')
+	{
+		my $asked = request($told);
+
+		$self->{stats}{replays}++;
+		if ($op)
+		{
+			$self->bad("$where: $told->{id} is a replay of $op->{id}, which had asked for another thing: " . request($op))
+			  if $asked ne request($op) && !($told->{call} eq 'revoke' && $asked !~ /amount/);
+			$self->bad("$where: $told->{id} is a replay of $op->{id}, which began later") if $op->{start} > $told->{end};
+		}
+	}
+	elsif ($told->{call} eq 'open')
+	{
+		$row->{opened_by}++;
+		$self->bad("$where: opened twice") if $row->{opened_by} > 1;
+	}
+	elsif (!$op || $op != $told)
+	{
+		$self->bad("$where: $told->{id} was told that it wrote this, and it is " . ($op ? "$op->{id}'s" : 'an event'));
+	}
+	return;
+}
+
+# --- What was read, and why calls were refused.
+
+# The first row that a read had to see, and the last that it could have.
+sub window
+{
+	my ($self, $state, $op) = @_;
+	my $rows = $state->{rows};
+
+	if (!$state->{by_end})
+	{
+		my $seq = 0;
+		my @by_end = map { [ $_->{seen_from}, $seq = max($seq, $_->{seq}) ] } sort { $a->{seen_from} <=> $b->{seen_from} } @$rows;
+		my $last = @$rows + 1;
+		my @by_start = reverse map { [ $_->{start}, $last = $_->{seq} < $last ? $_->{seq} : $last ] }
+		  sort { $b->{start} <=> $a->{start} } grep { $_->{start} } @$rows;
+
+		@$state{qw(by_end by_start)} = (\@by_end, \@by_start);
+	}
+	my $first = before($state->{by_end}, $op->{start});
+	my $after = before($state->{by_start}, $op->{end}) + 1;
+
+	return (
+		$first < 0 ? 0 : $state->{by_end}[$first][1],
+		$after > $#{ $state->{by_start} } ? scalar @$rows : $state->{by_start}[$after][1] - 1);
+}
+
+# The last of a sorted list whose time is before.
+sub before
+{
+	my ($list, $time) = @_;
+	my ($low, $high) = (-1, $#$list);
+
+	while ($low < $high)
+	{
+		my $middle = int(($low + $high + 2) / 2) ;
+
+		if ($list->[$middle][0] < $time) { $low = $middle; }
+		else { $high = $middle - 1; }
+	}
+	return $low;
+}
+
+sub asked
+{
+	my ($self, $state) = @_;
+	my $rows = $state->{rows};
+
+	for my $op (@{ delete $self->{asked}{ $state->{user} } // [] })
+	{
+		my $error = $op->{state} eq '00000' ? '' : $op->{state};
+		my $said = $op->{receipt} // ($op->{text} =~ /^\{/ ? flat($op->{text}) : {});
+		my ($first, $last) = $self->window($state, $op);
+		my @possible = map { $_ == 0 ? { sum => '0 0 0 0 0', status => 'active', kind => '' } : $rows->[ $_ - 1 ] } $first .. $last;
+		my $where = "$op->{id} $op->{call} $op->{user}";
+
+		# Of a batch that failed as a whole, one item says why.
+		next if ($self->{forgetful} && !defined $said->{ok}) || ($op->{call} eq 'deduct_many' && $error);
+		# What was due and not written yet shows as if it were.
+		for (my $i = $last ; $i < @$rows && $event{ $rows->[$i]{kind} } ; $i++) { push @possible, $rows->[$i]; }
+		if ($op->{call} eq 'balance' && !$error)
+		{
+			$self->{stats}{reads}++;
+			$self->bad("$where: sees seq $said->{seq}, it should be from $first to $last")
+			  if $said->{seq} < $first || $said->{seq} > $last;
+		}
+		if (($op->{call} eq 'balance' && !$error) || (($error eq 'UC001' || $said->{ok} && $said->{ok} eq 'false') && ($said->{error} // '') eq 'insufficient_credits'))
+		{
+			$self->{stats}{refusals}++ if $op->{call} ne 'balance';
+			if (defined $said->{bucket})
+			{
+				my $place = { monthly => 0, granted => 1, purchased => 2 }->{ $said->{bucket} };
+
+				@possible = grep { (split / /, $_->{sum})[$place] == $said->{available} } @possible;
+			}
+			else
+			{
+				my $sum = join ' ', @$said{qw(monthly granted purchased held owed)};
+
+				@possible = grep { $_->{sum} eq $sum } @possible;
+			}
+			$self->bad("$where: saw what was not there from $first to $last: $op->{text}") if !@possible && !$self->{jumping};
+			$self->bad("$where: refused, though there is enough: $op->{text}")
+			  if defined $said->{required} && $said->{required} <= $said->{available};
+		}
+		elsif ($error eq 'UC002' || ($said->{error} // '') eq 'account_not_found')
+		{
+			$self->bad("$where: no account, though it had $first rows") if $first > 0 && ($said->{user_id} // '') eq $op->{user};
+		}
+		elsif ($error eq 'UC004')
+		{
+			$self->bad("$where: refused as frozen, and was not")
+			  if ($said->{user_id} // '') eq $op->{user} && !grep { $_->{status} ne 'active' } @possible;
+		}
+		elsif ($error eq 'UC003' && $said->{idempotency_key})
+		{
+			my $row = $self->{keys}{ $op->{user} }{ $said->{idempotency_key} };
+
+			if (!$row) { $self->bad("$where: a conflict of the key $op->{key}, which nothing has"); }
+			elsif ($row->{op} && request($row->{op}) eq request($op)) { $self->bad("$where: a conflict of the key $op->{key} with the same request"); }
+			$self->{stats}{conflicts}++;
+		}
+	}
+	return;
+}
+
+# A user's whole history has been read.
+sub finish
+{
+	my ($self, $state) = @_;
+
+	$self->{last}{ $state->{user} } = {
+		%{ $state->{latest_row} // {} }, %$state{qw(status overdraft_limit plan scheduled_plan time_zone)} };
+	push @{ $self->{finished} }, $state;
+	return;
+}
+
+sub check
+{
+	my ($self) = @_;
+	my ($ops, $state) = ($self->{ops});
+
+	$self->read_journal($_) for glob "$self->{dir}/client_*.log";
+	$self->judge;
+	$self->read_table('history', sub {
+		my ($row) = @_;
+
+		if (!$state || $state->{user} ne $row->{user_id})
+		{
+			$self->finish($state) if $state;
+			$state = nothing($row->{user_id});
+		}
+		$self->row($state, $row);
+	});
+	$self->finish($state) if $state;
+	$self->asked($_) for @{ $self->{finished} };
+
+	# Acknowledged, and not there.
+	for my $op (values %$ops)
+	{
+		next if $op->{fate} ne 'yes' || $op->{call} eq 'open';
+		for my $kind ($op->{call} eq 'transfer' ? qw(transfer_out transfer_in) : $op->{call} eq 'set_plan' ? $op->{receipt}{kind} : $kind_of{ $op->{call} })
+		{
+			$self->bad("$op->{id} $op->{call} $op->{user} was acknowledged, and is not in the history") if !$self->{seen}{"$op->{id} $kind"};
+		}
+	}
+	for my $user (sort keys %{ $self->{told} })
+	{
+		for my $seq (sort keys %{ $self->{told}{$user} })
+		{
+			for my $op (grep { $_->{fate} ne 'maybe' } @{ $self->{told}{$user}{$seq} })
+			{
+				$self->bad("$op->{id} was told of $user $seq, which is not in the history");
+			}
+		}
+	}
+	for my $op (grep { $_->{call} ne 'deduct_many' && $_->{state} =~ /^UC00[14]/ || $_->{call} eq 'balance' && $_->{state} eq '00000' } map { @$_ } values %{ $self->{asked} })
+	{
+		$self->bad("$op->{id} $op->{call} $op->{user}: answered from an account without a history");
+	}
+
+	# All of a transaction or nothing.
+	for my $tx (sort keys %{ $self->{groups} })
+	{
+		my @ops = grep { $_->{call} ne 'open' } @{ $self->{groups}{$tx} };
+		my @seen = grep { my $op = $_; grep { $self->{seen}{"$op->{id} $_"} } 'transfer_out', 'set_plan', 'schedule_plan', $kind_of{ $op->{call} } // () } @ops;
+
+		$self->bad("$tx: of its " . @ops . ' calls, ' . @seen . ' are in the history') if @seen && @seen < @ops;
+	}
+
+	# What has been refused or is new under a key was not done under it before.
+	for my $op (values %$ops)
+	{
+		next if $op->{key} eq '' || ($op->{state} // '') !~ /^UC0(?:01|04)$/ || $op->{tx} ne '-';
+		my $row = $self->{keys}{ $op->{user} }{ $op->{key} } or next;
+		my $done = $row->{op} or next;
+
+		$self->bad("$op->{id}: refused under the key $op->{key}, under which $done->{id} had been done") if $done->{end} < $op->{start};
+	}
+	$self->tables;
+	return @{ $self->{problems} };
+}
+
+# The account and payment tables against the last rows.
+sub tables
+{
+	my ($self) = @_;
+	my ($last, $purchases) = @$self{qw(last purchases)};
+
+	$self->read_table('account', sub {
+		my ($account) = @_;
+		my $row = delete $last->{ $account->{user_id} } or return $self->bad("$account->{user_id}: an account without a history");
+
+		for my $column (@numbers, qw(seq effective_at period_start next_reset_at status overdraft_limit plan scheduled_plan time_zone hash))
+		{
+			$self->bad("$account->{user_id}: $column is " . ($account->{$column} // 'NULL') . ', and in its last row ' . ($row->{$column} // 'NULL'))
+			  if differs($account->{$column}, $row->{$column});
+		}
+		$self->{stats}{accounts}++;
+		return;
+	});
+	$self->bad("$_: a history without an account") for sort keys %$last;
+	$self->read_table('payment', sub {
+		my ($payment) = @_;
+		my $row = delete $purchases->{ $payment->{payment_ref} } or return $self->bad("$payment->{payment_ref}: a payment without a purchase");
+
+		for my $column (qw(user_id seq amount revoked))
+		{
+			$self->bad("$payment->{payment_ref}: $column is $payment->{$column}, and in the history $row->{$column}")
+			  if differs($payment->{$column}, $row->{$column});
+		}
+		return;
+	});
+	$self->bad("$_: a purchase without a payment") for sort keys %$purchases;
+	return;
+}
+
+1;
