@@ -251,9 +251,10 @@ sub row
 	}
 	push @{ $state->{rows} }, {
 		seq => $row->{seq}, kind => $kind, start => $op ? $op->{start} : 0, seen_from => $op ? $op->{seen_from} : 9e99,
-		status => $state->{status},
+		status => $state->{status}, at => instant($row->{effective_at}),
 		sum => join ' ', @$row{qw(monthly granted purchased)}, $self->sums($row) };
 	$state->{latest_row} = $row;
+	$state->{ends}{ instant($_) } = 1 for grep { defined } @$row{qw(ends_at next_reset_at)};
 	return;
 }
 
@@ -425,6 +426,9 @@ sub time_of
 	return ($text =~ tr/ /0/r =~ s/\.000000$//r) . 'Z';
 }
 
+# A time that sorts.
+sub instant { return time_of($_[0]) =~ s/(:\d\d)Z$/$1.000000Z/r; }
+
 # A call that had ended before another began comes before it.
 sub in_order
 {
@@ -559,7 +563,11 @@ sub asked
 
 				@possible = grep { $_->{sum} eq $sum } @possible;
 			}
-			$self->bad("$where: saw what was not there from $first to $last: $op->{text}") if !@possible && !$self->{jumping};
+			# Something ended between the row that it saw and its own time.
+			my $since = defined $said->{as_of} && $said->{seq} > 0 && $rows->[ $said->{seq} - 1 ];
+			my $due = $since && grep { $_ gt $since->{at} && $_ le instant($said->{as_of}) } keys %{ $state->{ends} };
+
+			$self->bad("$where: saw what was not there from $first to $last: $op->{text}") if !@possible && !$due && !$self->{jumping};
 			$self->bad("$where: refused, though there is enough: $op->{text}")
 			  if defined $said->{required} && $said->{required} <= $said->{available};
 		}

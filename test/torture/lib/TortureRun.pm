@@ -18,7 +18,7 @@ my @conf = (
 	'shared_buffers = 16MB', 'max_connections = 80', 'max_prepared_transactions = 60', 'fsync = on',
 	'deadlock_timeout = 50ms', 'autovacuum_naptime = 1s', 'checkpoint_timeout = 30s', 'min_wal_size = 4MB', 'max_wal_size = 24MB', 'wal_recycle = off',
 	'wal_level = replica', 'max_wal_senders = 4', 'hot_standby = on', "timezone = 'UTC'", "lc_messages = 'C'",
-	'logging_collector = off', 'log_min_messages = warning', 'log_error_verbosity = terse', 'restart_after_crash = on');
+	'logging_collector = off', 'log_min_messages = log', 'log_min_error_statement = panic', 'restart_after_crash = on');
 
 # The fixed time that a jumping clock begins at.
 my $base = 1_770_000_000;
