@@ -101,7 +101,7 @@ sub torture
 		$survived{ $seed->{fault} }++ if !@$problems && $seed->{fault} ne 'none';
 		is(scalar @$problems, 0,
 			"$name: $seed->{fault}, $seed->{hot} hot and $seed->{many} users"
-			  . ($seed->{jumping} ? ', a clock that jumps' : '') . ($seed->{early} ? ', early lock release' : '')
+			  . ($seed->{jumping} ? ', a clock that jumps' : '') . ($seed->{early} ? $seed->{early} < 1 ? ', some early lock release' : ', early lock release' : '')
 			  . ', ' . ($stats->{sent} // 0) . ' calls, ' . ($stats->{rows} // 0) . ' rows');
 		if (!@$problems)
 		{

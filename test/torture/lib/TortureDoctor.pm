@@ -171,6 +171,7 @@ my @cases = (
 
 		@$told[ 3, 4 ] = ('UC001', '');
 	},
+	'an error that nothing explains' => qr/23505, which nothing explains/, sub { (answered($_[0], 'hold'))[1][3] = '23505' },
 	'half of a transaction' => qr/of its \d+ calls, \d+ are in the history/, sub {
 		my ($case) = @_;
 		my %ops;

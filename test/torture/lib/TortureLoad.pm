@@ -44,7 +44,7 @@ my @zones = qw(UTC Europe/Berlin America/Santiago Asia/Kolkata);
 # %opt: number, seed, journal (a file), where (a function: the server's socket
 # directory and port), stop (a function: true when it is time to end), ops (how many
 # calls to try), hot and many (numbers of users), mode (real or jumping clock),
-# early (let some sessions release locks early), prepared.
+# early (the part of the sessions that release locks early), prepared.
 sub new
 {
 	my ($class, %opt) = @_;
@@ -329,7 +329,7 @@ sub connection
 		push @set, 'lock_timeout=' . pick(5, 50, 500) if rand() < 0.3;
 		push @set, 'statement_timeout=' . pick(10, 100, 1000) if rand() < 0.2;
 		push @set, 'synchronous_commit=on' if $self->{synchronous};
-		push @set, 'credits.early_lock_release=on' if $self->{early} && rand() < 0.6;
+		push @set, 'credits.early_lock_release=on' if rand() < $self->{early};
 		$self->{db} = TortureWire->connect($dir, $port, options => join ' ', map { "-c $_" } @set);
 		usleep(20_000) if !$self->{db};
 	}

@@ -15,7 +15,7 @@ use TortureServer;
 our @EXPORT_OK = qw(prepare run_seed check_seed export_tables);
 
 my @conf = (
-	'shared_buffers = 16MB', 'max_connections = 80', 'max_prepared_transactions = 60', 'fsync = on',
+	'shared_buffers = 16MB', 'max_connections = 80', 'max_prepared_transactions = 60', 'fsync = on', 'wal_writer_delay = 10s', 'wal_writer_flush_after = 0',
 	'deadlock_timeout = 50ms', 'autovacuum_naptime = 1s', 'checkpoint_timeout = 30s', 'min_wal_size = 4MB', 'max_wal_size = 24MB', 'wal_recycle = off',
 	'wal_level = replica', 'max_wal_senders = 4', 'hot_standby = on', "timezone = 'UTC'", "lc_messages = 'C'",
 	'logging_collector = off', 'log_min_messages = log', 'log_min_error_statement = panic', 'restart_after_crash = on');
@@ -126,7 +126,7 @@ sub traits
 		hot => 1 + int rand 4,
 		many => (20, 60, 200)[ rand 3 ],
 		jumping => rand() < 0.4 ? 1 : undef,
-		early => rand() < 0.5,
+		early => (0, 0, 0.6, 1)[ rand 4 ],
 		fault => $opt{fault} // $opt{faults}[ rand @{ $opt{faults} // [0] } ] // 'none',
 		when => 0.7 + rand 1.3,
 		long => 0.2 + rand 0.6 };

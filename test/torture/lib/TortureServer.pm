@@ -8,7 +8,7 @@ use POSIX ();
 use Time::HiRes qw(time usleep);
 use TortureWire;
 
-my $patience = 60;
+my $patience = 600;
 
 # %opt: data, socket (directories), port, log (a file), wal (a directory elsewhere
 # for the WAL).
