@@ -54,9 +54,12 @@ sub new
 
 	open $self->{out}, '>', $opt{journal} or die "$opt{journal}: $!";
 	$self->{out}->autoflush(1);
-	srand($opt{seed} * 1009 + $opt{number});
+	srand(scattered("$opt{seed} $opt{number}"));
 	return $self;
 }
+
+# A seed for srand: numbers that follow each other give much the same otherwise.
+sub scattered { return unpack 'N', md5($_[0]); }
 
 sub now { return sprintf '%.6f', clock_gettime(CLOCK_MONOTONIC); }
 

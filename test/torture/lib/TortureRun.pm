@@ -74,7 +74,7 @@ sub disturb
 	my ($seed, $dir) = @$world{qw(seed dir)};
 	my ($clock, $db) = (0);
 
-	srand($world->{number} * 1013);
+	srand(TortureLoad::scattered("$world->{number} disturber"));
 	until (-e "$dir/stop-all")
 	{
 		$db = TortureWire->connect(where($world)) if !$db || !$db->{alive};
@@ -121,13 +121,13 @@ sub traits
 {
 	my ($number, %opt) = @_;
 
-	srand($number);
+	srand(TortureLoad::scattered($number));
 	return {
 		hot => 1 + int rand 4,
 		many => (20, 60, 200)[ rand 3 ],
 		jumping => rand() < 0.4 ? 1 : undef,
 		early => (0, 0, 0.6, 1)[ rand 4 ],
-		fault => $opt{fault} // $opt{faults}[ rand @{ $opt{faults} // [0] } ] // 'none',
+		fault => $opt{faults}[ $number % @{ $opt{faults} } ],
 		when => 0.7 + rand 1.3,
 		long => 0.2 + rand 0.6 };
 }
@@ -257,8 +257,8 @@ sub hurt
 }
 
 # Run a seed.  %opt: dir (the torture's), room (where servers have theirs), wal (where the WAL
-# goes, if elsewhere), template, name, ops, clients, fault or faults.  Without a
-# fault it ends after ops calls, with one soon after it.  Gives the world.
+# goes, if elsewhere), template, name, ops, clients, faults (the number decides which; none
+# is one).  Without a fault it ends after ops calls, with one soon after it.  Gives the world.
 sub run_seed
 {
 	my ($number, %opt) = @_;
