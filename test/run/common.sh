@@ -119,6 +119,16 @@ build_in() {
     run make -C "$1" -j2 install "PG_CONFIG=$2/pg_config" with_llvm=no "WERROR=${WERROR:-}"
 }
 
+# All of it, for what is no test of the build.
+install_for_use() {
+    need_deps
+    make_temp_install
+    build_extension || {
+        tail -n 30 "$WORK/build.log" >&2
+        die "the extension did not build"
+    }
+}
+
 # mount_small DIRECTORY SIZE: a file system of its own, for anybody to fill.
 mount_small() {
     mkdir -p "$1"

@@ -3,12 +3,7 @@
 # WAL are on small file systems of their own, which can be filled.
 . "$(dirname "$0")/common.sh"
 
-need_deps
-make_temp_install
-build_extension || {
-    tail -n 30 "$WORK/build.log" >&2
-    die "the extension did not build"
-}
+install_for_use
 
 if [ "$(id -u)" = 0 ]; then
     if mount_small "$WORK/room/data" 400m && mount_small "$WORK/room/wal" 100m; then
