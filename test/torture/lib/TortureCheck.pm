@@ -23,9 +23,10 @@ sub flat
 }
 
 # jumping: the ledger's clock jumped, so that one call may have seen an event that
-# the next one, with the clock before, did not.  forgetful: the server crashed and
-# let go of locks early, so what was only read, or an error, may be from a row that
-# nobody was told of and the crash forgot.
+# the next one, with the clock before, did not.  forgetful: the server crashed, so
+# what was only read, or an error, may be from a row that the crash forgot: a
+# sweep's, which does not wait for the disk, or with early lock release one that
+# nobody was told of.
 sub new
 {
 	my ($class, $dir, %opt) = @_;

@@ -343,12 +343,16 @@ sub after
 	return @problems;
 }
 
+# What happens to no more than sessions, and what lets the server write all it has.
+my %remembers = map { ($_ => 1) }
+  ('none', 'fast stop', 'terminate sessions', 'no memory', 'no room for data', 'restore a backup');
+
 # Check what a seed left behind: (problems, stats).
 sub check_seed
 {
 	my ($world) = @_;
 	my ($seed, $dir) = @$world{qw(seed dir)};
-	my $check = TortureCheck->new($dir, jumping => $seed->{jumping}, forgetful => $seed->{early} && $seed->{fault} ne 'none');
+	my $check = TortureCheck->new($dir, jumping => $seed->{jumping}, forgetful => !$remembers{ $seed->{fault} });
 	my @problems = (@{ $world->{problems} }, @{ $world->{problems} } ? () : $check->check);
 	my %stats = %{ $check->{stats} };
 
