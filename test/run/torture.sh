@@ -13,7 +13,7 @@ if [ "$(id -u)" = 0 ]; then
     fi
 fi
 status=0
-run prove -v test/torture/torture.pl || status=$?
+run perl test/torture/torture.pl || status=$?
 if [ "$status" != 0 ]; then
     KEEP=1
 fi

@@ -79,6 +79,7 @@ sub torture
 	my ($room, %opt) = @_;
 	my $began = time;
 	my (%total, %survived, $pending, $kept, @seeds);
+	my $done = 0;
 	my $clients = $opt{clients} || 10;
 
 	for (my ($n, $left) = (0, $opt{ops}); $left > 0; $n++, $left -= $calls)
@@ -98,6 +99,7 @@ sub torture
 		my $seed = $world->{seed};
 
 		$total{$_} += $stats->{$_} for keys %$stats;
+		$done++;
 		$survived{ $seed->{fault} }++ if !@$problems && $seed->{fault} ne 'none';
 		is(scalar @$problems, 0,
 			"$name: $seed->{fault}, $seed->{hot} hot and $seed->{many} users"
@@ -132,8 +134,8 @@ sub torture
 	$end->($pending) if $pending;
 
 	my $seconds = time - $began;
-	diag(sprintf 'first seed %d; %d calls sent, %d answered, %d rows of %d accounts and %d receipts checked in %.0f s',
-		$opt{seed}, map { $_ // 0 } @total{qw(sent answered rows accounts receipts)}, $seconds);
+	diag(sprintf '%d seeds, the first is %d; %d calls sent, %d answered, %d rows of %d accounts and %d receipts checked in %.0f s',
+		$done, $opt{seed}, map { $_ // 0 } @total{qw(sent answered rows accounts receipts)}, $seconds);
 	diag(join ', ', map { "$_ " . ($total{$_} // 0) }
 		  'must be there', 'may be there', 'came true', qw(replays conflicts reads refusals retried resent unanswered prepared sweeps));
 	diag('SQLSTATEs: ' . join ', ', map { (s/SQLSTATE //r) . " $total{$_}" } sort grep { /^SQLSTATE/ } keys %total);
