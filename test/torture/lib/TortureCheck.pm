@@ -342,7 +342,7 @@ sub asked
 			$self->bad("$where: sees seq $said->{seq}, it should be from $first to $last")
 			  if $said->{seq} < $first || $said->{seq} > $last;
 		}
-		if (($op->{call} eq 'balance' && !$error) || (($error eq 'UC001' || $said->{ok} && $said->{ok} eq 'false') && ($said->{error} // '') eq 'insufficient_credits'))
+		if (($op->{call} eq 'balance' && !$error) || ($said->{error} // '') eq 'insufficient_credits')
 		{
 			$self->{stats}{refusals}++ if $op->{call} ne 'balance';
 			if (defined $said->{bucket})
@@ -436,8 +436,11 @@ sub check
 			}
 		}
 	}
-	for my $op (grep { $_->{call} ne 'deduct_many' && $_->{state} =~ /^UC00[14]/ || $_->{call} eq 'balance' && $_->{state} eq '00000' } map { @$_ } values %{ $self->{asked} })
+	for my $op (map { @$_ } values %{ $self->{asked} })
 	{
+		my $needs = $op->{call} eq 'balance' ? qr/^00000/ : $op->{call} eq 'deduct_many' ? qr/^(?!)/ : qr/^UC00[14]/;
+
+		next if $op->{state} !~ $needs;
 		$self->bad("$op->{id} $op->{call} $op->{user}: answered from an account without a history");
 	}
 
@@ -445,7 +448,11 @@ sub check
 	for my $tx (sort keys %{ $self->{groups} })
 	{
 		my @ops = grep { $_->{call} ne 'open' } @{ $self->{groups}{$tx} };
-		my @seen = grep { my $op = $_; grep { $self->{seen}{"$op->{id} $_"} } 'transfer_out', 'set_plan', 'schedule_plan', $kind_of{ $op->{call} } // () } @ops;
+		my @seen = grep {
+			my $op = $_;
+
+			grep { $self->{seen}{"$op->{id} $_"} } qw(transfer_out set_plan schedule_plan), $kind_of{ $op->{call} } // ();
+		} @ops;
 
 		$self->bad("$tx: of its " . @ops . ' calls, ' . @seen . ' are in the history') if @seen && @seen < @ops;
 	}
