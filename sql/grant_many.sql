@@ -82,6 +82,16 @@ BEGIN
 END $$;
 SELECT user_id, granted FROM credit_account ORDER BY 1;
 
+-- A total that has no room is the most there is room for, and no other number.
+SELECT count(credits_open_account('max' || n)) FROM generate_series(1, 1025) n;
+DO $$ DECLARE
+    users text[] := ARRAY(SELECT 'max' || n FROM generate_series(1, 1025) n);
+    r     jsonb;
+BEGIN
+    CALL credits_grant_many(users, array_fill(9007199254740991, ARRAY[1025]), '2026-03-01', report => r);
+    PERFORM set_config('test.granted', r ->> 'credits_granted', false);
+END $$;
+SELECT current_setting('test.granted') AS credits_granted;
 -- The default plan opens accounts, as in any call.
 SET credits.default_plan = 'free';
 SELECT credits_define_plan('free', 10) ->> 'version' AS version;

@@ -55,7 +55,7 @@ apply_plan(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 		verdict = cr_schedule_plan(acc, ledger->now, scheduled[0] ? scheduled : NULL, &row);
 		push(ledger, verdict, &row, 0);
 	}
-	bulk->batch.run.granted += Max(cr_available(acc) - before, 0);
+	run_add_credits(&bulk->batch.run.granted, Max(cr_available(acc) - before, 0));
 	bulk->batch.run.expired += Max(before - cr_available(acc), 0);
 	return BULK_DONE;
 }
@@ -120,7 +120,7 @@ grant(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	if (verdict != CR_OK)
 		error_refused(verdict, &ledger->acc, amount);
 	(void) ledger_push(ledger, &row);
-	bulk->batch.run.granted += amount;
+	run_add_credits(&bulk->batch.run.granted, amount);
 	return BULK_DONE;
 }
 

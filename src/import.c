@@ -421,7 +421,7 @@ import_one(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	pushed->request_digest = memcpy(palloc(CR_HASH_LEN), source.digest, CR_HASH_LEN);
 	pushed->reason = bulk->reason;
 	import->batch.target += in.monthly + in.purchased;
-	bulk->batch.run.granted += in.monthly + in.purchased;
+	run_add_credits(&bulk->batch.run.granted, in.monthly + in.purchased);
 	return BULK_DONE;
 }
 

@@ -88,7 +88,7 @@ undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target, int64 expired)
 	(void) ledger_push(ledger, &row);
 	change = cr_available(&ledger->acc) - cr_available(&before);
 	if (change > 0)
-		bulk->batch.run.granted += change;
+		run_add_credits(&bulk->batch.run.granted, change);
 	else
 		bulk->batch.run.expired -= change;
 	bulk->batch.not_taken += not_taken(&before, &ledger->acc, target);
