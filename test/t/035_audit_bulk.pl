@@ -26,6 +26,8 @@ my %forgery = (
 	import_granted    => [ 3, { period_granted => 0 } ],
 	import_frozen     => [ 3, { status => 'frozen' } ],
 	import_later      => [ 3, { period_start => '2026-02-01 00:00:00+00' } ],
+	import_endless    => [ 3, { next_reset_at => '\N' } ],
+	import_for_ever   => [ 3, { next_reset_at => '2027-01-01 00:00:00+00' } ],
 	undo_keeps        => [ 4, { purchased_delta => 0, amount => -40 } ],
 	undo_plan         => [ 4, { plan => 'bulk', plan_version => 1 } ],
 	undo_other        => [ 4, { ref_seq => 2 } ],

@@ -126,6 +126,37 @@ sub check_facts
 	return ($facts, @problems);
 }
 
+# How long a period can be, in microseconds.
+my $LONGEST = 64 * 86400 * 1_000_000;
+
+sub cycle_of
+{
+	my ($facts, $plans) = @_;
+	my ($version) = grep { same($_->{version}, $facts->{plan_version}) } @{ $plans->{ $facts->{plan} // '' } // [] };
+	return $version ? $version->{cycle} : '';
+}
+
+# The period's end, in the rows that can set it.
+sub check_end
+{
+	my ($before, $row, $facts, $plans) = @_;
+	my ($old, $end, $kind) = ($before->{next_reset_at}, $row->{next_reset_at}, $row->{kind});
+	my $from = $kind =~ /\A(?:set_plan|set_cycle)\z/ ? $old : undef;
+	return () unless $kind =~ /\A(?:open|import|reset|set_plan|set_cycle)\z/;
+	if (!defined $facts->{plan} && ($kind ne 'set_cycle' || !defined $old))
+	{
+		return same($end, $from) ? () : 'next_reset_at is ' . shown($end) . ', without a plan';
+	}
+	return 'next_reset_at is NULL, with a plan' unless defined $end;
+	return 'next_reset_at is not after effective_at' if $end <= $row->{effective_at};
+	return 'next_reset_at is more than 64 days away' if $end - ($from // $row->{effective_at}) > $LONGEST;
+	return () unless defined $from;
+	return 'next_reset_at is before the end that the period had' if $end < $from;
+	return 'next_reset_at changed, the cycle did not'
+	  if $end != $from && $kind eq 'set_plan' && cycle_of($before->{facts}, $plans) eq cycle_of($facts, $plans);
+	return ();
+}
+
 # The plan's version that the row names: its row of credit_plan (none, if there
 # is no plan), and what is wrong with it.  It must have been in force; that a
 # newer one was too is possible, after a clock that ran ahead.
@@ -394,7 +425,8 @@ sub check_row
 	{
 		($facts, @problems) = check_facts($before, $row);
 		push @problems, check_time($before, $row), check_turn($before->{book}, $row);
-		push @problems, check_kind($before, $row, $facts, $plans) if !@problems;
+		push @problems, check_end($before, $row, $facts, $plans), check_kind($before, $row, $facts, $plans)
+		  if !@problems;
 		push @problems, check_open($before->{book}, $before, $row, $facts, $plans) if !@problems;
 		my @text = grep { defined $row->{$_} } qw(reason metadata);
 		push @problems, map { "$_ with its digest" } grep { defined $row->{"${_}_digest"} } @text;

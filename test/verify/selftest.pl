@@ -499,8 +499,8 @@ subtest 'rules' => sub {
 			qr/period_start is not effective_at/ ],
 		[ 'a reset that skipped nothing', 8, { skipped => 1 }, qr/not at the end of the period/ ],
 		[ 'a negative reset', 8, { amount => -1, monthly_delta => -3, period_granted => 0 }, qr/amount is -1/ ],
-		[ 'a reset without a period', 8, { map { ($_ => { next_reset_at => '\N', $_ == 7 ? (kind => 'freeze',
-			status => 'frozen', plan => 'pro', scheduled_plan => 'max') : () }) } 1 .. 7 }, qr/no reset was due/ ],
+		[ 'a reset without a period', 2, { kind => 'reset', amount => 0, purchased_delta => 0, payment_ref => '\N' },
+			qr/no reset was due/, 'org_7' ],
 		[ 'an unfreeze that does not', 10, { status => 'frozen' }, qr/status is 'frozen'/ ],
 		[ 'credits that expire in a deduction', 2, { expired => 1 }, qr/expired is 1 in a row of kind deduct/ ],
 		[ 'a reason without a salt', 2, { text_salt => '\N' }, qr/text_salt is not 16 bytes/ ],
@@ -537,6 +537,14 @@ subtest 'rules' => sub {
 		[ 'an account opened with more', 1, { monthly_delta => 101, amount => 101, period_granted => 101 },
 			qr/the amount is 101, the plan gives 100/ ],
 		[ 'an account opened with another version', 1, { plan_version => 2 }, qr/plan_version is 2, which was not in force yet/ ],
+		[ 'an account opened without an end', 1, { next_reset_at => '\N' }, qr/next_reset_at is NULL, with a plan/ ],
+		[ 'an account opened for a year', 1, { next_reset_at => '2027-01-31 10:00:00+00' },
+			qr/more than 64 days/ ],
+		[ 'a reset that is the last', 8, { next_reset_at => '\N' }, qr/next_reset_at is NULL, with a plan/ ],
+		[ 'a plan set that ends at once', 6, { kind => 'set_plan', scheduled_plan => '\N',
+			next_reset_at => '2026-02-20 00:00:00+00' }, qr/next_reset_at is before the end that the period had/ ],
+		[ 'a plan set that moves the period', 6, { kind => 'set_plan', scheduled_plan => '\N',
+			next_reset_at => '2026-03-20 00:00:00+00' }, qr/next_reset_at changed, the cycle did not/ ],
 		[ 'an account opened for free', 1, { period_granted => 0 }, qr/period_granted is 0, the amount is 100/ ],
 		[ 'a plan change nobody scheduled', 7, { plan => 'pro' }, qr/not the scheduled plan/ ],
 		[ 'a reset that touches purchased credits', 8, { purchased_delta => 1 }, qr/purchased changed/ ],
@@ -571,18 +579,19 @@ subtest 'rules' => sub {
 	);
 	for my $case (@cases)
 	{
-		my ($name, $seq, $changes, $problem) = @$case;
+		my ($name, $seq, $changes, $problem, $user) = @$case;
 		my $export = example();
+		$user //= 'user_2abc';
 		$changes = { $seq => $changes } unless ref((values %$changes)[0]);
 		for my $at (keys %$changes)
 		{
-			my $row = row_of($export, 'user_2abc', $at);
+			my $row = row_of($export, $user, $at);
 			%$row = (%$row, %{ $changes->{$at} });
 		}
-		rebuild($export, 'user_2abc', $changes);
+		rebuild($export, $user, $changes);
 		my ($status, @lines) = verified($export);
 		is($status, 1, "$name: exit status");
-		like($lines[0], qr/^BAD user "user_2abc" seq $seq: .*$problem/, $name) or diag("@lines");
+		like($lines[0], qr/^BAD user "$user" seq $seq: .*$problem/, $name) or diag("@lines");
 	}
 };
 

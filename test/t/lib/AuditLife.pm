@@ -92,6 +92,8 @@ our %LIFE_FORGERY = (
 	life_f_import_debt    => [ ':{import 1}', { owed_purchased => 5 } ],
 	life_f_import_future  => [ ':{import 1}', { period_start => '2026-02-03 09:00:01+00' } ],
 	life_f_import_over    => [ ':{import 1}', { next_reset_at => '2026-02-03 09:00:00+00' } ],
+	life_f_import_endless => [ ':{import 1}', { next_reset_at => '\N' } ],
+	life_f_import_far     => [ ':{import 1}', { next_reset_at => '2026-06-01 00:00:00+00' } ],
 	life_f_import_allowed => [ ':{import 1}', { period_granted => 40 } ],
 	life_f_import_version => [ ':{import 1}', { plan_version => 2 } ],
 	life_f_import_status  => [ ':{import 1}', { status => 'frozen' } ],
