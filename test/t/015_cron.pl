@@ -1,4 +1,5 @@
-# pg_cron itself runs the sweep.
+# pg_cron itself runs the sweep (citusdata/pg_cron#329, citusdata/pg_cron#16: whenever it
+# fires, what is due is done).
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,6 +1,7 @@
 # credits.early_lock_release: others get the account before the commit is
 # durable, the caller hears after; nothing that was acknowledged is lost; and
 # every way in which a transaction can end leaves synchronous_commit as it was.
+# For accounts that everybody wants (GaloyMoney/cala#776).
 #
 # EARLY_STOPS: how many immediate stops (20).
 

@@ -1,5 +1,6 @@
 # Everything at once: many clients do whatever the ledger can to a few users,
-# with grants and holds that end within seconds, and the books still balance.
+# with grants and holds that end within seconds, and the books still balance
+# (bavix/laravel-wallet#1039, envato/double_entry#168, blnkfinance/blnk#240).
 
 use strict;
 use warnings FATAL => 'all';
