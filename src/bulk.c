@@ -354,31 +354,12 @@ bulk_check_plan(const char *plan)
 		error_plan_not_found(plan);
 }
 
-/*
- * Runs it, for a procedure that is called with CALL: a transaction a batch, or
- * all in the caller's if that is in a transaction block.
- */
-Datum
-bulk_run(Bulk *bulk, FunctionCallInfo fcinfo, const char *query, int nargs, Oid *types,
-		 Datum *values)
+/* All of it, from the first batch to the report in the audit log. */
+static void
+run_query(Bulk *bulk, const char *query, int nargs, Oid *types, Datum *values)
 {
-	CallContext *call = (CallContext *) fcinfo->context;
-	Portal		portal;
-	Datum		result;
+	Portal		portal = open_query(bulk, query, nargs, types, values);
 
-	bulk->memory = CurrentMemoryContext;
-	bulk->own_transactions = !bulk->dry_run && call != NULL && IsA(call, CallContext) &&
-		!call->atomic;
-	writer_check_allowed(bulk->function);
-	SPI_connect_ext(bulk->own_transactions ? SPI_OPT_NONATOMIC : 0);
-	MemoryContextSwitchTo(bulk->memory);
-	if (bulk->own_transactions)
-		EnsurePortalSnapshotExists();
-	if (bulk->dry_run)
-		run_imagine(&bulk->run, bulk->kind);
-	else
-		run_start(&bulk->run, bulk->kind);
-	portal = open_query(bulk, query, nargs, types, values);
 	PinPortal(portal);
 	if (bulk->second_query)
 	{
@@ -400,6 +381,51 @@ bulk_run(Bulk *bulk, FunctionCallInfo fcinfo, const char *query, int nargs, Oid 
 		run_finish(&bulk->run, bulk->more ? RUN_STOPPED : RUN_FINISHED);
 		audit_append(bulk->kind, subject, (Datum) 0, report(bulk));
 	}
+}
+
+/*
+ * Runs it, for a procedure that is called with CALL: a transaction a batch, or
+ * all in the caller's if that is in a transaction block.
+ */
+Datum
+bulk_run(Bulk *bulk, FunctionCallInfo fcinfo, const char *query, int nargs, Oid *types,
+		 Datum *values)
+{
+	CallContext *call = (CallContext *) fcinfo->context;
+	Datum		result;
+
+	bulk->memory = CurrentMemoryContext;
+	bulk->own_transactions = !bulk->dry_run && call != NULL && IsA(call, CallContext) &&
+		!call->atomic;
+	writer_check_allowed(bulk->function);
+	SPI_connect_ext(bulk->own_transactions ? SPI_OPT_NONATOMIC : 0);
+	MemoryContextSwitchTo(bulk->memory);
+	if (bulk->own_transactions)
+	{
+		EnsurePortalSnapshotExists();
+		run_stop_dead();
+	}
+	if (bulk->dry_run)
+		run_imagine(&bulk->run, bulk->kind);
+	else
+		run_start(&bulk->run, bulk->kind);
+	if (bulk->own_transactions)
+	{
+		run_attend(&bulk->run);
+		PG_TRY();
+		{
+			run_query(bulk, query, nargs, types, values);
+		}
+		PG_CATCH();
+		{
+			run_leave(&bulk->run);
+			PG_RE_THROW();
+		}
+		PG_END_TRY();
+		run_leave(&bulk->run);
+	}
+	else
+		run_query(bulk, query, nargs, types, values);
 	result = report(bulk);
 	SPI_finish();
 	MemoryContextSwitchTo(bulk->memory);

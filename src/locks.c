@@ -47,3 +47,19 @@ unlock_name(LockClass lock_class, const char *name, LOCKMODE mode)
 
 	(void) LockRelease(&tag, mode, false);
 }
+
+void
+lock_for_session(LockClass lock_class, const char *name, LOCKMODE mode)
+{
+	LOCKTAG		tag = name_tag(lock_class, name);
+
+	(void) LockAcquire(&tag, mode, true, false);
+}
+
+void
+unlock_for_session(LockClass lock_class, const char *name, LOCKMODE mode)
+{
+	LOCKTAG		tag = name_tag(lock_class, name);
+
+	(void) LockRelease(&tag, mode, true);
+}

@@ -18,6 +18,7 @@
 
 #include "digest.h"
 #include "errors.h"
+#include "locks.h"
 #include "receipt.h"
 #include "run.h"
 #include "settings.h"
@@ -231,11 +232,24 @@ run_is_ours(const Run *run)
 }
 
 /*
- * Ends every sweep that is still called running: it was cancelled or killed, or
- * is between two batches and will find itself ended.  Call it under LOCK_SWEEP.
+ * A bulk run that commits by batch has its id locked for the session, to its end
+ * whatever that is: who gets the lock knows that nobody runs it any more.
  */
 void
-run_stop_others(void)
+run_attend(const Run *run)
+{
+	lock_for_session(LOCK_RUN, run_text(run), ExclusiveLock);
+}
+
+void
+run_leave(const Run *run)
+{
+	unlock_for_session(LOCK_RUN, run_text(run), ExclusiveLock);
+}
+
+/* Ends the runs that are still called running but have no runner. */
+static void
+stop_dead(bool sweeps)
 {
 	Lookup		lookup;
 	Writer	   *writer;
@@ -245,8 +259,13 @@ run_stop_others(void)
 	lookup_text_key(&lookup, 1, state_names[RUN_RUNNING]);
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
-		if (strcmp(slot_text(lookup.slot, RUN_KIND), "reset") != 0 ||
-			!lookup_lock(&lookup, LockWaitSkip) || !is_running(&lookup))
+		bool		isnull;
+		Datum		id = slot_getattr(lookup.slot, RUN_RUN_ID, &isnull);
+		bool		dead = strcmp(slot_text(lookup.slot, RUN_KIND), "reset") == 0 ? sweeps :
+			try_lock_name(LOCK_RUN, DatumGetCString(DirectFunctionCall1(uuid_out, id)),
+						  ExclusiveLock);
+
+		if (!dead || !lookup_lock(&lookup, LockWaitSkip) || !is_running(&lookup))
 			continue;
 		writer = writer_begin(TABLE_RESET_RUN);
 		writer_copy(writer, lookup.slot);
@@ -258,6 +277,23 @@ run_stop_others(void)
 		writer_end(writer);
 	}
 	lookup_end(&lookup);
+}
+
+/* Those that were killed.  Of a sweep only another one can tell. */
+void
+run_stop_dead(void)
+{
+	stop_dead(false);
+}
+
+/*
+ * The same, and every sweep: it was cancelled or killed, or is between two
+ * batches and will find itself ended.  Call it under LOCK_SWEEP.
+ */
+void
+run_stop_others(void)
+{
+	stop_dead(true);
 }
 
 void

@@ -1,5 +1,5 @@
 # The sweep beside everything else: other calls, other sweeps, locks, accounts
-# that cannot be written, and its own sudden end.
+# that cannot be written, and its own sudden end (useautumn/autumn#2377).
 
 use strict;
 use warnings FATAL => 'all';
@@ -480,6 +480,46 @@ SELECT count(*) FROM credit_account a
 	is("$report->{accounts} $report->{skipped_locked} $report->{failures}", '1 1 1',
 		'one done, one locked, one failed: each is told');
 	$holder->do('COMMIT');
+}
+
+# A bulk run that was cancelled or whose session was killed is seen to be so by whoever
+# runs next, a sweep or another bulk run, and one that is at work is left alone.
+{
+	database('dead', 4);
+	my $grant = q(CALL credits_grant_many(ARRAY['user_0001', 'user_0002', 'user_0003', 'user_0004'],
+ARRAY[1, 1, 1, 1]::bigint[], '2027-01-01', idempotency_key => '%s', batch_size => 1));
+	my $states = q(SELECT string_agg(state || ' ' || accounts || ' ' || (finished_at IS NULL), ', ' ORDER BY state, accounts)
+FROM credit_reset_run WHERE kind = 'grant');
+	my $holder = session($node, $db);
+	my $runner = session($node, $db);
+	my $state;
+
+	$holder->do('BEGIN');
+	$holder->do(q(SELECT FROM credit_account WHERE user_id = 'user_0003' FOR UPDATE));
+	$runner->send(sprintf $grant, 'cancelled');
+	wait_for_lock($runner->pid);
+	sweep();
+	is($node->safe_psql($db, $states), 'running 2 true', 'a bulk run that waits is left alone by a sweep');
+	$node->safe_psql($db, 'SELECT pg_cancel_backend(' . $runner->pid . ')');
+	($state) = $runner->answer;
+	is($state, '57014', '... and cancelled');
+	is($node->safe_psql($db, $states), 'running 2 true', '... which nobody has seen yet');
+	sweep();
+	is($node->safe_psql($db, $states), 'stopped 2 false', '... but the next sweep does');
+	$runner->send(sprintf $grant, 'killed');
+	wait_for_lock($runner->pid);
+	$node->safe_psql($db, "CALL credits_grant_many(ARRAY['user_0001'], ARRAY[1]::bigint[], '2027-01-01', idempotency_key => 'killed')");
+	is($node->safe_psql($db, $states), 'finished 0 false, running 2 true, stopped 2 false', 'another bulk run leaves it alone, too');
+	$node->safe_psql($db, 'SELECT pg_terminate_backend(' . $runner->pid . ')');
+	($state) = $runner->answer;
+	is($state, '08006', 'it is killed');
+	$node->poll_query_until('postgres', 'SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = ' . $runner->pid . ')');
+	$holder->do('COMMIT');
+	$node->safe_psql($db, sprintf $grant, 'killed');
+	is($node->safe_psql($db, $states), 'finished 0 false, finished 2 false, stopped 2 false, stopped 2 false',
+		'... as the next run sees, which does the rest');
+	is($node->safe_psql($db, q(SELECT count(*) FROM credit_grant)), '6', '... once each');
+	is_clean($node, $db, 'dead runs: clean');
 }
 
 # Batches commit without waiting, but a run that was reported is on disk, and the
