@@ -210,6 +210,20 @@ SELECT pg_temp.said(:'report');
 ROLLBACK;
 SELECT user_id, plan_version FROM credit_account WHERE plan = 'pro' ORDER BY 1;
 
+-- Granted anew by a version with another cycle: the period is stretched, as by any change of
+-- cycle.  Otherwise the 1st of December would begin one of four days.
+SELECT credits_define_plan('turn', 100) ->> 'version' AS version;
+SELECT credits_open_account('turn', 'turn', '2026-07-05') ->> 'next_reset_at' AS ends;
+SET credits.clock = '2026-11-02 00:00:00+00';
+CALL credits_run_reset() \gset
+SELECT credits_define_plan('turn', 12, 'anniversary') ->> 'version' AS version;
+SET credits.clock = '2026-11-03 00:00:00+00';
+CALL credits_undo_run(plan => 'turn', boundary => '2026-11-01 00:00:00+00', regrant => true) \gset
+SELECT pg_temp.said(:'report');
+SET credits.clock = '2027-01-10 00:00:00+00';
+CALL credits_run_reset() \gset
+SELECT * FROM t.history('turn');
+
 -- Tampering.
 BEGIN;
 ALTER TABLE credit_history DISABLE TRIGGER credits_guard;

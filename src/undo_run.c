@@ -67,7 +67,7 @@ undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target, int64 expired)
 {
 	Undo	   *undo = bulk->ctx;
 	CrAccount	before = ledger->acc;
-	const CrPlanVersion *regrant = NULL;
+	CrRegrant	regrant = {0};
 	CrRow		row;
 	CrVerdict	verdict;
 	int64		change;
@@ -75,8 +75,12 @@ undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target, int64 expired)
 	if (bulk_is_undone(ledger->acc.user_id, target->seq))
 		return BULK_ALREADY;
 	if (undo->regrant && target->kind == CR_KIND_RESET && ledger->acc.facts.plan)
-		regrant = plans_in_force(ledger->plans, ledger->acc.facts.plan, ledger->now);
-	verdict = cr_undo(&ledger->acc, ledger->now, target, false, expired, regrant, &row);
+		regrant.plan = plans_in_force(ledger->plans, ledger->acc.facts.plan, ledger->now);
+	if (regrant.plan)
+		regrant.next_reset_at = cr_end_with_plan(&ledger->acc, &ledger->env, ledger->now,
+												 regrant.plan);
+	verdict = cr_undo(&ledger->acc, ledger->now, target, false, expired,
+					  regrant.plan ? &regrant : NULL, &row);
 	if (verdict == CR_NOT_UNDOABLE)
 		return BULK_SKIPPED;
 	if (verdict != CR_OK)

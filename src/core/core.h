@@ -364,6 +364,8 @@ extern CrVerdict cr_set_plan(CrAccount *acc, const CrEnv *env, CrTime at,
 							 const CrPlanVersion *plan, CrRow *row);
 extern CrVerdict cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 							   CrTime next_reset_at, CrRow *row);
+extern CrTime cr_end_with_plan(const CrAccount *acc, const CrEnv *env, CrTime at,
+							   const CrPlanVersion *plan);
 extern CrVerdict cr_set_cycle(CrAccount *acc, const CrEnv *env, CrTime at, CrLocal anchor,
 							  const char *zone, CrRow *row);
 extern CrVerdict cr_apply_cycle(CrAccount *acc, CrTime at, CrLocal anchor, const char *zone,
@@ -387,8 +389,14 @@ extern CrVerdict cr_refund(CrAccount *acc, CrTime at, const CrSpent *spent,
 						   int64_t amount, CrRow *row);
 
 /* undo.c: taking back what a row of a bulk run did */
+typedef struct CrRegrant
+{
+	const CrPlanVersion *plan;
+	CrTime		next_reset_at;	/* later than it was, with another cycle */
+} CrRegrant;
+
 extern CrVerdict cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
-						 int64_t expired, const CrPlanVersion *regrant, CrRow *row);
+						 int64_t expired, const CrRegrant *regrant, CrRow *row);
 
 /* life.c: coming from another system, and leaving */
 typedef struct CrImport

@@ -89,8 +89,8 @@ end_problem(const CrAccount *acc, const CrEnv *env, const CrRow *row,
 			const CrPlanVersion *plan)
 {
 	CrTime		end = row->next_reset_at;
-	bool		fresh = (row->kind != CR_KIND_SET_PLAN && row->kind != CR_KIND_SET_CYCLE) ||
-		acc->next_reset_at == CR_NEVER;
+	bool		fresh = (row->kind != CR_KIND_SET_PLAN && row->kind != CR_KIND_SET_CYCLE &&
+						 row->kind != CR_KIND_UNDO) || acc->next_reset_at == CR_NEVER;
 	const CrPlanVersion *old = NULL;
 
 	if (plan == NULL && (row->kind != CR_KIND_SET_CYCLE || acc->next_reset_at == CR_NEVER))
@@ -205,11 +205,14 @@ replay_undo(CrAccount *after, const CrEnv *env, const CrRow *target, int64_t use
 	const char *name = after->facts.plan;
 	const CrPlanVersion *again = NULL;
 	const CrPlanVersion *before = NULL;
+	CrRegrant	regrant;
 
 	if (name)
 		again = env->plan_version(env->ctx, name, row->plan_version);
-	if (again && again->effective_from > row->effective_at)
+	if (again && (again->effective_from > row->effective_at ||
+				  end_problem(after, env, row, again)))
 		again = NULL;
+	regrant = (CrRegrant){.plan = again,.next_reset_at = row->next_reset_at};
 	for (int32_t version = 1; target->kind == CR_KIND_RESET; version++)
 	{
 		int64_t		expired = before ? before->monthly_credits : target->expired;
@@ -219,7 +222,7 @@ replay_undo(CrAccount *after, const CrEnv *env, const CrRow *target, int64_t use
 			CrAccount	tried = *after;
 
 			if (cr_undo(&tried, row->effective_at, target, used > 0, expired,
-						anew ? again : NULL, expected) == CR_OK &&
+						anew ? &regrant : NULL, expected) == CR_OK &&
 				compare_rows(expected, row) == NULL)
 			{
 				*after = tried;

@@ -313,8 +313,8 @@ cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket, int64_t delta, CrRow *row)
  * The end that a period gets with another plan: a stored end is final, only
  * another cycle stretches it; an open-ended period starts anew.
  */
-static CrTime
-end_with_plan(const CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan)
+CrTime
+cr_end_with_plan(const CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan)
 {
 	const CrPlanVersion *old = NULL;
 	const char *zone = acc->facts.time_zone;
@@ -336,7 +336,7 @@ CrVerdict
 cr_set_plan(CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan,
 			CrRow *row)
 {
-	return cr_apply_plan(acc, at, plan, end_with_plan(acc, env, at, plan), row);
+	return cr_apply_plan(acc, at, plan, cr_end_with_plan(acc, env, at, plan), row);
 }
 
 CrVerdict

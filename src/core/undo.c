@@ -34,11 +34,12 @@ change_period_granted(CrAccount *acc, int64_t change)
 
 /*
  * The period stays consumed: what expired comes back, what was granted goes, and
- * may be granted anew by another version of the plan.
+ * may be granted anew by another version of the plan.  The version says which
+ * cycle the period's end belongs to, so that moves on with another cycle.
  */
 static CrVerdict
 undo_reset(CrAccount *after, const CrRow *target, int64_t expired,
-		   const CrPlanVersion *regrant, int64_t *change)
+		   const CrRegrant *regrant, int64_t *change)
 {
 	if (target->period_start != after->period_start)
 		return CR_NOT_UNDOABLE;
@@ -48,11 +49,12 @@ undo_reset(CrAccount *after, const CrRow *target, int64_t expired,
 	change_period_granted(after, -target->amount);
 	if (regrant == NULL)
 		return CR_OK;
-	*change += regrant->monthly_credits;
-	if (!change_monthly(after, regrant->monthly_credits))
+	*change += regrant->plan->monthly_credits;
+	if (!change_monthly(after, regrant->plan->monthly_credits))
 		return CR_OVER_CAP;
-	change_period_granted(after, regrant->monthly_credits);
-	after->facts.plan_version = regrant->version;
+	change_period_granted(after, regrant->plan->monthly_credits);
+	after->facts.plan_version = regrant->plan->version;
+	after->next_reset_at = regrant->next_reset_at;
 	return CR_OK;
 }
 
@@ -109,7 +111,7 @@ undo_import(CrAccount *after, const CrRow *target, int64_t *change)
  */
 CrVerdict
 cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone, int64_t expired,
-		const CrPlanVersion *regrant, CrRow *row)
+		const CrRegrant *regrant, CrRow *row)
 {
 	CrAccount	after = *acc;
 	CrVerdict	verdict = CR_NOT_UNDOABLE;

@@ -464,6 +464,13 @@ is($model->balance('u', at($_->[0]))->{receipt}{monthly}, $_->[1], "what there w
   for [ '2026-01-20', 40 ], [ '2026-01-31 23:59:59', 40 ], [ '2026-02-01', 100 ], [ '2026-02-06', 70 ];
 is($model->balance('u', at('2026-01-19'))->{state}, 'UC002', 'before there was anything');
 
+begin('2026-01-20', 100);
+clock('2026-02-05');
+call('define_plan', plan => 'p', credits => 30, cycle => 'anniversary');
+clock('2026-02-06');
+gives('130/0/0', 'undo', plan => 'p', boundary => at('2026-02-01'), regrant => 1);
+is($model->view('u')->{period_end}, at('2026-03-20'), 'by a version with another cycle: the period is stretched');
+
 # What plan changes and boundaries give in a period, less what plan changes take,
 # is never more than the best plan held in it gives, whatever else is done.
 sub given_too_much

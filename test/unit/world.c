@@ -273,15 +273,18 @@ static CrVerdict
 run_undo(World *w, const Command *cmd, const CrRow *target, CrTime at, CrRow *row)
 {
 	const char *plan = w->acc.facts.plan;
-	const CrPlanVersion *regrant = NULL;
+	CrRegrant	regrant = {0};
 	const CrPlanVersion *before = NULL;
 
 	if (cmd->regrant && target->kind == CR_KIND_RESET && plan)
-		regrant = world_plan_at(w, plan, at);
+		regrant.plan = world_plan_at(w, plan, at);
+	if (regrant.plan)
+		regrant.next_reset_at = cr_end_with_plan(&w->acc, &w->env, at, regrant.plan);
 	if (cmd->last_boundary && target->skipped > 0 && plan)
 		before = world_plan_at(w, plan, target->effective_at - 1);
 	return cr_undo(&w->acc, at, target, times_undone(w, target->seq, w->n_rows) > 0,
-				   before ? before->monthly_credits : target->expired, regrant, row);
+				   before ? before->monthly_credits : target->expired,
+				   regrant.plan ? &regrant : NULL, row);
 }
 
 static CrVerdict

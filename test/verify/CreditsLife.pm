@@ -82,6 +82,7 @@ sub undo_reset
 	}
 	%$now = %{ $first->[0] };
 	$expect->{amount} = $first->[1]{amount};
+	$expect->{next_reset_at} = $row->{next_reset_at} if defined $facts->{plan} && defined $row->{next_reset_at};
 	$expect->{facts} = { map { ($_ => $first->[1]{$_}) } qw(period_granted plan_version) };
 	return;
 }

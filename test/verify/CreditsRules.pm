@@ -141,8 +141,8 @@ sub check_end
 {
 	my ($before, $row, $facts, $plans) = @_;
 	my ($old, $end, $kind) = ($before->{next_reset_at}, $row->{next_reset_at}, $row->{kind});
-	my $from = $kind =~ /\A(?:set_plan|set_cycle)\z/ ? $old : undef;
-	return () unless $kind =~ /\A(?:open|import|reset|set_plan|set_cycle)\z/;
+	my $from = $kind =~ /\A(?:set_plan|set_cycle|undo)\z/ ? $old : undef;
+	return () unless $kind =~ /\A(?:open|import|reset|set_plan|set_cycle)\z/ || $kind eq 'undo' && defined $facts->{plan};
 	if (!defined $facts->{plan} && ($kind ne 'set_cycle' || !defined $old))
 	{
 		return same($end, $from) ? () : 'next_reset_at is ' . shown($end) . ', without a plan';
@@ -153,7 +153,7 @@ sub check_end
 	return () unless defined $from;
 	return 'next_reset_at is before the end that the period had' if $end < $from;
 	return 'next_reset_at changed, the cycle did not'
-	  if $end != $from && $kind eq 'set_plan' && cycle_of($before->{facts}, $plans) eq cycle_of($facts, $plans);
+	  if $end != $from && $kind ne 'set_cycle' && cycle_of($before->{facts}, $plans) eq cycle_of($facts, $plans);
 	return ();
 }
 

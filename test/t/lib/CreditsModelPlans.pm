@@ -395,6 +395,7 @@ sub undo_reset
 		credit($acct, 'monthly', $allowance, period => $acct->{period_start});
 		$acct->{period_granted} += $allowance;
 		set_version($acct, $acct->{plan}, $version);
+		stretch($acct, $version->{cycle});
 	}
 	return (amount => $more + $allowance, ref => 'reset at ' . iso($reset->{at}));
 }
