@@ -221,53 +221,34 @@ hold_to_slot(const CrHold *hold, const char *user_id, TupleTableSlot *slot)
 	slot->tts_isnull[HOLD_ALLOCATIONS - 1] = !any;
 }
 
-/* The stored row of a grant or hold, which there must be. */
+/* A row to be filled in: a new one, or the stored one, which there must be. */
 static void
-find_stored(Lookup *lookup, StoreTable table, StoreIndex index, const char *user_id, int64 seq)
+begin_row(Writer *writer, Lookup *stored, bool is_new, StoreTable table, StoreIndex index,
+		  const char *user_id, int64 seq)
 {
-	lookup_begin(lookup, table, index, SnapshotSelf);
-	lookup_text_key(lookup, 1, user_id);
-	lookup_key(lookup, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(seq));
-	if (!lookup_next(lookup, ForwardScanDirection))
+	if (is_new)
+	{
+		writer_clear(writer);
+		return;
+	}
+	lookup_begin(stored, table, index, SnapshotSelf);
+	lookup_text_key(stored, 1, user_id);
+	lookup_key(stored, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(seq));
+	if (!lookup_next(stored, ForwardScanDirection))
 		error_corrupted(store_table_name(table), "a row that was read is gone");
+	writer_copy(writer, stored->slot);
 }
 
 static void
-save_grant(Writer *writer, const CrGrant *grant, const char *user_id)
+end_row(Writer *writer, Lookup *stored, bool is_new)
 {
-	Lookup		lookup;
-
-	if (grant->is_new)
+	if (is_new)
 	{
-		writer_clear(writer);
-		grant_to_slot(grant, user_id, writer->slot);
 		writer_insert(writer);
 		return;
 	}
-	find_stored(&lookup, TABLE_GRANT, INDEX_GRANT, user_id, grant->seq);
-	writer_copy(writer, lookup.slot);
-	grant_to_slot(grant, user_id, writer->slot);
-	writer_update(writer, lookup.slot);
-	lookup_end(&lookup);
-}
-
-static void
-save_hold(Writer *writer, const CrHold *hold, const char *user_id)
-{
-	Lookup		lookup;
-
-	if (hold->is_new)
-	{
-		writer_clear(writer);
-		hold_to_slot(hold, user_id, writer->slot);
-		writer_insert(writer);
-		return;
-	}
-	find_stored(&lookup, TABLE_HOLD, INDEX_HOLD, user_id, hold->seq);
-	writer_copy(writer, lookup.slot);
-	hold_to_slot(hold, user_id, writer->slot);
-	writer_update(writer, lookup.slot);
-	lookup_end(&lookup);
+	writer_update(writer, stored->slot);
+	lookup_end(stored);
 }
 
 /*
@@ -277,20 +258,32 @@ save_hold(Writer *writer, const CrHold *hold, const char *user_id)
 void
 lists_save(const CrAccount *acc, Writer **grants, Writer **holds)
 {
+	Lookup		stored;
+
 	for (int i = 0; i < acc->open->n_grants; i++)
 	{
-		if (!acc->open->grants[i].changed)
+		const CrGrant *grant = &acc->open->grants[i];
+
+		if (!grant->changed)
 			continue;
 		if (*grants == NULL)
 			*grants = writer_begin(TABLE_GRANT);
-		save_grant(*grants, &acc->open->grants[i], acc->user_id);
+		begin_row(*grants, &stored, grant->is_new, TABLE_GRANT, INDEX_GRANT, acc->user_id,
+				  grant->seq);
+		grant_to_slot(grant, acc->user_id, (*grants)->slot);
+		end_row(*grants, &stored, grant->is_new);
 	}
 	for (int i = 0; i < acc->open->n_holds; i++)
 	{
-		if (!acc->open->holds[i].changed)
+		const CrHold *hold = &acc->open->holds[i];
+
+		if (!hold->changed)
 			continue;
 		if (*holds == NULL)
 			*holds = writer_begin(TABLE_HOLD);
-		save_hold(*holds, &acc->open->holds[i], acc->user_id);
+		begin_row(*holds, &stored, hold->is_new, TABLE_HOLD, INDEX_HOLD, acc->user_id,
+				  hold->seq);
+		hold_to_slot(hold, acc->user_id, (*holds)->slot);
+		end_row(*holds, &stored, hold->is_new);
 	}
 }
