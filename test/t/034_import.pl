@@ -131,7 +131,8 @@ sub memory
 	return map { $status =~ /^$_:\s+(\d+) kB/m ? $1 / 1024 : 0 } qw(VmHWM RssAnon);
 }
 
-# What the application does meanwhile: it spends, buys and resets.
+# What the application does meanwhile: it spends, buys and resets, for users who have
+# something to spend: whose balances stay as they are is not refreshed.
 my $activity = 0;
 
 sub work
@@ -140,7 +141,7 @@ sub work
 	$node->safe_psql(
 		$db, qq(
 SET ROLE app;
-CREATE TEMP TABLE busy AS SELECT id, row_number() OVER (ORDER BY id) AS n FROM "User" WHERE right(md5(id), 2) = '0$activity';
+CREATE TEMP TABLE busy AS SELECT id, row_number() OVER (ORDER BY id) AS n FROM "User" WHERE right(md5(id), 2) = '0$activity' AND "monthlyCredits" > 0;
 UPDATE "User" u SET "monthlyCredits" = CASE WHEN b.n % 3 = 0 THEN 100 ELSE greatest("monthlyCredits" - 5, 0) END,
        "lastMonthlyReset" = CASE WHEN b.n % 3 = 0 THEN '2026-03-15 11:0$activity' ELSE "lastMonthlyReset" END,
        "purchasedCredits" = "purchasedCredits" + CASE WHEN b.n % 3 = 1 THEN 50 ELSE 0 END
