@@ -224,6 +224,19 @@ SET credits.clock = '2027-01-10 00:00:00+00';
 CALL credits_run_reset() \gset
 SELECT * FROM t.history('turn');
 
+-- A row for two boundaries, by plan and boundary: of the 10 before the first the version then
+-- in force let 4 stay, and granted 2; these 6 come back, and the 100 go.
+SELECT credits_define_plan('kept', 10, 'calendar', 0) ->> 'version' AS version;
+SELECT credits_open_account('kept', 'kept') ->> 'monthly' AS monthly;
+SET credits.clock = '2027-01-11 00:00:00+00';
+SELECT credits_define_plan('kept', 2, rollover_limit => 4) ->> 'version' AS version;
+SET credits.clock = '2027-02-11 00:00:00+00';
+SELECT credits_define_plan('kept', 100, rollover_limit => 0) ->> 'version' AS version;
+SET credits.clock = '2027-03-11 00:00:00+00';
+CALL credits_undo_run(plan => 'kept', boundary => '2027-03-01 00:00:00+00') \gset
+SELECT pg_temp.said(:'report');
+SELECT * FROM t.history('kept');
+
 -- Tampering.
 BEGIN;
 ALTER TABLE credit_history DISABLE TRIGGER credits_guard;

@@ -39,10 +39,7 @@ not_taken(const CrAccount *before, const CrAccount *after, const CrRow *target)
 	return Max(after->owed_monthly - before->owed_monthly, 0);
 }
 
-/*
- * What the last boundary of a reset took: of one that stands for several, what
- * the boundary before it had granted.
- */
+/* What the last boundary of a reset took. */
 static int64
 expired_by_last(Ledger *ledger, const CrRow *target)
 {
@@ -57,8 +54,7 @@ expired_by_last(Ledger *ledger, const CrRow *target)
 		 next = cr_next_boundary(&ledger->env, plan->cycle, facts->time_zone,
 								 facts->cycle_anchor, next))
 		before = next;
-	plan = plans_in_force(ledger->plans, facts->plan, before);
-	return plan ? plan->monthly_credits : target->expired;
+	return cr_expired_by_last(target, plans_in_force(ledger->plans, facts->plan, before));
 }
 
 /* A row compensates for the target. */

@@ -395,6 +395,7 @@ typedef struct CrRegrant
 	CrTime		next_reset_at;	/* later than it was, with another cycle */
 } CrRegrant;
 
+extern int64_t cr_expired_by_last(const CrRow *reset, const CrPlanVersion *before);
 extern CrVerdict cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
 						 int64_t expired, const CrRegrant *regrant, CrRow *row);
 

@@ -215,7 +215,7 @@ replay_undo(CrAccount *after, const CrEnv *env, const CrRow *target, int64_t use
 	regrant = (CrRegrant){.plan = again,.next_reset_at = row->next_reset_at};
 	for (int32_t version = 1; target->kind == CR_KIND_RESET; version++)
 	{
-		int64_t		expired = before ? before->monthly_credits : target->expired;
+		int64_t		expired = cr_expired_by_last(target, before);
 
 		for (int anew = 0; anew < (again ? 2 : 1); anew++)
 		{

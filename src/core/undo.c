@@ -104,10 +104,25 @@ undo_import(CrAccount *after, const CrRow *target, int64_t *change)
 }
 
 /*
+ * What the last boundary of a reset took.  A row that stands for several took what
+ * there was before the first; its last one what the boundary before that, by the
+ * version before (NULL: not known), had granted or, if it was the first, let stay.
+ */
+int64_t
+cr_expired_by_last(const CrRow *reset, const CrPlanVersion *before)
+{
+	int64_t		kept = 0;
+
+	if (reset->skipped == 0 || before == NULL)
+		return reset->expired;
+	if (reset->skipped == 1)
+		kept = reset->expired < before->rollover_limit ? reset->expired : before->rollover_limit;
+	return before->monthly_credits + kept;
+}
+
+/*
  * expired, regrant: of a reset, what it took, and the version to grant by (NULL:
- * none).  A row that stands for several boundaries took what there was before the
- * first; its last boundary alone took what the one before it had granted.  A grant
- * needs acc->open.
+ * none).  A grant needs acc->open.
  */
 CrVerdict
 cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone, int64_t expired,

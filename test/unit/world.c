@@ -283,7 +283,7 @@ run_undo(World *w, const Command *cmd, const CrRow *target, CrTime at, CrRow *ro
 	if (cmd->last_boundary && target->skipped > 0 && plan)
 		before = world_plan_at(w, plan, target->effective_at - 1);
 	return cr_undo(&w->acc, at, target, times_undone(w, target->seq, w->n_rows) > 0,
-				   before ? before->monthly_credits : target->expired,
+				   cr_expired_by_last(target, before),
 				   regrant.plan ? &regrant : NULL, row);
 }
 

@@ -51,6 +51,14 @@ sub not_below_0 { return $_[0] < 0 ? 0 : $_[0] }
 
 sub same { my ($x, $y) = @_; return defined $x ? defined $y && $x eq $y : !defined $y }
 
+# What the last of several boundaries took, if the one before it was by this version.
+sub by_last
+{
+	my ($target, $version) = @_;
+	my $kept = $target->{skipped} == 1 ? least($target->{expired}, $version->{rollover_limit}) : 0;
+	return $version->{monthly_credits} + $kept;
+}
+
 # A reset that is undone: with all that had expired or only what the last boundary
 # took, and with or without another allowance.  One of these must be what the row says.
 sub undo_reset
@@ -58,7 +66,7 @@ sub undo_reset
 	my ($before, $target, $row, $now, $expect, $facts, $plans) = @_;
 	my @versions = defined $facts->{plan} ? @{ $plans->{ $facts->{plan} } // [] } : ();
 	my @expired = ($target->{expired}, $target->{skipped}
-		? map { $_->{monthly_credits} } grep { $_->{effective_from} <= $target->{effective_at} } @versions : ());
+		? map { by_last($target, $_) } grep { $_->{effective_from} <= $target->{effective_at} } @versions : ());
 	my @again = grep { same($_->{version}, $row->{plan_version}) && $_->{effective_from} <= $row->{effective_at} } @versions;
 	my $first;
 	for my $expired (@expired)
