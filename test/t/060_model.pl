@@ -137,6 +137,7 @@ if (!@failures && $steps >= 4000)
 		release => '00000 UC006',
 		refund => '00000 22023 UC010',
 		revoke => '00000 UC010 UC011 replayed',
+		transfer => '00000 UC001 UC002 UC004',
 		set_overdraft => '00000',
 		open_account => '00000 UC003 replayed',
 		undo => '00000',
@@ -145,7 +146,8 @@ if (!@failures && $steps >= 4000)
 	my @wanted = map { my $call = $_; map { "$call $_" } split / /, $states{$call} } sort keys %states;
 
 	push @wanted, map { "row $_" } qw(open deduct purchase adjust set_plan schedule_plan plan_change reset freeze
-	  unfreeze grant grant_end hold hold_end capture release refund revoke set_overdraft set_cycle);
+	  unfreeze grant grant_end hold hold_end capture release refund revoke set_overdraft set_cycle
+	  transfer_out transfer_in);
 	push @wanted, 'row with forfeited credits', 'boundaries skipped',
 	  'periods with two plan changes or more';
 	is_deeply([ grep { !$seen{$_} } @wanted ], [], 'all that is to be tried was tried');

@@ -471,6 +471,24 @@ clock('2026-02-06');
 gives('130/0/0', 'undo', plan => 'p', boundary => at('2026-02-01'), regrant => 1);
 is($model->view('u')->{period_end}, at('2026-03-20'), 'by a version with another cycle: the period is stretched');
 
+#
+# Transfers
+#
+
+begin('2026-01-10', 10);
+call('open_account', user => 'v', plan => 'p');
+call('purchase', amount => 20, ref => 'r');
+gives('10/0/15', 'transfer', to => 'v', amount => 5, key => 'k');
+is(gives('10/0/15', 'transfer', to => 'v', amount => 5, key => 'k')->{receipt}{replayed}, 'true', 'once');
+is($model->balance('v')->{receipt}{purchased}, 5, 'what one gives the other has');
+gives('UC001', 'transfer', to => 'v', amount => 16);
+gives('22023', 'transfer', to => 'u');
+gives('UC002', 'transfer', to => 'w');
+call('set_overdraft', user => 'v', limit => 10);
+call('deduct', user => 'v', amount => 25);
+gives('10/0/0', 'transfer', to => 'v');
+is($model->balance('v')->{receipt}{purchased}, 5, 'all that there was; what is owed is paid first');
+
 # What plan changes and boundaries give in a period, less what plan changes take,
 # is never more than the best plan held in it gives, whatever else is done.
 sub given_too_much

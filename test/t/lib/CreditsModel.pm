@@ -77,6 +77,7 @@ my %call = (
 	release => { compared => [qw(hold)], does => \&release },
 	refund => { compared => [qw(of amount)], check => [qw(some)], does => \&refund },
 	revoke => { compared => [qw(ref amount)], check => [qw(some)], does => \&revoke },
+	transfer => { compared => [qw(to amount)], check => [qw(some other)], does => \&transfer },
 	set_overdraft => { compared => [qw(limit)], check => [qw(limit)], does => \&set_overdraft },
 	freeze => { does => sub { set_status(@_, 'frozen') } },
 	unfreeze => { does => sub { set_status(@_, 'active') } },
@@ -85,6 +86,7 @@ my %call = (
 my %check = (
 	amount => sub { check_number($_[0]{amount}, 1) },
 	some => sub { check_number($_[0]{amount}, 1) if defined $_[0]{amount} },
+	other => sub { refuse('22023') if $_[0]{to} eq $_[0]{user} },
 	limit => sub { check_number($_[0]{limit}, 0) },
 	delta => sub {
 		refuse('22004') unless defined $_[0]{delta};
@@ -145,6 +147,8 @@ sub dispatch
 	}
 	my $call = $call{ $op->{call} } // die "no call $op->{call}";
 	$check{$_}->($op) for @{ $call->{check} // [] };
+	# Who is to get it is looked for before the key is.
+	$self->copy_or_open($op->{to}, 0) if $op->{call} eq 'transfer';
 	return $self->revoke_purchase($op) if $op->{call} eq 'revoke';
 	return $self->add_purchased($op) if $op->{call} eq 'purchase';
 	return $self->on_account($op->{user}, $op);
@@ -203,7 +207,7 @@ sub row_kind
 	my ($op) = @_;
 
 	return 'schedule_plan' if $op->{call} eq 'set_plan' && $op->{when} eq 'next_reset';
-	return $op->{call} eq 'repair_clock' ? 'clock_repair' : $op->{call};
+	return { repair_clock => 'clock_repair', transfer => 'transfer_out' }->{ $op->{call} } // $op->{call};
 }
 
 sub copy_or_open
@@ -486,6 +490,38 @@ sub adjust
 	return (amount => $delta, alloc => grant_parts(parts($acct, @taken)));
 }
 
+# Purchased credits to another user, whose account has a row of its own.  Nothing is
+# refused after that is kept.
+sub transfer
+{
+	my ($self, $acct, $op) = @_;
+	my $to = $self->copy_or_open($op->{to}, 0);
+	my $available = total(free($acct, 'purchased'));
+	my $amount = $op->{amount} // max(1, $available);
+	my $at = max($self->{clock}, $to->{at});
+
+	# Of two reasons to refuse the contract does not say the first: all of nothing
+	# is no amount, whoever asks.
+	refuse('UC001', required => 1, available => 0) if !defined $op->{amount} && !$available;
+	not_frozen($acct);
+	$self->apply_due($to, $at);
+	refuse('UC001', required => $amount, available => $available) if $available < $amount;
+	take($acct, $amount, free($acct, 'purchased'));
+	my $row = write_row(
+		$to,
+		'transfer_in',
+		$at,
+		sub {
+			credit($to, 'purchased', $amount);
+			check_cap($to);
+			return (amount => $amount, spender => $op->{user});
+		});
+	$row->{tag} = $op->{tag};
+	$row->{created_at} = $self->{clock};
+	$self->keep($to);
+	return (amount => $amount, spender => $op->{to});
+}
+
 sub set_overdraft
 {
 	my ($self, $acct, $op) = @_;
@@ -511,11 +547,11 @@ sub repair_clock { return (); }
 # The account as it stands at the clock, all due applied; nothing is kept.
 sub view
 {
-	my ($self, $user) = @_;
+	my ($self, $user, $with_rows) = @_;
 	my $acct = $self->copy_or_open($user, 0);
 
 	$self->apply_due($acct, max($self->{clock}, $acct->{at}));
-	delete $acct->{new_rows};
+	delete $acct->{new_rows} unless $with_rows;
 	return $acct;
 }
 
@@ -565,16 +601,19 @@ sub balance
 			as_of => $at // max($self->{clock}, $acct->{at}) } };
 }
 
-# A sweep of all accounts: what is due becomes rows, and nothing else changes.
+# A sweep of all accounts: what is due becomes rows, and nothing else changes: what
+# ended without a row after the last of them has not, when the clock goes back.
 sub sweep
 {
 	my ($self) = @_;
 
 	for my $user (sort keys %{ $self->{accounts} })
 	{
+		my $seen = $self->view($user, 'with rows');
+		my $last = ($seen->{new_rows} // [])->[-1] // next;
 		my $acct = dclone($self->{accounts}{$user});
 
-		$self->apply_due($acct, max($self->{clock}, $acct->{at}));
+		$self->apply_due($acct, $last->{effective_at});
 		$self->keep($acct);
 	}
 	return;

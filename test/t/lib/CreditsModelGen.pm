@@ -140,6 +140,7 @@ my @weights = (
 	[ \&release_op, 5, plans => 0.5 ],
 	[ \&refund_op, 10, plans => 0.5 ],
 	[ \&revoke_op, 4, plans => 0.2 ],
+	[ \&transfer_op, 4, plans => 0.2 ],
 	[ \&overdraft_op, 3, plans => 0 ],
 	[ \&retry_op, 6 ],
 	[ \&balance_at_op, 4, back => 0 ],
@@ -612,6 +613,27 @@ sub revoke_op
 		ref => $ref,
 		amount => chance(0.5) ? undef : max(1, pick($left, between(1, max(1, $left)), $left + 1)),
 		key() };
+}
+
+# Also more than there is, to oneself, and to a user that nobody knows.
+sub transfer_op
+{
+	my ($world) = @_;
+	my @rich = grep { my $acct = account($world, $_); $acct && free($acct, 'purchased') } @users;
+	my $user = @rich && chance(0.7) ? pick(@rich) : pick(@users);
+	my $to = pick(grep { $_ ne $user } @users);
+	my $acct = account($world, $user);
+	my $all = $acct ? total(free($acct, 'purchased')) : 0;
+
+	$to = $user if chance(0.02);
+	$to = 'nobody' if !$world->{default_plan} && chance(0.02);
+	return {
+		call => 'transfer',
+		tag => next_tag($world),
+		user => $user,
+		to => $to,
+		amount => pick(undef, between(1, 5), min(MAX, max(1, pick($all, $all + 1, between(1, max(1, $all)))))),
+		chance(0.3) ? (key => pick(@keys)) : () };
 }
 
 sub overdraft_op

@@ -98,6 +98,7 @@ my %argument = (
 	release => [ [qw(user_id user name)], [qw(hold_seq hold seq)] ],
 	refund => [ [qw(user_id user name)], [qw(seq of seq)], [qw(amount amount some)] ],
 	revoke => [ [qw(payment_ref ref name)], [qw(amount amount some)] ],
+	transfer => [ [qw(user_id user name)], [qw(to_user_id to name)], [qw(amount amount some)] ],
 	set_overdraft => [ [qw(user_id user name)], [qw(overdraft_limit limit number)] ],
 	freeze => [ [qw(user_id user name)] ],
 	unfreeze => [ [qw(user_id user name)] ],
@@ -168,6 +169,7 @@ sub users_of
 	return uniq(map { users_of($_, $payments) } @{ $op->{ops} }) if $op->{call} eq 'txn';
 	return uniq(map { $_->{user} } @{ $op->{items} }) if $op->{call} eq 'deduct_many';
 	return grep { defined } $payments->{ $op->{ref} // '' }{user} if $op->{call} eq 'revoke';
+	return @$op{qw(user to)} if $op->{call} eq 'transfer';
 	return $op->{users} ? @{ $op->{users} } : grep { defined } $op->{user};
 }
 
@@ -414,7 +416,8 @@ sub compare_answer
 			}
 			next if $replayed ne 'false';
 			push @written, $receipt{user_id};
-			delete $state->{account}{ $receipt{user_id} };
+			push @written, $op->{to} if $op->{call} eq 'transfer';
+			delete @{ $state->{account} }{@written};
 		}
 		elsif ($fields)
 		{
@@ -520,7 +523,7 @@ sub compare_history
 		my %row;
 
 		@row{@columns} = @$row;
-		s/^\Q$state->{prefix}\E// for grep { defined } @row{qw(user payment_ref plan scheduled)};
+		s/^\Q$state->{prefix}\E// for grep { defined } @row{qw(user payment_ref spender plan scheduled)};
 		$row{$_} //= 0 for qw(held_monthly held_granted held_purchased owed_monthly owed_purchased expired forfeited);
 		($row{tag}) = ($row{reason} // '') =~ /^t(\d+)$/;
 		push @{ $got{ $row{user} } }, \%row;
