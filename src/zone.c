@@ -18,10 +18,27 @@
 #include "errors.h"
 #include "zone.h"
 
+/* NULL if there is no such zone; a failure to load it is an error of its own. */
+static pg_tz *
+load_zone(const char *zone)
+{
+	pg_tz	   *tz;
+	bool		no_room;
+
+	errno = 0;
+	tz = pg_tzset(zone);
+	no_room = tz == NULL && (errno == ENOMEM || errno == ENFILE || errno == EMFILE);
+	if (no_room)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("could not load time zone \"%s\": %m", zone)));
+	return tz;
+}
+
 static pg_tz *
 find_zone(const char *zone)
 {
-	pg_tz	   *tz = pg_tzset(zone);
+	pg_tz	   *tz = load_zone(zone);
 
 	if (tz == NULL)
 		error_corrupted(zone, "the time zone is not known to this server");
@@ -104,7 +121,7 @@ zone_canonical(const char *zone)
 	bool		found = false;
 	char		key[TZ_STRLEN_MAX + 1] = {0};
 
-	if (strlen(zone) > TZ_STRLEN_MAX || (tz = pg_tzset(zone)) == NULL)
+	if (strlen(zone) > TZ_STRLEN_MAX || (tz = load_zone(zone)) == NULL)
 		return NULL;
 	name = pg_get_timezone_name(tz);
 	if (name == NULL || is_local(name))

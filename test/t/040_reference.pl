@@ -416,7 +416,7 @@ $late->is_state($deduct, '40001', '40001 is raised');
 $_->quit for $late, $other;
 
 is_same_set(
-	[ grep { !/^(?:UC008|22008|40001|55P03)$/ } keys %error ],
+	[ grep { !/^(?:UC008|22008|40001|53200|55P03)$/ } keys %error ],
 	[ keys %provoke ],
 	'all other errors are provoked');
 for my $code (sort keys %provoke)
