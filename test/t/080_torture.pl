@@ -17,7 +17,7 @@ use TortureDoctor;
 my $room = room_for_torture(PostgreSQL::Test::Utils::tempdir_short());
 my $seed = $ENV{TORTURE_SEED} // int rand 1_000_000;
 
-# A fixed seed, so that there always is what the cases need; a clock that does not
+# What the cases need is there in every seed (TortureLoad::begin); a clock that does not
 # jump, so that what was read is checked as well.
 my $plain = torture($room, seed => 11, ops => 1_500, crashes => 0);
 doctor($plain->{world});

@@ -521,7 +521,8 @@ sub commit_prepared
 	}
 }
 
-# Before the others: the accounts of the few, and some of the many.
+# Before the others: the accounts of the few, and some of the many, and every kind
+# of call once, whatever the seed: the check's own test needs each.
 sub begin
 {
 	my ($self) = @_;
@@ -531,6 +532,37 @@ sub begin
 	{
 		$self->alone({ call => 'open', user => $user, args => { plan => pick(@plans), zone => 'UTC', anchor => $self->anchor } });
 		$self->alone({ call => 'purchase', user => $user, args => { amount => $user =~ /hot/ ? 5000 : 500, ref => "first_$user" } });
+	}
+	my @known = (
+		[ open => 'known', plan => 'big', zone => 'UTC' ],
+		[ open => 'known_to', zone => 'UTC' ],
+		[ open => 'known_buyer', zone => 'UTC' ],
+		[ purchase => 'known_buyer', amount => 70, ref => 'known_first' ],
+		[ purchase => 'known_buyer', amount => 30, ref => 'known_last' ],
+		([ purchase => 'known', amount => 400, ref => 'known', key => 'purchase' ]) x 2,
+		[ deduct => 'known', amount => 5, spender => 'member_0', key => 'deduct' ],
+		[ deduct => 'known', amount => 3 ],
+		[ refund => 'known', seq => 3, amount => 1 ],
+		[ grant => 'known', amount => 20, ends => $self->end_of_grant, key => 'grant' ],
+		[ hold => 'known', amount => 12 ],
+		[ capture => 'known', hold => 7, amount => 4 ],
+		[ hold => 'known', amount => 6 ],
+		[ release => 'known', hold => 9 ],
+		[ revoke => 'known', ref => 'known', amount => 10 ],
+		[ freeze => 'known' ],
+		[ unfreeze => 'known' ],
+		[ balance => 'known' ],
+		[ try_deduct => 'known', amount => 1_000_000 ],
+		[ transfer => 'known', to => 'known_to', amount => 90 ],
+		[ deduct => 'known_to', amount => 7 ],
+		[ deduct => 'known_to', amount => 8 ],
+		[ deduct => 'known_to', amount => 9 ]);
+	for my $known (@known)
+	{
+		my ($call, $user, %args) = @$known;
+		my $key = delete $args{key};
+
+		$self->alone({ call => $call, user => $user, (defined $key ? (key => "known_$key") : ()), args => \%args });
 	}
 	return;
 }
