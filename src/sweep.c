@@ -53,6 +53,7 @@
 
 #define DEFAULT_BATCH 1000
 #define MAX_BATCH 100000
+#define BUSY_BATCH 100			/* of a sweep beside others */
 #define LOCK_TIMEOUT_MS 5000
 #define RACE_TIMEOUT_MS 10
 
@@ -531,15 +532,23 @@ set_synchronous_commit(const char *value)
 }
 
 /*
- * While others are writing, a batch is followed by a rest as long as it took:
- * their calls matter more than when the sweep is done.
+ * While others are writing, a batch is small, and a rest as long as it took
+ * follows: their calls matter more than when the sweep is done.  A call for an
+ * account that a batch has waits for the batch's end, and whoever commits then
+ * waits until all that it wrote is flushed.
  */
+static bool
+others_are_writing(void)
+{
+	return MinimumActiveBackends(1);
+}
+
 static void
 rest(TimestampTz since)
 {
 	long		ms = TimestampDifferenceMilliseconds(since, GetCurrentTimestamp());
 
-	if (!MinimumActiveBackends(1))
+	if (!others_are_writing())
 		return;
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 					 Max(Min(ms, 1000), 1), PG_WAIT_EXTENSION);
@@ -572,6 +581,8 @@ sweep_all(Sweep *sweep)
 			sweep->more = true;
 			return RUN_STOPPED;
 		}
+		if (others_are_writing())
+			limit = Min(limit, BUSY_BATCH);
 		set_synchronous_commit("off");
 		if (!sweep_batch(sweep, limit))
 			return sweep->blocked ? RUN_STOPPED : RUN_FINISHED;

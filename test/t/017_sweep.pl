@@ -467,6 +467,17 @@ SELECT count(*) FROM credit_account a
 	no_deadlock($node, 'races: no deadlock');
 }
 
+# Beside somebody who is writing, batches are small.
+{
+	database('beside', 250);
+	my $writer = session($node, $db);
+
+	$writer->do('BEGIN; SELECT pg_current_xact_id()');
+	is(sweep()->{accounts}, 250, 'a sweep beside a transaction that writes');
+	is($node->safe_psql($db, q(SELECT count(DISTINCT xmin::text) FROM credit_history WHERE kind = 'reset')), 3, '... commits every 100 accounts');
+	$writer->do('ROLLBACK');
+}
+
 # What was locked is reported, also of a batch that failed for another account.
 {
 	database('locked_and_failed', 3);
