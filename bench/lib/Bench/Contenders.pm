@@ -91,7 +91,7 @@ my @all = (
 	},
 	{
 		id => 'deduct_key_early', label => 'credits_deduct, key, early release', schema => 'credits', history => 1,
-		ours => 1, needs => 'early', shapes => ['hot'],
+		ours => 1, needs => 'early', shapes => [ 'zipf', 'hot' ],
 		sql => $amount . $key . "SELECT credits_deduct(:uid, :amount, NULL, :key);\n",
 	},
 	{
