@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # make valgrind: the regression tests on a server that finds memory errors
-# (build-server.sh).  First all of them with its assertions; then, the server
-# being run by valgrind, those that VALGRIND_TESTS names, by default some of each
-# kind of call.  "all" takes hours.
+# (build-server.sh).  First all of them with its assertions, and the SQL fuzz (or the
+# tests that TAP names); then, the server being run by valgrind, those that
+# VALGRIND_TESTS names, by default some of each kind of call.  "all" takes hours.
 #
 #   VALGRIND_DIR=DIR   where that server is, or is built: by default, and without
 #                      KEEP=1 removed at the end, /tmp/credits-valgrind
@@ -34,6 +34,8 @@ echo "assertions: all tests"
 start_server "fsync = off"
 run test/memory/regress.sh || status=$?
 stop_server || status=1
+# shellcheck disable=SC2086
+run_prove ${TAP:-test/t/072_fuzz.pl} || status=$?
 
 echo "valgrind: $tests"
 cat >"$WORK/postgres" <<END
@@ -52,7 +54,7 @@ TESTS=${tests:+setup $tests} run test/memory/regress.sh || status=$?
 stop_server || status=1
 
 # What either said.
-if grep -Eh 'TRAP:|terminated by signal|WARNING:  (problem in|detected write)' "$WORK"/server*.log >&2; then
+if grep -Eh 'TRAP:|terminated by signal|WARNING:  (problem in|detected write)' "$WORK"/server*.log tmp_check/log/*.log >&2; then
     status=1
 fi
 for report in "$WORK"/report.*; do

@@ -135,6 +135,13 @@ install_for_use() {
     }
 }
 
+# run_prove ARGUMENT...: TAP programs, those that use PostgreSQL::Test among them.
+run_prove() {
+    export TESTDIR=$PWD TESTDATADIR=$PWD/tmp_check TESTLOGDIR=$PWD/tmp_check/log
+    export PG_REGRESS=$PG_TEST/regress/pg_regress
+    run prove --timer -I "$PG_TEST/perl" -I test/t/lib "$@"
+}
+
 # mount_small DIRECTORY SIZE: a file system of its own, for anybody to fill.
 mount_small() {
     mkdir -p "$1"

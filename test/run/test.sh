@@ -54,12 +54,8 @@ if [[ $suites = *" pgtap "* ]]; then
     start_server "fsync = off"
 fi
 
-# For PostgreSQL::Test.
-export TESTDIR=$PWD TESTDATADIR=$PWD/tmp_check TESTLOGDIR=$PWD/tmp_check/log
-export PG_REGRESS=$PG_TEST/regress/pg_regress
-
 status=0
-run prove --jobs "${JOBS:-2}" --timer -I "$PG_TEST/perl" -I test/t/lib \
+run_prove --jobs "${JOBS:-2}" \
     --source pgTAP --pgtap-option suffix=.sql --pgtap-option psql=test/run/pgtap-psql.sh \
     "${tests[@]}" || status=$?
 
