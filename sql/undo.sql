@@ -133,6 +133,28 @@ SET credits.clock = '2026-05-02 00:00:00+00';
 CALL credits_undo_run(:'run') \gset
 SELECT pg_temp.said(:'report');
 
+-- A run meets what is due, and writes it: that is not what it did.  The reset that grants met stays when they are
+-- undone, and the resets that applying a plan met when that is.
+SELECT credits_define_plan('met', 100) ->> 'version' AS version;
+SELECT count(credits_open_account(u, 'met', '2026-05-01')), count(credits_deduct(u, 90)) FROM unnest('{b1,b2}'::text[]) u;
+BEGIN;
+SET LOCAL credits.clock = '2026-06-03 00:00:00+00';
+CALL credits_grant_many('{b1}', '{50}', '2026-07-01 00:00:00+00') \gset
+SELECT :'report'::jsonb ->> 'run_id' AS run \gset
+SELECT user_id, kind FROM credit_history WHERE run_id = :'run' ORDER BY 1, seq;
+CALL credits_undo_run(:'run') \gset
+SELECT pg_temp.said(:'report');
+SELECT credits_define_plan('met', 120) ->> 'version' AS version;
+SET LOCAL credits.clock = '2026-06-03 00:00:01+00';
+CALL credits_apply_plan('met') \gset
+SELECT :'report'::jsonb ->> 'run_id' AS run \gset
+SELECT user_id, kind FROM credit_history WHERE run_id = :'run' ORDER BY 1, seq;
+CALL credits_undo_run(:'run') \gset
+SELECT pg_temp.said(:'report');
+SELECT * FROM pg_temp.have('b1', 'b2');
+SELECT * FROM credits_verify();
+ROLLBACK;
+
 -- A plan that was applied: 150 instead of 100.  t1 has 70 left, gets 50, spends 110: 10 go, 40 are owed.
 -- t2 keeps what is scheduled.  The version stays, and what was taken is not granted twice.
 SELECT count(credits_open_account(u, 'team')) FROM unnest('{t1,t2}'::text[]) u;

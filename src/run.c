@@ -216,17 +216,19 @@ run_save(Run *run)
 	lookup_end(&lookup);
 }
 
-bool
-run_exists(const uint8_t *run_id)
+/* The kind of a run; NULL: there is no such. */
+const char *
+run_kind(const uint8_t *run_id)
 {
 	Run			run = {0};
 	Lookup		lookup;
-	bool		found;
+	const char *kind = NULL;
 
 	memcpy(run.run_id, run_id, UUID_LEN);
-	found = find_run(&lookup, &run);
+	if (find_run(&lookup, &run))
+		kind = slot_text(lookup.slot, RUN_KIND);
 	lookup_end(&lookup);
-	return found;
+	return kind;
 }
 
 /* Has no other run ended this one? */

@@ -48,7 +48,7 @@ extern void run_failed(Run *run, const char *user_id, const ErrorData *error);
 extern bool run_is_fatal(int sqlstate, bool own_transactions);
 extern int64 run_done(const Run *run);
 extern void run_save(Run *run);
-extern bool run_exists(const uint8_t *run_id);
+extern const char *run_kind(const uint8_t *run_id);
 extern bool run_is_ours(const Run *run);
 extern void run_attend(const Run *run);
 extern void run_leave(const Run *run);

@@ -91,7 +91,10 @@ undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target, int64 expired)
 	return BULK_DONE;
 }
 
-/* The rows of the run, the newest first. */
+/*
+ * The rows of the run, the newest first: those that were its purpose, and not the
+ * resets that it met because they were due.
+ */
 static BulkOutcome
 undo_rows(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 {
@@ -183,18 +186,22 @@ credits_undo_run(PG_FUNCTION_ARGS)
 				 errmsg("either run_id, or plan and boundary, must be given")));
 	if (undo.plan == NULL)
 	{
-		if (!run_exists(PG_GETARG_UUID_P(0)->data))
+		const char *kind = run_kind(PG_GETARG_UUID_P(0)->data);
+
+		if (kind == NULL)
 			error_bad_value("run_id", DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0))),
 							"a run_id of credit_reset_run");
 		bulk.decide = undo_rows;
 		types[0] = UUIDOID;
 		values[0] = PG_GETARG_DATUM(0);
+		types[1] = TEXTOID;
+		values[1] = CStringGetTextDatum(strcmp(kind, "apply_plan") == 0 ? "set_plan" : kind);
 		query = psprintf("SELECT h.user_id, pg_catalog.array_agg(h.seq ORDER BY h.seq DESC) AS seqs"
 						 " FROM ONLY %s.credit_history h WHERE h.run_id OPERATOR(pg_catalog.=) $1"
-						 " AND h.kind OPERATOR(pg_catalog.=) ANY ('{reset,set_plan,grant,import}'::pg_catalog.text[])"
+						 " AND h.kind OPERATOR(pg_catalog.=) $2 AND h.kind OPERATOR(pg_catalog.=) ANY ('{reset,set_plan,grant,import}'::pg_catalog.text[])"
 						 " GROUP BY h.user_id ORDER BY h.user_id",
 						 quote_identifier(store_schema_name()));
-		return bulk_result(fcinfo, bulk_run(&bulk, fcinfo, query, 1, types, values));
+		return bulk_result(fcinfo, bulk_run(&bulk, fcinfo, query, 2, types, values));
 	}
 	bulk.decide = undo_boundary;
 	undo.boundary = PG_GETARG_TIMESTAMPTZ(2);
