@@ -53,13 +53,13 @@ $$;
 -- Everything that a failed call must leave as it was.
 CREATE FUNCTION t.fingerprint() RETURNS text
 LANGUAGE sql AS $$
-    SELECT md5(concat((SELECT jsonb_agg(to_jsonb(a) ORDER BY a.user_id) FROM credit_account a),
-                      (SELECT jsonb_agg(to_jsonb(h) ORDER BY h.user_id, h.seq) FROM credit_history h),
-                      (SELECT jsonb_agg(to_jsonb(p) ORDER BY p.payment_ref) FROM credit_payment p),
-                      (SELECT jsonb_agg(to_jsonb(g) ORDER BY g.user_id, g.seq) FROM credit_grant g),
-                      (SELECT jsonb_agg(to_jsonb(o) ORDER BY o.user_id, o.seq) FROM credit_hold o),
-                      (SELECT jsonb_agg(to_jsonb(l) ORDER BY l.seq) FROM credit_audit_log l),
-                      (SELECT jsonb_agg(to_jsonb(c) ORDER BY c.plan, c.version) FROM credit_plan c)))
+    SELECT md5(concat((SELECT string_agg(md5(a::text), '' ORDER BY a.user_id) FROM credit_account a),
+                      (SELECT string_agg(md5(h::text), '' ORDER BY h.user_id, h.seq) FROM credit_history h),
+                      (SELECT string_agg(md5(p::text), '' ORDER BY p.payment_ref) FROM credit_payment p),
+                      (SELECT string_agg(md5(g::text), '' ORDER BY g.user_id, g.seq) FROM credit_grant g),
+                      (SELECT string_agg(md5(o::text), '' ORDER BY o.user_id, o.seq) FROM credit_hold o),
+                      (SELECT string_agg(md5(l::text), '' ORDER BY l.seq) FROM credit_audit_log l),
+                      (SELECT string_agg(md5(c::text), '' ORDER BY c.plan, c.version) FROM credit_plan c)))
 $$;
 
 -- A receipt or balance in short: monthly/granted/purchased, then h: held, o: owed,
