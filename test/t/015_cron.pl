@@ -9,6 +9,7 @@ use lib "$FindBin::RealBin/lib";
 
 use CreditsTest;
 use IPC::Run ();
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 # Where pg_cron is not installed there is nothing to test.
@@ -81,6 +82,13 @@ is( $node->safe_psql('postgres', 'SELECT schedule, database, active FROM cron.jo
 	"* * * * *|app|t\n* * * * *|postgres|t",
 	'... and schedules the sweep of the other database');
 
+# Anchors on a schedule, handed to somebody outside: here a file.
+my $verify = "$FindBin::RealBin/../verify";
+my $outside = PostgreSQL::Test::Utils::tempdir();
+$node->safe_psql('postgres', qq(
+SELECT cron.schedule('credits anchor', '* * * * *',
+	\$\$COPY (SELECT credits_anchor() ->> 'anchor') TO PROGRAM 'cat >>"$outside/anchors.txt"'\$\$)));
+
 # pg_cron wakes up at the next minute.
 for my $db ('postgres', 'app')
 {
@@ -117,6 +125,9 @@ SELECT action, count(*) FROM credit_audit_log WHERE action LIKE '%schedule%' GRO
 	'schedule_reset|2',
 	'the audit log has the scheduling');
 
+ok(poll_until(sub { -s "$outside/anchors.txt" }, 'an anchor'), 'pg_cron made an anchor, and it is outside');
+$node->safe_psql('postgres', q(SELECT cron.unschedule('credits anchor')));
+
 # And off again.
 is_outcome($node, 'app', 'SELECT credits_unschedule_reset()', '0A000', 'unscheduling in another database');
 is_outcome($node, 'postgres', 'SELECT credits_unschedule_reset()', '00000', 'unscheduled');
@@ -129,5 +140,32 @@ is( $node->safe_psql(
 	1,
 	'... and the audit log has it');
 is_clean($node, 'postgres', 'the audit log verifies');
+
+# The anchor is checked in the database, and in an export, which was taken outside.
+my $export = "$outside/export";
+mkdir $export or die "$export: $!";
+
+sub independent
+{
+	my ($out, $err);
+
+	IPC::Run::run([ 'psql', '-X', '-d', $node->connstr('postgres'), '-v', "dir=$export", '-f', "$verify/export.sql" ], '>', \$out, '2>', \$err)
+	  or die "export: $err";
+	IPC::Run::run([ $^X, "$verify/credits-verify.pl", $export, "$outside/anchors.txt" ], '>', \$out, '2>', \$err);
+	return $? >> 8;
+}
+
+my ($anchor) = split /\n/, slurp_file("$outside/anchors.txt");
+like($anchor, qr/\Acredits-anchor-1 \d+ /, '... a line of text');
+is($node->safe_psql('postgres', "SELECT * FROM credits_verify_anchor('$anchor')"), '', '... which the database continues');
+is(independent(), 0, '... as does the export');
+$node->safe_psql('postgres', q(
+ALTER TABLE credit_account DISABLE TRIGGER USER; ALTER TABLE credit_anchor_leaf DISABLE TRIGGER USER;
+DELETE FROM credit_account WHERE user_id = 'user_7'; DELETE FROM credit_anchor_leaf WHERE user_id = 'user_7';
+ALTER TABLE credit_history DISABLE TRIGGER USER; DELETE FROM credit_history WHERE user_id = 'user_7';
+ALTER TABLE credit_account ENABLE TRIGGER USER; ALTER TABLE credit_anchor_leaf ENABLE TRIGGER USER;
+ALTER TABLE credit_history ENABLE TRIGGER USER;));
+like($node->safe_psql('postgres', "SELECT * FROM credits_verify_anchor('$anchor')"), qr/./, 'an account that is deleted: the anchor tells the database');
+is(independent(), 1, '... and an export');
 
 done_testing();
