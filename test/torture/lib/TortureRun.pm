@@ -319,6 +319,9 @@ sub forked
 
 	$other->start;
 	my $db = $other->connect;
+
+	# Who had prepared these has gone on with the other server.
+	$db->rows("ROLLBACK PREPARED '$_->[0]'") for $db->rows('SELECT gid FROM pg_prepared_xacts');
 	my $problem = $db->value($verify) // 'nothing';
 	push @problems, "the restored server, asked for a later anchor, says $problem" if $problem !~ /rolled back|another anchor/;
 	$world->{load}{number} = 99;
