@@ -359,7 +359,7 @@ sub archived_receipt
 	my %expected = (%$row{qw(user_id seq kind amount)}, replayed => 'true');
 
 	@expected{qw(kind amount)} = ('revoke', $receipt->{amount}) if $told->{call} eq 'revoke';
-	$expected{amount} = undef if $told->{call} eq 'open';
+	@expected{qw(kind amount)} = ('open', undef) if $told->{call} eq 'open';
 	$expected{payment_ref} = $row->{payment_ref} if $told->{call} ne 'open';
 	@expected{qw(plan time_zone)} = @$row{qw(plan time_zone)} if $told->{call} eq 'open';
 	$self->{stats}{'archived receipts'}++;
