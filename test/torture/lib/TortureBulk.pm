@@ -206,10 +206,8 @@ sub bulk_within
 {
 	my ($self, $op) = @_;
 	my $tx = "t$self->{number}_" . ++$self->{txs};
-	my $db = $self->{db};
-	my $begun = $db->query('BEGIN') or return;
 
-	return if $begun->{status} ne 'T';
+	$self->start_block('BEGIN') or return;
 	my $answer = $self->bulk_call($op, $tx) or return;
 	if ($answer->{status} ne 'T' || rand() < 0.3)
 	{
@@ -217,7 +215,7 @@ sub bulk_within
 		return;
 	}
 	$self->note('C', $tx, TortureLoad::now(), 'commit');
-	$answer = $db->query('COMMIT');
+	$answer = $self->{db}->query('COMMIT');
 	$self->note('X', $tx, TortureLoad::now(), !$answer ? 'unknown' : $answer->{state} eq '00000' && $answer->{tag} eq 'COMMIT' ? 'commit' : 'rollback');
 	return;
 }

@@ -436,6 +436,18 @@ sub roll_back
 	}
 }
 
+# A transaction block, if the session is in one then; a BEGIN can fail, and leave a
+# block that has.
+sub start_block
+{
+	my ($self, $begin) = @_;
+	my $begun = $self->{db}->query($begin) or return 0;
+
+	return 1 if $begun->{status} eq 'T';
+	$self->roll_back if $begun->{status} eq 'E';
+	return 0;
+}
+
 # 'done', 'again' or 'lost'.
 sub attempt
 {
@@ -443,8 +455,7 @@ sub attempt
 	my $db = $self->{db};
 	my $again = 0;
 
-	my $begun = $db->query($begin) or return 'lost';
-	return 'again' if $begun->{status} ne 'T';
+	$self->start_block($begin) or return $db->{alive} ? 'again' : 'lost';
 	for my $op (@ops)
 	{
 		my $savepoint = rand() < 0.3;
