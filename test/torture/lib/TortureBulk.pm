@@ -261,6 +261,7 @@ sub begin_bulk
 	$one->(undo_run => undef, run => $found->[0], regrant => '', batch => 1) for 1, 2;
 	$one->(define_plan => undef, plan => 'bulk', credits => 350);
 	$one->(apply_plan => undef, plan => 'bulk', batch => 4);
+	$alone->(purchase => 'import_21', amount => 5, ref => 'known_import');
 	$one->(import => undef, thirds => '0', history => 'true', batch => 3);
 	$one->(source => undef, n => 3);
 	$one->(import => undef, thirds => '0', history => 'true', refresh => 'true', batch => 3) for 1, 2;
