@@ -121,6 +121,7 @@ sub clock_at { return TortureLoad::timestamp($base + $_[0]) . '+00'; }
 sub traits
 {
 	my ($number, %opt) = @_;
+	my $fault = $opt{faults}[ $number % @{ $opt{faults} } ];
 
 	srand(TortureLoad::scattered($number));
 	return {
@@ -129,8 +130,8 @@ sub traits
 		jumping => rand() < 0.4 ? 1 : undef,
 		early => (0, 0, 0.6, 1)[ rand 4 ],
 		retention => ('90d', 0)[ rand 2 ],
-		bulk => (0.003, 0.01, 0.03)[ rand 3 ],
-		fault => $opt{faults}[ $number % @{ $opt{faults} } ],
+		bulk => (0.003, 0.02, $fault eq 'none' ? 0.03 : 0.2)[ rand 3 ],
+		fault => $fault,
 		when => 0.7 + rand 1.3,
 		long => 0.2 + rand 0.6 };
 }
