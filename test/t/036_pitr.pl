@@ -19,7 +19,7 @@ my $users = 20;
 
 my $main = PostgreSQL::Test::Cluster->new('main');
 $main->init(extra => [ '--no-locale', '-E', 'UTF8', '--wal-segsize=1' ], has_archiving => 1, allows_streaming => 1);
-$main->append_conf('postgresql.conf', "shared_buffers = 32MB\nmax_connections = 50\ntimezone = 'UTC'\nlc_messages = 'C'\n");
+$main->append_conf('postgresql.conf', "log_statement = none\nshared_buffers = 32MB\nmax_connections = 50\ntimezone = 'UTC'\nlc_messages = 'C'\n");
 $main->start;
 $main->safe_psql(
 	$db, qq(
@@ -48,7 +48,7 @@ sub more_load
 
 my @clients = start_clients(
 	$main, $db,
-	[ map { my $c = $_; "SET application_name = 'load';\n" . join '', map { "SELECT credits_deduct('user_' || " . (1 + ($_ * 7 + $c) % $users) . ", 1, NULL, 'key_${c}_$_');\n" } 1 .. 100_000 } 1 .. 4 ]);
+	[ map { my $c = $_; "SET application_name = 'load';\n" . join '', map { "SELECT credits_deduct('user_' || " . (1 + ($_ * 7 + $c) % $users) . ", 1, NULL, 'key_${c}_$_') FROM pg_sleep(0.002);\n" } 1 .. 50_000 } 1, 2 ]);
 more_load('before the backup');
 $main->backup('base');
 more_load('after it');
