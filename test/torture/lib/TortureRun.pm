@@ -88,7 +88,7 @@ sub disturb
 		{
 			$db->query(
 				q(SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND state = 'active'
-				  AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1));
+				  AND pid <> pg_backend_pid() AND application_name <> 'torture' ORDER BY random() LIMIT 1));
 		}
 		if (rand() < 0.04)
 		{
@@ -303,6 +303,11 @@ sub run_seed
 		export_tables($server, $dir);
 		push @{ $world->{problems} }, forked($world) if $seed->{fault} eq 'restore a backup';
 		$server->stop('fast') or push @{ $world->{problems} }, 'the server did not stop';
+	}
+	else
+	{
+		# The next seed needs its place.
+		$_->stop('immediate') for @$world{qw(server other)};
 	}
 	return $world;
 }
