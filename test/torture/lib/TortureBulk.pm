@@ -252,6 +252,7 @@ sub begin_bulk
 	};
 
 	$self->connection or die 'no server';
+	$self->{db}->rows('SET statement_timeout = 0');
 	$alone->(open => "bulk_$_", plan => 'bulk', zone => 'UTC') for 0 .. 5;
 	$one->(grant_many => 'known_many', users => 'bulk_0:5 bulk_1:6 bulk_2:7 bulk_0:1 bulk_3:8', ends => $self->later, batch => 2, max => 2);
 	$one->(grant_many => 'known_many', users => 'bulk_0:5 bulk_1:6 bulk_2:7 bulk_0:1 bulk_3:8', ends => $self->later, batch => 2) for 1, 2;
@@ -271,6 +272,7 @@ sub begin_bulk
 	$alone->(deduct => "bulk_$_", amount => 3, meta => 7) for 4, 5;
 	$alone->(erase => 'bulk_5');
 	$alone->(deduct => 'bulk_5', amount => 3, meta => 7);
+	$self->{db}->rows('RESET statement_timeout');
 	return;
 }
 
