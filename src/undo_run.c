@@ -14,6 +14,7 @@
 #include "utils/uuid.h"
 
 #include "bulk.h"
+#include "checkpoint.h"
 #include "errors.h"
 #include "receipt.h"
 #include "store.h"
@@ -93,7 +94,8 @@ undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target, int64 expired)
 
 /*
  * The rows of the run, the newest first: those that were its purpose, and not the
- * resets that it met because they were due.
+ * resets that it met because they were due.  They were found before the account was
+ * locked; what was archived since is not undone.
  */
 static BulkOutcome
 undo_rows(Bulk *bulk, Ledger *ledger, const BulkItem *item)
@@ -107,13 +109,19 @@ undo_rows(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	deconstruct_array(array, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &seqs, NULL, &count);
 	for (int i = 0; i < count; i++)
 	{
+		int64		seq = DatumGetInt64(seqs[i]);
 		CrRow		target;
-		BulkOutcome one;
+		BulkOutcome one = BULK_SKIPPED;
 
-		if (!lookup_row(item->user_id, DatumGetInt64(seqs[i]), SnapshotSelf, &target) ||
-			target.malformed)
-			error_corrupted("credit_history", "a row of the run cannot be read");
-		one = undo_row(bulk, ledger, &target, target.expired);
+		if (!lookup_row(item->user_id, seq, SnapshotSelf, &target))
+		{
+			if (!checkpoint_covers(item->user_id, seq, SnapshotSelf))
+				error_corrupted("credit_history", "a row of the run is missing");
+		}
+		else if (target.malformed)
+			error_corrupted("credit_history", target.malformed);
+		else
+			one = undo_row(bulk, ledger, &target, target.expired);
 		if (one == BULK_DONE || outcome == BULK_ALREADY)
 			outcome = outcome == BULK_DONE ? BULK_DONE : one;
 	}

@@ -413,7 +413,16 @@ $late->do('BEGIN ISOLATION LEVEL REPEATABLE READ');
 $late->do('SELECT count(*) FROM credit_plan');
 $other->do('COMMIT');
 $late->is_state($deduct, '40001', '40001 is raised');
-$_->quit for $late, $other;
+
+# A session that may open no file any more cannot load a time zone that it has not met.
+my $poor = session($node, $db);
+my $opening = q(SELECT credits_open_account('user_9', NULL, NULL, 'Asia/%s'));
+$poor->do('BEGIN; ' . sprintf($opening, 'Tokyo') . '; ROLLBACK');
+is(PostgreSQL::Test::Utils::system_log('prlimit', '--pid=' . $poor->pid, '--nofile=3:'), 0, 'no file may be opened');
+$poor->is_state(sprintf($opening, 'Kathmandu'), '53200', '53200 is raised');
+is(PostgreSQL::Test::Utils::system_log('prlimit', '--pid=' . $poor->pid, '--nofile=1000:'), 0, 'files may be opened');
+$poor->is_state(sprintf($opening, 'Kathmandu'), '00000', '... and then not');
+$_->quit for $late, $other, $poor;
 
 is_same_set(
 	[ grep { !/^(?:UC008|22008|40001|53200|55P03)$/ } keys %error ],

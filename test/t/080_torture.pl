@@ -13,14 +13,16 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Torture;
 use TortureDoctor;
+use TortureDoctorBulk qw(@bulk_cases);
 
 my $room = room_for_torture(PostgreSQL::Test::Utils::tempdir_short());
 my $seed = $ENV{TORTURE_SEED} // int rand 1_000_000;
 
 # What the cases need is there in every seed (TortureLoad::begin); a clock that does not
-# jump, so that what was read is checked as well.
-my $plain = torture($room, seed => 11, ops => 1_500, crashes => 0);
+# jump, so that what was read is checked as well, and keys that are not archived.
+my $plain = torture($room, seed => 47, ops => 500, crashes => 0);
 doctor($plain->{world});
+doctor($plain->{world}, @bulk_cases);
 
 torture($room, seed => $seed, ops => 3_000, crashes => 2);
 done_testing();

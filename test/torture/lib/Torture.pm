@@ -137,7 +137,8 @@ sub torture
 	diag(sprintf '%d seeds, the first is %d; %d calls sent, %d answered, %d rows of %d accounts and %d receipts checked in %.0f s',
 		$done, $opt{seed}, map { $_ // 0 } @total{qw(sent answered rows accounts receipts)}, $seconds);
 	diag(join ', ', map { "$_ " . ($total{$_} // 0) }
-		  'must be there', 'may be there', 'came true', qw(replays conflicts reads refusals retried resent unanswered prepared sweeps));
+		  'must be there', 'may be there', 'came true', qw(replays conflicts reads refusals retried resent unanswered prepared sweeps),
+		  'bulk calls', 'bulk resumed', qw(runs archived erased), 'archived receipts');
 	diag('SQLSTATEs: ' . join ', ', map { (s/SQLSTATE //r) . " $total{$_}" } sort grep { /^SQLSTATE/ } keys %total);
 	diag('survived: ' . (join(', ', map { "$_ $survived{$_}" } sort keys %survived) || 'no crashes'));
 	return { world => $kept, stats => \%total };

@@ -5,7 +5,7 @@ package TortureCheck;
 use strict;
 use warnings FATAL => 'all';
 
-use parent 'TortureRows';
+use parent qw(TortureRows TortureBulkRows);
 
 use List::Util qw(max);
 use TortureRows qw(@numbers %event %kind_of differs instant time_of);
@@ -27,14 +27,15 @@ sub flat
 # the next one, with the clock before, did not.  forgetful: the server crashed, so
 # what was only read, or an error, may be from a row that the crash forgot: a
 # sweep's, which does not wait for the disk, or with early lock release one that
-# nobody was told of.
+# nobody was told of.  retention: how long archiving keeps keys.
 sub new
 {
 	my ($class, $dir, %opt) = @_;
 
 	return bless {
 		%opt, dir => $dir, ops => {}, tx => {}, problems => [], stats => {}, told => {}, asked => {},
-		seen => {}, groups => {}, keys => {}, purchases => {}, last => {} }, $class;
+		seen => {}, groups => {}, keys => {}, purchases => {}, last => {}, retention => $opt{retention} // '90d', bulk => {}, runs => {},
+		erases => {}, by_key => {}, anonymous => {} }, $class;
 }
 
 sub bad
@@ -73,6 +74,7 @@ sub read_journal
 		elsif ($what eq 'C') { $tx->{$id}{sent} = $column[1]; }
 		elsif ($what eq 'P') { $tx->{$id}{prepared} = 1; }
 		elsif ($what eq 'X') { @{ $tx->{$id} }{qw(end outcome)} = @column; }
+		elsif ($what =~ /^[BE]$/) { $self->bulk_line($what, $id, @column); }
 		elsif ($what eq 'L') { $self->bad("$id: was prepared, and is gone"); }
 		else { die "$file: $line"; }
 	}
@@ -86,7 +88,7 @@ sub request
 	my ($op) = @_;
 	my $call = $op->{call} =~ /deduct/ ? 'deduct' : $op->{call};
 
-	return "$call " . join ';', grep { !/^spender=/ } split /;/, $op->{args};
+	return "$call " . join ';', grep { !/^(?:spender|meta)=/ } split /;/, $op->{args};
 }
 
 # What calls may be answered here.
@@ -107,7 +109,7 @@ sub judge
 
 		$op->{receipt} = flat($op->{text}) if defined $op->{state} && $op->{state} eq '00000';
 		my $said = $op->{receipt} // {};
-		my $fresh = ($said->{ok} // '') eq 'true' && ($said->{replayed} // '') eq 'false';
+		my $fresh = ($said->{ok} // '') eq 'true' && ($op->{call} eq 'erase' || ($said->{replayed} // '') eq 'false');
 		$self->bad("$op->{id}: a receipt that is none: $op->{text}")
 		  if $op->{receipt} && $op->{call} ne 'balance' && ($said->{ok} // '') !~ /^(?:true|false)$/;
 		$op->{fate} =
@@ -119,13 +121,15 @@ sub judge
 		push @{ $self->{groups}{ $op->{tx} } }, $op if $op->{fate} eq 'maybe' && !$alone;
 		$self->{stats}{"must be there"}++ if $op->{fate} eq 'yes';
 		$self->{stats}{"may be there"}++ if $op->{fate} eq 'maybe';
+		push @{ $self->{by_key}{"$op->{user} $op->{key}"} }, $op if $op->{key} ne '' && $op->{fate} ne 'no';
+		push @{ $self->{erases}{ $op->{user} } }, $op if $op->{call} eq 'erase';
 
 		$self->bad("$op->{id} $op->{call} $op->{user}: $op->{state}, which nothing explains: $op->{text}")
 		  if defined $op->{state} && !$explained{ $op->{state} };
 
 		# What was answered to something that went away again proves nothing.
 		next if $op->{undone} || $outcome eq 'rollback' || !defined $op->{state} || ($outcome eq 'unknown' && !$fresh);
-		if ($op->{receipt} && $op->{call} ne 'balance' && $op->{receipt}{ok} eq 'true')
+		if ($op->{receipt} && $op->{call} !~ /^(?:balance|erase)$/ && $op->{receipt}{ok} eq 'true')
 		{
 			my $receipt = $op->{receipt};
 
@@ -171,12 +175,16 @@ sub row
 
 	$self->{stats}{rows}++;
 	$self->bad("$where: seq after $state->{seq}") if $row->{seq} != $state->{seq} + 1;
+	$state->{facts} = { %$state{@numbers, qw(plan plan_version period_granted)}, at => $state->{latest_row} ? instant($state->{latest_row}{effective_at}) : '' };
+	$state->{targets}{ $row->{seq} } = $row if $kind eq 'reset';
+	$row->{undoes} = ($state->{targets}{ $row->{ref_seq} // 0 } // {})->{kind} // '' if $kind eq 'undo';
 	$self->conserves($where, $row, $state) or return;
 	$state->{seq} = $row->{seq};
 	if (defined $row->{status})
 	{
-		$state->{$_} = $row->{$_} for qw(status overdraft_limit plan scheduled_plan time_zone);
+		$state->{$_} = $row->{$_} for qw(status overdraft_limit plan plan_version period_granted scheduled_plan time_zone);
 	}
+	$state->{closed} = 1 if $kind eq 'close';
 
 	my $op = $self->source($where, $row, $state);
 	$self->in_order($where, $op, $state) if $op;
@@ -186,6 +194,7 @@ sub row
 	}
 	push @{ $state->{rows} }, {
 		seq => $row->{seq}, kind => $kind, start => $op ? $op->{start} : 0, seen_from => $op ? $op->{seen_from} : 9e99,
+		key => $row->{idempotency_key}, (map { ($_ => $row->{$_}) } qw(archived erased texts created_at)),
 		status => $state->{status}, at => instant($row->{effective_at}),
 		sum => join ' ', @$row{qw(monthly granted purchased)}, $self->sums($row) };
 	$state->{latest_row} = $row;
@@ -203,17 +212,32 @@ sub source
 
 	if (defined $key && $key ne '')
 	{
-		$self->bad("$where: the key $key a second time") if $self->{keys}{ $row->{user_id} }{$key};
+		my $known = $self->{keys}{ $row->{user_id} }{$key};
+
+		# What was archived by then is forgotten.
+		$self->bad("$where: the key $key a second time") if $known && $known->{seq} > $state->{archived};
+		$row->{again} = 1 if $known;
 		$self->{keys}{ $row->{user_id} }{$key} = $row;
 	}
+	my ($bulk, $is_of_run) = $self->of_run($where, $row, $state);
+	return $bulk if $is_of_run;
 	if ($event{$kind} || ($kind eq 'open' && !defined $row->{reason}))
 	{
 		$self->bad("$where: an event with a reason or a key") if $event{$kind} && (defined $row->{reason} || defined $key);
 		push @{ $state->{opens} }, $row if $kind eq 'open';
 		return;
 	}
-	return $self->bad("$where: a $kind that no client sent") if !defined $row->{reason};
-	$op = $self->{ops}{ $row->{reason} } or return $self->bad("$where: a $kind of $row->{reason}, which no client sent");
+	if (!defined $row->{reason})
+	{
+		return $self->bad("$where: a $kind that no client sent") if $row->{erased} ne 't';
+		$op = $self->source_of_erased($row);
+		if (!$op)
+		{
+			push @{ $self->{anonymous}{ $row->{user_id} }{$kind} }, $row;
+			return;
+		}
+	}
+	$op //= $self->{ops}{ $row->{reason} } or return $self->bad("$where: a $kind of $row->{reason}, which no client sent");
 	$self->bad("$where: $op->{id} was " . ($op->{undone} ? 'undone' : $op->{state} // 'never committed') . ', and is in the history')
 	  if $op->{fate} eq 'no';
 	$self->bad("$where: $op->{id} a second time") if $self->{seen}{"$op->{id} $kind"}++;
@@ -221,6 +245,54 @@ sub source
 	$row->{op} = $op;
 	$self->as_asked($where, $row, $op, $state);
 	return $op;
+}
+
+# The same of a row whose reason is erased: by who was told that it is theirs, or by
+# its key.
+sub source_of_erased
+{
+	my ($self, $row) = @_;
+	my $user = $row->{user_id};
+	my ($told) = grep { $_->{call} ne 'open' && $_->{receipt}{replayed} eq 'false' } @{ $self->{told}{$user}{ $row->{seq} } // [] };
+	my $key = $row->{idempotency_key};
+
+	return $told if $told || !defined $key;
+	my @ops = grep { !$self->{seen}{"$_->{id} $row->{kind}"} && $_->{call} ne 'open' } @{ $self->{by_key}{"$user $key"} // [] };
+	return (sort { ($b->{fate} eq 'yes') <=> ($a->{fate} eq 'yes') } @ops)[0];
+}
+
+# Is a call's row of a kind there?  One whose reason is erased, and that nothing else
+# tells of, is taken for it.
+sub is_there
+{
+	my ($self, $op, $kind) = @_;
+	my $args = TortureRows::arguments($op);
+	my $rows = $self->{anonymous}{ $kind eq 'transfer_in' ? $args->{to} : $op->{user} }{$kind} // [];
+	my @said = (
+		[ amount => $self->{transfers}{ $op->{id} } // $args->{amount} ], [ ref_seq => $args->{hold} // $args->{seq} ],
+		[ payment_ref => $args->{ref} ], [ spender => $kind eq 'transfer_in' ? $op->{user} : undef ]);
+
+	return 1 if $self->{seen}{"$op->{id} $kind"};
+	for my $i (0 .. $#$rows)
+	{
+		my $row = $rows->[$i];
+
+		next if grep { defined $_->[1] && $_->[1] ne '' && differs($_->[1], $row->{ $_->[0] }) } @said;
+		splice @$rows, $i, 1;
+		$self->{seen}{"$op->{id} $kind"} = 1;
+		return 1;
+	}
+	return 0;
+}
+
+# The kinds of rows that a call may have.
+sub kinds
+{
+	my ($op) = @_;
+
+	return qw(transfer_out transfer_in) if $op->{call} eq 'transfer';
+	return $op->{receipt} ? $op->{receipt}{kind} : TortureRows::arguments($op)->{at} ? 'schedule_plan' : 'set_plan' if $op->{call} eq 'set_plan';
+	return $kind_of{ $op->{call} } // ();
 }
 
 # A call that had ended before another began comes before it.
@@ -239,6 +311,8 @@ sub receipt
 {
 	my ($self, $where, $row, $told, $op) = @_;
 	my $receipt = $told->{receipt};
+
+	return $self->archived_receipt($where, $row, $told) if $receipt->{archived};
 	my ($held, $owed) = $self->sums($row);
 	my %expected = (
 		%$row{qw(user_id seq kind amount monthly granted purchased monthly_delta granted_delta purchased_delta ref_seq
@@ -258,7 +332,7 @@ sub receipt
 		my $asked = request($told);
 
 		$self->{stats}{replays}++;
-		if ($op)
+		if ($op && !$op->{arg})
 		{
 			$self->bad("$where: $told->{id} is a replay of $op->{id}, which had asked for another thing: " . request($op))
 			  if $asked ne request($op) && !($told->{call} eq 'revoke' && $asked !~ /amount/);
@@ -273,6 +347,27 @@ sub receipt
 	elsif (!$op || $op != $told)
 	{
 		$self->bad("$where: $told->{id} was told that it wrote this, and it is " . ($op ? "$op->{id}'s" : 'an event'));
+	}
+	return;
+}
+
+# What is left to answer of a row that was archived.
+sub archived_receipt
+{
+	my ($self, $where, $row, $told) = @_;
+	my $receipt = $told->{receipt};
+	my %expected = (%$row{qw(user_id seq kind amount)}, replayed => 'true');
+
+	@expected{qw(kind amount)} = ('revoke', $receipt->{amount}) if $told->{call} eq 'revoke';
+	@expected{qw(kind amount)} = ('open', undef) if $told->{call} eq 'open';
+	$expected{payment_ref} = $row->{payment_ref} if $told->{call} ne 'open';
+	@expected{qw(plan time_zone)} = @$row{qw(plan time_zone)} if $told->{call} eq 'open';
+	$self->{stats}{'archived receipts'}++;
+	$self->bad("$where: $told->{id} was told that it is archived") if $row->{archived} ne 't';
+	for my $field (sort keys %expected)
+	{
+		$self->bad("$where: $told->{id} was told of the archived row $field " . ($receipt->{$field} // 'nothing'))
+		  if differs($receipt->{$field}, $expected{$field});
 	}
 	return;
 }
@@ -379,7 +474,7 @@ sub asked
 			my $row = $self->{keys}{ $op->{user} }{ $said->{idempotency_key} };
 
 			if (!$row) { $self->bad("$where: a conflict of the key $op->{key}, which nothing has"); }
-			elsif ($row->{op} && request($row->{op}) eq request($op)) { $self->bad("$where: a conflict of the key $op->{key} with the same request"); }
+			elsif ($row->{op} && !$row->{again} && request($row->{op}) eq request($op)) { $self->bad("$where: a conflict of the key $op->{key} with the same request"); }
 			$self->{stats}{conflicts}++;
 		}
 	}
@@ -394,6 +489,7 @@ sub finish
 	$self->{last}{ $state->{user} } = {
 		%{ $state->{latest_row} // {} }, %$state{qw(status overdraft_limit plan scheduled_plan time_zone)} };
 	push @{ $self->{finished} }, $state;
+	$self->finish_bulk($state);
 	return;
 }
 
@@ -403,7 +499,10 @@ sub check
 	my ($ops, $state) = ($self->{ops});
 
 	$self->read_journal($_) for glob "$self->{dir}/client_*.log";
+	$self->read_runs;
+	$self->read_table('erasure', sub { $self->{erasures}{ $_[0]{user_id} } = $_[0]{rows} });
 	$self->judge;
+	$self->judge_bulk;
 	$self->read_table('history', sub {
 		my ($row) = @_;
 
@@ -420,11 +519,8 @@ sub check
 	# Acknowledged, and not there.
 	for my $op (values %$ops)
 	{
-		next if $op->{fate} ne 'yes' || $op->{call} eq 'open';
-		for my $kind ($op->{call} eq 'transfer' ? qw(transfer_out transfer_in) : $op->{call} eq 'set_plan' ? $op->{receipt}{kind} : $kind_of{ $op->{call} })
-		{
-			$self->bad("$op->{id} $op->{call} $op->{user} was acknowledged, and is not in the history") if !$self->{seen}{"$op->{id} $kind"};
-		}
+		next if $op->{fate} ne 'yes' || $op->{call} =~ /^(?:open|erase)$/;
+		$self->bad("$op->{id} $op->{call} $op->{user} was acknowledged, and is not in the history") if grep { !$self->is_there($op, $_) } kinds($op);
 	}
 	for my $user (sort keys %{ $self->{told} })
 	{
@@ -447,15 +543,24 @@ sub check
 	# All of a transaction or nothing.
 	for my $tx (sort keys %{ $self->{groups} })
 	{
-		my @ops = grep { $_->{call} ne 'open' } @{ $self->{groups}{$tx} };
-		my @seen = grep {
-			my $op = $_;
-
-			grep { $self->{seen}{"$op->{id} $_"} } qw(transfer_out set_plan schedule_plan), $kind_of{ $op->{call} } // ();
-		} @ops;
+		my @ops = grep { $_->{call} !~ /^(?:open|erase)$/ } @{ $self->{groups}{$tx} };
+		my @seen = grep { my $op = $_; !grep { !$self->is_there($op, $_) } kinds($op) } @ops;
 
 		$self->bad("$tx: of its " . @ops . ' calls, ' . @seen . ' are in the history') if @seen && @seen < @ops;
 	}
+
+	# Of what is erased, all that may be there has been looked for.
+	for my $op (grep { $_->{fate} eq 'maybe' && $_->{tx} eq '-' && $_->{call} !~ /^(?:open|erase)$/ } values %$ops)
+	{
+		$self->is_there($op, $_) for kinds($op);
+	}
+	for my $row (map { map { @$_ } values %$_ } values %{ $self->{anonymous} })
+	{
+		$self->bad("$row->{user_id} $row->{seq}: a $row->{kind}, erased, that no client sent");
+	}
+	$self->finish_runs;
+	$self->grants;
+	$self->bad("$_: the audit log says erased, and there is no history") for sort keys %{ $self->{erasures} };
 
 	# What has been refused or is new under a key was not done under it before.
 	for my $op (values %$ops)
@@ -464,6 +569,7 @@ sub check
 		my $row = $self->{keys}{ $op->{user} }{ $op->{key} } or next;
 		my $done = $row->{op} or next;
 
+		next if $row->{archived} eq 't' || $row->{again};
 		$self->bad("$op->{id}: refused under the key $op->{key}, under which $done->{id} had been done") if $done->{end} < $op->{start};
 	}
 	$self->tables;

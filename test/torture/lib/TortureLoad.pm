@@ -15,12 +15,16 @@
 #   N id time                          the connection ended before the call was answered
 #   L tx                               a prepared transaction is gone
 #
+# and what TortureBulk does.
+#
 # A transaction without a C was not committed.  A call's id is its reason in the
 # history; what is sent again has a new id and the same key.  args is NAME=VALUE;...
 package TortureLoad;
 
 use strict;
 use warnings FATAL => 'all';
+
+use parent 'TortureBulk';
 
 use Digest::MD5 qw(md5);
 use POSIX ();
@@ -32,11 +36,13 @@ use TortureWire;
 # Refusals that say nothing about the call: it may be sent again as it is.
 my %for_now = map { ($_ => 1) } qw(40001 40P01 55P03 57014 53100 53200 57P03 57P05);
 
+sub is_for_now { return $for_now{ $_[0] }; }
+
 # How often each call is tried, of a hundred or so.
 my %weight = (
 	deduct => 22, try_deduct => 9, deduct_many => 5, purchase => 8, grant => 7, adjust => 5, refund => 7,
 	revoke => 3, hold => 9, capture => 7, release => 4, open => 3, set_plan => 4, set_cycle => 2,
-	overdraft => 2, freeze => 1, unfreeze => 2, transfer => 5, close => 0.3, balance => 5, sweep => 1.5);
+	overdraft => 2, freeze => 1, unfreeze => 2, transfer => 5, close => 0.3, erase => 0.3, balance => 5, sweep => 1.5);
 my @calls = map { ($_) x ($weight{$_} * 10) } sort keys %weight;
 my @plans = qw(small big rolling);
 my @zones = qw(UTC Europe/Berlin America/Santiago Asia/Kolkata);
@@ -44,7 +50,8 @@ my @zones = qw(UTC Europe/Berlin America/Santiago Asia/Kolkata);
 # %opt: number, seed, journal (a file), where (a function: the server's socket
 # directory and port), stop (a function: true when it is time to end), ops (how many
 # calls to try), hot and many (numbers of users), mode (real or jumping clock),
-# early (the part of the sessions that release locks early), prepared.
+# early (the part of the sessions that release locks early), prepared, bulk (the part of
+# the calls that are for many accounts).
 sub new
 {
 	my ($class, %opt) = @_;
@@ -71,6 +78,7 @@ sub user
 {
 	my ($self) = @_;
 
+	return 'import_' . int rand TortureBulk::imports() if rand() < 0.04;
 	return rand() < 0.5 ? 'hot_' . int rand $self->{hot} : 'user_' . int rand $self->{many};
 }
 
@@ -144,6 +152,7 @@ my %request = (
 	freeze => sub { return {} },
 	unfreeze => sub { return {} },
 	close => sub { return {} },
+	erase => sub { return {} },
 	balance => sub { return {} });
 
 # What a call about an earlier one is about: mostly one that this client has made,
@@ -204,24 +213,25 @@ sub request
 		@$op{qw(user args)} = ($self->user, $request{$call}->($self, $id));
 	}
 
-	# Freezing and closing is for the many: the few would be of no use to anybody.
-	$op->{user} = 'user_' . int rand $self->{many} if $call eq 'close' || ($call eq 'freeze' && rand() < 0.8);
+	# Freezing, closing and erasing is for the many: the few would be of no use to anybody.
+	$op->{user} = 'user_' . int rand $self->{many} if $call eq 'close' || ($call eq 'freeze' && rand() < 0.8) || ($call eq 'erase' && rand() < 0.95);
 	$op->{args}{spender} = 'member_' . int rand 4
 	  if rand() < 0.2 && $call =~ /^(?:deduct|try_deduct|hold|capture)$/;
-	$op->{key} = "k$id" if rand() < 0.8 && $call !~ /^(?:open|freeze|unfreeze|close|balance)$/;
+	$op->{args}{meta} = int rand 100 if rand() < 0.2 && $call =~ /^(?:deduct|try_deduct|hold)$/;
+	$op->{key} = "k$id" if rand() < 0.8 && $call !~ /^(?:open|freeze|unfreeze|close|erase|balance)$/;
 	return $op;
 }
 
 # The expressions that a call's arguments become.
 my %sql = (
-	deduct => 'credits_deduct($user, $amount, $id, $key, NULL, $spender)',
-	try_deduct => 'credits_try_deduct($user, $amount, $id, $key, NULL, $spender)',
+	deduct => 'credits_deduct($user, $amount, $id, $key, $metadata, $spender)',
+	try_deduct => 'credits_try_deduct($user, $amount, $id, $key, $metadata, $spender)',
 	purchase => 'credits_add_purchased($user, $amount, $ref, $id, $key)',
 	grant => 'credits_grant($user, $amount, $ends, $id, $key)',
 	adjust => 'credits_adjust($user, $bucket, $amount, $id, $key)',
 	refund => 'credits_refund($user, $seq, $amount, $id, $key)',
 	revoke => 'credits_revoke_purchase($ref, $amount, $id, $key)',
-	hold => 'credits_hold($user, $amount, $for, $id, $key, NULL, $spender)',
+	hold => 'credits_hold($user, $amount, $for, $id, $key, $metadata, $spender)',
 	capture => 'credits_capture($user, $hold, $amount, $keep, $id, $key, NULL, $spender)',
 	release => 'credits_release($user, $hold, $id, $key)',
 	open => 'credits_open_account($user, $plan, $anchor, $zone)',
@@ -232,6 +242,7 @@ my %sql = (
 	unfreeze => 'credits_unfreeze($user, $id)',
 	transfer => 'credits_transfer($user, $to, $amount, $id, $key)',
 	close => 'credits_close_account($user, $id)',
+	erase => 'credits_erase_user($user, $id)',
 	balance => 'credits_balance($user)');
 
 sub statement
@@ -252,6 +263,8 @@ sub statement
 	}
 	my %value = (%{ $op->{args} }, user => $op->{user}, id => $op->{id}, key => $op->{key});
 	my $sql = 'SELECT ' . $sql{ $op->{call} };
+
+	$value{metadata} = qq({"meta": $value{meta}}) if defined $value{meta};
 
 	$sql =~ s/\$(\w+)/quote($value{$1})/ge;
 	return $sql;
@@ -410,6 +423,31 @@ sub together
 	return;
 }
 
+# False if the connection has ended.  A cancel may be in time for a ROLLBACK, too.
+sub roll_back
+{
+	my ($self) = @_;
+
+	for (;;)
+	{
+		my $answer = $self->{db}->query('ROLLBACK') or return 0;
+
+		return 1 if $answer->{status} eq 'I';
+	}
+}
+
+# A transaction block, if the session is in one then; a BEGIN can fail, and leave a
+# block that has.
+sub start_block
+{
+	my ($self, $begin) = @_;
+	my $begun = $self->{db}->query($begin) or return 0;
+
+	return 1 if $begun->{status} eq 'T';
+	$self->roll_back if $begun->{status} eq 'E';
+	return 0;
+}
+
 # 'done', 'again' or 'lost'.
 sub attempt
 {
@@ -417,8 +455,7 @@ sub attempt
 	my $db = $self->{db};
 	my $again = 0;
 
-	my $begun = $db->query($begin) or return 'lost';
-	return 'again' if $begun->{status} ne 'T';
+	$self->start_block($begin) or return $db->{alive} ? 'again' : 'lost';
 	for my $op (@ops)
 	{
 		my $savepoint = rand() < 0.3;
@@ -450,7 +487,7 @@ sub attempt
 	my $probe = $db->query('') or return 'lost';
 	if ($probe->{status} ne 'T' || ($end eq 'rollback' && !$prepare))
 	{
-		return 'lost' if $probe->{status} ne 'I' && !$db->query('ROLLBACK');
+		return 'lost' if $probe->{status} ne 'I' && !$self->roll_back;
 		return $again ? 'again' : 'done';
 	}
 	return $self->commit_prepared($tx, $end) if $prepare;
@@ -576,7 +613,8 @@ sub run
 	{
 		$self->connection or last;
 		$self->resend if @{ $self->{unknown} } && rand() < 0.3;
-		if (rand() < 0.65) { $self->alone($self->request); }
+		if (rand() < $self->{bulk}) { $self->bulk; }
+		elsif (rand() < 0.65) { $self->alone($self->request); }
 		else { $self->together(map { $self->request } 1 .. 1 + int rand 4); }
 
 		# Another session, with other settings.

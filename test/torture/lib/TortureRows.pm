@@ -37,13 +37,15 @@ my %flow = (
 	close => sub { -$_[0]{amount} },
 	set_plan => sub { $_[0]{amount} },
 	reset => sub { $_[0]{amount} - $_[0]{expired} + $_[1]{owed_monthly} },
-	map { ($_ => sub { 0 }) } qw(plan_change schedule_plan set_cycle set_overdraft freeze unfreeze));
+	undo => sub { $_[0]{amount} + ($_[0]{undoes} eq 'import' ? $_[1]{owed_monthly} : 0) },
+	import => sub { $_[0]{amount} },
+	map { ($_ => sub { 0 }) } qw(plan_change schedule_plan set_cycle set_overdraft freeze unfreeze imported archive));
 
 # The buckets that a kind may change.
 my %touches = (
 	purchase => 'purchased', revoke => 'purchased', transfer_out => 'purchased', transfer_in => 'purchased',
 	grant => 'granted', grant_end => 'granted', open => 'monthly', set_plan => 'monthly', reset => 'monthly',
-	map { ($_ => '') } qw(plan_change schedule_plan set_cycle set_overdraft freeze unfreeze));
+	map { ($_ => '') } qw(plan_change schedule_plan set_cycle set_overdraft freeze unfreeze imported archive));
 
 # A new user's state before the first row.
 sub nothing
@@ -52,7 +54,7 @@ sub nothing
 
 	return {
 		(map { ($_ => 0) } @numbers), seq => 0, user => $user, status => 'active', overdraft_limit => 0, holds => {}, held => 0, spent => {},
-		refunded => {}, rows => [], latest => 0 };
+		refunded => {}, rows => [], latest => 0, period_granted => 0, targets => {}, archived => 0, imported => 0, old => 0 };
 }
 
 # Conservation, bucket by bucket and in all.  False of a kind that no call makes.
@@ -215,6 +217,7 @@ sub as_asked
 	$wrong = 'another spender' if $call ne 'transfer' && differs($row->{spender}, $args{spender});
 	$wrong = 'another hold' if defined $args{hold} && $row->{ref_seq} != $args{hold};
 	$wrong = 'another deduction' if defined $args{seq} && $row->{ref_seq} != $args{seq};
+	$wrong = 'other metadata' if differs($row->{meta}, $row->{erased} eq 't' ? undef : $args{meta});
 	$wrong = 'another limit' if $call eq 'overdraft' && $state->{overdraft_limit} != $args{limit};
 	$wrong = 'another end' if $call eq 'grant' && time_of($row->{ends_at}) ne time_of($args{ends});
 	$wrong = 'another zone' if $call eq 'set_cycle' && $args{zone} && $state->{time_zone} ne $args{zone};

@@ -35,7 +35,8 @@ sub prepare
 	$db->rows($_) for 'CREATE EXTENSION credits', 'CREATE EXTENSION amcheck',
 	  "SET credits.clock = '2026-01-01 00:00:00+00'",
 	  "SELECT credits_define_plan('small', 40)", "SELECT credits_define_plan('big', 300, 'anniversary')",
-	  "SELECT credits_define_plan('rolling', 100, 'anniversary', 30, 10)";
+	  "SELECT credits_define_plan('rolling', 100, 'anniversary', 30, 10)", "SELECT credits_define_plan('bulk', 300)",
+	  TortureBulk::source_tables();
 	$server->stop('fast');
 	return $server->{data};
 }
@@ -87,7 +88,7 @@ sub disturb
 		{
 			$db->query(
 				q(SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND state = 'active'
-				  AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1));
+				  AND pid <> pg_backend_pid() AND application_name <> 'torture' ORDER BY random() LIMIT 1));
 		}
 		if (rand() < 0.04)
 		{
@@ -120,6 +121,7 @@ sub clock_at { return TortureLoad::timestamp($base + $_[0]) . '+00'; }
 sub traits
 {
 	my ($number, %opt) = @_;
+	my $fault = $opt{faults}[ $number % @{ $opt{faults} } ];
 
 	srand(TortureLoad::scattered($number));
 	return {
@@ -127,21 +129,33 @@ sub traits
 		many => (20, 60, 200)[ rand 3 ],
 		jumping => rand() < 0.4 ? 1 : undef,
 		early => (0, 0, 0.6, 1)[ rand 4 ],
-		fault => $opt{faults}[ $number % @{ $opt{faults} } ],
+		retention => ('90d', 0)[ rand 2 ],
+		bulk => (0.003, 0.02, $fault eq 'none' ? 0.03 : 0.2)[ rand 3 ],
+		fault => $fault,
 		when => 0.7 + rand 1.3,
 		long => 0.2 + rand 0.6 };
 }
 
 my $columns = 'user_id, seq, kind, amount, monthly_delta, granted_delta, purchased_delta, monthly, granted, purchased, '
   . join(', ', map { "coalesce($_, 0) AS $_" } qw(held_monthly held_granted held_purchased owed_monthly owed_purchased expired forfeited))
-  . ', ref_seq, payment_ref, spender, plan, status, time_zone, scheduled_plan, overdraft_limit, idempotency_key, reason, '
-  . q(encode(hash, 'hex') AS hash, created_at, effective_at, period_start, ends_at, next_reset_at);
+  . ', ref_seq, skipped, payment_ref, spender, plan, plan_version, period_granted, status, time_zone, scheduled_plan, overdraft_limit, '
+  . q(idempotency_key, run_id, reason, metadata ->> 'meta' AS meta, num_nonnulls(reason_digest, metadata_digest) > 0 AS erased, )
+  . q(num_nonnulls(reason, metadata, text_salt) > 0 AS texts, encode(hash, 'hex') AS hash, created_at, effective_at, period_start, ends_at, next_reset_at);
 my %tables = (
-	history => "SELECT $columns FROM credit_history ORDER BY user_id, seq",
+	history => "SELECT $columns, false AS archived FROM credit_history UNION ALL SELECT $columns, true FROM credit_history_archive ORDER BY user_id, seq",
 	account => q(SELECT user_id, history_seq AS seq, monthly, granted, purchased, held_monthly, held_granted, held_purchased,
 		owed_monthly, owed_purchased, status, plan, scheduled_plan, time_zone, overdraft_limit, effective_at,
 		last_monthly_reset AS period_start, next_reset_at, encode(history_hash, 'hex') AS hash FROM credit_account),
-	payment => 'SELECT payment_ref, user_id, seq, amount, revoked FROM credit_payment');
+	payment => 'SELECT payment_ref, user_id, seq, amount, revoked FROM credit_payment',
+	plan => 'SELECT plan, version, effective_from, monthly_credits FROM credit_plan',
+	grant => 'SELECT user_id, seq, amount, remaining, closed, ends_at FROM credit_grant',
+	leaf => 'SELECT user_id, max(seq) AS seq FROM credit_anchor_leaf GROUP BY user_id',
+	erasure => q(SELECT subject AS user_id, sum((after ->> 'rows')::bigint) AS rows FROM credit_audit_log WHERE action = 'erase_user' GROUP BY subject),
+	run => q(SELECT run_id, kind, state, accounts, credits_granted AS granted, credits_expired AS expired, failures,
+		(SELECT string_agg((f ->> 'user_id') || ' ' || (f ->> 'sqlstate'), ',') FROM jsonb_array_elements(failed) f) AS failed
+		FROM credit_reset_run));
+
+our @tables = sort keys %tables;
 
 sub export_tables
 {
@@ -174,6 +188,7 @@ sub new_world
 	mkdir $dir or die "$dir: $!";
 	$server->copy_from($opt{template});
 	$server->configure('credits.clock = ' . TortureWire::quote(clock_at(0))) if $seed->{jumping};
+	$server->configure("credits.key_retention = '$seed->{retention}'");
 	$server->configure("synchronous_standby_names = '*'", 'synchronous_commit = local') if $seed->{fault} eq 'promote the standby';
 	$server->start;
 	$world->{other} = TortureServer->new(%server, data => "$opt{room}/other", port => 65433);
@@ -182,7 +197,7 @@ sub new_world
 	$world->{load} = {
 		seed => $number, where => sub { where($world) }, stop => sub { -e "$dir/stop" }, give_up => sub { -e "$dir/give-up" },
 		hot => $seed->{hot}, many => $seed->{many}, mode => $seed->{jumping} ? 'jumping' : 'real', base => $base, early => $seed->{early},
-		prepared => 1, synchronous => $seed->{fault} eq 'promote the standby', epoch => clock_gettime(CLOCK_MONOTONIC),
+		bulk => $seed->{bulk}, prepared => 1, synchronous => $seed->{fault} eq 'promote the standby', epoch => clock_gettime(CLOCK_MONOTONIC),
 		ops => int($opt{ops} / $opt{clients}) };
 	return $world;
 }
@@ -210,7 +225,9 @@ sub start_load
 	my ($world) = @_;
 	my $dir = $world->{dir};
 
-	TortureLoad->new(%{ $world->{load} }, number => 0, journal => "$dir/client_0.log")->begin;
+	my $first = TortureLoad->new(%{ $world->{load} }, number => 0, journal => "$dir/client_0.log");
+	$first->begin;
+	$first->begin_bulk;
 	$world->{disturber} = in_background(sub { disturb($world) });
 	for my $client (1 .. $world->{clients})
 	{
@@ -287,6 +304,11 @@ sub run_seed
 		push @{ $world->{problems} }, forked($world) if $seed->{fault} eq 'restore a backup';
 		$server->stop('fast') or push @{ $world->{problems} }, 'the server did not stop';
 	}
+	else
+	{
+		# The next seed needs its place.
+		$_->stop('immediate') for @$world{qw(server other)};
+	}
 	return $world;
 }
 
@@ -303,6 +325,9 @@ sub forked
 
 	$other->start;
 	my $db = $other->connect;
+
+	# Who had prepared these has gone on with the other server.
+	$db->rows("ROLLBACK PREPARED '$_->[0]'") for $db->rows('SELECT gid FROM pg_prepared_xacts');
 	my $problem = $db->value($verify) // 'nothing';
 	push @problems, "the restored server, asked for a later anchor, says $problem" if $problem !~ /rolled back|another anchor/;
 	$world->{load}{number} = 99;
@@ -323,6 +348,8 @@ sub after
 	my $db = $server->connect;
 	my @problems;
 
+	# Runs that died are found by the next.
+	$db->rows('CALL credits_run_reset()');
 	push @problems, map { "credits_verify(): " . join ' ', map { $_ // '' } @$_ } $db->rows('SELECT * FROM credits_verify()');
 	push @problems, map { "a transaction is left prepared: $_->[0]" } $db->rows('SELECT gid FROM pg_prepared_xacts');
 	if (open my $in, '<', "$dir/anchors.log")
@@ -352,7 +379,7 @@ sub check_seed
 {
 	my ($world) = @_;
 	my ($seed, $dir) = @$world{qw(seed dir)};
-	my $check = TortureCheck->new($dir, jumping => $seed->{jumping}, forgetful => !$remembers{ $seed->{fault} });
+	my $check = TortureCheck->new($dir, jumping => $seed->{jumping}, retention => $seed->{retention}, forgetful => !$remembers{ $seed->{fault} });
 	my @problems = (@{ $world->{problems} }, @{ $world->{problems} } ? () : $check->check);
 	my %stats = %{ $check->{stats} };
 

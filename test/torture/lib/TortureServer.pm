@@ -85,6 +85,7 @@ sub stop
 	return run('pg_ctl', '-D', $self->{data}, '-m', $mode, '-w', '-t', $patience, 'stop');
 }
 
+# For the torture itself: nobody cancels it.
 sub connect
 {
 	my ($self, %options) = @_;
@@ -92,7 +93,7 @@ sub connect
 
 	while (time < $until)
 	{
-		my $db = TortureWire->connect($self->{socket}, $self->{port}, %options);
+		my $db = TortureWire->connect($self->{socket}, $self->{port}, application_name => 'torture', %options);
 
 		return $db if $db;
 		usleep(20_000);
