@@ -10,7 +10,12 @@ use warnings FATAL => 'all';
 
 use parent 'CreditsModelPlans';
 
+use CreditsModelArchive;
+use CreditsModelImport;
+use CreditsModelLife;
 use CreditsModelLots;
+use CreditsModelRuns;
+use CreditsModelSpend;
 use CreditsModelTime;
 use List::Util qw(min max);
 use Storable qw(dclone);
@@ -24,11 +29,18 @@ sub new
 	return bless {
 		clock => undef,
 		default_plan => $opt{default_plan},
+		retention => $opt{retention} // 90 * DAY,
 		plans => {},
 		payments => {},
 		accounts => {},
 		past => {},
-		rows => {} }, $class;
+		rows => {},
+		erased => {},
+		runs => {},
+		anchored => {},
+		anchors => 0,
+		archived => {},
+		audit => [] }, $class;
 }
 
 # All that is now, to go back to.  Accounts are never changed, only replaced.
@@ -40,6 +52,8 @@ sub save
 		%$self,
 		accounts => { %{ $self->{accounts} } },
 		payments => dclone($self->{payments}),
+		(map { $_ => { %{ $self->{$_} } } } qw(erased runs archived)),
+		audit => [ @{ $self->{audit} } ],
 		map {
 			my $lists = $self->{$_};
 			$_ => { map { $_ => [ @{ $lists->{$_} } ] } keys %$lists }
@@ -61,7 +75,7 @@ sub restore
 # What each call takes: what is compared when its key comes again, and what
 # does it.  try_deduct is deduct.
 my %call = (
-	deduct => { compared => [qw(amount)], check => [qw(amount)], does => \&deduct },
+	deduct => { compared => [qw(amount)], check => [qw(amount)], does => \&CreditsModelSpend::deduct },
 	purchase => { compared => [qw(amount ref)], check => [qw(amount)], does => \&purchase },
 	adjust => { compared => [qw(bucket delta)], check => [qw(delta bucket)], does => \&adjust },
 	set_plan => { compared => [qw(plan when)], does => \&CreditsModelPlans::set_plan },
@@ -71,17 +85,26 @@ my %call = (
 		does => \&CreditsModelPlans::set_cycle
 	},
 	grant => { compared => [qw(amount ends)], check => [qw(amount)], does => \&grant },
-	hold => { compared => [qw(amount lasts)], check => [qw(amount lasts)], does => \&hold },
+	hold => { compared => [qw(amount lasts)], check => [qw(amount lasts)], does => \&CreditsModelSpend::hold },
 	capture =>
-	  { compared => [qw(hold amount keep_open)], check => [qw(some)], does => \&capture },
-	release => { compared => [qw(hold)], does => \&release },
-	refund => { compared => [qw(of amount)], check => [qw(some)], does => \&refund },
+	  { compared => [qw(hold amount keep_open)], check => [qw(some)], does => \&CreditsModelSpend::capture },
+	release => { compared => [qw(hold)], does => \&CreditsModelSpend::release },
+	refund => { compared => [qw(of amount)], check => [qw(some)], does => \&CreditsModelSpend::refund },
 	revoke => { compared => [qw(ref amount)], check => [qw(some)], does => \&revoke },
 	transfer => { compared => [qw(to amount)], check => [qw(some other)], does => \&transfer },
 	set_overdraft => { compared => [qw(limit)], check => [qw(limit)], does => \&set_overdraft },
 	freeze => { does => sub { set_status(@_, 'frozen') } },
 	unfreeze => { does => sub { set_status(@_, 'active') } },
+	close_account => { does => \&CreditsModelLife::close_account },
 	repair_clock => { does => \&repair_clock });
+
+my %run = (
+	grant_many => \&CreditsModelRuns::grant_many,
+	apply_plan => \&CreditsModelRuns::apply_plan,
+	undo => \&CreditsModelRuns::undo,
+	import => \&CreditsModelImport::import_accounts,
+	anchor => \&CreditsModelArchive::anchor,
+	archive => \&CreditsModelArchive::archive);
 
 my %check = (
 	amount => sub { check_number($_[0]{amount}, 1) },
@@ -137,7 +160,8 @@ sub dispatch
 	return $self->define_plan($op) if $op->{call} eq 'define_plan';
 	return $self->open_account($op) if $op->{call} eq 'open_account';
 	return $self->deduct_many($op) if $op->{call} eq 'deduct_many';
-	return $self->undo($op) if $op->{call} eq 'undo';
+	return $run{ $op->{call} }->($self, $op) if $run{ $op->{call} };
+	return CreditsModelLife::erase_user($self, $op) if $op->{call} eq 'erase_user';
 
 	if ($op->{call} eq 'try_deduct')
 	{
@@ -153,6 +177,13 @@ sub dispatch
 	return $self->add_purchased($op) if $op->{call} eq 'purchase';
 	return $self->on_account($op->{user}, $op);
 }
+
+# Calls on one account that are in the audit log, and as what.
+my %audited = (
+	freeze => 'freeze',
+	unfreeze => 'unfreeze',
+	repair_clock => 'clock_repair',
+	close_account => 'close_account');
 
 # What a key stands for.
 sub request
@@ -193,12 +224,13 @@ sub on_account
 	$self->apply_due($acct, $at);
 	my $row = write_row($acct, row_kind($op), $at,
 		sub { $call{ $op->{call} }{does}->($self, $acct, $op, $at) });
-	$row->{$_} = $op->{$_} for grep { defined $op->{$_} } qw(tag key spender);
+	$row->{$_} = $op->{$_} for grep { defined $op->{$_} } qw(tag key spender metadata run);
 	$row->{created_at} = $self->{clock};
 	my $receipt = receipt($row);
 	$acct->{keys}{ $op->{key} } = { request => request($op), receipt => $receipt }
 	  if defined $op->{key};
 	$self->keep($acct);
+	push @{ $self->{audit} }, "$audited{ $op->{call} } $user" if $audited{ $op->{call} };
 	return { state => '00000', receipt => $receipt };
 }
 
@@ -207,7 +239,7 @@ sub row_kind
 	my ($op) = @_;
 
 	return 'schedule_plan' if $op->{call} eq 'set_plan' && $op->{when} eq 'next_reset';
-	return { repair_clock => 'clock_repair', transfer => 'transfer_out' }->{ $op->{call} } // $op->{call};
+	return { repair_clock => 'clock_repair', transfer => 'transfer_out', close_account => 'close' }->{ $op->{call} } // $op->{call};
 }
 
 sub copy_or_open
@@ -236,27 +268,8 @@ sub keep
 }
 
 #
-# Spending
+# Batches
 #
-
-sub remember_spending
-{
-	my ($acct, $op, $amount, @parts) = @_;
-
-	$acct->{spent}{ $op->{tag} } =
-	  { amount => $amount, period => $acct->{period_start}, parts => \@parts, refunded => 0 };
-	return;
-}
-
-sub deduct
-{
-	my ($self, $acct, $op) = @_;
-
-	not_frozen($acct);
-	my @parts = parts($acct, spend($acct, $op->{amount}));
-	remember_spending($acct, $op, $op->{amount}, @parts);
-	return (amount => $op->{amount}, alloc => grant_parts(@parts));
-}
 
 # The items of a batch, each as a call of its own; users in the order of their
 # bytes, and a user's in the batch's order.
@@ -274,123 +287,6 @@ sub deduct_many
 		refuse($answers[$i]{state}) if $op->{all} && $answers[$i]{state} ne '00000';
 	}
 	return { state => '00000', items => \@answers };
-}
-
-#
-# Holds
-#
-
-sub hold
-{
-	my ($self, $acct, $op, $at) = @_;
-	my $amount = $op->{amount};
-
-	not_frozen($acct);
-	insufficient($acct, $amount) if total(free($acct)) < $amount;
-	my @taken = take($acct, $amount, spend_order(free($acct)));
-	push @{ $acct->{lots} }, map { { %$_, hold => $op->{tag} } } @taken;
-	my $ends = $at + $op->{lasts};
-	$acct->{holds}{ $op->{tag} } = { tag => $op->{tag}, ends => $ends, state => 'open' };
-	return (amount => $amount, ends_at => $ends, alloc => grant_parts(parts($acct, @taken)));
-}
-
-sub capture
-{
-	my ($self, $acct, $op) = @_;
-	my $hold = $acct->{holds}{ $op->{hold} } // refuse('UC005');
-
-	return late_capture($acct, $op, $hold) if $hold->{state} eq 'expired';
-	refuse('UC006') if $hold->{state} ne 'open';
-	my $remaining = total(held_by($acct, $hold->{tag}));
-	my $amount = $op->{amount} // $remaining;
-	my $within = min($amount, $remaining);
-	my $excess = $amount - $within;
-	my $stays = $op->{keep_open} && $remaining > $within;
-
-	if ($excess)
-	{
-		not_frozen($acct);
-		check_funds($acct, $excess);
-	}
-	my @taken = take($acct, $within, spend_order(held_by($acct, $hold->{tag})));
-	my @parts = parts($acct, @taken, $excess ? spend($acct, $excess) : ());
-	my $lost = 0;
-
-	if (!$stays)
-	{
-		$hold->{state} = 'closed';
-		$lost = give_all_back($acct, take($acct, $remaining, held_by($acct, $hold->{tag})));
-	}
-	remember_spending($acct, $op, $amount, @parts);
-	return (
-		amount => $amount,
-		alloc => \@parts,
-		expired => $lost,
-		ref => $hold->{tag},
-		ends_at => $stays ? $hold->{ends} : undef);
-}
-
-# Once, an expired hold can still be settled, from what there is.
-sub late_capture
-{
-	my ($acct, $op, $hold) = @_;
-	my $amount = $op->{amount} // $hold->{expired};
-
-	not_frozen($acct);
-	my @parts = parts($acct, spend($acct, $amount));
-	$hold->{state} = 'closed';
-	remember_spending($acct, $op, $amount, @parts);
-	return (amount => $amount, alloc => \@parts, ref => $hold->{tag});
-}
-
-sub release
-{
-	my ($self, $acct, $op) = @_;
-	my $hold = $acct->{holds}{ $op->{hold} } // refuse('UC005');
-
-	refuse('UC006') if $hold->{state} ne 'open';
-	my $amount = total(held_by($acct, $hold->{tag}));
-	$hold->{state} = 'closed';
-	my $lost = give_all_back($acct, take($acct, $amount, held_by($acct, $hold->{tag})));
-	return (amount => $amount, expired => $lost, ref => $hold->{tag});
-}
-
-#
-# Refunds
-#
-
-# Last spent first.  What was refunded before is passed over; what cannot come
-# back counts as refunded too.
-sub refund
-{
-	my ($self, $acct, $op) = @_;
-	my $spent = $acct->{spent}{ $op->{of} } // refuse('22023');
-	my $open = $spent->{amount} - $spent->{refunded};
-	my $amount = $op->{amount} // $open;
-	my ($pass, $want, $forfeited, @given) = ($spent->{refunded}, $amount, 0);
-
-	refuse('UC010') if $amount > $open || $open == 0;
-	for my $part (reverse @{ $spent->{parts} })
-	{
-		my ($from, $n) = @$part;
-		my $passed = min($pass, $n);
-		my $now = min($want, $n - $passed);
-
-		$pass -= $passed;
-		$want -= $now;
-		next if $now == 0;
-		if (!give_back($acct, lot_of($acct, $from, $now, $spent->{period})))
-		{
-			$forfeited += $now;
-		}
-		elsif ($from > 0)
-		{
-			push @given, [ $from, $now ];
-		}
-	}
-	check_cap($acct);
-	$spent->{refunded} += $amount;
-	return (amount => $amount, forfeited => $forfeited, ref => $op->{of}, alloc => \@given);
 }
 
 #
@@ -461,6 +357,7 @@ sub grant
 {
 	my ($self, $acct, $op, $at) = @_;
 
+	not_closed($acct);
 	refuse('22023') if $op->{ends} <= $at;
 	$acct->{grants}{ $op->{tag} } = { tag => $op->{tag}, ends => $op->{ends} };
 	credit($acct, 'granted', $op->{amount}, grant => $op->{tag}, ends => $op->{ends});
@@ -501,11 +398,12 @@ sub transfer
 	my $at = max($self->{clock}, $to->{at});
 
 	# Of two reasons to refuse the contract does not say the first: all of nothing
-	# is no amount, whoever asks.
+	# is no amount, whoever asks; nor does a closed account get what there is not.
 	refuse('UC001', required => 1, available => 0) if !defined $op->{amount} && !$available;
-	not_frozen($acct);
+	not_frozen($acct) if $acct->{status} ne 'closed';
 	$self->apply_due($to, $at);
 	refuse('UC001', required => $amount, available => $available) if $available < $amount;
+	not_closed($to);
 	take($acct, $amount, free($acct, 'purchased'));
 	my $row = write_row(
 		$to,
@@ -516,7 +414,7 @@ sub transfer
 			check_cap($to);
 			return (amount => $amount, spender => $op->{user});
 		});
-	$row->{tag} = $op->{tag};
+	$row->{$_} = $op->{$_} for qw(tag metadata);
 	$row->{created_at} = $self->{clock};
 	$self->keep($to);
 	return (amount => $amount, spender => $op->{to});
@@ -534,6 +432,7 @@ sub set_status
 {
 	my ($self, $acct, $op, $at, $status) = @_;
 
+	not_closed($acct) if $status eq 'frozen';
 	$acct->{status} = $status;
 	return ();
 }
@@ -555,11 +454,24 @@ sub view
 	return $acct;
 }
 
+# A user's rows that are not archived.
+sub live_rows
+{
+	my ($self, $user) = @_;
+	my @rows = @{ $self->{rows}{$user} // [] };
+
+	return splice @rows, $self->{archived}{$user} // 0;
+}
+
 # The account as it stood: as its last row by then left it, and what was due
 # after that row by then.
 sub view_at
 {
 	my ($self, $user, $at) = @_;
+	my @all = @{ $self->{rows}{$user} // [] };
+	my $gone = $self->{archived}{$user};
+
+	refuse('22023') if $gone && $at < $all[ $gone - 1 ]{effective_at};
 	my @before = grep { $_->{at} <= $at } @{ $self->{past}{$user} // [] };
 	my $acct = dclone($before[-1] // refuse('UC002'));
 
