@@ -348,7 +348,8 @@ sub after
 	my $db = $server->connect;
 	my @problems;
 
-	# Runs that died are found by the next.
+	# Runs that died are found by the next.  And what has become due is written: a
+	# refusal may have seen it.
 	$db->rows('CALL credits_run_reset()');
 	push @problems, map { "credits_verify(): " . join ' ', map { $_ // '' } @$_ } $db->rows('SELECT * FROM credits_verify()');
 	push @problems, map { "a transaction is left prepared: $_->[0]" } $db->rows('SELECT gid FROM pg_prepared_xacts');
