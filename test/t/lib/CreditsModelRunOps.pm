@@ -133,14 +133,17 @@ sub import_op
 	{
 		push @history, map { old_row($now, $row->{user}) } 1 .. between($begins ? 1 : -2, 3);
 	}
-	push @source, { %{ $source[0] } } if @source && chance(0.02);
+	# A user who comes twice ends the run at his batch; here all are in one.
+	my $is_twice = @source && chance(0.02);
+	push @source, { %{ $source[0] } } if $is_twice;
 	return {
 		call => 'import',
 		tag => next_tag($world),
 		source => \@source,
 		history => $begins || chance(0.6) ? \@history : undef,
 		refresh => chance(0.4) ? 1 : undef,
-		how() };
+		how(),
+		$is_twice ? (max => undef, batch => undef) : () };
 }
 
 sub old_row
