@@ -133,17 +133,19 @@ sub import_op
 	{
 		push @history, map { old_row($now, $row->{user}) } 1 .. between($begins ? 1 : -2, 3);
 	}
-	# A user who comes twice ends the run at his batch; here all are in one.
-	my $is_twice = @source && chance(0.02);
-	push @source, { %{ $source[0] } } if $is_twice;
+
+	# One that comes twice is found where it comes, so all are in one batch then.
+	my $twice = @source && chance(0.02);
+	my %how = $twice ? () : how();
+
+	push @source, { %{ $source[0] } } if $twice;
 	return {
 		call => 'import',
 		tag => next_tag($world),
 		source => \@source,
 		history => $begins || chance(0.6) ? \@history : undef,
 		refresh => chance(0.4) ? 1 : undef,
-		how(),
-		$is_twice ? (max => undef, batch => undef) : () };
+		%how };
 }
 
 sub old_row
