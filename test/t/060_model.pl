@@ -11,8 +11,10 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 
+use CreditsModelCompare;
 use CreditsModelGen;
 use CreditsModelRun;
+use CreditsModelSql;
 use CreditsTest;
 use Test::More;
 

@@ -1,0 +1,146 @@
+# Spending for the reference model: deductions, holds and what settles them, refunds.
+package CreditsModelSpend;
+
+use strict;
+use warnings FATAL => 'all';
+
+use CreditsModelLots;
+use List::Util qw(min);
+
+sub remember_spending
+{
+	my ($acct, $op, $amount, @parts) = @_;
+
+	$acct->{spent}{ $op->{tag} } =
+	  { amount => $amount, period => $acct->{period_start}, parts => \@parts, refunded => 0 };
+	return;
+}
+
+sub deduct
+{
+	my ($self, $acct, $op) = @_;
+
+	not_frozen($acct);
+	my @parts = parts($acct, spend($acct, $op->{amount}));
+	remember_spending($acct, $op, $op->{amount}, @parts);
+	return (amount => $op->{amount}, alloc => grant_parts(@parts));
+}
+
+#
+# Holds
+#
+
+sub hold
+{
+	my ($self, $acct, $op, $at) = @_;
+	my $amount = $op->{amount};
+
+	not_frozen($acct);
+	insufficient($acct, $amount) if total(free($acct)) < $amount;
+	my @taken = take($acct, $amount, spend_order(free($acct)));
+	push @{ $acct->{lots} }, map { { %$_, hold => $op->{tag} } } @taken;
+	my $ends = $at + $op->{lasts};
+	$acct->{holds}{ $op->{tag} } = { tag => $op->{tag}, ends => $ends, state => 'open' };
+	return (amount => $amount, ends_at => $ends, alloc => grant_parts(parts($acct, @taken)));
+}
+
+sub capture
+{
+	my ($self, $acct, $op) = @_;
+	my $hold = $acct->{holds}{ $op->{hold} } // refuse('UC005');
+
+	return late_capture($acct, $op, $hold) if $hold->{state} eq 'expired';
+	refuse('UC006') if $hold->{state} ne 'open';
+	my $remaining = total(held_by($acct, $hold->{tag}));
+	my $amount = $op->{amount} // $remaining;
+	my $within = min($amount, $remaining);
+	my $excess = $amount - $within;
+	my $stays = $op->{keep_open} && $remaining > $within;
+
+	if ($excess)
+	{
+		not_frozen($acct);
+		check_funds($acct, $excess);
+	}
+	my @taken = take($acct, $within, spend_order(held_by($acct, $hold->{tag})));
+	my @parts = parts($acct, @taken, $excess ? spend($acct, $excess) : ());
+	my $lost = 0;
+
+	if (!$stays)
+	{
+		$hold->{state} = 'closed';
+		$lost = give_all_back($acct, take($acct, $remaining, held_by($acct, $hold->{tag})));
+	}
+	remember_spending($acct, $op, $amount, @parts);
+	return (
+		amount => $amount,
+		alloc => \@parts,
+		expired => $lost,
+		ref => $hold->{tag},
+		ends_at => $stays ? $hold->{ends} : undef);
+}
+
+# Once, an expired hold can still be settled, from what there is.
+sub late_capture
+{
+	my ($acct, $op, $hold) = @_;
+	my $amount = $op->{amount} // $hold->{expired};
+
+	not_frozen($acct);
+	my @parts = parts($acct, spend($acct, $amount));
+	$hold->{state} = 'closed';
+	remember_spending($acct, $op, $amount, @parts);
+	return (amount => $amount, alloc => \@parts, ref => $hold->{tag});
+}
+
+sub release
+{
+	my ($self, $acct, $op) = @_;
+	my $hold = $acct->{holds}{ $op->{hold} } // refuse('UC005');
+
+	refuse('UC006') if $hold->{state} ne 'open';
+	my $amount = total(held_by($acct, $hold->{tag}));
+	$hold->{state} = 'closed';
+	my $lost = give_all_back($acct, take($acct, $amount, held_by($acct, $hold->{tag})));
+	return (amount => $amount, expired => $lost, ref => $hold->{tag});
+}
+
+#
+# Refunds
+#
+
+# Last spent first.  What was refunded before is passed over; what cannot come
+# back counts as refunded too.
+sub refund
+{
+	my ($self, $acct, $op) = @_;
+	my $spent = $acct->{spent}{ $op->{of} } // refuse('22023');
+	my $open = $spent->{amount} - $spent->{refunded};
+	my $amount = $op->{amount} // $open;
+	my ($pass, $want, $forfeited, @given) = ($spent->{refunded}, $amount, 0);
+
+	refuse('UC010') if $amount > $open || $open == 0;
+	for my $part (reverse @{ $spent->{parts} })
+	{
+		my ($from, $n) = @$part;
+		my $passed = min($pass, $n);
+		my $now = min($want, $n - $passed);
+
+		$pass -= $passed;
+		$want -= $now;
+		next if $now == 0;
+		if (!give_back($acct, lot_of($acct, $from, $now, $spent->{period})))
+		{
+			$forfeited += $now;
+		}
+		elsif ($from > 0)
+		{
+			push @given, [ $from, $now ];
+		}
+	}
+	check_cap($acct);
+	$spent->{refunded} += $amount;
+	return (amount => $amount, forfeited => $forfeited, ref => $op->{of}, alloc => \@given);
+}
+
+1;

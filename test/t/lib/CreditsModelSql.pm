@@ -1,0 +1,245 @@
+# The model test's operations and worlds as SQL.
+package CreditsModelSql;
+
+use strict;
+use warnings FATAL => 'all';
+
+use CreditsModelTime;
+use Exporter 'import';
+use List::Util qw(uniq);
+
+our @EXPORT = qw(setup_database call_sql world_script world_sql);
+
+# What a database of the test has besides the extension.  Never is any of it
+# between a call and the ledger, but try() where a transaction has to go on.
+sub setup_database
+{
+	return q{
+CREATE EXTENSION credits;
+CREATE FUNCTION try(call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	answer text;
+	detail text;
+BEGIN
+	EXECUTE 'SELECT string_agg(x::text, E''\n'') FROM ' || call || ' x' INTO answer;
+	RETURN concat_ws(E'\n', answer, '= 00000');
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+	RETURN concat_ws(E'\n', CASE WHEN SQLSTATE LIKE 'UC%' THEN detail END, '= ' || SQLSTATE, '# ' || SQLERRM);
+END $$;
+CREATE FUNCTION us(t timestamptz) RETURNS bigint LANGUAGE sql IMMUTABLE AS
+	'SELECT (extract(epoch FROM t) * 1000000)::bigint';
+CREATE FUNCTION us(t timestamp) RETURNS bigint LANGUAGE sql IMMUTABLE AS
+	'SELECT (extract(epoch FROM t) * 1000000)::bigint';
+CREATE FUNCTION seq_of(u text, tag text) RETURNS bigint LANGUAGE sql AS
+	'SELECT coalesce(max(seq), 999999999) FROM credit_history WHERE user_id = u AND reason = tag';
+CREATE VIEW account AS
+	SELECT user_id, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly,
+	       owed_purchased, overdraft_limit, period_granted, us(last_monthly_reset) AS period_start,
+	       us(effective_at) AS effective_at, us(cycle_anchor) AS cycle_anchor, time_zone, status, history_seq,
+	       us(next_reset_at) AS next_reset_at, us(next_event_at) AS next_event_at, plan_version, plan,
+	       scheduled_plan
+	  FROM credit_account;
+CREATE FUNCTION look(u text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN QUERY SELECT 'a ' || u || ' ' || to_jsonb(account)::text FROM account WHERE user_id = u;
+	RETURN NEXT 'b ' || u || ' ' || credits_balance(u)::text;
+EXCEPTION WHEN OTHERS THEN
+	RETURN NEXT 'b ' || u || ' ' || SQLSTATE;
+END $$;
+};
+}
+
+#
+# An operation as SQL
+#
+
+my %sql_name = (
+	purchase => 'add_purchased',
+	revoke => 'revoke_purchase',
+	undo => 'undo_run');
+
+# Arguments of each call: its own name, where the operation has it, how it is
+# written; those in front without a name.
+my %argument = (
+	deduct => [ [qw(user_id user name)], [qw(amount amount number)], [qw(spender spender text)] ],
+	purchase => [ [qw(user_id user name)], [qw(amount amount number)], [qw(payment_ref ref name)] ],
+	adjust => [ [qw(user_id user name)], [qw(bucket bucket text)], [qw(delta delta number)] ],
+	set_plan => [ [qw(user_id user name)], [qw(plan plan name_or_null)], [qw(at when text)] ],
+	define_plan => [
+		[qw(plan plan name)],
+		[qw(monthly_credits credits number)],
+		[qw(cycle cycle text)],
+		[qw(rollover_limit rollover number)],
+		[qw(low_balance_threshold low number)],
+		[qw(effective_from from time)]
+	],
+	open_account => [
+		[qw(user_id user name)], [qw(plan plan name)], [qw(cycle_anchor anchor wall)], [qw(time_zone zone text)]
+	],
+	set_cycle => [ [qw(user_id user name)], [qw(cycle_anchor anchor wall)], [qw(time_zone zone text)] ],
+	grant => [ [qw(user_id user name)], [qw(amount amount number)], [qw(expires_at ends time)] ],
+	hold => [
+		[qw(user_id user name)], [qw(amount amount number)], [qw(expires_in lasts interval)],
+		[qw(spender spender text)]
+	],
+	capture => [
+		[qw(user_id user name)], [qw(hold_seq hold seq)], [qw(amount amount some)], [qw(keep_open keep_open bool)]
+	],
+	release => [ [qw(user_id user name)], [qw(hold_seq hold seq)] ],
+	refund => [ [qw(user_id user name)], [qw(seq of seq)], [qw(amount amount some)] ],
+	revoke => [ [qw(payment_ref ref name)], [qw(amount amount some)] ],
+	transfer => [ [qw(user_id user name)], [qw(to_user_id to name)], [qw(amount amount some)] ],
+	set_overdraft => [ [qw(user_id user name)], [qw(overdraft_limit limit number)] ],
+	freeze => [ [qw(user_id user name)] ],
+	unfreeze => [ [qw(user_id user name)] ],
+	repair_clock => [ [qw(user_id user name)] ],
+	undo => [ [qw(plan plan name)], [qw(boundary boundary time)], [qw(regrant regrant bool)] ],
+	balance_at => [ [qw(user_id user name)], [qw(at time time)] ]);
+$argument{try_deduct} = $argument{deduct};
+
+my %written = (
+	name => sub { "'$_[1]$_[0]'" },
+	name_or_null => sub { "'$_[1]$_[0]'" },
+	text => sub { "'$_[0]'" },
+	number => sub { $_[0] },
+	some => sub { $_[0] },
+	bool => sub { $_[0] ? 'true' : 'false' },
+	time => sub { "'" . iso($_[0]) . "+00'" },
+	wall => sub { "'" . iso($_[0]) . "'" },
+	interval => sub {
+		my $seconds = int($_[0] / SECOND);
+		sprintf "interval '%d seconds %d microseconds'", $seconds, $_[0] - $seconds * SECOND;
+	},
+	seq => sub { "seq_of('$_[1]$_[2]', 't$_[0]')" });
+
+# A NULL is written out where the argument is required, to see it refused.
+my %required = map { $_ => 1 } qw(name_or_null number);
+
+sub call_sql
+{
+	my ($op, $prefix) = @_;
+
+	return batch_sql($op, $prefix) if $op->{call} eq 'deduct_many';
+	my @args;
+	for my $argument (@{ $argument{ $op->{call} } // die "no SQL for $op->{call}" })
+	{
+		my ($name, $field, $type) = @$argument;
+		my $value = $op->{$field};
+
+		next if !defined $value && (!$required{$type} || ($op->{call} eq 'define_plan' && $field ne 'credits'));
+		push @args, "$name => " . (defined $value ? $written{$type}->($value, $prefix, $op->{user}) : 'NULL');
+	}
+	push @args, "reason => 't$op->{tag}'" if $op->{tag};
+	push @args, "idempotency_key => '$op->{key}'" if defined $op->{key};
+	return 'credits_' . ($sql_name{ $op->{call} } // $op->{call}) . '(' . join(', ', @args) . ')';
+}
+
+sub batch_sql
+{
+	my ($op, $prefix) = @_;
+	my $array = sub {
+		my ($type, $code) = @_;
+		return 'ARRAY[' . join(', ', map { $code->($_) // 'NULL' } @{ $op->{items} }) . "]::$type\[]";
+	};
+
+	return sprintf 'credits_deduct_many(user_ids => %s, amounts => %s, reasons => %s, '
+	  . 'idempotency_keys => %s, all_or_nothing => %s)',
+	  $array->('text', sub { "'$prefix$_[0]{user}'" }),
+	  $array->('bigint', sub { $_[0]{amount} }),
+	  $array->('text', sub { "'t$_[0]{tag}'" }),
+	  $array->('text', sub { defined $_[0]{key} ? "'$_[0]{key}'" : undef }),
+	  $op->{all} ? 'true' : 'false';
+}
+
+# Users that an operation is about.
+sub users_of
+{
+	my ($op, $payments) = @_;
+
+	return uniq(map { users_of($_, $payments) } @{ $op->{ops} }) if $op->{call} eq 'txn';
+	return uniq(map { $_->{user} } @{ $op->{items} }) if $op->{call} eq 'deduct_many';
+	return grep { defined } $payments->{ $op->{ref} // '' }{user} if $op->{call} eq 'revoke';
+	return @$op{qw(user to)} if $op->{call} eq 'transfer';
+	return $op->{users} ? @{ $op->{users} } : grep { defined } $op->{user};
+}
+
+sub op_sql
+{
+	my ($op, $prefix, $in_txn, $i) = @_;
+
+	return "SET credits.clock = '" . iso($op->{to}) . "+00';\n" if $op->{call} eq 'clock';
+	return '' if $op->{call} eq 'look';
+	if ($op->{call} eq 'txn')
+	{
+		return join '', "BEGIN;\n", (map { op_sql($_, $prefix, 1, 0) } @{ $op->{ops} }),
+		  $op->{commit} ? "COMMIT;\n" : "ROLLBACK;\n";
+	}
+	if ($op->{call} eq 'sweep')
+	{
+		my $verb = $op->{sql} =~ /run/ ? 'CALL' : 'SELECT';
+
+		return "\\o /dev/null\n$verb $op->{sql};\n\\o\n\\echo = :SQLSTATE\n";
+	}
+	my $call = call_sql($op, $prefix);
+	return "CALL $call;\n\\echo = :SQLSTATE\n" if $op->{call} eq 'undo';
+
+	# Both ways to see a refusal: without a subtransaction, and with one, where
+	# its DETAIL can be read.
+	return "SELECT try(\$c\$$call\$c\$);\n" if $in_txn || $i % 2;
+	$call = "x FROM $call x" if $op->{call} eq 'deduct_many';
+	return "SELECT $call;\n\\echo = :SQLSTATE\n";
+}
+
+# A world as a script.  Every step: "# number", the answers, what accounts look
+# like then.  At the end all that is due is written, and the histories are shown.
+sub world_script
+{
+	my ($world, $prefix) = @_;
+	my $default_plan = defined $world->{default_plan} ? "$prefix$world->{default_plan}" : '';
+	my $sql = "SET credits.default_plan = '$default_plan';\n";
+	my @calls = map { $_->{call} eq 'txn' ? @{ $_->{ops} } : $_ } @{ $world->{ops} };
+	my %payments = map { $_->{ref} => $_ } grep { $_->{call} eq 'purchase' } reverse @calls;
+
+	for my $i (0 .. $#{ $world->{ops} })
+	{
+		my $op = $world->{ops}[$i];
+		my @look = uniq(users_of($op, \%payments), $op->{look} // ());
+
+		$sql .= "\\echo '#' $i\n" . op_sql($op, $prefix, 0, $i);
+		$sql .= join '', map { "SELECT look('$prefix$_');\n" } @look;
+	}
+	return $sql . qq(
+\\echo '#' end
+\\o /dev/null
+SELECT credits_reset_due(100000);
+\\o
+SELECT user_id, seq, kind, amount, monthly_delta, granted_delta, purchased_delta, monthly, granted, purchased,
+       held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased, expired, forfeited, skipped,
+       us(effective_at), us(created_at), us(period_start), us(next_reset_at), us(ends_at), ref_seq, payment_ref,
+       idempotency_key, spender, reason, allocations, plan_version, status, plan, scheduled_plan,
+       us(cycle_anchor), time_zone, overdraft_limit, period_granted
+  FROM credit_history WHERE starts_with(user_id, '$prefix') ORDER BY user_id, seq;
+SELECT '!', bad_user_id, bad_seq, problem FROM credit_account, credits_verify_account(user_id)
+ WHERE starts_with(user_id, '$prefix');
+);
+}
+
+# What is left, for a person to run.
+sub world_sql
+{
+	my ($world) = @_;
+	my $sql = setup_database();
+
+	$sql .= "SET credits.default_plan = '$world->{default_plan}';\n" if defined $world->{default_plan};
+	for my $i (0 .. $#{ $world->{ops} })
+	{
+		my $op = $world->{ops}[$i];
+
+		$sql .= op_sql($op, '', 0, 0) =~ s/^\\.*\n//mgr;
+		$sql .= "SELECT look('$_');\n" for users_of($op, {});
+	}
+	return $sql . "SELECT credits_reset_due(100000);\nSELECT * FROM credit_history ORDER BY user_id, seq;\n";
+}
+
+1;
