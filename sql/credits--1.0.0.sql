@@ -215,7 +215,7 @@ CREATE INDEX credit_grant_ends_idx ON @extschema@.credit_grant (user_id, ends_at
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_grant', '');
 COMMENT ON TABLE @extschema@.credit_grant IS 'One row per grant of expiring credits, keyed by the history row that opened it.';
 COMMENT ON COLUMN @extschema@.credit_grant.remaining IS 'Credits of the grant that are neither spent nor held.';
-COMMENT ON COLUMN @extschema@.credit_grant.closed IS 'It ended with credits left, or was undone: it takes nothing back.';
+COMMENT ON COLUMN @extschema@.credit_grant.closed IS 'It ended with credits left, was undone, or the account was closed: it takes nothing back.';
 
 CREATE TABLE @extschema@.credit_hold (
     amount       pg_catalog.int8        NOT NULL,
@@ -895,7 +895,7 @@ CREATE FUNCTION @extschema@.credits_close_account(user_id pg_catalog.text, reaso
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_close_account';
 COMMENT ON FUNCTION @extschema@.credits_close_account(pg_catalog.text, pg_catalog.text) IS
-'Closes an account: the plan ends, monthly and granted credits expire, purchased ones are forfeited (credits_transfer moves them first), spending and granting are UC004 from then on; purchases are still credited. credits_unfreeze opens it again, without a plan. Audited. Errors: UC002, UC004 (closed already), 55000 (open holds), 22004, 22023, 25006, 40001.';
+'Closes an account: the plan ends, monthly and granted credits expire, purchased ones are forfeited (credits_transfer moves them first), every grant ends, spent or not, spending and granting are UC004 from then on; purchases are still credited. credits_unfreeze opens it again, without a plan. Audited. Errors: UC002, UC004 (closed already), 55000 (open holds), 22004, 22023, 25006, 40001.';
 
 /* Verification. */
 CREATE FUNCTION @extschema@.credits_verify_account(user_id pg_catalog.text)

@@ -94,5 +94,12 @@ SELECT credits_close_account('eva') -> 'forfeited' AS forfeited;
 SELECT credits_open_account('eva', 'free');
 SELECT credits_open_account('eva');
 \set VERBOSITY default
+-- every grant ends, one that was spent too: what was spent of either does not come back
+SELECT credits_open_account('gil') -> 'available' AS opened;
+SELECT credits_grant('gil', 5, '2026-06-01') -> 'granted' AS granted, credits_grant('gil', 5, '2026-06-02') -> 'granted' AS more;
+SELECT credits_deduct('gil', 7) -> 'seq' AS spent \gset
+SELECT credits_close_account('gil') -> 'expired' AS expired;
+SELECT seq, remaining, closed FROM credit_grant WHERE user_id = 'gil' ORDER BY seq;
+SELECT credits_refund('gil', :spent) -> 'forfeited' AS forfeited, credits_unfreeze('gil') -> 'available' AS available;
 SELECT * FROM credits_verify();
 DROP EXTENSION credits;
