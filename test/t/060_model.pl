@@ -140,17 +140,22 @@ if (!@failures && $steps >= 4000)
 		refund => '00000 22023 UC010',
 		revoke => '00000 UC010 UC011 replayed',
 		transfer => '00000 UC001 UC002 UC004',
+		close_account => '00000 UC004 55000',
+		erase_user => '00000 UC002',
 		set_overdraft => '00000',
 		open_account => '00000 UC003 replayed',
-		undo => '00000',
+		grant_many => '00000 22023',
+		apply_plan => '00000 UC009',
+		undo => '00000 22023',
 		balance_at => '00000',
 		sweep => '00000');
 	my @wanted = map { my $call = $_; map { "$call $_" } split / /, $states{$call} } sort keys %states;
 
 	push @wanted, map { "row $_" } qw(open deduct purchase adjust set_plan schedule_plan plan_change reset freeze
 	  unfreeze grant grant_end hold hold_end capture release refund revoke set_overdraft set_cycle
-	  transfer_out transfer_in);
-	push @wanted, 'row with forfeited credits', 'boundaries skipped',
+	  transfer_out transfer_in close);
+	push @wanted, map { "audited $_" } qw(define_plan freeze unfreeze close_account erase_user);
+	push @wanted, 'erased rows', 'row with forfeited credits', 'boundaries skipped',
 	  'periods with two plan changes or more';
 	is_deeply([ grep { !$seen{$_} } @wanted ], [], 'all that is to be tried was tried');
 }

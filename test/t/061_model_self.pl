@@ -489,6 +489,35 @@ call('deduct', user => 'v', amount => 25);
 gives('10/0/0', 'transfer', to => 'v');
 is($model->balance('v')->{receipt}{purchased}, 5, 'all that there was; what is owed is paid first');
 
+#
+# The end of an account
+#
+
+begin('2026-01-10', 100);
+call('purchase', amount => 20, ref => 'r');
+call('grant', amount => 5, ends => at('2026-02-10'));
+call('grant', amount => 3, ends => at('2026-02-09'));
+call('deduct', amount => 103);
+my $of_grant = $tag;
+call('hold', amount => 1, lasts => DAY);
+gives('55000', 'close_account');
+call('release', hold => $tag - 1);
+gives('0/0/0', 'close_account');
+is(join(' ', @{ last_row() }{qw(amount expired forfeited)}), '25 5 20', 'closed: all is gone');
+gives('UC004', 'close_account');
+gives('UC004', $_->[0], @$_[ 1 .. $#$_ ])
+  for [ 'deduct', amount => 1 ], [ 'set_plan', plan => 'p', when => 'now' ], ['freeze'],
+  [ 'grant', amount => 1, ends => at('2026-02-10') ];
+gives('0/0/5', 'purchase', amount => 5, ref => 'r2');
+gives('10/0/5', 'refund', of => $of_grant, amount => 13);
+is(last_row()->{forfeited}, 3, 'a grant that had been spent has ended, too');
+call('unfreeze');
+gives('10/0/5', 'set_plan', plan => 'p', when => 'now');
+is(call('erase_user')->{report}{rows}, scalar(grep { defined $_->{tag} } @{ $model->{rows}{u} }), 'erased');
+call('deduct', amount => 1);
+is(call('erase_user')->{report}{rows}, $_, 'only what is not erased yet') for 1, 0;
+is(call('erase_user', user => 'w')->{state}, 'UC002', 'nobody');
+
 # What plan changes and boundaries give in a period, less what plan changes take,
 # is never more than the best plan held in it gives, whatever else is done.
 sub given_too_much

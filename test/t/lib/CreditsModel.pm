@@ -10,7 +10,9 @@ use warnings FATAL => 'all';
 
 use parent 'CreditsModelPlans';
 
+use CreditsModelLife;
 use CreditsModelLots;
+use CreditsModelRuns;
 use CreditsModelSpend;
 use CreditsModelTime;
 use List::Util qw(min max);
@@ -29,7 +31,10 @@ sub new
 		payments => {},
 		accounts => {},
 		past => {},
-		rows => {} }, $class;
+		rows => {},
+		erased => {},
+		runs => {},
+		audit => [] }, $class;
 }
 
 # All that is now, to go back to.  Accounts are never changed, only replaced.
@@ -41,6 +46,8 @@ sub save
 		%$self,
 		accounts => { %{ $self->{accounts} } },
 		payments => dclone($self->{payments}),
+		(map { $_ => { %{ $self->{$_} } } } qw(erased runs)),
+		audit => [ @{ $self->{audit} } ],
 		map {
 			my $lists = $self->{$_};
 			$_ => { map { $_ => [ @{ $lists->{$_} } ] } keys %$lists }
@@ -82,7 +89,13 @@ my %call = (
 	set_overdraft => { compared => [qw(limit)], check => [qw(limit)], does => \&set_overdraft },
 	freeze => { does => sub { set_status(@_, 'frozen') } },
 	unfreeze => { does => sub { set_status(@_, 'active') } },
+	close_account => { does => \&CreditsModelLife::close_account },
 	repair_clock => { does => \&repair_clock });
+
+my %run = (
+	grant_many => \&CreditsModelRuns::grant_many,
+	apply_plan => \&CreditsModelRuns::apply_plan,
+	undo => \&CreditsModelRuns::undo);
 
 my %check = (
 	amount => sub { check_number($_[0]{amount}, 1) },
@@ -138,7 +151,8 @@ sub dispatch
 	return $self->define_plan($op) if $op->{call} eq 'define_plan';
 	return $self->open_account($op) if $op->{call} eq 'open_account';
 	return $self->deduct_many($op) if $op->{call} eq 'deduct_many';
-	return $self->undo($op) if $op->{call} eq 'undo';
+	return $run{ $op->{call} }->($self, $op) if $run{ $op->{call} };
+	return CreditsModelLife::erase_user($self, $op) if $op->{call} eq 'erase_user';
 
 	if ($op->{call} eq 'try_deduct')
 	{
@@ -154,6 +168,13 @@ sub dispatch
 	return $self->add_purchased($op) if $op->{call} eq 'purchase';
 	return $self->on_account($op->{user}, $op);
 }
+
+# Calls on one account that are in the audit log, and as what.
+my %audited = (
+	freeze => 'freeze',
+	unfreeze => 'unfreeze',
+	repair_clock => 'clock_repair',
+	close_account => 'close_account');
 
 # What a key stands for.
 sub request
@@ -194,12 +215,13 @@ sub on_account
 	$self->apply_due($acct, $at);
 	my $row = write_row($acct, row_kind($op), $at,
 		sub { $call{ $op->{call} }{does}->($self, $acct, $op, $at) });
-	$row->{$_} = $op->{$_} for grep { defined $op->{$_} } qw(tag key spender);
+	$row->{$_} = $op->{$_} for grep { defined $op->{$_} } qw(tag key spender metadata run);
 	$row->{created_at} = $self->{clock};
 	my $receipt = receipt($row);
 	$acct->{keys}{ $op->{key} } = { request => request($op), receipt => $receipt }
 	  if defined $op->{key};
 	$self->keep($acct);
+	push @{ $self->{audit} }, "$audited{ $op->{call} } $user" if $audited{ $op->{call} };
 	return { state => '00000', receipt => $receipt };
 }
 
@@ -208,7 +230,7 @@ sub row_kind
 	my ($op) = @_;
 
 	return 'schedule_plan' if $op->{call} eq 'set_plan' && $op->{when} eq 'next_reset';
-	return { repair_clock => 'clock_repair', transfer => 'transfer_out' }->{ $op->{call} } // $op->{call};
+	return { repair_clock => 'clock_repair', transfer => 'transfer_out', close_account => 'close' }->{ $op->{call} } // $op->{call};
 }
 
 sub copy_or_open
@@ -326,6 +348,7 @@ sub grant
 {
 	my ($self, $acct, $op, $at) = @_;
 
+	not_closed($acct);
 	refuse('22023') if $op->{ends} <= $at;
 	$acct->{grants}{ $op->{tag} } = { tag => $op->{tag}, ends => $op->{ends} };
 	credit($acct, 'granted', $op->{amount}, grant => $op->{tag}, ends => $op->{ends});
@@ -366,11 +389,12 @@ sub transfer
 	my $at = max($self->{clock}, $to->{at});
 
 	# Of two reasons to refuse the contract does not say the first: all of nothing
-	# is no amount, whoever asks.
+	# is no amount, whoever asks; nor does a closed account get what there is not.
 	refuse('UC001', required => 1, available => 0) if !defined $op->{amount} && !$available;
-	not_frozen($acct);
+	not_frozen($acct) if $acct->{status} ne 'closed';
 	$self->apply_due($to, $at);
 	refuse('UC001', required => $amount, available => $available) if $available < $amount;
+	not_closed($to);
 	take($acct, $amount, free($acct, 'purchased'));
 	my $row = write_row(
 		$to,
@@ -381,7 +405,7 @@ sub transfer
 			check_cap($to);
 			return (amount => $amount, spender => $op->{user});
 		});
-	$row->{tag} = $op->{tag};
+	$row->{$_} = $op->{$_} for qw(tag metadata);
 	$row->{created_at} = $self->{clock};
 	$self->keep($to);
 	return (amount => $amount, spender => $op->{to});
@@ -399,6 +423,7 @@ sub set_status
 {
 	my ($self, $acct, $op, $at, $status) = @_;
 
+	not_closed($acct) if $status eq 'frozen';
 	$acct->{status} = $status;
 	return ();
 }

@@ -77,7 +77,24 @@ sub compare_world
 	my @rows = grep { /\|/ } split /\n/, $end;
 	my ($bad) = grep { /^!/ } @rows;
 	die "credits_verify_account: $bad\n" if $bad;
-	compare_history($state, map { [ map { $_ eq '~' ? undef : $_ } split /\|/, $_, -1 ] } @rows);
+	compare_audit($state, map { /^\+\|(.*)/ ? $1 : () } @rows);
+	compare_history($state, map { [ map { $_ eq '~' ? undef : $_ } split /\|/, $_, -1 ] } grep { !/^\+/ } @rows);
+	return;
+}
+
+# What is in the audit log, in its order.
+sub compare_audit
+{
+	my ($state, @got) = @_;
+	my @expected = @{ $state->{model}{audit} };
+
+	for my $i (0 .. max($#got, $#expected))
+	{
+		my ($e, $g) = map { $_ // 'nothing more' } $expected[$i], $got[$i] && $got[$i] =~ s/ \Q$state->{prefix}\E/ /r;
+
+		die "audit log, entry $i: model $e, product $g\n" if $e ne $g;
+		$seen{"audited $1"}++ if $e =~ /^(\w+)/;
+	}
 	return;
 }
 
@@ -123,11 +140,12 @@ sub compare_answer
 	  if $got ne $answer->{state};
 	$seen{"$op->{call} $got"}++;
 	return () if $op->{call} eq 'sweep' || $op->{call} eq 'define_plan';
-	if ($op->{call} eq 'undo')
+	if (my $report = $answer->{report})
 	{
-		same('report of undo', { accounts => scalar @{ $answer->{undone} } }, fields($before[0], $state->{prefix}));
-		$state->{account} = {};
-		return @{ $answer->{undone} };
+		same("report of $op->{call}", $report, fields($before[0], $state->{prefix}));
+		compare_run($answer->{run}, $state, $lines) if $answer->{run};
+		delete @{ $state->{account} }{ @{ $answer->{written} // [] } };
+		return @{ $answer->{written} // [] };
 	}
 	my @answers = $answer->{items} ? @{ $answer->{items} } : ($answer);
 	my @written;
@@ -172,6 +190,19 @@ sub compare_answer
 		}
 	}
 	return @written;
+}
+
+# The row of a run; none where the run was one transaction of several.
+sub compare_run
+{
+	my ($expected, $state, $lines) = @_;
+
+	return if !@$lines || $lines->[0] !~ /^r \S+ (.*)/;
+	my $fields = fields($1, $state->{prefix});
+	$fields->{failed} = ($fields->{failed} // '') =~ s/\Q$state->{prefix}\E//gr;
+	same('row of the run', $expected, $fields);
+	shift @$lines;
+	return;
 }
 
 # A line of look(): an account row, or a balance.
@@ -253,7 +284,7 @@ sub check_next_event
 
 my @columns = qw(user seq kind amount monthly_delta granted_delta purchased_delta monthly granted purchased
   held_monthly held_granted held_purchased owed_monthly owed_purchased expired forfeited skipped
-  effective_at created_at period_start next_reset_at ends_at ref payment_ref key spender reason alloc
+  effective_at created_at period_start next_reset_at ends_at ref payment_ref key spender reason erased metadata alloc
   version status plan scheduled anchor zone overdraft period_granted);
 
 sub compare_history
@@ -280,13 +311,14 @@ sub compare_history
 }
 
 my @facts = qw(status plan scheduled anchor zone overdraft period_granted);
-my %compare_alloc = map { $_ => 1 } qw(deduct hold adjust capture refund);
+my %compare_alloc = map { $_ => 1 } qw(deduct hold adjust capture refund close);
 
 sub compare_rows
 {
 	my ($state, $user, $model, $product) = @_;
 	my %tag_of = map { $_->{seq} => $_->{tag} } grep { defined $_->{tag} } @$product;
 	my @model = @$model;
+	my $erased = $state->{model}{erased}{$user} // 0;
 	my ($n, %facts) = (0);
 
 	for my $row (@$product)
@@ -310,7 +342,13 @@ sub compare_rows
 		my %expected = map { $_ => $expected->{$_} }
 		  qw(kind amount monthly_delta granted_delta purchased_delta monthly granted purchased held_monthly
 		  held_granted held_purchased owed_monthly owed_purchased effective_at period_start next_reset_at version
-		  payment_ref spender key tag), @facts;
+		  payment_ref spender key tag metadata), @facts;
+
+		# The texts of an erased row are gone; its tag was kept elsewhere.
+		my $is_erased = @$model - @model <= $erased && defined $expected->{tag};
+		$expected{erased} = $is_erased ? 't' : 'f';
+		$expected{metadata} = undef if $is_erased;
+		$seen{'erased rows'}++ if $is_erased;
 
 		# An opening without a tag says when it was made; an event's row need not.
 		$expected{created_at} = $expected->{created_at} if defined $expected->{tag};
@@ -404,7 +442,7 @@ sub best_plan
 		$plan = $row->{plan} if defined $row->{status};
 		$given{$period} += $row->{amount} if $row->{kind} =~ /^(open|reset|set_plan)$/;
 		$changes{$period}++ if $row->{kind} eq 'set_plan';
-		$undone{$period} = 1 if $row->{kind} eq 'undo';
+		$undone{$period} = 1 if $row->{kind} =~ /^(undo|close)$/;
 		next if $row->{kind} eq 'plan_change' || !defined $plan;
 		my ($version) = grep { $_->{version} == $row->{version} } @{ $model->{plans}{$plan} };
 		$best{$period} = max($best{$period} // 0, $version->{credits});

@@ -10,6 +10,7 @@ use CreditsModel;
 use CreditsModelLots;
 use CreditsModelOps;
 use CreditsModelRandom;
+use CreditsModelRunOps;
 use CreditsModelTime;
 use Exporter 'import';
 use List::Util qw(max min shuffle);
@@ -50,7 +51,7 @@ sub play
 
 # A world of $n operations.  Of what sort: mixed; plans (plan changes above
 # all); back (the clock goes back, too); whale (close to the cap); undo (boundaries
-# are undone).
+# and runs are undone).
 sub new_world
 {
 	my ($n, $sort) = @_;
@@ -105,7 +106,10 @@ my @weights = (
 	[ \&set_cycle_op, 1.5, plans => 2 ],
 	[ \&freeze_op, 3 ],
 	[ \&repair_op, 0, back => 2 ],
-	[ \&undo_op, 0, undo => 6, mixed => 1 ],
+	[ \&grant_many_op, 2, undo => 2, back => 0, plans => 0.2 ],
+	[ \&apply_plan_op, 1, undo => 3, back => 0, plans => 3 ],
+	[ \&undo_op, 0, undo => 4, mixed => 0.7 ],
+	[ \&undo_run_op, 1.5, undo => 3, back => 0 ],
 	[ \&grant_op, 9, plans => 0.2 ],
 	[ \&hold_op, 11, plans => 0.5 ],
 	[ \&capture_op, 9, plans => 0.5 ],
@@ -113,6 +117,8 @@ my @weights = (
 	[ \&refund_op, 10, plans => 0.5 ],
 	[ \&revoke_op, 4, plans => 0.2 ],
 	[ \&transfer_op, 4, plans => 0.2 ],
+	[ \&close_op, 1.5, plans => 0.5 ],
+	[ \&erase_op, 0.7, plans => 0.2 ],
 	[ \&overdraft_op, 3, plans => 0 ],
 	[ \&retry_op, 6 ],
 	[ \&balance_at_op, 4, back => 0 ],
@@ -145,7 +151,10 @@ sub random_op
 	return undef;
 }
 
-# Now and then an argument that cannot be, or a user that nobody knows.
+my %takes_metadata = map { $_ => 1 } qw(deduct try_deduct purchase adjust set_plan set_cycle grant hold capture
+  release refund revoke transfer set_overdraft);
+
+# Now and then an argument that cannot be, or a user that nobody knows, or metadata.
 sub spoil
 {
 	my ($world, $op) = @_;
@@ -158,6 +167,7 @@ sub spoil
 	{
 		$op->{user} = 'nobody';
 	}
+	$op->{metadata} = '{"n": ' . $op->{tag} . '}' if $takes_metadata{ $op->{call} } && chance(0.1);
 	return $op;
 }
 
@@ -180,26 +190,6 @@ sub clock_op
 	return { call => 'clock', to => $now + between(1, 20) * DAY + between(0, 86399) * SECOND }
 	  if $r < 0.98;
 	return { call => 'clock', to => $now + between(20, 130) * DAY };
-}
-
-# A boundary that accounts had not long ago.  Not where one has another plan now:
-# whose boundary that was is a matter of taste.
-sub undo_op
-{
-	my ($world) = @_;
-	my @resets = grep { $_->[0] } map { my $acct = account($world, $_); $acct ? [ $acct->{reset}, $acct ] : () } users();
-	my $reset = @resets ? pick(@resets)->[0] : return undef;
-
-	return undef
-	  if grep { $_->[0]{at} == $reset->{at} && ($_->[0]{plan} // '') ne ($_->[1]{plan} // '') } @resets;
-	return undef unless defined $reset->{plan};
-	return {
-		call => 'undo',
-		tag => next_tag($world),
-		plan => chance(0.9) ? $reset->{plan} : pick(plans()),
-		boundary => $reset->{at},
-		users => [ users() ],
-		regrant => pick(0, 1) };
 }
 
 # Where the clock goes back, a sweep leaves what it did, so there it is whole.

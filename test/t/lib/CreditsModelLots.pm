@@ -14,7 +14,7 @@ use List::Util qw(sum0 min max);
 our @EXPORT = qw(MAX refuse total free held held_by take credit give_all_back give_back
   check_cap write_row receipt buckets spend_order check_funds
   spend parts grant_parts lot_of insufficient
-  not_frozen);
+  not_frozen not_closed);
 
 use constant MAX => 9007199254740991;
 
@@ -208,7 +208,15 @@ sub not_frozen
 {
 	my ($acct) = @_;
 
-	refuse('UC004') if $acct->{status} eq 'frozen';
+	refuse('UC004') if $acct->{status} ne 'active';
+	return;
+}
+
+sub not_closed
+{
+	my ($acct) = @_;
+
+	refuse('UC004') if $acct->{status} eq 'closed';
 	return;
 }
 

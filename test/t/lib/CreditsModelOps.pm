@@ -13,7 +13,7 @@ use List::Util qw(max min);
 
 our @EXPORT = qw(deduct_op deduct_many_op purchase_op adjust_op plan_op open_op set_plan_op unsettled set_cycle_op
   freeze_op repair_op grant_op hold_op stale_holds capture_op release_op refund_op revoke_op transfer_op
-  overdraft_op);
+  overdraft_op close_op erase_op);
 
 sub deduct_op
 {
@@ -141,10 +141,10 @@ sub set_cycle_op
 sub freeze_op
 {
 	my ($world) = @_;
-	my @frozen = grep { my $acct = account($world, $_); $acct && $acct->{status} eq 'frozen' } users();
+	my @frozen = grep { my $acct = account($world, $_); $acct && $acct->{status} ne 'active' } users();
 	my $user = @frozen && chance(0.5) ? pick(@frozen) : pick(users());
 	my $acct = account($world, $user);
-	my $call = $acct && $acct->{status} eq 'frozen' ? 'unfreeze' : chance(0.5) ? 'freeze' : 'unfreeze';
+	my $call = $acct && $acct->{status} ne 'active' && chance(0.9) ? 'unfreeze' : chance(0.5) ? 'freeze' : 'unfreeze';
 
 	return { call => $call, tag => next_tag($world), user => $user };
 }
@@ -348,6 +348,20 @@ sub transfer_op
 		to => $to,
 		amount => pick(undef, between(1, 5), min(MAX, max(1, pick($all, $all + 1, between(1, max(1, $all)))))),
 		chance(0.3) ? (key => some_key()) : () };
+}
+
+sub close_op
+{
+	my ($world) = @_;
+
+	return { call => 'close_account', tag => next_tag($world), user => pick(users()) };
+}
+
+sub erase_op
+{
+	my ($world) = @_;
+
+	return { call => 'erase_user', tag => next_tag($world), user => pick(users()) };
 }
 
 sub overdraft_op

@@ -192,6 +192,7 @@ sub define_plan
 		cycle => $op->{cycle} // ($last ? $last->{cycle} : 'calendar'),
 		rollover => $op->{rollover} // ($last ? $last->{rollover} : 0),
 		low => $op->{low} // ($last ? $last->{low} : 0) };
+	push @{ $self->{audit} }, "define_plan $op->{plan}";
 	return { state => '00000' };
 }
 
@@ -300,6 +301,8 @@ sub open_account
 	my $at = max($self->{clock}, $acct->{at});
 	$self->apply_due($acct, $at);
 
+	not_closed($acct);
+
 	# A plan that it got meanwhile, or the rest of its period: opening it would be
 	# a second allowance.
 	refuse('UC003') if defined $acct->{plan} || defined $acct->{period_end};
@@ -316,12 +319,23 @@ sub set_plan
 	my $version = $self->version_at($plan, $at);
 
 	refuse('UC009') if defined $plan && !$version;
+	not_closed($acct);
 	if ($op->{when} eq 'next_reset')
 	{
 		refuse('22023') unless defined $acct->{period_end};
 		$acct->{scheduled} = ($plan // '') eq ($acct->{plan} // '') ? undef : $plan // '';
 		return ();
 	}
+	$acct->{scheduled} = undef;
+	return (amount => $self->change_plan($acct, $plan, $version, $at));
+}
+
+# A plan's version from now on; what that gives, or below 0 takes.
+sub change_plan
+{
+	my ($self, $acct, $plan, $version, $at) = @_;
+	my $allowance = $version ? $version->{credits} : 0;
+
 	if (!defined $acct->{period_end})
 	{
 		$self->start_period($acct, $version, $at) if $version;
@@ -331,10 +345,7 @@ sub set_plan
 		stretch($acct, $version->{cycle});
 	}
 	set_version($acct, $plan, $version);
-	$acct->{scheduled} = undef;
-	my $allowance = $version ? $version->{credits} : 0;
-	my $more = $self->raise_to($acct, $allowance);
-	return (amount => $more || -$self->lower_to($acct, $allowance));
+	return $self->raise_to($acct, $allowance) || -$self->lower_to($acct, $allowance);
 }
 
 # Another anchor or zone.
@@ -348,56 +359,17 @@ sub set_cycle
 	return ();
 }
 
-# Undo what a plan's boundary did: every account's reset of that instant, once, as
-# long as its period goes on.  What is not there any more is owed.
-sub undo
+# The allowance of the version in force now, whatever the period had before.
+sub grant_anew
 {
-	my ($self, $op) = @_;
-	my @undone;
+	my ($self, $acct, $at) = @_;
+	my $version = $self->version_at($acct->{plan}, $at) // return 0;
 
-	for my $user (sort keys %{ $self->{accounts} })
-	{
-		my $acct = dclone($self->{accounts}{$user});
-		my $at = max($self->{clock}, $acct->{at});
-
-		$self->apply_due($acct, $at);
-		my $reset = $acct->{reset};
-		next if !$reset || $reset->{undone} || ($reset->{plan} // '') ne $op->{plan};
-		next if $reset->{at} != $op->{boundary} || $acct->{period_start} != $op->{boundary};
-		my $row = write_row($acct, 'undo', $at, sub { $self->undo_reset($acct, $reset, $op->{regrant}, $at) });
-		$row->{tag} = $op->{tag};
-		$row->{created_at} = $self->{clock};
-		$self->keep($acct);
-		push @undone, $user;
-	}
-	return { state => '00000', undone => \@undone };
-}
-
-sub undo_reset
-{
-	my ($self, $acct, $reset, $regrant, $at) = @_;
-	my $more = $reset->{expired} - $reset->{granted};
-	my $version = $regrant ? $self->version_at($acct->{plan}, $at) : undef;
-	my $allowance = $version ? $version->{credits} : 0;
-
-	$reset->{undone} = 1;
-	if ($more > 0)
-	{
-		credit($acct, 'monthly', $more, period => $acct->{period_start});
-	}
-	else
-	{
-		$acct->{owed}{monthly} += -$more - total(take($acct, -$more, free($acct, 'monthly')));
-	}
-	$acct->{period_granted} = max(0, $acct->{period_granted} - $reset->{granted});
-	if ($version)
-	{
-		credit($acct, 'monthly', $allowance, period => $acct->{period_start});
-		$acct->{period_granted} += $allowance;
-		set_version($acct, $acct->{plan}, $version);
-		stretch($acct, $version->{cycle});
-	}
-	return (amount => $more + $allowance, ref => 'reset at ' . iso($reset->{at}));
+	credit($acct, 'monthly', $version->{credits}, period => $acct->{period_start});
+	$acct->{period_granted} += $version->{credits};
+	set_version($acct, $acct->{plan}, $version);
+	stretch($acct, $version->{cycle});
+	return $version->{credits};
 }
 
 # The version that the period runs under.

@@ -4,6 +4,7 @@ package CreditsModelSql;
 use strict;
 use warnings FATAL => 'all';
 
+use CreditsModelRandom;
 use CreditsModelTime;
 use Exporter 'import';
 use List::Util qw(uniq);
@@ -27,12 +28,39 @@ EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
 	RETURN concat_ws(E'\n', CASE WHEN SQLSTATE LIKE 'UC%' THEN detail END, '= ' || SQLSTATE, '# ' || SQLERRM);
 END $$;
+CREATE TABLE runs (tag text PRIMARY KEY, run_id uuid NOT NULL);
+CREATE FUNCTION run_of(t text) RETURNS uuid LANGUAGE sql AS
+	'SELECT coalesce((SELECT run_id FROM runs WHERE tag = t), gen_random_uuid())';
+CREATE FUNCTION keep_run(t text, report jsonb) RETURNS SETOF text LANGUAGE sql AS $$
+	INSERT INTO runs SELECT t, (report ->> 'run_id')::uuid WHERE report ? 'run_id';
+	SELECT 'r ' || t || ' ' || jsonb_build_object('kind', kind, 'state', state, 'accounts', accounts,
+	               'credits_granted', credits_granted, 'credits_expired', credits_expired, 'failures', failures,
+	               'failed', (SELECT string_agg((f ->> 'user_id') || ' ' || (f ->> 'sqlstate'), ', ')
+	                            FROM jsonb_array_elements(failed) f))::text
+	  FROM credit_reset_run WHERE run_id = (report ->> 'run_id')::uuid;
+$$;
+CREATE FUNCTION try_run(t text, call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	report jsonb;
+BEGIN
+	EXECUTE 'CALL ' || call INTO report;
+	PERFORM keep_run(t, report);
+	RETURN concat_ws(E'\n', report, '= 00000');
+EXCEPTION WHEN OTHERS THEN
+	RETURN concat_ws(E'\n', '= ' || SQLSTATE, '# ' || SQLERRM);
+END $$;
 CREATE FUNCTION us(t timestamptz) RETURNS bigint LANGUAGE sql IMMUTABLE AS
 	'SELECT (extract(epoch FROM t) * 1000000)::bigint';
 CREATE FUNCTION us(t timestamp) RETURNS bigint LANGUAGE sql IMMUTABLE AS
 	'SELECT (extract(epoch FROM t) * 1000000)::bigint';
+CREATE TABLE tags (user_id text, seq bigint, tag text, PRIMARY KEY (user_id, seq));
+CREATE FUNCTION keep_tags(u text) RETURNS void LANGUAGE sql AS
+	'INSERT INTO tags SELECT user_id, seq, reason FROM credit_history WHERE user_id = u AND reason IS NOT NULL
+	 ON CONFLICT DO NOTHING';
+CREATE VIEW tagged AS
+	SELECT user_id, seq, reason FROM credit_history UNION ALL SELECT user_id, seq, tag FROM tags;
 CREATE FUNCTION seq_of(u text, tag text) RETURNS bigint LANGUAGE sql AS
-	'SELECT coalesce(max(seq), 999999999) FROM credit_history WHERE user_id = u AND reason = tag';
+	'SELECT coalesce(max(seq), 999999999) FROM tagged WHERE user_id = u AND reason = tag';
 CREATE VIEW account AS
 	SELECT user_id, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly,
 	       owed_purchased, overdraft_limit, period_granted, us(last_monthly_reset) AS period_start,
@@ -61,6 +89,7 @@ my %sql_name = (
 
 # Arguments of each call: its own name, where the operation has it, how it is
 # written; those in front without a name.
+my @run = ([qw(dry_run dry bool)], [qw(max_accounts max number)], [qw(batch_size batch number)]);
 my %argument = (
 	deduct => [ [qw(user_id user name)], [qw(amount amount number)], [qw(spender spender text)] ],
 	purchase => [ [qw(user_id user name)], [qw(amount amount number)], [qw(payment_ref ref name)] ],
@@ -93,8 +122,14 @@ my %argument = (
 	set_overdraft => [ [qw(user_id user name)], [qw(overdraft_limit limit number)] ],
 	freeze => [ [qw(user_id user name)] ],
 	unfreeze => [ [qw(user_id user name)] ],
+	erase_user => [ [qw(user_id user name)] ],
+	close_account => [ [qw(user_id user name)] ],
 	repair_clock => [ [qw(user_id user name)] ],
-	undo => [ [qw(plan plan name)], [qw(boundary boundary time)], [qw(regrant regrant bool)] ],
+	grant_many => [ [qw(user_ids users names)], [qw(amounts amounts numbers)], [qw(expires_at ends time)], @run ],
+	apply_plan => [ [qw(plan plan name)], @run ],
+	undo => [
+		[qw(run_id run run)], [qw(plan plan name)], [qw(boundary boundary time)], [qw(regrant regrant bool)], @run
+	],
 	balance_at => [ [qw(user_id user name)], [qw(at time time)] ]);
 $argument{try_deduct} = $argument{deduct};
 
@@ -102,7 +137,10 @@ my %written = (
 	name => sub { "'$_[1]$_[0]'" },
 	name_or_null => sub { "'$_[1]$_[0]'" },
 	text => sub { "'$_[0]'" },
+	names => sub { 'ARRAY[' . join(', ', map { "'$_[1]$_'" } @{ $_[0] }) . ']::text[]' },
 	number => sub { $_[0] },
+	numbers => sub { 'ARRAY[' . join(', ', map { $_ // 'NULL' } @{ $_[0] }) . ']::bigint[]' },
+	run => sub { "run_of('$_[1]t$_[0]')" },
 	some => sub { $_[0] },
 	bool => sub { $_[0] ? 'true' : 'false' },
 	time => sub { "'" . iso($_[0]) . "+00'" },
@@ -115,6 +153,7 @@ my %written = (
 
 # A NULL is written out where the argument is required, to see it refused.
 my %required = map { $_ => 1 } qw(name_or_null number);
+my %is_run = map { $_ => 1 } qw(grant_many apply_plan undo);
 
 sub call_sql
 {
@@ -127,11 +166,12 @@ sub call_sql
 		my ($name, $field, $type) = @$argument;
 		my $value = $op->{$field};
 
-		next if !defined $value && (!$required{$type} || ($op->{call} eq 'define_plan' && $field ne 'credits'));
+		next if !defined $value && (!$required{$type} || $is_run{ $op->{call} } || ($op->{call} eq 'define_plan' && $field ne 'credits'));
 		push @args, "$name => " . (defined $value ? $written{$type}->($value, $prefix, $op->{user}) : 'NULL');
 	}
 	push @args, "reason => 't$op->{tag}'" if $op->{tag};
 	push @args, "idempotency_key => '$op->{key}'" if defined $op->{key};
+	push @args, "metadata => '$op->{metadata}'" if defined $op->{metadata};
 	return 'credits_' . ($sql_name{ $op->{call} } // $op->{call}) . '(' . join(', ', @args) . ')';
 }
 
@@ -161,7 +201,8 @@ sub users_of
 	return uniq(map { $_->{user} } @{ $op->{items} }) if $op->{call} eq 'deduct_many';
 	return grep { defined } $payments->{ $op->{ref} // '' }{user} if $op->{call} eq 'revoke';
 	return @$op{qw(user to)} if $op->{call} eq 'transfer';
-	return $op->{users} ? @{ $op->{users} } : grep { defined } $op->{user};
+	return users() if $is_run{ $op->{call} };
+	return grep { defined } $op->{user};
 }
 
 sub op_sql
@@ -182,13 +223,21 @@ sub op_sql
 		return "\\o /dev/null\n$verb $op->{sql};\n\\o\n\\echo = :SQLSTATE\n";
 	}
 	my $call = call_sql($op, $prefix);
-	return "CALL $call;\n\\echo = :SQLSTATE\n" if $op->{call} eq 'undo';
+	my $first = $op->{call} eq 'erase_user' ? "SELECT keep_tags('$prefix$op->{user}') \\g /dev/null\n" : '';
+	if ($is_run{ $op->{call} })
+	{
+		my $tag = "$prefix" . "t$op->{tag}";
+
+		return "SELECT try_run('$tag', \$c\$$call\$c\$);\n" if $in_txn;
+		return "\\set report {}\nCALL $call \\gset\n\\echo :report\n\\echo = :SQLSTATE\n"
+		  . "SELECT keep_run('$tag', :'report');\n";
+	}
 
 	# Both ways to see a refusal: without a subtransaction, and with one, where
 	# its DETAIL can be read.
-	return "SELECT try(\$c\$$call\$c\$);\n" if $in_txn || $i % 2;
+	return "${first}SELECT try(\$c\$$call\$c\$);\n" if $in_txn || $i % 2;
 	$call = "x FROM $call x" if $op->{call} eq 'deduct_many';
-	return "SELECT $call;\n\\echo = :SQLSTATE\n";
+	return "${first}SELECT $call;\n\\echo = :SQLSTATE\n";
 }
 
 # A world as a script.  Every step: "# number", the answers, what accounts look
@@ -217,9 +266,14 @@ SELECT credits_reset_due(100000);
 SELECT user_id, seq, kind, amount, monthly_delta, granted_delta, purchased_delta, monthly, granted, purchased,
        held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased, expired, forfeited, skipped,
        us(effective_at), us(created_at), us(period_start), us(next_reset_at), us(ends_at), ref_seq, payment_ref,
-       idempotency_key, spender, reason, allocations, plan_version, status, plan, scheduled_plan,
+       idempotency_key, spender, coalesce(reason, tag), reason IS NULL AND reason_digest IS NOT NULL, metadata,
+       allocations, plan_version, status, plan, scheduled_plan,
        us(cycle_anchor), time_zone, overdraft_limit, period_granted
-  FROM credit_history WHERE starts_with(user_id, '$prefix') ORDER BY user_id, seq;
+  FROM credit_history h LEFT JOIN tags t USING (user_id, seq)
+ WHERE starts_with(user_id, '$prefix') ORDER BY user_id, seq;
+SELECT '+', concat_ws(' ', action, coalesce(tag, subject), CASE action WHEN 'erase_user' THEN after ->> 'rows' END)
+  FROM credit_audit_log LEFT JOIN runs ON run_id::text = subject
+ WHERE starts_with(coalesce(tag, subject), '$prefix') ORDER BY seq;
 SELECT '!', bad_user_id, bad_seq, problem FROM credit_account, credits_verify_account(user_id)
  WHERE starts_with(user_id, '$prefix');
 );

@@ -1,0 +1,44 @@
+# The end of an account, for the reference model.
+package CreditsModelLife;
+
+use strict;
+use warnings FATAL => 'all';
+
+use CreditsModelLots;
+use List::Util qw(max);
+
+# All is gone: the plan, what there is of each bucket, and every grant, so that
+# nothing returns to one later, also where all of it had been spent.  The period
+# goes on, and what it granted and was not spent counts as not granted.
+sub close_account
+{
+	my ($self, $acct) = @_;
+	my %lost = map { $_ => total(free($acct, $_)) } buckets();
+
+	not_closed($acct);
+	refuse('55000') if grep { $_->{state} eq 'open' } values %{ $acct->{holds} };
+	my @parts = parts($acct, take($acct, total(free($acct)), spend_order(free($acct))));
+	$_->{ended} = 1 for values %{ $acct->{grants} };
+	$acct->{period_granted} = max(0, $acct->{period_granted} - $lost{monthly});
+	@$acct{qw(plan version scheduled status)} = (undef, undef, undef, 'closed');
+	return (
+		amount => $lost{monthly} + $lost{granted} + $lost{purchased},
+		expired => $lost{monthly} + $lost{granted},
+		forfeited => $lost{purchased},
+		alloc => grant_parts(@parts));
+}
+
+# The texts of all rows that there are.  It is no change of the account: nothing that
+# is due is applied, and there is no row of it.
+sub erase_user
+{
+	my ($self, $op) = @_;
+	my @rows = @{ $self->{rows}{ $op->{user} } // refuse('UC002') };
+	my $erased = grep { defined $_->{tag} } @rows[ ($self->{erased}{ $op->{user} } // 0) .. $#rows ];
+
+	$self->{erased}{ $op->{user} } = @rows;
+	push @{ $self->{audit} }, "erase_user $op->{user} $erased" if $erased;
+	return { state => '00000', report => { ok => 'true', user_id => $op->{user}, rows => $erased } };
+}
+
+1;

@@ -1,0 +1,91 @@
+# Random runs over many accounts, for the model test.
+package CreditsModelRunOps;
+
+use strict;
+use warnings FATAL => 'all';
+
+use CreditsModelRandom;
+use CreditsModelTime;
+use Exporter 'import';
+use List::Util qw(shuffle);
+
+our @EXPORT = qw(grant_many_op apply_plan_op undo_op undo_run_op);
+
+# How a run is run: whole, capped, or dry, in batches of some size.
+sub how
+{
+	return (
+		dry => chance(0.15) ? 1 : undef,
+		max => chance(0.25) ? between(1, 4) : undef,
+		batch => pick(undef, 1, 2, 3));
+}
+
+sub grant_many_op
+{
+	my ($world) = @_;
+	my $now = $world->{model}{clock};
+	my @at = instants($world);
+	my @users = (shuffle(users()))[ 0 .. between(0, 4) ];
+
+	push @users, pick(@users) if chance(0.3);
+	push @users, 'nobody' if !$world->{default_plan} && chance(0.2);
+	return {
+		call => 'grant_many',
+		tag => next_tag($world),
+		users => [ shuffle(@users) ],
+		amounts => [
+			map { chance(0.01) ? pick(0, -1, undef) : $world->{sort} eq 'whale' ? some_amount($world) : between(1, 15) }
+			  @users
+		],
+		ends => @at && chance(0.5) ? pick(@at) : $now + between(chance(0.03) ? -10 : 1, 40 * 86400) * SECOND,
+		key => chance(0.6) ? some_key() : undef,
+		how() };
+}
+
+sub apply_plan_op
+{
+	my ($world) = @_;
+
+	return {
+		call => 'apply_plan',
+		tag => next_tag($world),
+		plan => chance(0.03) ? 'p9' : pick(plans()),
+		how() };
+}
+
+# A boundary that accounts had not long ago.  Not where one has another plan now:
+# whose boundary that was is a matter of taste.
+sub undo_op
+{
+	my ($world) = @_;
+	my @resets = grep { $_->[0] } map { my $acct = account($world, $_); $acct ? [ $acct->{reset}, $acct ] : () } users();
+	my $reset = @resets ? pick(@resets)->[0] : return undef;
+
+	return undef
+	  if grep { $_->[0]{at} == $reset->{at} && ($_->[0]{plan} // '') ne ($_->[1]{plan} // '') } @resets;
+	return undef unless defined $reset->{plan};
+	return {
+		call => 'undo',
+		tag => next_tag($world),
+		plan => chance(0.9) ? $reset->{plan} : pick(plans()),
+		boundary => $reset->{at},
+		regrant => pick(0, 1),
+		how() };
+}
+
+# A run of late, or any, or what was none.
+sub undo_run_op
+{
+	my ($world) = @_;
+	my @runs = sort { $a <=> $b } keys %{ $world->{model}{runs} };
+	my @last = @runs[ -(@runs < 4 ? @runs : 4) .. -1 ];
+
+	return undef if !@runs;
+	return {
+		call => 'undo',
+		tag => next_tag($world),
+		run => chance(0.03) ? next_tag($world) : chance(0.8) ? pick(@last) : pick(@runs),
+		how() };
+}
+
+1;

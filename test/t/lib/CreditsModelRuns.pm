@@ -1,0 +1,265 @@
+# Runs over many accounts, for the reference model: bulk grants, a plan applied to
+# all who have it, and taking back what a run or a boundary did.
+package CreditsModelRuns;
+
+use strict;
+use warnings FATAL => 'all';
+
+use CreditsModelLots;
+use CreditsModelTime;
+use List::Util qw(max min uniq);
+use Storable qw(dclone);
+
+# A run over these users, in the order of their bytes.  $one does one of them and
+# gives what to count in the report, or nothing for one that is none of the run's
+# business; a refusal is that user's failure.  A dry run says the same and leaves
+# nothing.
+sub run
+{
+	my ($self, $op, $kind, $users, $one) = @_;
+	my $saved = $op->{dry} ? $self->save : undef;
+	my @counted = qw(accounts credits_granted credits_expired already skipped not_taken failures);
+	my %report = map { $_ => 0 } @counted;
+	my (@failed, @written);
+	my @left = sort { $a cmp $b } uniq(@$users);
+
+	while (@left)
+	{
+		last if defined $op->{max} && $report{accounts} + $report{failures} >= $op->{max};
+		my $user = shift @left;
+		my $done = eval { $one->($user) // {} };
+
+		if (!$done)
+		{
+			die $@ unless ref $@ eq 'HASH' && $@->{state};
+			$done = { failures => 1 };
+			push @failed, "$user $@->{state}";
+		}
+		$report{$_} += $done->{$_} // 0 for @counted;
+		push @written, $user if $done->{accounts};
+	}
+	my $more = is_anything_left($self, $one, @left);
+	$self->{runs}{ $op->{tag} } = $kind;
+	push @{ $self->{audit} }, "$kind t$op->{tag}";
+	my $row = {
+		kind => $kind,
+		defined $more ? (state => $more ? 'stopped' : 'finished') : (),
+		(map { $_ => $report{$_} } qw(accounts credits_granted credits_expired failures)),
+		failed => join(', ', @failed) };
+	$self->restore($saved) if $saved;
+	return {
+		state => '00000',
+		run => $op->{dry} ? undef : $row,
+		report => {
+			%report,
+			ok => 'true',
+			dry_run => $op->{dry} ? 'true' : 'false',
+			defined $more ? (more => $more ? 'true' : 'false') : () },
+		written => $op->{dry} ? [] : \@written };
+}
+
+# Was it the cap that ended it?  Nobody says where those who are left are none of
+# the run's business.
+sub is_anything_left
+{
+	my ($self, $one, @left) = @_;
+	my $saved = $self->save;
+	my @ones = grep { !eval { !$one->($_) } } @left;
+
+	$self->restore($saved);
+	return @ones ? 1 : @left ? undef : 0;
+}
+
+# A run over all accounts, each with what is due applied; what $one makes of it is
+# kept where it says so.
+sub run_over_accounts
+{
+	my ($self, $op, $kind, $one) = @_;
+
+	return run(
+		$self, $op, $kind,
+		[ keys %{ $self->{accounts} } ],
+		sub {
+			my $acct = dclone($self->{accounts}{ $_[0] });
+			my $at = max($self->{clock}, $acct->{at});
+
+			$self->apply_due($acct, $at);
+			my $done = $one->($acct, $at);
+			$self->keep($acct) if $done && $done->{accounts};
+			return $done;
+		});
+}
+
+# A row of a run, and what it counts as.
+sub run_row
+{
+	my ($self, $acct, $op, $kind, $at, $change) = @_;
+	my $before = total(free($acct));
+	my $row = write_row($acct, $kind, $at, $change);
+	my $more = total(free($acct)) - $before;
+
+	@$row{qw(tag run created_at)} = ($op->{tag}, $op->{tag}, $self->{clock});
+	return (accounts => 1, $more > 0 ? (credits_granted => $more) : (credits_expired => -$more));
+}
+
+sub grant_many
+{
+	my ($self, $op) = @_;
+	my %sum;
+
+	CreditsModel::check_number($_, 1) for @{ $op->{amounts} };
+	$sum{ $op->{users}[$_] } += $op->{amounts}[$_] for 0 .. $#{ $op->{users} };
+	return run(
+		$self, $op, 'grant',
+		$op->{users},
+		sub {
+			my ($user) = @_;
+			CreditsModel::check_number($sum{$user}, 1);
+			my %grant = (%$op{qw(tag key ends)}, run => $op->{tag}, user => $user, amount => $sum{$user});
+			my $answer = $self->on_account($user, { %grant, call => 'grant' });
+
+			return { already => 1 } if $answer->{receipt}{replayed} eq 'true';
+			return { accounts => 1, credits_granted => $sum{$user} };
+		});
+}
+
+# As set_plan now, with the plan that the account has; a scheduled change stays.  Who
+# left the plan, with nothing written of it yet, may be counted as skipped or not.
+sub apply_plan
+{
+	my ($self, $op) = @_;
+	my $version = $self->version_at($op->{plan}, $self->{clock}) // refuse('UC009');
+
+	my $answer = run_over_accounts(
+		$self, $op,
+		'apply_plan',
+		sub {
+			my ($acct, $at) = @_;
+
+			return undef if ($acct->{plan} // '') ne $op->{plan};
+			return { already => 1 } if $acct->{version} == $version->{version};
+			return {
+				run_row($self, $acct, $op, 'set_plan', $at,
+					sub { return (amount => $self->change_plan($acct, $op->{plan}, $version, $at)) }) };
+		});
+	delete $answer->{report}{skipped};
+	return $answer;
+}
+
+#
+# Undoing
+#
+
+# What can be undone.  An undo cannot: there is nothing to do then.
+my %undo = (grant => \&undo_grant, apply_plan => \&undo_plan);
+
+# What a run did, or a plan's boundary, to each account, once.
+sub undo
+{
+	my ($self, $op) = @_;
+	my $run = defined $op->{run} ? $self->{runs}{ $op->{run} } : undef;
+
+	refuse('22023') if defined $op->{run} && !$run;
+	my $answer = run_over_accounts(
+		$self, $op, 'undo',
+		sub {
+			my ($acct, $at) = @_;
+
+			return undo_boundary($self, $acct, $op, $at) if !$run;
+			my ($row) = grep { ($_->{run} // 0) == $op->{run} } @{ $self->{rows}{ $acct->{user} } };
+			return undef if !$row || !$undo{$run};
+			return { already => 1 } if $acct->{undone}{ $row->{tag} };
+			$acct->{undone}{ $row->{tag} } = 1;
+			return $undo{$run}->($self, $acct, $op, $at, $row);
+		});
+	delete $answer->{report}{skipped} if !$run;
+	return $answer;
+}
+
+# As long as its period goes on.  What is not there any more is owed.  The contract
+# does not say which of those where it is too late count as skipped.
+sub undo_boundary
+{
+	my ($self, $acct, $op, $at) = @_;
+	my $reset = $acct->{reset};
+
+	return undef if !$reset || ($reset->{plan} // '') ne $op->{plan};
+	return undef if $reset->{at} != $op->{boundary};
+	return undef if $acct->{period_start} != $op->{boundary};
+	return { already => 1 } if $reset->{undone};
+	$reset->{undone} = 1;
+	return undo_row(
+		$self, $acct, $op, $at,
+		sub {
+			my $more = $reset->{expired} - $reset->{granted};
+
+			change_monthly($acct, $more);
+			$acct->{period_granted} = max(0, $acct->{period_granted} - $reset->{granted});
+			return (
+				amount => $more + ($op->{regrant} ? $self->grant_anew($acct, $at) : 0),
+				ref => 'reset at ' . iso($reset->{at}));
+		});
+}
+
+# Until it ends.  What is spent or held stays so; nothing returns to it.
+sub undo_grant
+{
+	my ($self, $acct, $op, $at, $row) = @_;
+	my $grant = $acct->{grants}{ $row->{tag} };
+
+	return { skipped => 1 } if $grant->{ended};
+	my @left = grep { $_->{grant} == $grant->{tag} } free($acct, 'granted');
+	my $taken = total(@left);
+	my $done = undo_row(
+		$self, $acct, $op, $at,
+		sub {
+			take($acct, $taken, @left);
+			$grant->{ended} = 1;
+			return (amount => -$taken, ref => $row->{tag}, alloc => [ [ $row->{tag}, $taken ] ]);
+		});
+	return { %$done, not_taken => $row->{amount} - $taken };
+}
+
+# In the same period; the version stays.
+sub undo_plan
+{
+	my ($self, $acct, $op, $at, $row) = @_;
+
+	return { skipped => 1 } if $acct->{period_start} != $row->{period_start};
+	return undo_row(
+		$self, $acct, $op, $at,
+		sub {
+			change_monthly($acct, -$row->{amount});
+			$acct->{period_granted} = max(0, $acct->{period_granted} - $row->{amount});
+			return (amount => -$row->{amount}, ref => $row->{tag});
+		});
+}
+
+# The row, and what came to be owed as what could not be taken.
+sub undo_row
+{
+	my ($self, $acct, $op, $at, $change) = @_;
+	my $owed = $acct->{owed}{monthly};
+	my %done = run_row($self, $acct, $op, 'undo', $at, $change);
+
+	return { %done, not_taken => max(0, $acct->{owed}{monthly} - $owed) };
+}
+
+# Monthly credits come back, or go; what is not there is owed.
+sub change_monthly
+{
+	my ($acct, $more) = @_;
+
+	if ($more > 0)
+	{
+		credit($acct, 'monthly', $more, period => $acct->{period_start});
+		check_cap($acct);
+	}
+	else
+	{
+		$acct->{owed}{monthly} += -$more - total(take($acct, -$more, free($acct, 'monthly')));
+	}
+	return;
+}
+
+1;
