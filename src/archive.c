@@ -57,7 +57,7 @@ typedef struct Rows
 	Numbers		times;			/* effective_at of each */
 	Numbers		spans;			/* pairs: a row, and one about it */
 	int64		limit;			/* no row after it goes */
-	int64		count;			/* up to it, but rows about earlier archiving */
+	Numbers		seals;			/* rows about earlier archiving */
 } Rows;
 
 /* The newest leaf of the user, whose row is as it says; false: none. */
@@ -106,8 +106,8 @@ add_row(Rows *rows, const Archive *archive, const CrRow *row)
 		numbers_add(&rows->spans, row->ref_seq);
 		numbers_add(&rows->spans, row->seq);
 	}
-	if (row->seq <= rows->limit && row->kind != CR_KIND_ARCHIVE)
-		rows->count++;
+	if (row->kind == CR_KIND_ARCHIVE)
+		numbers_add(&rows->seals, row->seq);
 }
 
 static void
@@ -162,6 +162,20 @@ choose(const Rows *rows)
 		}
 	}
 	return upto >= rows->first ? upto : 0;
+}
+
+/* Would enough go?  Rows about earlier archiving do not count. */
+static bool
+is_worth_it(const Rows *rows, int64 upto)
+{
+	int64		count = upto - rows->first + 1;
+
+	for (int i = 0; i < rows->seals.count; i++)
+	{
+		if (rows->seals.values[i] <= upto)
+			count--;
+	}
+	return upto > 0 && count >= WORTH_IT;
 }
 
 /* The account as it was after the last row that goes; it needs the judge. */
@@ -309,7 +323,9 @@ archive_account(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	{
 		rows.limit = Min(rows.limit, ledger->acc.history_seq - 1);
 		read_rows(&rows, bulk->ctx, item->user_id, snapshot);
-		upto = rows.count >= WORTH_IT ? choose(&rows) : 0;
+		upto = choose(&rows);
+		if (!is_worth_it(&rows, upto))
+			upto = 0;
 	}
 	if (upto > 0)
 	{
