@@ -71,16 +71,22 @@ sub finish
 }
 
 my $number = int(($steps + $world_size - 1) / $world_size);
-my ($next, $running, @failures) = (0);
+my ($next, $running, $ahead, @failures) = (0);
 ($next, $number) = ($ENV{CREDITS_WORLD}, $ENV{CREDITS_WORLD} + 1) if defined $ENV{CREDITS_WORLD};
 my $enough = $ENV{CREDITS_FAILURES} || 1;
-while (@failures < $enough && ($next < $number || $running))
+while (@failures < $enough && ($next < $number || $ahead || $running))
 {
 	my @worlds;
 
-	while (@worlds < $worlds_at_once && $next < $number)
+	# An archive is of a whole database, so such a world has one of its own.
+	while (@worlds < $worlds_at_once && ($next < $number || $ahead))
 	{
-		push @worlds, world($next++);
+		my $world = $ahead // world($next++);
+
+		$ahead = $world->{sort} eq 'archive' && @worlds ? $world : undef;
+		last if $ahead;
+		push @worlds, $world;
+		last if $world->{sort} eq 'archive';
 	}
 	my $started;
 	if (@worlds)
@@ -97,14 +103,16 @@ is(scalar @failures, 0, 'the product does as the model does');
 if (@failures)
 {
 	my ($world, $problem) = @{ $failures[0] };
-	my $db = new_database();
+	my $shared = new_database();
 
 	diag("world $_->[0]{number} ($_->[0]{sort}): $_->[1]") for @failures[ 1 .. $#failures ];
 	diag("CREDITS_SEED=$seed, world $world->{number} ($world->{sort}): $problem");
 	my ($small, $why) = shrink(
 		$world,
 		sub {
-			my ($failure) = finish_worlds(start_worlds($node, $db, $_[0]));
+			my $own = $world->{sort} eq 'archive' ? new_database() : undef;
+			my ($failure) = finish_worlds(start_worlds($node, $own // $shared, $_[0]));
+			$node->safe_psql('template1', "DROP DATABASE $own") if $own;
 			return $failure && sort_of($failure->[1]) eq sort_of($problem) ? $failure->[1] : undef;
 		},
 		$ENV{CREDITS_SHRINK} // 400);
@@ -147,7 +155,9 @@ if (!@failures && $steps >= 4000)
 		grant_many => '00000 22023',
 		apply_plan => '00000 UC009',
 		undo => '00000 22023',
-		balance_at => '00000',
+		anchor => '00000',
+		archive => '00000 22023',
+		balance_at => '00000 22023',
 		sweep => '00000');
 	my @wanted = map { my $call = $_; map { "$call $_" } split / /, $states{$call} } sort keys %states;
 

@@ -10,6 +10,7 @@ use warnings FATAL => 'all';
 
 use parent 'CreditsModelPlans';
 
+use CreditsModelArchive;
 use CreditsModelLife;
 use CreditsModelLots;
 use CreditsModelRuns;
@@ -27,6 +28,7 @@ sub new
 	return bless {
 		clock => undef,
 		default_plan => $opt{default_plan},
+		retention => $opt{retention} // 90 * DAY,
 		plans => {},
 		payments => {},
 		accounts => {},
@@ -34,6 +36,9 @@ sub new
 		rows => {},
 		erased => {},
 		runs => {},
+		anchored => {},
+		anchors => 0,
+		archived => {},
 		audit => [] }, $class;
 }
 
@@ -46,7 +51,7 @@ sub save
 		%$self,
 		accounts => { %{ $self->{accounts} } },
 		payments => dclone($self->{payments}),
-		(map { $_ => { %{ $self->{$_} } } } qw(erased runs)),
+		(map { $_ => { %{ $self->{$_} } } } qw(erased runs archived)),
 		audit => [ @{ $self->{audit} } ],
 		map {
 			my $lists = $self->{$_};
@@ -95,7 +100,9 @@ my %call = (
 my %run = (
 	grant_many => \&CreditsModelRuns::grant_many,
 	apply_plan => \&CreditsModelRuns::apply_plan,
-	undo => \&CreditsModelRuns::undo);
+	undo => \&CreditsModelRuns::undo,
+	anchor => \&CreditsModelArchive::anchor,
+	archive => \&CreditsModelArchive::archive);
 
 my %check = (
 	amount => sub { check_number($_[0]{amount}, 1) },
@@ -445,11 +452,24 @@ sub view
 	return $acct;
 }
 
+# A user's rows that are not archived.
+sub live_rows
+{
+	my ($self, $user) = @_;
+	my @rows = @{ $self->{rows}{$user} // [] };
+
+	return splice @rows, $self->{archived}{$user} // 0;
+}
+
 # The account as it stood: as its last row by then left it, and what was due
 # after that row by then.
 sub view_at
 {
 	my ($self, $user, $at) = @_;
+	my @all = @{ $self->{rows}{$user} // [] };
+	my $gone = $self->{archived}{$user};
+
+	refuse('22023') if $gone && $at < $all[ $gone - 1 ]{effective_at};
 	my @before = grep { $_->{at} <= $at } @{ $self->{past}{$user} // [] };
 	my $acct = dclone($before[-1] // refuse('UC002'));
 

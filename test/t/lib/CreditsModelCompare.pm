@@ -57,7 +57,7 @@ sub same
 sub compare_world
 {
 	my ($world, $prefix, $out) = @_;
-	my $model = CreditsModel->new(default_plan => $world->{default_plan});
+	my $model = CreditsModel->new(default_plan => $world->{default_plan}, retention => $world->{retention});
 	my @steps = split /^# (?=\d+$|end$)/m, $out;
 	my $state = { prefix => $prefix, model => $model, seqs => {}, account => {} };
 
@@ -78,7 +78,10 @@ sub compare_world
 	my ($bad) = grep { /^!/ } @rows;
 	die "credits_verify_account: $bad\n" if $bad;
 	compare_audit($state, map { /^\+\|(.*)/ ? $1 : () } @rows);
-	compare_history($state, map { [ map { $_ eq '~' ? undef : $_ } split /\|/, $_, -1 ] } grep { !/^\+/ } @rows);
+	my %archived = map { /^-\|\Q$prefix\E(.*)\|(\d+)/ ? ($1 => $2) : () } @rows;
+	same('archived rows', { map { $_ => 0 } keys %archived }, {}) if grep { !$model->{archived}{$_} } keys %archived;
+	same('archived rows', $model->{archived}, \%archived);
+	compare_history($state, map { [ map { $_ eq '~' ? undef : $_ } split /\|/, $_, -1 ] } grep { !/^[+-]\|/ } @rows);
 	return;
 }
 
@@ -118,7 +121,7 @@ sub compare_step
 	{
 		@written = compare_answer($state, $op, $answer, $lines);
 	}
-	$state->{account} = {} if $op->{call} eq 'sweep';
+	$state->{account} = {} if $op->{call} eq 'sweep' || $op->{swept};
 	compare_look($state, $_, @written) for @$lines;
 	return;
 }
@@ -161,9 +164,11 @@ sub compare_answer
 			my ($tag, $ref) = delete @receipt{qw(tag ref)};
 			my $replayed = $receipt{replayed} // '';
 
+			delete $receipt{kind} if $receipt{archived};
 			$receipt{ref_seq} = $state->{seqs}{ $receipt{user_id} }{$ref} if defined $ref;
 			same("receipt of $op->{call}", \%receipt, $fields // die "no receipt\n");
 			$seen{"$op->{call} replayed"}++ if $replayed eq 'true';
+			$seen{"$op->{call} replayed from the archive"}++ if $receipt{archived};
 			if (defined $tag)
 			{
 				my $known = $state->{seqs}{ $receipt{user_id} }{$tag};

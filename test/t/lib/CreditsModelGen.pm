@@ -25,6 +25,7 @@ sub play
 	if ($op->{call} eq 'clock')
 	{
 		$model->{clock} = $op->{to};
+		$model->sweep if $op->{swept};
 	}
 	elsif ($op->{call} eq 'sweep')
 	{
@@ -50,21 +51,23 @@ sub play
 }
 
 # A world of $n operations.  Of what sort: mixed; plans (plan changes above
-# all); back (the clock goes back, too); whale (close to the cap); undo (boundaries
+# all); archive (histories are archived); back (the clock goes back, too); whale (close to the cap); undo (boundaries
 # and runs are undone).
 sub new_world
 {
 	my ($n, $sort) = @_;
 
-	$sort //= pick(('mixed') x 14, ('plans') x 2, ('back') x 2, ('whale') x 2, ('undo') x 2);
+	$sort //= pick(('mixed') x 14, ('plans') x 2, ('back') x 2, ('whale') x 2, ('undo') x 2, ('archive') x 2);
 	my $turn = chance(0.25) ? pick(turns()) : undef;
 	my $start =
 	  $turn
 	  ? utc(@{$turn}[ 1 .. 3 ]) - between(2, 40) * DAY
 	  : utc(pick(2023 .. 2027), between(1, 12), between(1, 28), between(0, 23), pick(0, 0, 17, 30));
 	my $default_plan = chance(0.15) ? 'p1' : undef;
+	my $retention = $sort eq 'archive' ? between(0, 40) * DAY : undef;
 	my $world = {
-		model => CreditsModel->new(default_plan => $default_plan),
+		model => CreditsModel->new(default_plan => $default_plan, retention => $retention),
+		retention => $retention,
 		sort => $sort,
 		default_plan => $default_plan,
 		ops => [],
@@ -85,6 +88,9 @@ sub add
 	my ($world, $op) = @_;
 
 	return if !$op || unsettled($world, $op);
+
+	# Where rows are counted there must be one for each boundary.
+	$op->{swept} = 1 if $op->{call} eq 'clock' && $world->{sort} eq 'archive';
 	$op->{look} //= pick(users());
 	push @{ $world->{ops} }, $op;
 	play($world->{model}, $op);
@@ -108,7 +114,7 @@ my @weights = (
 	[ \&repair_op, 0, back => 2 ],
 	[ \&grant_many_op, 2, undo => 2, back => 0, plans => 0.2 ],
 	[ \&apply_plan_op, 1, undo => 3, back => 0, plans => 3 ],
-	[ \&undo_op, 0, undo => 4, mixed => 0.7 ],
+	[ \&undo_op, 0, undo => 4, mixed => 0.7, archive => 0.7 ],
 	[ \&undo_run_op, 1.5, undo => 3, back => 0 ],
 	[ \&grant_op, 9, plans => 0.2 ],
 	[ \&hold_op, 11, plans => 0.5 ],
@@ -119,6 +125,8 @@ my @weights = (
 	[ \&transfer_op, 4, plans => 0.2 ],
 	[ \&close_op, 1.5, plans => 0.5 ],
 	[ \&erase_op, 0.7, plans => 0.2 ],
+	[ \&anchor_op, 0, archive => 4 ],
+	[ \&archive_op, 0, archive => 6 ],
 	[ \&overdraft_op, 3, plans => 0 ],
 	[ \&retry_op, 6 ],
 	[ \&balance_at_op, 4, back => 0 ],
@@ -243,7 +251,7 @@ sub txn_op
 {
 	my ($world) = @_;
 	my $saved = $world->{model}->save;
-	my @not = (\&clock_op, \&txn_op, \&sweep_op, \&undo_op, \&balance_at_op);
+	my @not = (\&clock_op, \&txn_op, \&sweep_op, \&undo_op, \&balance_at_op, \&anchor_op, \&archive_op);
 	my @calls = grep { my $code = $_->[0]; !grep { $_ == $code } @not } @weights;
 	my @ops;
 

@@ -299,6 +299,7 @@ sub refund_op
 	my @open = grep { $spent->{$_}{refunded} < $spent->{$_}{amount} } @tags;
 	my $tag =
 		chance(0.04) ? between(1, $world->{tag} + 10)
+	  : chance(0.2) && archived_tag($world, $user) ? archived_tag($world, $user)
 	  : @open && chance(0.85) ? (chance(0.6) ? $open[ -between(1, min(4, scalar @open)) ] : pick(@open))
 	  : @tags ? pick(@tags)
 	  : return undef;

@@ -10,7 +10,7 @@ use Exporter 'import';
 use List::Util qw(max min);
 
 our @EXPORT = qw(pick between chance users plans refs some_key key next_tag account instants some_amount turns
-  turn_zone anchor);
+  turn_zone anchor archived_tag);
 
 my @users = qw(u1 u2 u3 u4 u5);
 my @plans = qw(p1 p2 p3 p4);
@@ -22,6 +22,16 @@ sub users { return @users; }
 sub plans { return @plans; }
 
 sub refs { return @refs; }
+
+# Something of the user's that is archived.
+sub archived_tag
+{
+	my ($world, $user) = @_;
+	my $acct = $world->{model}{accounts}{$user};
+	my @gone = sort { $a <=> $b } keys %{ $acct ? $acct->{gone} // {} : {} };
+
+	return @gone ? pick(@gone) : undef;
+}
 
 sub some_key { return pick(@keys); }
 

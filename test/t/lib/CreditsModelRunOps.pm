@@ -9,7 +9,7 @@ use CreditsModelTime;
 use Exporter 'import';
 use List::Util qw(shuffle);
 
-our @EXPORT = qw(grant_many_op apply_plan_op undo_op undo_run_op);
+our @EXPORT = qw(grant_many_op apply_plan_op undo_op undo_run_op anchor_op archive_op);
 
 # How a run is run: whole, capped, or dry, in batches of some size.
 sub how
@@ -85,6 +85,21 @@ sub undo_run_op
 		call => 'undo',
 		tag => next_tag($world),
 		run => chance(0.03) ? next_tag($world) : chance(0.8) ? pick(@last) : pick(@runs),
+		how() };
+}
+
+sub anchor_op { return { call => 'anchor' }; }
+
+# Rarely up to what is to come.
+sub archive_op
+{
+	my ($world) = @_;
+	my $now = $world->{model}{clock};
+
+	return {
+		call => 'archive',
+		tag => next_tag($world),
+		before => $now + (chance(0.03) ? 1 : -pick(0, between(0, 60 * 86400) * SECOND)),
 		how() };
 }
 

@@ -18,7 +18,8 @@ sub run
 {
 	my ($self, $op, $kind, $users, $one) = @_;
 	my $saved = $op->{dry} ? $self->save : undef;
-	my @counted = qw(accounts credits_granted credits_expired already skipped not_taken failures);
+	my @counted = (qw(accounts credits_granted credits_expired already skipped not_taken failures),
+		$kind eq 'archive' ? 'rows' : ());
 	my %report = map { $_ => 0 } @counted;
 	my (@failed, @written);
 	my @left = sort { $a cmp $b } uniq(@$users);
@@ -58,13 +59,17 @@ sub run
 		written => $op->{dry} ? [] : \@written };
 }
 
-# Was it the cap that ended it?  Nobody says where those who are left are none of
-# the run's business.
+# Was it the cap that ended it?  Nobody says where there is nothing to do for those
+# who are left.
 sub is_anything_left
 {
 	my ($self, $one, @left) = @_;
 	my $saved = $self->save;
-	my @ones = grep { !eval { !$one->($_) } } @left;
+	my @ones = grep {
+		my $user = $_;
+		my $done = eval { $one->($user) // {} } // { failures => 1 };
+		$done->{accounts} || $done->{failures};
+	} @left;
 
 	$self->restore($saved);
 	return @ones ? 1 : @left ? undef : 0;
@@ -101,6 +106,9 @@ sub run_row
 	@$row{qw(tag run created_at)} = ($op->{tag}, $op->{tag}, $self->{clock});
 	return (accounts => 1, $more > 0 ? (credits_granted => $more) : (credits_expired => -$more));
 }
+
+# What a row is known by: the tag of its call, or what it is and when.
+sub name_of { my ($row) = @_; return $row->{tag} // "$row->{kind} at " . iso($row->{effective_at}); }
 
 sub grant_many
 {
@@ -166,7 +174,7 @@ sub undo
 			my ($acct, $at) = @_;
 
 			return undo_boundary($self, $acct, $op, $at) if !$run;
-			my ($row) = grep { ($_->{run} // 0) == $op->{run} } @{ $self->{rows}{ $acct->{user} } };
+			my ($row) = grep { ($_->{run} // 0) == $op->{run} } $self->live_rows($acct->{user});
 			return undef if !$row || !$undo{$run};
 			return { already => 1 } if $acct->{undone}{ $row->{tag} };
 			$acct->{undone}{ $row->{tag} } = 1;

@@ -54,11 +54,26 @@ CREATE FUNCTION us(t timestamptz) RETURNS bigint LANGUAGE sql IMMUTABLE AS
 CREATE FUNCTION us(t timestamp) RETURNS bigint LANGUAGE sql IMMUTABLE AS
 	'SELECT (extract(epoch FROM t) * 1000000)::bigint';
 CREATE TABLE tags (user_id text, seq bigint, tag text, PRIMARY KEY (user_id, seq));
-CREATE FUNCTION keep_tags(u text) RETURNS void LANGUAGE sql AS
-	'INSERT INTO tags SELECT user_id, seq, reason FROM credit_history WHERE user_id = u AND reason IS NOT NULL
-	 ON CONFLICT DO NOTHING';
 CREATE VIEW tagged AS
-	SELECT user_id, seq, reason FROM credit_history UNION ALL SELECT user_id, seq, tag FROM tags;
+	SELECT user_id, seq, reason FROM credit_history
+	UNION ALL SELECT user_id, seq, reason FROM credit_history_archive
+	UNION ALL SELECT user_id, seq, tag FROM tags;
+CREATE FUNCTION keep_tags(u text) RETURNS void LANGUAGE sql AS
+	'INSERT INTO tags SELECT user_id, seq, reason FROM tagged WHERE user_id = u AND reason IS NOT NULL
+	 ON CONFLICT DO NOTHING';
+CREATE VIEW whole_history AS
+	SELECT * FROM credit_history UNION ALL SELECT * FROM credit_history_archive;
+CREATE FUNCTION sweep_to(target timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	t timestamptz := coalesce(nullif(current_setting('credits.clock', true), '')::timestamptz, target);
+BEGIN
+	LOOP
+		t := least(t + interval '20 days', target);
+		PERFORM set_config('credits.clock', t::text, false);
+		PERFORM credits_reset_due(100000);
+		EXIT WHEN t = target;
+	END LOOP;
+END $$;
 CREATE FUNCTION seq_of(u text, tag text) RETURNS bigint LANGUAGE sql AS
 	'SELECT coalesce(max(seq), 999999999) FROM tagged WHERE user_id = u AND reason = tag';
 CREATE VIEW account AS
@@ -127,6 +142,8 @@ my %argument = (
 	repair_clock => [ [qw(user_id user name)] ],
 	grant_many => [ [qw(user_ids users names)], [qw(amounts amounts numbers)], [qw(expires_at ends time)], @run ],
 	apply_plan => [ [qw(plan plan name)], @run ],
+	anchor => [],
+	archive => [ [qw(before before time)], @run ],
 	undo => [
 		[qw(run_id run run)], [qw(plan plan name)], [qw(boundary boundary time)], [qw(regrant regrant bool)], @run
 	],
@@ -153,7 +170,7 @@ my %written = (
 
 # A NULL is written out where the argument is required, to see it refused.
 my %required = map { $_ => 1 } qw(name_or_null number);
-my %is_run = map { $_ => 1 } qw(grant_many apply_plan undo);
+my %is_run = map { $_ => 1 } qw(grant_many apply_plan undo archive);
 
 sub call_sql
 {
@@ -169,7 +186,7 @@ sub call_sql
 		next if !defined $value && (!$required{$type} || $is_run{ $op->{call} } || ($op->{call} eq 'define_plan' && $field ne 'credits'));
 		push @args, "$name => " . (defined $value ? $written{$type}->($value, $prefix, $op->{user}) : 'NULL');
 	}
-	push @args, "reason => 't$op->{tag}'" if $op->{tag};
+	push @args, "reason => 't$op->{tag}'" if $op->{tag} && $op->{call} ne 'archive';
 	push @args, "idempotency_key => '$op->{key}'" if defined $op->{key};
 	push @args, "metadata => '$op->{metadata}'" if defined $op->{metadata};
 	return 'credits_' . ($sql_name{ $op->{call} } // $op->{call}) . '(' . join(', ', @args) . ')';
@@ -209,6 +226,7 @@ sub op_sql
 {
 	my ($op, $prefix, $in_txn, $i) = @_;
 
+	return "SELECT sweep_to('" . iso($op->{to}) . "+00') \\g /dev/null\n" if $op->{call} eq 'clock' && $op->{swept};
 	return "SET credits.clock = '" . iso($op->{to}) . "+00';\n" if $op->{call} eq 'clock';
 	return '' if $op->{call} eq 'look';
 	if ($op->{call} eq 'txn')
@@ -240,13 +258,20 @@ sub op_sql
 	return "${first}SELECT $call;\n\\echo = :SQLSTATE\n";
 }
 
+sub retention_sql
+{
+	my ($world) = @_;
+
+	return defined $world->{retention} ? sprintf("SET credits.key_retention = '%dmin';\n", $world->{retention} / MINUTE) : '';
+}
+
 # A world as a script.  Every step: "# number", the answers, what accounts look
 # like then.  At the end all that is due is written, and the histories are shown.
 sub world_script
 {
 	my ($world, $prefix) = @_;
 	my $default_plan = defined $world->{default_plan} ? "$prefix$world->{default_plan}" : '';
-	my $sql = "SET credits.default_plan = '$default_plan';\n";
+	my $sql = "SET credits.default_plan = '$default_plan';\n" . retention_sql($world);
 	my @calls = map { $_->{call} eq 'txn' ? @{ $_->{ops} } : $_ } @{ $world->{ops} };
 	my %payments = map { $_->{ref} => $_ } grep { $_->{call} eq 'purchase' } reverse @calls;
 
@@ -269,11 +294,12 @@ SELECT user_id, seq, kind, amount, monthly_delta, granted_delta, purchased_delta
        idempotency_key, spender, coalesce(reason, tag), reason IS NULL AND reason_digest IS NOT NULL, metadata,
        allocations, plan_version, status, plan, scheduled_plan,
        us(cycle_anchor), time_zone, overdraft_limit, period_granted
-  FROM credit_history h LEFT JOIN tags t USING (user_id, seq)
+  FROM whole_history h LEFT JOIN tags t USING (user_id, seq)
  WHERE starts_with(user_id, '$prefix') ORDER BY user_id, seq;
 SELECT '+', concat_ws(' ', action, coalesce(tag, subject), CASE action WHEN 'erase_user' THEN after ->> 'rows' END)
   FROM credit_audit_log LEFT JOIN runs ON run_id::text = subject
  WHERE starts_with(coalesce(tag, subject), '$prefix') ORDER BY seq;
+SELECT '-', user_id, count(*) FROM credit_history_archive WHERE starts_with(user_id, '$prefix') GROUP BY user_id;
 SELECT '!', bad_user_id, bad_seq, problem FROM credit_account, credits_verify_account(user_id)
  WHERE starts_with(user_id, '$prefix');
 );
@@ -283,7 +309,7 @@ SELECT '!', bad_user_id, bad_seq, problem FROM credit_account, credits_verify_ac
 sub world_sql
 {
 	my ($world) = @_;
-	my $sql = setup_database();
+	my $sql = setup_database() . retention_sql($world);
 
 	$sql .= "SET credits.default_plan = '$world->{default_plan}';\n" if defined $world->{default_plan};
 	for my $i (0 .. $#{ $world->{ops} })
@@ -293,7 +319,7 @@ sub world_sql
 		$sql .= op_sql($op, '', 0, 0) =~ s/^\\.*\n//mgr;
 		$sql .= "SELECT look('$_');\n" for users_of($op, {});
 	}
-	return $sql . "SELECT credits_reset_due(100000);\nSELECT * FROM credit_history ORDER BY user_id, seq;\n";
+	return $sql . "SELECT credits_reset_due(100000);\nSELECT * FROM whole_history ORDER BY user_id, seq;\n";
 }
 
 1;
