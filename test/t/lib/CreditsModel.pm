@@ -11,6 +11,7 @@ use warnings FATAL => 'all';
 use parent 'CreditsModelPlans';
 
 use CreditsModelArchive;
+use CreditsModelImport;
 use CreditsModelLife;
 use CreditsModelLots;
 use CreditsModelRuns;
@@ -101,6 +102,7 @@ my %run = (
 	grant_many => \&CreditsModelRuns::grant_many,
 	apply_plan => \&CreditsModelRuns::apply_plan,
 	undo => \&CreditsModelRuns::undo,
+	import => \&CreditsModelImport::import_accounts,
 	anchor => \&CreditsModelArchive::anchor,
 	archive => \&CreditsModelArchive::archive);
 

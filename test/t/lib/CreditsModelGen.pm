@@ -51,13 +51,12 @@ sub play
 }
 
 # A world of $n operations.  Of what sort: mixed; plans (plan changes above
-# all); archive (histories are archived); back (the clock goes back, too); whale (close to the cap); undo (boundaries
+# all); archive (histories are archived); import (accounts are imported); back (the clock goes back, too); whale (close to the cap); undo (boundaries
 # and runs are undone).
 sub new_world
 {
 	my ($n, $sort) = @_;
 
-	$sort //= pick(('mixed') x 14, ('plans') x 2, ('back') x 2, ('whale') x 2, ('undo') x 2, ('archive') x 2);
 	my $turn = chance(0.25) ? pick(turns()) : undef;
 	my $start =
 	  $turn
@@ -77,6 +76,7 @@ sub new_world
 
 	add($world, { call => 'clock', to => $start });
 	add($world, plan_op($world, $_)) for plans();
+	add($world, import_op($world, (users())[ 0 .. 2 ])) if $sort eq 'import';
 	add($world, open_op($world, $_)) for (users())[ 0 .. 3 ];
 	add($world, random_op($world)) while @{ $world->{ops} } < $n;
 	delete $world->{model};
@@ -125,6 +125,7 @@ my @weights = (
 	[ \&transfer_op, 4, plans => 0.2 ],
 	[ \&close_op, 1.5, plans => 0.5 ],
 	[ \&erase_op, 0.7, plans => 0.2 ],
+	[ \&import_op, 0, mixed => 0.5, import => 5 ],
 	[ \&anchor_op, 0, archive => 4 ],
 	[ \&archive_op, 0, archive => 6 ],
 	[ \&overdraft_op, 3, plans => 0 ],

@@ -21,7 +21,7 @@ sub version_at
 
 	return undef unless defined $plan;
 	my @begun = grep { $_->{from} <= $at } @{ $self->{plans}{$plan} // [] };
-	return $begun[-1];
+	return $begun[-1] // ($self->{importing} ? (grep { $_->{from} <= $self->{clock} } @{ $self->{plans}{$plan} // [] })[-1] : undef);
 }
 
 sub set_version
@@ -301,11 +301,10 @@ sub open_account
 	my $at = max($self->{clock}, $acct->{at});
 	$self->apply_due($acct, $at);
 
-	not_closed($acct);
-
 	# A plan that it got meanwhile, or the rest of its period: opening it would be
 	# a second allowance.
 	refuse('UC003') if defined $acct->{plan} || defined $acct->{period_end};
+	not_closed($acct);
 	refuse('UC009') if defined $plan && !$self->version_at($plan, $at);
 	my $row = $self->open_with($acct, $plan, $op->{anchor}, $zone, $at, 1);
 	$self->keep($acct);

@@ -9,7 +9,7 @@ use CreditsModelTime;
 use Exporter 'import';
 use List::Util qw(shuffle);
 
-our @EXPORT = qw(grant_many_op apply_plan_op undo_op undo_run_op anchor_op archive_op);
+our @EXPORT = qw(grant_many_op apply_plan_op undo_op undo_run_op anchor_op archive_op import_op);
 
 # How a run is run: whole, capped, or dry, in batches of some size.
 sub how
@@ -101,6 +101,61 @@ sub archive_op
 		tag => next_tag($world),
 		before => $now + (chance(0.03) ? 1 : -pick(0, between(0, 60 * 86400) * SECOND)),
 		how() };
+}
+
+# Users as another system has them; most of them had been imported, or were here.
+sub import_op
+{
+	my ($world, @users) = @_;
+	my $now = $world->{model}{clock};
+	my @before = grep { $_->{call} eq 'import' } @{ $world->{ops} };
+	my (@source, @history);
+
+	# The same again, as far as nothing has changed there.
+	if (@before && chance(0.6))
+	{
+		@source = map { { %$_ } } @{ $before[-1]{source} };
+		@history = @{ $before[-1]{history} // [] };
+		for my $row (@source)
+		{
+			$row->{monthly} = between(0, 30) if chance(0.2);
+			$row->{plan} = pick(plans(), undef) if chance(0.1);
+		}
+	}
+	else
+	{
+		@users = (shuffle(users()))[ 0 .. between(0, 3) ] if !@users;
+		@source = map { source_row($world, $_) } @users;
+	}
+	for my $row (@source)
+	{
+		push @history,
+		  map { { user => $row->{user}, at => $now - between(0, 60 * 86400) * SECOND, id => between(1, 1_000_000), amount => between(-20, 20) } }
+		  1 .. between(-2, 3);
+	}
+	push @source, { %{ $source[0] } } if @source && chance(0.02);
+	return {
+		call => 'import',
+		tag => next_tag($world),
+		source => \@source,
+		history => chance(0.6) ? \@history : undef,
+		refresh => chance(0.4) ? 1 : undef,
+		how() };
+}
+
+sub source_row
+{
+	my ($world, $user) = @_;
+	my $now = $world->{model}{clock};
+
+	return {
+		user => $user,
+		plan => chance(0.03) ? 'p9' : pick(plans(), undef),
+		monthly => chance(0.03) ? -1 : pick(undef, 0, between(0, 40)),
+		purchased => pick(undef, 0, between(0, 40)),
+		last_reset => chance(0.02) ? $now + SECOND : pick(undef, $now, $now - between(0, 90 * 86400) * SECOND),
+		anchor => anchor($world),
+		zone => chance(0.02) ? 'Mars/Base' : pick(undef, 'UTC', zones()) };
 }
 
 1;

@@ -19,7 +19,8 @@ sub run
 	my ($self, $op, $kind, $users, $one) = @_;
 	my $saved = $op->{dry} ? $self->save : undef;
 	my @counted = (qw(accounts credits_granted credits_expired already skipped not_taken failures),
-		$kind eq 'archive' ? 'rows' : ());
+		$kind eq 'archive' ? 'rows' : (),
+		$kind eq 'import' ? qw(history_rows source_credits due_credits target_credits) : ());
 	my %report = map { $_ => 0 } @counted;
 	my (@failed, @written);
 	my @left = sort { $a cmp $b } uniq(@$users);
@@ -131,7 +132,8 @@ sub grant_many
 		});
 }
 
-# As set_plan now, with the plan that the account has; a scheduled change stays.  Who
+# As set_plan now, with the plan that the account has; a scheduled change is
+# scheduled again, in a row of its own.  Who
 # left the plan, with nothing written of it yet, may be counted as skipped or not.
 sub apply_plan
 {
@@ -146,9 +148,19 @@ sub apply_plan
 
 			return undef if ($acct->{plan} // '') ne $op->{plan};
 			return { already => 1 } if $acct->{version} == $version->{version};
-			return {
-				run_row($self, $acct, $op, 'set_plan', $at,
-					sub { return (amount => $self->change_plan($acct, $op->{plan}, $version, $at)) }) };
+			my $scheduled = $acct->{scheduled};
+			my %done = run_row(
+				$self, $acct, $op,
+				'set_plan',
+				$at,
+				sub {
+					$acct->{scheduled} = undef;
+					return (amount => $self->change_plan($acct, $op->{plan}, $version, $at));
+				});
+
+			run_row($self, $acct, $op, 'schedule_plan', $at, sub { $acct->{scheduled} = $scheduled; return () })
+			  if defined $scheduled;
+			return \%done;
 		});
 	delete $answer->{report}{skipped};
 	return $answer;
@@ -159,7 +171,7 @@ sub apply_plan
 #
 
 # What can be undone.  An undo cannot: there is nothing to do then.
-my %undo = (grant => \&undo_grant, apply_plan => \&undo_plan);
+my %undo = (grant => \&undo_grant, apply_plan => \&undo_plan, import => \&CreditsModelImport::undo_import);
 
 # What a run did, or a plan's boundary, to each account, once.
 sub undo
@@ -174,7 +186,7 @@ sub undo
 			my ($acct, $at) = @_;
 
 			return undo_boundary($self, $acct, $op, $at) if !$run;
-			my ($row) = grep { ($_->{run} // 0) == $op->{run} } $self->live_rows($acct->{user});
+			my ($row) = grep { ($_->{run} // 0) == $op->{run} && $_->{kind} !~ /^imported|undo$/ } $self->live_rows($acct->{user});
 			return undef if !$row || !$undo{$run};
 			return { already => 1 } if $acct->{undone}{ $row->{tag} };
 			$acct->{undone}{ $row->{tag} } = 1;

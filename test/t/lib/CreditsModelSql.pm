@@ -9,7 +9,7 @@ use CreditsModelTime;
 use Exporter 'import';
 use List::Util qw(uniq);
 
-our @EXPORT = qw(setup_database call_sql world_script world_sql);
+our @EXPORT = qw(functions_called setup_database call_sql world_script world_sql);
 
 # What a database of the test has besides the extension.  Never is any of it
 # between a call and the ledger, but try() where a transaction has to go on.
@@ -142,6 +142,7 @@ my %argument = (
 	repair_clock => [ [qw(user_id user name)] ],
 	grant_many => [ [qw(user_ids users names)], [qw(amounts amounts numbers)], [qw(expires_at ends time)], @run ],
 	apply_plan => [ [qw(plan plan name)], @run ],
+	import => [ [qw(source source source)], [qw(history history history)], [qw(refresh refresh bool)], @run ],
 	anchor => [],
 	archive => [ [qw(before before time)], @run ],
 	undo => [
@@ -157,6 +158,12 @@ my %written = (
 	names => sub { 'ARRAY[' . join(', ', map { "'$_[1]$_'" } @{ $_[0] }) . ']::text[]' },
 	number => sub { $_[0] },
 	numbers => sub { 'ARRAY[' . join(', ', map { $_ // 'NULL' } @{ $_[0] }) . ']::bigint[]' },
+	source => sub { query($_[1], $_[0], user_id => [qw(user name text)], plan => [qw(plan name text)],
+			monthly => [qw(monthly number bigint)], purchased => [qw(purchased number bigint)],
+			last_reset => [qw(last_reset time timestamptz)], cycle_anchor => [qw(anchor wall timestamp)],
+			time_zone => [qw(zone text text)]) },
+	history => sub { query($_[1], $_[0], user_id => [qw(user name text)], created_at => [qw(at time timestamptz)],
+			id => [qw(id number bigint)], amount => [qw(amount number bigint)]) },
 	run => sub { "run_of('$_[1]t$_[0]')" },
 	some => sub { $_[0] },
 	bool => sub { $_[0] ? 'true' : 'false' },
@@ -168,9 +175,38 @@ my %written = (
 	},
 	seq => sub { "seq_of('$_[1]$_[2]', 't$_[0]')" });
 
+# Rows as a query.
+sub query
+{
+	my ($prefix, $rows, @columns) = @_;
+	my @selects;
+
+	for my $row (@$rows, {})
+	{
+		my @copy = @columns;
+		my @values;
+
+		while (my ($name, $how) = splice @copy, 0, 2)
+		{
+			my ($field, $type, $sql_type) = @$how;
+			my $value = $row->{$field};
+
+			push @values, (defined $value ? $written{$type}->($value, $prefix) : 'NULL') . "::$sql_type AS $name";
+		}
+		push @selects, 'SELECT ' . join(', ', @values) . (%$row ? '' : ' WHERE false');
+	}
+	return '$q$' . join(' UNION ALL ', @selects) . '$q$';
+}
+
+# The functions that operations come to.
+sub functions_called
+{
+	return sort map { 'credits_' . ($sql_name{$_} // $_) } keys %argument, qw(deduct_many reset_due run_reset);
+}
+
 # A NULL is written out where the argument is required, to see it refused.
 my %required = map { $_ => 1 } qw(name_or_null number);
-my %is_run = map { $_ => 1 } qw(grant_many apply_plan undo archive);
+my %is_run = map { $_ => 1 } qw(grant_many apply_plan undo archive import);
 
 sub call_sql
 {
