@@ -8,70 +8,11 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 
 use CreditsModel;
+use CreditsModelExample;
 use CreditsModelLots;
 use CreditsModelTime;
 use List::Util qw(max);
 use Test::More;
-
-my ($model, $tag);
-
-sub at
-{
-	my ($text) = @_;
-	my ($y, $m, $d, $hh, $mm, $ss) = $text =~ /(\d+)/g;
-
-	return utc($y, $m, $d, $hh // 0, $mm // 0, $ss // 0);
-}
-
-# A new model with a user u on a plan p.
-sub begin
-{
-	my ($when, $credits, %plan) = @_;
-
-	$model = CreditsModel->new;
-	$model->{clock} = at($when);
-	$tag = 0;
-	call('define_plan', plan => 'p', credits => $credits, cycle => 'calendar', %plan);
-	call('open_account', user => 'u', plan => 'p');
-	return;
-}
-
-sub clock { $model->{clock} = at($_[0]); return; }
-
-# A call of the user u; gives its answer.  Its tag is $tag.
-sub call
-{
-	my ($call, %arg) = @_;
-
-	return $model->call({ call => $call, tag => ++$tag, user => 'u', %arg });
-}
-
-# The same, and what the balances are then: monthly/granted/purchased, and what
-# is held and owed if there is any.
-sub gives
-{
-	my ($expected, $call, %arg) = @_;
-	my $answer = call($call, %arg);
-
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	is($answer->{state} eq '00000' ? balances() : $answer->{state}, $expected,
-		join ' ', $call, map { "$_=" . ($arg{$_} // 'NULL') } sort keys %arg);
-	return $answer;
-}
-
-sub balances
-{
-	my $b = $model->balance('u')->{receipt};
-
-	return join ' ', "$b->{monthly}/$b->{granted}/$b->{purchased}",
-	  map { $b->{$_} ? "$_ $b->{$_}" : () } qw(held owed);
-}
-
-sub stands { my ($expected, $test) = @_; is(balances(), $expected, $test); return; }
-
-sub last_row { return $model->{rows}{u}[-1]; }
-
-sub alloc { return join ' ', map { "$_->[0]:$_->[1]" } @{ last_row()->{alloc} }; }
 
 #
 # Boundaries
@@ -488,35 +429,6 @@ call('set_overdraft', user => 'v', limit => 10);
 call('deduct', user => 'v', amount => 25);
 gives('10/0/0', 'transfer', to => 'v');
 is($model->balance('v')->{receipt}{purchased}, 5, 'all that there was; what is owed is paid first');
-
-#
-# The end of an account
-#
-
-begin('2026-01-10', 100);
-call('purchase', amount => 20, ref => 'r');
-call('grant', amount => 5, ends => at('2026-02-10'));
-call('grant', amount => 3, ends => at('2026-02-09'));
-call('deduct', amount => 103);
-my $of_grant = $tag;
-call('hold', amount => 1, lasts => DAY);
-gives('55000', 'close_account');
-call('release', hold => $tag - 1);
-gives('0/0/0', 'close_account');
-is(join(' ', @{ last_row() }{qw(amount expired forfeited)}), '25 5 20', 'closed: all is gone');
-gives('UC004', 'close_account');
-gives('UC004', $_->[0], @$_[ 1 .. $#$_ ])
-  for [ 'deduct', amount => 1 ], [ 'set_plan', plan => 'p', when => 'now' ], ['freeze'],
-  [ 'grant', amount => 1, ends => at('2026-02-10') ];
-gives('0/0/5', 'purchase', amount => 5, ref => 'r2');
-gives('10/0/5', 'refund', of => $of_grant, amount => 13);
-is(last_row()->{forfeited}, 3, 'a grant that had been spent has ended, too');
-call('unfreeze');
-gives('10/0/5', 'set_plan', plan => 'p', when => 'now');
-is(call('erase_user')->{report}{rows}, scalar(grep { defined $_->{tag} } @{ $model->{rows}{u} }), 'erased');
-call('deduct', amount => 1);
-is(call('erase_user')->{report}{rows}, $_, 'only what is not erased yet') for 1, 0;
-is(call('erase_user', user => 'w')->{state}, 'UC002', 'nobody');
 
 # What plan changes and boundaries give in a period, less what plan changes take,
 # is never more than the best plan held in it gives, whatever else is done.

@@ -161,6 +161,7 @@ sub undo_import
 	my $before = total(free($acct));
 
 	delete $acct->{import};
+	$acct->{undone}{ $row->{tag} } = 1;
 	my $done = CreditsModelRuns::undo_row(
 		$self, $acct, $op, $at,
 		sub {

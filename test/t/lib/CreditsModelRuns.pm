@@ -186,7 +186,7 @@ sub undo
 			my ($acct, $at) = @_;
 
 			return undo_boundary($self, $acct, $op, $at) if !$run;
-			my ($row) = grep { ($_->{run} // 0) == $op->{run} && $_->{kind} !~ /^imported|undo$/ } $self->live_rows($acct->{user});
+			my ($row) = grep { ($_->{run} // 0) == $op->{run} && $_->{kind} !~ /^(imported|undo)$/ } $self->live_rows($acct->{user});
 			return undef if !$row || !$undo{$run};
 			return { already => 1 } if $acct->{undone}{ $row->{tag} };
 			$acct->{undone}{ $row->{tag} } = 1;

@@ -1,0 +1,174 @@
+# The reference model itself, by examples worked out by hand: what is done to many
+# accounts at once, archives, imports, and the end of an account.  No server is needed.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use CreditsModelExample;
+use CreditsModelTime;
+use Test::More;
+
+# A run's report: accounts, what they got and lost, and what else is not 0.
+sub says
+{
+	my ($expected, $call, %arg) = @_;
+	my $answer = call($call, %arg);
+	my $r = $answer->{report};
+	my @others = qw(already skipped not_taken failures rows history_rows due_credits);
+	my $said = $r && join ' ', "$r->{accounts} +$r->{credits_granted} -$r->{credits_expired}",
+	  (map { $r->{$_} ? "$_ $r->{$_}" : () } @others), ($r->{more} // '') eq 'true' ? 'more' : ();
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is($said // $answer->{state}, $expected, $call);
+	return $tag;
+}
+
+sub users { call('open_account', user => $_, plan => 'p') for @_; return; }
+
+sub kinds { return join ' ', map { $_->{kind} } @{ $model->{rows}{ $_[0] // 'u' } }; }
+
+#
+# The end of an account
+#
+
+begin('2026-01-10', 100);
+call('purchase', amount => 20, ref => 'r');
+call('grant', amount => 5, ends => at('2026-02-10'));
+call('grant', amount => 3, ends => at('2026-02-09'));
+call('deduct', amount => 103);
+my $of_grant = $tag;
+call('hold', amount => 1, lasts => DAY);
+gives('55000', 'close_account');
+call('release', hold => $tag - 1);
+gives('0/0/0', 'close_account');
+is(join(' ', @{ last_row() }{qw(amount expired forfeited)}), '25 5 20', 'closed: all is gone');
+gives('UC004', 'close_account');
+gives('UC004', $_->[0], @$_[ 1 .. $#$_ ])
+  for [ 'deduct', amount => 1 ], [ 'set_plan', plan => 'p', when => 'now' ], ['freeze'],
+  [ 'grant', amount => 1, ends => at('2026-02-10') ];
+gives('0/0/5', 'purchase', amount => 5, ref => 'r2');
+gives('10/0/5', 'refund', of => $of_grant, amount => 13);
+is(last_row()->{forfeited}, 3, 'a grant that had been spent has ended, too');
+call('unfreeze');
+gives('10/0/5', 'set_plan', plan => 'p', when => 'now');
+is(call('erase_user')->{report}{rows}, scalar(grep { defined $_->{tag} } @{ $model->{rows}{u} }), 'erased');
+call('deduct', amount => 1);
+is(call('erase_user')->{report}{rows}, $_, 'only what is not erased yet') for 1, 0;
+is(call('erase_user', user => 'w')->{state}, 'UC002', 'nobody');
+
+#
+# Bulk grants
+#
+
+my @much = (amounts => [ 5, 3, 2 ], users => [qw(v u v)], ends => at('2026-02-10'));
+
+begin('2026-01-10', 10);
+says('1 +3 -0 failures 1', 'grant_many', @much);
+users('v');
+says('2 +10 -0', 'grant_many', @much, dry => 1);
+stands('10/3/0', 'a dry run leaves nothing');
+says('1 +3 -0 more', 'grant_many', @much, key => 'k', max => 1);
+my $run = says('1 +7 -0 already 1', 'grant_many', @much, key => 'k');
+says('0 +0 -0 already 2', 'grant_many', @much, key => 'k');
+says('0 +0 -0 failures 2', 'grant_many', @much, key => 'k', ends => at('2026-02-11'));
+says('22023', 'grant_many', users => ['u'], amounts => [0], ends => at('2026-02-10'));
+call('deduct', user => 'v', amount => 12);
+says('1 +0 -5 not_taken 2', 'undo', run => $run);
+says('0 +0 -0 already 1', 'undo', run => $run);
+my $undo = says('0 +0 -0 already 1', 'undo', run => $run);
+says('0 +0 -0', 'undo', run => $undo);
+says('22023', 'undo', run => 999);
+stands('10/6/0', 'only what the run gave');
+
+# What had become due and the run met is not the run's doing.
+begin('2026-01-10', 10);
+call('deduct', amount => 4);
+clock('2026-02-02');
+$run = says('1 +7 -0', 'grant_many', users => ['u'], amounts => [7], ends => at('2026-02-10'));
+is(kinds(), 'open deduct reset grant', 'the boundary is written before it');
+says('1 +0 -7', 'undo', run => $run);
+stands('10/0/0', 'and stays');
+
+#
+# A plan applied
+#
+
+begin('2026-01-10', 10);
+users('v');
+call('define_plan', plan => 'q', credits => 1);
+call('set_plan', plan => 'q', when => 'next_reset');
+clock('2026-01-11');
+call('define_plan', plan => 'p', credits => 30);
+says('0 +0 -0 already 2', 'apply_plan', plan => 'p');
+clock('2026-01-12');
+call('deduct', amount => 10);
+$run = says('2 +40 -0', 'apply_plan', plan => 'p');
+says('UC009', 'apply_plan', plan => 'none');
+stands('20/0/0', 'the difference');
+is(kinds(), 'open schedule_plan deduct set_plan schedule_plan', 'and what was scheduled stays so');
+call('deduct', amount => 15);
+says('2 +0 -25 not_taken 15', 'undo', run => $run);
+stands('0/0/0 owed 15', 'undone');
+clock('2026-02-01');
+stands('1/0/0', 'the scheduled plan');
+
+#
+# Archives
+#
+
+begin('2026-01-10', 10);
+$model->{retention} = 5 * DAY;
+call('purchase', amount => 20, ref => 'r');
+call('deduct', amount => 3, key => 'k');
+my $old = $tag;
+call('deduct', amount => 4);
+my $spent = $tag;
+clock('2026-01-12');
+says('0 +0 -0', 'archive', before => at('2026-01-12'));
+is(call('anchor')->{report}{changed}, 1, 'anchored');
+says('1 +0 -0 rows 2', 'archive', before => at('2026-01-12'), dry => 1);
+call('refund', of => $spent);
+clock('2026-01-20');
+says('22023', 'archive', before => at('2026-01-21'));
+says('1 +0 -0 rows 3', 'archive', before => at('2026-01-12'));
+is(last_row()->{ref}, $old, 'all before what was refunded later');
+says('0 +0 -0 skipped 1', 'archive', before => at('2026-01-12'));
+gives('22023', 'refund', of => $old);
+is(gives('7/0/20', 'purchase', amount => 20, ref => 'r')->{receipt}{archived}, 'true', 'the purchase is known');
+gives('3/0/20', 'deduct', amount => 4, key => 'k');
+is($model->balance('u', at('2026-01-09'))->{state}, '22023', 'the past is in the archive');
+
+#
+# Imports
+#
+
+sub source { my ($user, %row) = @_; return { user => $user, %row }; }
+
+begin('2026-02-20', 100, rollover => 50);
+my @source = (
+	source('a', plan => 'p', monthly => 30, purchased => 5, last_reset => at('2026-01-15')),
+	source('b', monthly => 7),
+	source('c', plan => 'none'),
+	source('u', plan => 'p'));
+my @history = map { { user => 'a', at => at("2026-01-0$_"), id => $_, amount => -$_ } } 3, 1;
+$run = says('2 +142 -0 skipped 1 failures 1 history_rows 2 due_credits 100',
+	'import', source => \@source, history => \@history);
+is($model->balance('a')->{receipt}{monthly}, 130, 'what was due since has been applied: 30 roll over');
+is(iso($model->balance('a')->{receipt}{next_reset_at}), '2026-03-01 00:00:00', 'the period is the one of now');
+is(kinds('a'), 'imported imported import', 'the old history first');
+says('0 +0 -0 already 2 skipped 1 failures 1 due_credits 100', 'import', source => \@source);
+$source[1]{monthly} = 9;
+says('0 +0 -0 already 1 skipped 2 failures 1 due_credits 100', 'import', source => \@source);
+says('1 +9 -0 already 1 skipped 1 failures 1 due_credits 100', 'import', source => \@source, refresh => 1);
+is(kinds('b'), 'import undo import', 'imported anew');
+call('deduct', user => 'a', amount => 10);
+$source[0]{monthly} = 31;
+says('0 +0 -0 already 1 skipped 2 failures 1', 'import', source => \@source, refresh => 1);
+says('1 +0 -125 already 1 not_taken 10', 'undo', run => $run);
+is(join('/', @{ $model->balance('a')->{receipt} }{qw(monthly purchased)}), '0/0', 'nothing is left');
+is($model->balance('a')->{receipt}{plan}, undef, 'nor the plan');
+
+done_testing();
