@@ -157,7 +157,7 @@ if (@failures)
 
 # That this was a test: each call did something, was refused for each reason that
 # it has, and each kind of row came about.
-if (!@failures && $steps >= 4000)
+if (!@failures && $steps >= 4000 && !defined $ENV{CREDITS_SORT} && !defined $ENV{CREDITS_WORLD})
 {
 	my %states = (
 		deduct => '00000 UC001 UC004',
@@ -174,17 +174,17 @@ if (!@failures && $steps >= 4000)
 		refund => '00000 22023 UC010',
 		revoke => '00000 UC010 UC011 replayed',
 		transfer => '00000 UC001 UC002 UC004',
-		close_account => '00000 UC004 55000',
-		erase_user => '00000 UC002',
+		close_account => '00000 UC004',
+		erase_user => '00000',
 		set_overdraft => '00000',
 		open_account => '00000 UC003 replayed',
-		grant_many => '00000 22023',
-		apply_plan => '00000 UC009',
-		undo => '00000 22023',
-		import => '00000 22023',
+		grant_many => '00000 already failures capped',
+		apply_plan => '00000 already capped',
+		undo => '00000 already not_taken',
+		import => '00000 already skipped failures',
 		anchor => '00000',
-		archive => '00000 22023',
-		balance_at => '00000 22023',
+		archive => '00000 skipped',
+		balance_at => '00000',
 		sweep => '00000');
 	my @wanted = map { my $call = $_; map { "$call $_" } split / /, $states{$call} } sort keys %states;
 
@@ -193,8 +193,14 @@ if (!@failures && $steps >= 4000)
 	  transfer_out transfer_in close archive import imported);
 	push @wanted, map { "audited $_" } qw(define_plan freeze unfreeze close_account erase_user
 	  grant apply_plan undo import archive);
-	push @wanted, 'erased rows', 'row with forfeited credits', 'boundaries skipped',
-	  'periods with two plan changes or more';
+	push @wanted, 'undo of grant', 'undo of boundary', 'erased rows', 'row with forfeited credits',
+	  'boundaries skipped', 'periods with two plan changes or more';
+
+	# These are rarer.
+	push @wanted, 'close_account 55000', 'erase_user UC002', 'grant_many 22023', 'apply_plan UC009', 'undo 22023',
+	  'undo of apply_plan', 'undo of import', 'import 22023', 'archive 22023', 'balance_at 22023',
+	  map { "$_ replayed from the archive" } qw(purchase revoke open_account)
+	  if $steps >= 40000;
 	is_deeply([ grep { !$seen{$_} } @wanted ], [], 'all that is to be tried was tried');
 }
 note(join "\n", map { "$seen{$_} $_" } sort keys %seen);

@@ -147,6 +147,10 @@ sub compare_answer
 	{
 		same("report of $op->{call}", $report, fields($before[0], $state->{prefix}));
 		compare_run($answer->{run}, $state, $lines) if $answer->{run};
+		$seen{"$op->{call} $_"}++ for grep { $report->{$_} } qw(already skipped failures not_taken history_rows);
+		$seen{"$op->{call} capped"}++ if ($report->{more} // '') eq 'true';
+		$seen{"$op->{call} dry run"}++ if ($report->{dry_run} // '') eq 'true';
+		$seen{"undo of $answer->{undone}"}++ if $answer->{undone} && $report->{accounts};
 		delete @{ $state->{account} }{ @{ $answer->{written} // [] } };
 		return @{ $answer->{written} // [] };
 	}

@@ -193,6 +193,7 @@ sub undo
 			return $undo{$run}->($self, $acct, $op, $at, $row);
 		});
 	delete $answer->{report}{skipped} if !$run;
+	$answer->{undone} = $run // 'boundary';
 	return $answer;
 }
 
