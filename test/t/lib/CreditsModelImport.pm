@@ -54,7 +54,7 @@ sub import_one
 	}
 	return { skipped => 1 } if $old && has_its_own($self, $acct);
 	my $is_used = grep { $_->{kind} !~ /^(imported|import|undo|reset)$/ } @{ $self->{rows}{$user} };
-	my $rows = $is_used ? 0 : write_old_rows($acct, $op, $user);
+	my $rows = $is_used ? 0 : write_old_rows($acct, $op, $old ? $acct->{at} : 0);
 	my $is_keyed = grep { ($_->{key} // 'none') eq '' } @{ $self->{rows}{$user} };
 	my $due = 0;
 	my %done = CreditsModelRuns::run_row(
@@ -117,17 +117,21 @@ sub was_used
 # they stand.
 sub write_old_rows
 {
-	my ($acct, $op, $user) = @_;
+	my ($acct, $op, $from) = @_;
+	my $user = $acct->{user};
 	my @rows = sort { $a->{at} <=> $b->{at} || $a->{id} <=> $b->{id} } grep { $_->{user} eq $user } @{ $op->{history} // [] };
 	my $count = 0;
 
 	for my $row (@rows)
 	{
 		next if $row->{at} <= ($acct->{newest_old} // 0);
-		my $last = ($acct->{new_rows} // [])->[-1];
-		my $at = max($row->{at}, $last ? $last->{effective_at} : 0);
 		push @{ $acct->{new_rows} },
-		  { kind => 'imported', user => $user, amount => $row->{amount}, effective_at => $at, run => $op->{tag} };
+		  {
+			kind => 'imported',
+			user => $user,
+			amount => $row->{amount},
+			effective_at => max($row->{at}, $from),
+			run => $op->{tag} };
 		$count++;
 	}
 	$acct->{newest_old} = $rows[-1]{at} if $count;

@@ -103,10 +103,12 @@ sub archive_op
 		how() };
 }
 
-# Users as another system has them; most of them had been imported, or were here.
+# Users as another system has them: these, with which a world begins, or some, of whom
+# most had been imported, or were here.
 sub import_op
 {
 	my ($world, @users) = @_;
+	my $begins = @users;
 	my $now = $world->{model}{clock};
 	my @before = grep { $_->{call} eq 'import' } @{ $world->{ops} };
 	my (@source, @history);
@@ -131,14 +133,14 @@ sub import_op
 	{
 		push @history,
 		  map { { user => $row->{user}, at => $now - between(0, 60 * 86400) * SECOND, id => between(1, 1_000_000), amount => between(-20, 20) } }
-		  1 .. between(-2, 3);
+		  1 .. between($begins ? 1 : -2, 3);
 	}
 	push @source, { %{ $source[0] } } if @source && chance(0.02);
 	return {
 		call => 'import',
 		tag => next_tag($world),
 		source => \@source,
-		history => chance(0.6) ? \@history : undef,
+		history => $begins || chance(0.6) ? \@history : undef,
 		refresh => chance(0.4) ? 1 : undef,
 		how() };
 }
