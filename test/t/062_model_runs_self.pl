@@ -164,6 +164,8 @@ $source[1]{monthly} = 9;
 says('0 +0 -0 already 1 skipped 2 failures 1 due_credits 100', 'import', source => \@source);
 says('1 +9 -0 already 1 skipped 1 failures 1 due_credits 100', 'import', source => \@source, refresh => 1);
 is(kinds('b'), 'import undo import', 'imported anew');
+is(call('open_account', user => 'a', plan => 'p')->{receipt}{replayed}, 'true', 'an imported account is open');
+is(call('open_account', user => 'a')->{state}, 'UC003', 'with the facts of its import');
 call('deduct', user => 'a', amount => 10);
 $source[0]{monthly} = 31;
 says('0 +0 -0 already 1 skipped 2 failures 1', 'import', source => \@source, refresh => 1);

@@ -50,9 +50,9 @@ sub play
 	return { state => '00000' };
 }
 
-# A world of $n operations.  Of what sort: mixed; plans (plan changes above
-# all); archive (histories are archived); import (accounts are imported); back (the clock goes back, too); whale (close to the cap); undo (boundaries
-# and runs are undone).
+# A world of $n operations.  Of what sort: mixed; plans (plan changes above all); undo
+# (boundaries and runs are undone); archive (histories are archived); import (accounts
+# are imported); back (the clock goes back, too); whale (close to the cap).
 sub new_world
 {
 	my ($n, $sort) = @_;

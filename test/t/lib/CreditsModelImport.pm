@@ -71,7 +71,12 @@ sub import_one
 	my $amount = $acct->{new_rows}[-1]{amount};
 	my %counts = (source_credits => $amount - $due, due_credits => $due, target_credits => $amount);
 	$acct->{import} = { digest => $digest, row => $acct->{new_rows}[-1], counts => \%counts };
-	$acct->{was_imported} = 1;
+	if (!$is_keyed)
+	{
+		# So it is open, with the facts of this.
+		$acct->{opened} = { map { $_ => $acct->{new_rows}[-1]{$_} } qw(plan zone anchor) };
+		$acct->{open_receipt} = receipt($acct->{new_rows}[-1]);
+	}
 	$self->keep($acct);
 	return { %done, %counts, history_rows => $rows };
 }

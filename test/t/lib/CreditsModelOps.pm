@@ -120,7 +120,6 @@ sub set_plan_op
 sub unsettled
 {
 	my ($world, $op) = @_;
-	return 1 if $op->{call} eq 'open_account' && $world->{model}{accounts}{ $op->{user} } && $world->{model}{accounts}{ $op->{user} }{was_imported};
 	my $acct = $op->{call} eq 'set_cycle' ? account($world, $op->{user}) : undef;
 
 	return $acct && defined $acct->{period_end} && !defined $acct->{plan} && $acct->{cycle}[0] eq 'calendar';

@@ -131,9 +131,7 @@ sub import_op
 	}
 	for my $row (@source)
 	{
-		push @history,
-		  map { { user => $row->{user}, at => $now - between(0, 60 * 86400) * SECOND, id => between(1, 1_000_000), amount => between(-20, 20) } }
-		  1 .. between($begins ? 1 : -2, 3);
+		push @history, map { old_row($now, $row->{user}) } 1 .. between($begins ? 1 : -2, 3);
 	}
 	push @source, { %{ $source[0] } } if @source && chance(0.02);
 	return {
@@ -143,6 +141,17 @@ sub import_op
 		history => $begins || chance(0.6) ? \@history : undef,
 		refresh => chance(0.4) ? 1 : undef,
 		how() };
+}
+
+sub old_row
+{
+	my ($now, $user) = @_;
+
+	return {
+		user => $user,
+		at => $now - between(0, 60 * 86400) * SECOND,
+		id => between(1, 1_000_000),
+		amount => between(-20, 20) };
 }
 
 sub source_row

@@ -158,12 +158,25 @@ my %written = (
 	names => sub { 'ARRAY[' . join(', ', map { "'$_[1]$_'" } @{ $_[0] }) . ']::text[]' },
 	number => sub { $_[0] },
 	numbers => sub { 'ARRAY[' . join(', ', map { $_ // 'NULL' } @{ $_[0] }) . ']::bigint[]' },
-	source => sub { query($_[1], $_[0], user_id => [qw(user name text)], plan => [qw(plan name text)],
-			monthly => [qw(monthly number bigint)], purchased => [qw(purchased number bigint)],
-			last_reset => [qw(last_reset time timestamptz)], cycle_anchor => [qw(anchor wall timestamp)],
-			time_zone => [qw(zone text text)]) },
-	history => sub { query($_[1], $_[0], user_id => [qw(user name text)], created_at => [qw(at time timestamptz)],
-			id => [qw(id number bigint)], amount => [qw(amount number bigint)]) },
+	source => sub {
+		query(
+			$_[1], $_[0],
+			user_id => [qw(user name text)],
+			plan => [qw(plan name text)],
+			monthly => [qw(monthly number bigint)],
+			purchased => [qw(purchased number bigint)],
+			last_reset => [qw(last_reset time timestamptz)],
+			cycle_anchor => [qw(anchor wall timestamp)],
+			time_zone => [qw(zone text text)]);
+	},
+	history => sub {
+		query(
+			$_[1], $_[0],
+			user_id => [qw(user name text)],
+			created_at => [qw(at time timestamptz)],
+			id => [qw(id number bigint)],
+			amount => [qw(amount number bigint)]);
+	},
 	run => sub { "run_of('$_[1]t$_[0]')" },
 	some => sub { $_[0] },
 	bool => sub { $_[0] ? 'true' : 'false' },
@@ -219,7 +232,10 @@ sub call_sql
 		my ($name, $field, $type) = @$argument;
 		my $value = $op->{$field};
 
-		next if !defined $value && (!$required{$type} || $is_run{ $op->{call} } || ($op->{call} eq 'define_plan' && $field ne 'credits'));
+		my $is_needed =
+		  $required{$type} && !$is_run{ $op->{call} } && ($op->{call} ne 'define_plan' || $field eq 'credits');
+
+		next if !defined $value && !$is_needed;
 		push @args, "$name => " . (defined $value ? $written{$type}->($value, $prefix, $op->{user}) : 'NULL');
 	}
 	push @args, "reason => 't$op->{tag}'" if $op->{tag} && $op->{call} ne 'archive';
