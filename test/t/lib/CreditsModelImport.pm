@@ -66,6 +66,7 @@ sub import_one
 			local $acct->{new_rows} = [];
 			$self->apply_due($acct, $at);
 			$due = total(free($acct)) - $before;
+			$acct->{reset} = undef;
 			return (amount => total(free($acct)), $is_keyed ? () : (key => ''));
 		});
 	my $amount = $acct->{new_rows}[-1]{amount};

@@ -133,14 +133,19 @@ sub import_op
 	{
 		push @history, map { old_row($now, $row->{user}) } 1 .. between($begins ? 1 : -2, 3);
 	}
-	push @source, { %{ $source[0] } } if @source && chance(0.02);
+
+	# One that comes twice is found where it comes, so all are in one batch then.
+	my $twice = @source && chance(0.02);
+	my %how = $twice ? () : how();
+
+	push @source, { %{ $source[0] } } if $twice;
 	return {
 		call => 'import',
 		tag => next_tag($world),
 		source => \@source,
 		history => $begins || chance(0.6) ? \@history : undef,
 		refresh => chance(0.4) ? 1 : undef,
-		how() };
+		%how };
 }
 
 sub old_row

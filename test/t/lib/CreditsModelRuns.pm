@@ -123,6 +123,7 @@ sub grant_many
 		$op->{users},
 		sub {
 			my ($user) = @_;
+			$self->copy_or_open($user, 0);
 			CreditsModel::check_number($sum{$user}, 1);
 			my %grant = (%$op{qw(tag key ends)}, run => $op->{tag}, user => $user, amount => $sum{$user});
 			my $answer = $self->on_account($user, { %grant, call => 'grant' });
