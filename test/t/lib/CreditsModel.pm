@@ -284,7 +284,7 @@ sub deduct_many
 	for my $i (@order)
 	{
 		$answers[$i] = $self->call({ %{ $items[$i] }, call => 'deduct' });
-		refuse($answers[$i]{state}) if $op->{all} && $answers[$i]{state} ne '00000';
+		refuse($answers[$i]{state}) if $answers[$i]{state} eq 'UC009' || ($op->{all} && $answers[$i]{state} ne '00000');
 	}
 	return { state => '00000', items => \@answers };
 }

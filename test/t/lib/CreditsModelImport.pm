@@ -41,7 +41,8 @@ sub import_one
 	my $old = $self->{accounts}{$user};
 	my $acct = $old ? dclone($old) : $self->new_account($user);
 	my $at = max($self->{clock}, $acct->{at});
-	my $digest = join '|', map { $from->{$_} // 'NULL' } qw(plan monthly purchased last_reset anchor zone);
+	my %default = (monthly => 0, purchased => 0);
+	my $digest = join '|', map { $from->{$_} // $default{$_} // 'NULL' } qw(plan monthly purchased last_reset anchor zone);
 
 	check($self, $from, $at);
 	$self->apply_due($acct, $at);
