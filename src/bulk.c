@@ -148,10 +148,7 @@ try_items(Bulk *bulk, BulkItem *items, int first, int last)
 	}
 	PG_CATCH();
 	{
-		MemoryContextSwitchTo(memory);
-		failure = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
+		failure = error_of_subtransaction(memory, owner);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(memory);

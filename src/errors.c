@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "utils/json.h"
 
 #include "errors.h"
@@ -577,4 +578,23 @@ error_out_of_range(const char *argument, int64 value, int64 max)
 			 errmsg("%s is out of range", argument),
 			 errdetail("%s", json_end(&buf)),
 			 errhint("Amounts are at most " INT64_FORMAT " credits.", max)));
+}
+
+/*
+ * In a PG_CATCH: ends the internal subtransaction that failed, and gives the error.
+ * The other way round, which is the usual one, a copy that finds no memory is an
+ * error inside the subtransaction, which nobody ends then: not even the client's
+ * statement, after which its session is in a failed transaction.
+ */
+ErrorData *
+error_of_subtransaction(MemoryContext memory, ResourceOwner owner)
+{
+	ErrorData  *failure;
+
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(memory);
+	CurrentResourceOwner = owner;
+	failure = CopyErrorData();
+	FlushErrorState();
+	return failure;
 }

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "utils/resowner.h"
 
 #include "compat.h"
 #include "core/core.h"
@@ -72,5 +73,7 @@ pg_noreturn extern void error_bad_value(const char *argument, const char *value,
 										const char *allowed);
 pg_noreturn extern void error_too_small(const char *argument, int64 value, int64 min);
 pg_noreturn extern void error_out_of_range(const char *argument, int64 value, int64 max);
+
+extern ErrorData *error_of_subtransaction(MemoryContext memory, ResourceOwner owner);
 
 #endif

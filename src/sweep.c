@@ -330,10 +330,7 @@ try_accounts(Sweep *sweep, List **users, int64 limit)
 	}
 	PG_CATCH();
 	{
-		MemoryContextSwitchTo(memory);
-		failure = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
+		failure = error_of_subtransaction(memory, owner);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(memory);
