@@ -73,38 +73,17 @@ unit:
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
 	$(CC) $(UNIT_CFLAGS) $(UNIT_SRCS) -lcrypto -o "$$dir/unit" && "$$dir/unit"
 
-checkver:
-	@test/run/checkver.sh
-
-deps:
-	@test/run/deps.sh
-
-demo:
-	@test/run/demo.sh
-
-test:
-	@test/run/test.sh
-
-fuzz:
-	@test/run/fuzz.sh
-
-mutation:
-	@test/run/mutation.sh
+checkver deps demo test fuzz mutation torture:
+	@test/run/$@.sh
 
 coverage:
 	@COVERAGE=$${COVERAGE:-95} test/run/test.sh
 
+asan valgrind:
+	@test/memory/$@.sh
+
 test-majors:
 	@test/majors/run.sh
-
-asan:
-	@test/memory/asan.sh
-
-valgrind:
-	@test/memory/valgrind.sh
-
-torture:
-	@test/run/torture.sh
 
 bench:
 	@bench/run.sh

@@ -2,8 +2,8 @@
 # forgotten session: the account's versions that it keeps cost what they must
 # and no more, and go with it.
 #
-# CREDITS_HOT_SECONDS: so long, for the long version; by default a fixed number
-# of calls.
+# CREDITS_HOT_SECONDS: so long beside the snapshot, for the long version; by default
+# a fixed number of calls.
 
 use strict;
 use warnings FATAL => 'all';
@@ -32,11 +32,11 @@ sub sizes
 	return map { @$_ } rows($node, $db, q(SELECT pg_relation_size('credit_account'), pg_indexes_size('credit_account')));
 }
 
-# Charge the hot user; give the number of calls.
+# Charge the hot user, so long if it is said; give the number of calls.
 my $total = 0;
 sub charge
 {
-	my ($name) = @_;
+	my ($name, $seconds) = @_;
 	my $until = $seconds ? "clock_timestamp() - started < '$seconds s'" : "n < $calls";
 	my $n = $node->safe_psql($db, <<"SQL");
 SET client_min_messages = notice;
@@ -65,7 +65,7 @@ cmp_ok($indexes_alone, '<=', $indexes + 2 * 8192, '... nor do its indexes');
 my $reader = session($node, $db);
 $reader->do('BEGIN ISOLATION LEVEL REPEATABLE READ');
 my $seen = $reader->do(q(SELECT history_seq, purchased FROM credit_account WHERE user_id = 'hot'));
-$n = charge('looked at');
+$n = charge('looked at', $seconds);
 my ($table_held, $indexes_held) = sizes();
 my $row = ($table_held - $table_alone) / $n;
 my $entry = ($indexes_held - $indexes_alone) / $n;

@@ -116,7 +116,9 @@ sub import_op
 	# The same again, as far as nothing has changed there.
 	if (@before && chance(0.6))
 	{
-		@source = map { { %$_ } } @{ $before[-1]{source} };
+		my %seen;
+
+		@source = map { { %$_ } } grep { !$seen{ $_->{user} }++ } @{ $before[-1]{source} };
 		@history = @{ $before[-1]{history} // [] };
 		for my $row (@source)
 		{

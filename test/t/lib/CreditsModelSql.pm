@@ -158,25 +158,19 @@ my %written = (
 	names => sub { 'ARRAY[' . join(', ', map { "'$_[1]$_'" } @{ $_[0] }) . ']::text[]' },
 	number => sub { $_[0] },
 	numbers => sub { 'ARRAY[' . join(', ', map { $_ // 'NULL' } @{ $_[0] }) . ']::bigint[]' },
-	source => sub {
-		query(
-			$_[1], $_[0],
-			user_id => [qw(user name text)],
-			plan => [qw(plan name text)],
-			monthly => [qw(monthly number bigint)],
-			purchased => [qw(purchased number bigint)],
-			last_reset => [qw(last_reset time timestamptz)],
-			cycle_anchor => [qw(anchor wall timestamp)],
-			time_zone => [qw(zone text text)]);
-	},
-	history => sub {
-		query(
-			$_[1], $_[0],
-			user_id => [qw(user name text)],
-			created_at => [qw(at time timestamptz)],
-			id => [qw(id number bigint)],
-			amount => [qw(amount number bigint)]);
-	},
+	source => columns(
+		user_id => [qw(user name text)],
+		plan => [qw(plan name text)],
+		monthly => [qw(monthly number bigint)],
+		purchased => [qw(purchased number bigint)],
+		last_reset => [qw(last_reset time timestamptz)],
+		cycle_anchor => [qw(anchor wall timestamp)],
+		time_zone => [qw(zone text text)]),
+	history => columns(
+		user_id => [qw(user name text)],
+		created_at => [qw(at time timestamptz)],
+		id => [qw(id number bigint)],
+		amount => [qw(amount number bigint)]),
 	run => sub { "run_of('$_[1]t$_[0]')" },
 	some => sub { $_[0] },
 	bool => sub { $_[0] ? 'true' : 'false' },
@@ -188,7 +182,14 @@ my %written = (
 	},
 	seq => sub { "seq_of('$_[1]$_[2]', 't$_[0]')" });
 
-# Rows as a query.
+# How rows with these columns are written: as a query.
+sub columns
+{
+	my (@columns) = @_;
+
+	return sub { query($_[1], $_[0], @columns) };
+}
+
 sub query
 {
 	my ($prefix, $rows, @columns) = @_;

@@ -314,6 +314,7 @@ sub send
 
 	$sql .= ';' unless $sql =~ /^\\/ || $sql =~ /;\s*$/;
 	$self->{stdin} .= "$sql\n\\echo = done $n :SQLSTATE\n";
+	$self->{timer}->start;	# it may have been idle for longer than that
 	$self->{run}->pump_nb;
 	return;
 }
@@ -388,6 +389,7 @@ sub quit
 	if ($self->{run}->pumpable)
 	{
 		$self->{stdin} .= "\\q\n";
+		$self->{timer}->start;
 		eval { $self->{run}->finish; 1 } or diag("a session's end: $@");
 	}
 	return;
