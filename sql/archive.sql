@@ -201,4 +201,24 @@ SET credits.clock = '2030-01-11 00:00:00+00';
 SELECT t.archive('2030-01-11') - 'ok' AS archived;
 SELECT * FROM t.where_rows() WHERE user_id = 'little';
 SELECT * FROM credits_verify();
+
+-- Of several ends at one instant the last one stays: what has yet to end then is in the checkpoint.  In the second
+-- account nothing is left of the grant until the hold ends, which returns to it.
+SELECT count(credits_open_account(u)) FROM unnest('{ends,returns}'::text[]) u;
+SELECT count(credits_grant('ends', n, '2030-02-01 00:00:00+00')) FROM generate_series(1, 2) n;
+SELECT credits_grant('returns', 5, '2030-01-20 00:00:00+00') -> 'seq' AS seq, credits_hold('returns', 2, '9 days') -> 'seq' AS held, credits_hold('returns', 3, '9 days') -> 'seq' AS held;
+SET credits.clock = '2030-03-01 00:00:00+00';
+SELECT credits_reset_due() -> 'failures' AS failures;
+SELECT credits_anchor() -> 'ok' AS anchored;
+SELECT user_id, seq, kind, ref_seq, effective_at FROM credit_history WHERE user_id IN ('ends', 'returns') AND kind LIKE '%end' ORDER BY 1, 2;
+SELECT t.archive('2030-03-01') -> 'failures' AS failures;
+SELECT * FROM t.where_rows() WHERE user_id IN ('ends', 'returns');
+SELECT * FROM credits_verify();
+SELECT count(credits_add_purchased(u, 5, u)) FROM unnest('{ends,returns}'::text[]) u;
+SET credits.clock = '2030-04-01 00:00:00+00';
+SELECT credits_anchor() -> 'ok' AS anchored;
+SELECT count(credits_add_purchased(u, 5, u || 2)) FROM unnest('{ends,returns}'::text[]) u;
+SELECT t.archive('2030-04-01') -> 'failures' AS failures;
+SELECT count(*) AS grants FROM credit_grant WHERE user_id IN ('ends', 'returns');
+SELECT * FROM credits_verify();
 DROP EXTENSION credits;

@@ -311,8 +311,8 @@ open_book_finish(OpenBook *book, const CrAccount *acc, Checkpoint *ckpt)
 	{
 		const CrGrant *grant = &acc->open->grants[i];
 
-		if (grant->ends_at <= acc->effective_at)
-			continue;
+		if (grant->ends_at < acc->effective_at)
+			continue;			/* at that instant, its end may be yet to come */
 		numbers_add(&ckpt->grants, grant->seq);
 		numbers_add(&ckpt->grants, grant->amount);
 		numbers_add(&ckpt->grants, grant->left);

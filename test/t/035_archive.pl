@@ -192,5 +192,15 @@ SELECT credits_repair_guards()));
 clean($db, 'the year is back');
 is(independent($db), '', 'so says the independent verifier');
 
+# The last of several ends at one instant is the row that stays.
+add_database($node, $db = 'ends');
+at('2024-06-10 00:00Z', q(SELECT credits_open_account('ends'), credits_open_account('returns');
+SELECT count(credits_grant('ends', n, '2024-07-01 00:00Z')) FROM generate_series(1, 3) n;
+SELECT credits_grant('returns', 5, '2024-06-19 00:00Z'), credits_hold('returns', 2, '9 days'), credits_hold('returns', 3, '9 days')));
+at('2024-08-10 00:00Z', 'SELECT credits_reset_due(); SELECT credits_anchor()');
+is(archive('2024-08-10')->{accounts}, 2, 'two accounts end with ends at one instant');
+clean($db, '... and verify');
+is(independent($db), '', '... independently, too');
+
 $node->stop;
 done_testing();

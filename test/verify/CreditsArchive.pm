@@ -77,7 +77,7 @@ sub made
 	}
 	my @grants = map { @$_{qw(seq amount left ends_at closed)} }
 	  sort { $a->{ends_at} <=> $b->{ends_at} || $a->{seq} <=> $b->{seq} }
-	  grep { $_->{ends_at} > $state->{effective_at} } values %{ $book->{grants} };
+	  grep { $_->{ends_at} >= $state->{effective_at} } values %{ $book->{grants} };
 	for my $hold (sort { ($a->{state} cmp $b->{state}) || $a->{seq} <=> $b->{seq} }
 		grep { $_->{state} =~ /\A(?:open|expired)\z/ } values %{ $book->{holds} })
 	{
