@@ -241,7 +241,7 @@ sub balance_at_op
 	my $user = pick(users());
 	my $past = $world->{model}{past}{$user} // return undef;
 	my ($first, $now) = ($past->[0]{at}, $world->{model}{clock});
-	my @at = map { $_->{effective_at} } @{ $world->{model}{rows}{$user} };
+	my @at = map { $_->{effective_at} } @{ $world->{model}{rows}{$user} // [] };
 	my $at = chance(0.6) ? pick(@at) + pick(0, 0, -1, 1) : $first + int(rand($now - $first + 1));
 
 	return { call => 'balance_at', user => $user, time => max($first, min($now, $at)) };

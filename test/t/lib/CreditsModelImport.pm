@@ -54,9 +54,9 @@ sub import_one
 		$acct->{new_rows}[-1]{tag} = undef;
 	}
 	return { skipped => 1 } if $old && has_its_own($self, $acct);
-	my $is_used = grep { $_->{kind} !~ /^(imported|import|undo|reset)$/ } @{ $self->{rows}{$user} };
+	my $is_used = grep { $_->{kind} !~ /^(imported|import|undo|reset)$/ } @{ $self->{rows}{$user} // [] };
 	my $rows = $is_used ? 0 : write_old_rows($acct, $op, $old ? $acct->{at} : 0);
-	my $is_keyed = grep { ($_->{key} // 'none') eq '' } @{ $self->{rows}{$user} };
+	my $is_keyed = grep { ($_->{key} // 'none') eq '' } @{ $self->{rows}{$user} // [] };
 	my $due = 0;
 	my %done = CreditsModelRuns::run_row(
 		$self, $acct, $op, 'import', $at,
