@@ -221,4 +221,15 @@ SELECT count(credits_add_purchased(u, 5, u || 2)) FROM unnest('{ends,returns}'::
 SELECT t.archive('2030-04-01') -> 'failures' AS failures;
 SELECT count(*) AS grants FROM credit_grant WHERE user_id IN ('ends', 'returns');
 SELECT * FROM credits_verify();
+-- A year that was dropped takes no more rows: the partition would lack those that went.
+SELECT count(*) AS rows FROM credit_history_archive_2030 \gset
+SELECT credits_drop_archive('credit_history_archive_2030', :rows) -> 'ok' AS dropped;
+SELECT count(credits_add_purchased(u, 5, u || n)) FROM unnest('{ends,returns}'::text[]) u, generate_series(3, 5) n;
+SET credits.clock = '2030-05-01 00:00:00+00';
+SELECT credits_anchor() -> 'ok' AS anchored;
+SELECT t.archive('2030-05-01') ->> 'failures' AS failures;
+SELECT DISTINCT f ->> 'sqlstate' AS sqlstate, f ->> 'message' AS message
+  FROM credit_reset_run, jsonb_array_elements(failed) f WHERE kind = 'archive' AND failures > 0;
+SELECT * FROM t.where_rows() WHERE user_id IN ('ends', 'returns');
+SELECT * FROM credits_verify();
 DROP EXTENSION credits;

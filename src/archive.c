@@ -191,6 +191,20 @@ make_checkpoint(Judge *judge, Checkpoint *ckpt, const char *user_id, int64 upto)
 	open_book_finish(&judge->open, &acc, ckpt);
 }
 
+/*
+ * The partition for rows of a year.  One that was dropped is not made again: it
+ * would lack the rows that went with it, and nobody could tell those from rows that
+ * were taken out.
+ */
+static Oid
+partition_for(int year)
+{
+	if (!OidIsValid(archive_partition(year, false)) &&
+		audit_has("drop_archive", archive_name(year), SnapshotSelf))
+		error_archive_dropped(year);
+	return archive_partition(year, true);
+}
+
 /* Moves the rows up to one, year by year as they come. */
 static int64
 move_rows(Writer *history, const char *user_id, int64 upto, Snapshot snapshot)
@@ -219,7 +233,7 @@ move_rows(Writer *history, const char *user_id, int64 upto, Snapshot snapshot)
 			if (partition)
 				writer_end(partition);
 			year = its_year;
-			partition = writer_begin_partition(archive_partition(year, true));
+			partition = writer_begin_partition(partition_for(year));
 		}
 		MemoryContextSwitchTo(memory);
 		writer_copy_to(partition, rows.slot);

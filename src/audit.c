@@ -132,6 +132,25 @@ put_text(Writer *writer, AttrNumber attno, const char *value)
 		put(writer, attno, CStringGetTextDatum(value));
 }
 
+/* Has this been done to this, as far as the snapshot sees? */
+bool
+audit_has(const char *action, const char *subject, Snapshot snapshot)
+{
+	Lookup		lookup;
+	bool		found = false;
+
+	lookup_begin(&lookup, TABLE_AUDIT_LOG, INDEX_AUDIT_LOG, snapshot);
+	while (!found && lookup_next(&lookup, ForwardScanDirection))
+	{
+		CrAuditRow	row;
+
+		audit_from_slot(&row, lookup.slot);
+		found = strcmp(row.action, action) == 0 && strcmp(row.subject, subject) == 0;
+	}
+	lookup_end(&lookup);
+	return found;
+}
+
 /*
  * Appends a row: who did what to what, from where, and the jsonb before and
  * after (0: none).  The chain's head is locked until the transaction ends, the

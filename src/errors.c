@@ -428,6 +428,15 @@ error_archived_row(const char *user_id, int64 seq)
 			 errhint("Use credits_grant or credits_adjust to give credits back.")));
 }
 
+void
+error_archive_dropped(int year)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the archive of %d was dropped, so no more rows of that year can go there", year),
+			 errhint("Bring it back from its export first.")));
+}
+
 /* since: the time of the newest archived row. */
 void
 error_archived_time(const char *user_id, CrTime since)

@@ -60,6 +60,7 @@ pg_noreturn extern void error_revoke_exceeds(const char *payment_ref, int64 amou
 pg_noreturn extern void error_not_spent(const char *user_id, int64 seq);
 pg_noreturn extern void error_hold_archived(const char *user_id, int64 seq);
 pg_noreturn extern void error_archived_row(const char *user_id, int64 seq);
+pg_noreturn extern void error_archive_dropped(int year);
 pg_noreturn extern void error_archived_time(const char *user_id, CrTime since);
 pg_noreturn extern void error_open_conflict(const char *user_id);
 pg_noreturn extern void error_append_only(const char *table, const char *command);

@@ -17,25 +17,6 @@
 #include "checkpoint.h"
 #include "verify_archive.h"
 
-/* Did somebody drop the partition with credits_drop_archive? */
-static bool
-was_dropped(const char *name)
-{
-	Lookup		lookup;
-	bool		found = false;
-
-	lookup_begin(&lookup, TABLE_AUDIT_LOG, INDEX_AUDIT_LOG, GetActiveSnapshot());
-	while (!found && lookup_next(&lookup, ForwardScanDirection))
-	{
-		CrAuditRow	row;
-
-		audit_from_slot(&row, lookup.slot);
-		found = strcmp(row.action, "drop_archive") == 0 && strcmp(row.subject, name) == 0;
-	}
-	lookup_end(&lookup);
-	return found;
-}
-
 /* The years whose rows checkpoints have: each has its partition, or had. */
 static void
 verify_years(Findings *findings, const Numbers *years)
@@ -44,7 +25,8 @@ verify_years(Findings *findings, const Numbers *years)
 	{
 		int			year = (int) years->values[i];
 
-		if (OidIsValid(archive_partition(year, false)) || was_dropped(archive_name(year)))
+		if (OidIsValid(archive_partition(year, false)) ||
+			audit_has("drop_archive", archive_name(year), GetActiveSnapshot()))
 			continue;
 		findings_report(findings, archive_name(year), NULL, 0,
 						"the partition is missing, and nobody dropped it with credits_drop_archive");
