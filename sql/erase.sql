@@ -29,6 +29,9 @@ SELECT * FROM t.texts ORDER BY user_id, seq;
 SELECT count(*) AS salts, count(DISTINCT text_salt) AS different FROM credit_history WHERE text_salt IS NOT NULL;
 
 SELECT credits_erase_user('u', 'request 4711') AS erased;
+-- a call that was looking its key up while rows moved finds that the account has changed
+SELECT a.xmin::text = max(h.xmin::text) AS changed FROM credit_account a JOIN credit_history h USING (user_id)
+ WHERE user_id = 'u' AND reason_digest IS NOT NULL GROUP BY a.xmin::text;
 SELECT * FROM t.texts ORDER BY user_id, seq;
 -- the digests are those that the chain has
 SELECT count(*) AS rows,

@@ -110,6 +110,20 @@ erase_archived(const char *user_id)
 	return count;
 }
 
+/*
+ * A new version of the account, the same as before: a call that looks its key up
+ * without a lock may miss a row whose new version appears meanwhile, and finds the
+ * account changed then, and looks again.
+ */
+static void
+touch_account(Ledger *ledger)
+{
+	Writer	   *writer = ledger->books->account;
+
+	writer_copy(writer, ledger->version);
+	writer_update(writer, ledger->version);
+}
+
 static Datum
 audited(int64 rows, const char *reason)
 {
@@ -121,7 +135,7 @@ audited(int64 rows, const char *reason)
 	return object_end(&after);
 }
 
-/* It is no operation of the account: it writes no row and applies nothing. */
+/* It is no operation of the account: it appends no row and applies nothing. */
 Datum
 credits_erase_user(PG_FUNCTION_ARGS)
 {
@@ -139,6 +153,8 @@ credits_erase_user(PG_FUNCTION_ARGS)
 		error_account_not_found(request.user_id);
 	rows = erase_rows(ledger.books->history, request.user_id) +
 		erase_archived(request.user_id);
+	if (rows > 0)
+		touch_account(&ledger);
 	ledger_end(&ledger);
 	if (rows > 0)
 		audit_append("erase_user", request.user_id, (Datum) 0, audited(rows, reason));

@@ -141,13 +141,11 @@ static bool
 lock_unknown(Ledger *ledger)
 {
 	const Request *request = ledger->request;
-	CrAccount	found;
 
 	if (request->kind != CR_KIND_OPEN && request->kind != CR_KIND_PURCHASE &&
 		request->kind != CR_KIND_IMPORT && settings_default_plan() == NULL)
 	{
-		if (IsolationUsesXactSnapshot() &&
-			lookup_account(request->user_id, SnapshotSelf, &found))
+		if (IsolationUsesXactSnapshot() && lookup_account_latest(request->user_id))
 			error_serialization();
 		return false;
 	}

@@ -6,7 +6,9 @@
  * account's lock use SnapshotSelf, the latest committed state and our own
  * writes: nobody else can change what the lock protects, and a snapshot that
  * is not MVCC takes no SIREAD locks, so adjacent users do not conflict under
- * SERIALIZABLE for nothing.
+ * SERIALIZABLE for nothing.  Without a lock a row that is being updated could be
+ * missed (its new version looked at before the update commits, and the old one
+ * after), so what others may update is looked up with the latest MVCC snapshot.
  */
 #include "postgres.h"
 
@@ -168,6 +170,18 @@ lookup_account(const char *user_id, Snapshot snapshot, CrAccount *acc)
 	return found;
 }
 
+/* Is there an account by now, whatever our transaction's snapshot is? */
+bool
+lookup_account_latest(const char *user_id)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	CrAccount	acc;
+	bool		found = lookup_account(user_id, snapshot, &acc);
+
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
 /* A row by its number, which may be malformed. */
 bool
 lookup_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row)
@@ -221,14 +235,23 @@ lookup_settled(Lookup *lookup, StoreTable table, StoreIndex index, LockClass loc
 	return true;
 }
 
-/* Is there an account after all?  Call it under the user's opening lock. */
+/*
+ * Is there an account after all?  Call it under the user's opening lock, which
+ * keeps nobody from updating one that is there.
+ */
 bool
 lookup_opened(const char *user_id)
 {
 	Lookup		lookup;
 
 	if (!lookup_settled(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT, LOCK_OPENING, user_id))
-		return false;
+	{
+		if (!lookup_account_latest(user_id))
+			return false;
+		if (IsolationUsesXactSnapshot())
+			error_serialization();
+		return true;
+	}
 	lookup_end(&lookup);
 	return true;
 }

@@ -179,11 +179,28 @@ run_done(const Run *run)
 	return run->counts.accounts + run->failures;
 }
 
+/*
+ * Others may be ending the run, so this is no look-up under a lock: only an MVCC
+ * snapshot never misses a row that is being updated.
+ */
+static void
+begin_lookup(Lookup *lookup, StoreIndex index)
+{
+	CommandCounterIncrement();
+	lookup_begin(lookup, TABLE_RESET_RUN, index, RegisterSnapshot(GetLatestSnapshot()));
+}
+
+static void
+end_lookup(Lookup *lookup)
+{
+	lookup_end(lookup);
+	UnregisterSnapshot(lookup->snapshot);
+}
+
 static bool
 find_run(Lookup *lookup, const Run *run)
 {
-	CommandCounterIncrement();
-	lookup_begin(lookup, TABLE_RESET_RUN, INDEX_RESET_RUN, SnapshotSelf);
+	begin_lookup(lookup, INDEX_RESET_RUN);
 	lookup_key(lookup, 1, BTEqualStrategyNumber, F_UUID_EQ, PointerGetDatum(run->run_id));
 	return lookup_next(lookup, ForwardScanDirection);
 }
@@ -213,7 +230,7 @@ run_save(Run *run)
 	fill(run, writer->slot);
 	writer_update(writer, lookup.slot);
 	writer_end(writer);
-	lookup_end(&lookup);
+	end_lookup(&lookup);
 }
 
 /* The kind of a run; NULL: there is no such. */
@@ -227,7 +244,7 @@ run_kind(const uint8_t *run_id)
 	memcpy(run.run_id, run_id, UUID_LEN);
 	if (find_run(&lookup, &run))
 		kind = slot_text(lookup.slot, RUN_KIND);
-	lookup_end(&lookup);
+	end_lookup(&lookup);
 	return kind;
 }
 
@@ -238,7 +255,7 @@ run_is_ours(const Run *run)
 	Lookup		lookup;
 	bool		running = find_run(&lookup, run) && is_running(&lookup);
 
-	lookup_end(&lookup);
+	end_lookup(&lookup);
 	return running;
 }
 
@@ -265,8 +282,7 @@ stop_dead(bool sweeps)
 	Lookup		lookup;
 	Writer	   *writer;
 
-	CommandCounterIncrement();
-	lookup_begin(&lookup, TABLE_RESET_RUN, INDEX_RESET_RUN_STATE, SnapshotSelf);
+	begin_lookup(&lookup, INDEX_RESET_RUN_STATE);
 	lookup_text_key(&lookup, 1, state_names[RUN_RUNNING]);
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
@@ -287,7 +303,7 @@ stop_dead(bool sweeps)
 		writer_update(writer, lookup.slot);
 		writer_end(writer);
 	}
-	lookup_end(&lookup);
+	end_lookup(&lookup);
 }
 
 /* Those that were killed.  Of a sweep only another one can tell. */

@@ -168,4 +168,14 @@ none(
 none([ grep { $_ ne 'errors.h' && $text{$_} =~ /\bMAKE_SQLSTATE\b/ } sort keys %text ],
 	'SQLSTATEs of our own are in errors.h alone');
 
+# A snapshot that is not MVCC may miss a row that is being updated, so these look
+# at what a lock that they hold protects, or at what is never updated.
+my %locked = map { ("$_.c" => 1) }
+  qw(account archive audit books bulk checkpoint holds import ledger lists plans purchase refunds roles undo_run);
+none(
+	[
+		grep { !$locked{$_} && $text{$_} =~ s{/\*.*?\*/}{}gsr =~ /\b(?:SnapshotSelf|SnapshotAny)\b/ }
+		  sort keys %text ],
+	'look-ups with SnapshotSelf are those under a lock');
+
 done_testing();
