@@ -347,7 +347,13 @@ sub connection
 		push @set, 'synchronous_commit=on' if $self->{synchronous};
 		push @set, 'credits.early_lock_release=on' if rand() < $self->{early};
 		$self->{db} = TortureWire->connect($dir, $port, options => join ' ', map { "-c $_" } @set);
-		usleep(20_000) if !$self->{db};
+		if (!$self->{db})
+		{
+			usleep(20_000);
+			next;
+		}
+		my $first = $self->{db}->query('SELECT credits_reset_due(1, true)');
+		$self->{db}->query(q(SET application_name = 'has snapshots')) if $first && $first->{state} eq '00000';
 	}
 	return 1;
 }

@@ -129,10 +129,12 @@ sub children
 # Pids of the clients' sessions.
 sub sessions
 {
-	my ($self) = @_;
+	my ($self, $name) = @_;
 	my $db = $self->connect;
+	my $only = defined $name ? "AND application_name = '$name'" : '';
 
-	return map { $_->[0] } $db->rows(q(SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()));
+	return map { $_->[0] }
+	  $db->rows("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() $only");
 }
 
 sub wait_gone
@@ -233,10 +235,12 @@ my %fault = (
 		my $until = time + $seconds;
 		my %limited;
 
-		# What a session has it keeps, and gets no more.
+		# What a session has it keeps, and gets no more.  Only those that have taken a
+		# snapshot of each kind: where memory ends between the two arrays of its first one
+		# (GetSnapshotData), the server writes through NULL at the next.
 		while (time < $until)
 		{
-			for my $pid ($self->sessions)
+			for my $pid ($self->sessions('has snapshots'))
 			{
 				open my $in, '<', "/proc/$pid/statm" or next;
 				my ($pages) = split ' ', <$in> // next;
