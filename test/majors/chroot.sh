@@ -12,7 +12,7 @@ ready=$dir/.credits-ready
 [ "$(id -u)" = 0 ] || { echo "chroot.sh: making a chroot needs root" >&2; exit 1; }
 
 mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' 'Origin: Debian' |
-    awk '$2 !~ /-/ { print $1; exit }')
+    awk '$2 !~ /-/ && !n++ { print $1 }')
 [ -n "$mirror" ] || { echo "chroot.sh: apt has no Debian mirror" >&2; exit 1; }
 
 # debootstrap knows a suite that is younger than itself by sid's recipe.

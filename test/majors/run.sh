@@ -39,7 +39,7 @@ copy_libraries() {
     mkdir -p "$dir/usr/local/lib"
     while name=$("$inside" "$dir" bash -c 'ldd /old/usr/lib/postgresql/*/bin/* || true' 2>/dev/null |
         awk '/=> not found/ && !n++ { print $1 }') && [ -n "$name" ]; do
-        file=$(ldconfig -p | awk -v name="$name" '$1 == name { print $NF; exit }')
+        file=$(ldconfig -p | awk -v name="$name" '$1 == name && !n++ { print $NF }')
         [ -n "$file" ] || die "test-majors: there is no $name"
         cp -L "$file" "$dir/usr/local/lib/"
         "$inside" "$dir" ldconfig
