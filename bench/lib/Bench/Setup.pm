@@ -67,7 +67,7 @@ sub run_contender
 	my $per_client = $contender->{batch} ? 2 : int($o->{transactions} / $clients) || 1;
 	my $path = ($schema || 'bench') . ($schema eq 'pgledger' ? ',public' : '');
 	my @settings = ("synchronous_commit=$cell->{sync}", "search_path=$path");
-	push @settings, $have->{early} if $contender->{id} eq 'deduct_key_early';
+	push @settings, split(' ', $have->{early}) if $contender->{id} eq 'deduct_key_early';
 	my $run = pgbench(
 		work => $o->{work}, scripts => [ script($contender, $cell->{shape}) ], clients => $clients,
 		seconds => $o->{quick} ? 0 : $seconds, transactions => $per_client,
