@@ -110,34 +110,71 @@ assign_clock(const char *newval, void *extra)
 	fixed_clock = extra ? *(CrTime *) extra : CR_NEVER;
 }
 
-void
-settings_define(void)
+static void
+define_clock(void)
 {
 	DefineCustomStringVariable("credits.clock",
 							   "Fixes the time that the ledger reads; empty: the real clock.",
 							   "For tests and for replaying the past. A timestamp with a time zone.",
 							   &clock_text, "", PGC_SUSET, GUC_NOT_IN_SAMPLE,
 							   check_clock, assign_clock, NULL);
+}
+
+static void
+define_default_plan(void)
+{
 	DefineCustomStringVariable("credits.default_plan",
 							   "Plan that an unknown user's account is opened with by the first call; empty: none.",
 							   "While empty, a call for an unknown user is UC002.",
 							   &default_plan, "", PGC_SUSET, 0,
 							   NULL, NULL, NULL);
+}
+
+static void
+define_early_lock_release(void)
+{
 	DefineCustomBoolVariable("credits.early_lock_release",
 							 "Lets go of an account's lock when the commit is written, and answers when it is durable.",
 							 "Others may see what a crash then forgets, as with synchronous_commit = off.",
 							 &early_lock_release, false, PGC_USERSET, 0,
 							 NULL, NULL, NULL);
+}
+
+static void
+define_allow_drop(void)
+{
 	DefineCustomBoolVariable("credits.allow_drop",
 							 "Lets DROP EXTENSION, DROP SCHEMA and DROP OWNED destroy a ledger with accounts.",
 							 "While off, such a statement is refused and says what it would destroy.",
 							 &allow_drop, false, PGC_SUSET, GUC_NOT_IN_SAMPLE,
 							 NULL, NULL, NULL);
+}
+
+static void
+define_key_retention(void)
+{
 	DefineCustomIntVariable("credits.key_retention",
 							"How long idempotency keys are kept: archiving stops before a younger one.",
 							"A call with a key that was archived is a new call.",
 							&key_retention, 90 * 24 * 60, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MIN,
 							NULL, NULL, NULL);
+}
+
+/*
+ * Loading that fails, for want of memory, is tried again by the session's next
+ * call, and a variable can be defined once only.
+ */
+void
+settings_define(void)
+{
+	static void (*const definitions[]) (void) = {
+		define_clock, define_default_plan, define_early_lock_release, define_allow_drop,
+		define_key_retention
+	};
+	static int	defined = 0;
+
+	for (; defined < (int) lengthof(definitions); defined++)
+		definitions[defined] ();
 	cr_reserve_guc_prefix("credits");
 }
 
