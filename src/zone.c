@@ -106,6 +106,19 @@ is_local(const char *name)
 		strcmp(name, "Factory") == 0;
 }
 
+static bool
+is_listed(const char *name)
+{
+	pg_tzenum  *list = pg_tzenumerate_start();
+	pg_tz	   *entry;
+	bool		found = false;
+
+	while (!found && (entry = pg_tzenumerate_next(list)) != NULL)
+		found = strcmp(pg_get_timezone_name(entry), name) == 0;
+	pg_tzenumerate_end(list);
+	return found;
+}
+
 /*
  * The name as pg_timezone_names has it, or NULL.  pg_tzset alone would take
  * POSIX rules as well ("FOO5BAR"), so the name is looked for in the list; what
@@ -116,9 +129,7 @@ zone_canonical(const char *zone)
 {
 	static HTAB *known = NULL;
 	pg_tz	   *tz;
-	pg_tzenum  *list;
 	const char *name;
-	bool		found = false;
 	char		key[TZ_STRLEN_MAX + 1] = {0};
 
 	if (strlen(zone) > TZ_STRLEN_MAX || (tz = load_zone(zone)) == NULL)
@@ -136,17 +147,8 @@ zone_canonical(const char *zone)
 	if (hash_search(known, key, HASH_FIND, NULL))
 		return name;
 
-	list = pg_tzenumerate_start();
-	while (!found)
-	{
-		pg_tz	   *entry = pg_tzenumerate_next(list);
-
-		if (entry == NULL)
-			break;
-		found = strcmp(pg_get_timezone_name(entry), name) == 0;
-	}
-	pg_tzenumerate_end(list);
-	if (!found)
+	/* the list leaves out what there was no memory to load: so look again */
+	if (!is_listed(name) && !is_listed(name))
 		return NULL;
 	(void) hash_search(known, key, HASH_ENTER, NULL);
 	return name;
