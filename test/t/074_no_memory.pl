@@ -98,7 +98,7 @@ sub at_second
 	return "SET credits.clock = '2026-01-10 00:00:00+00'; SELECT set_config('credits.clock', ($clock + ($seconds) * interval '1 second')::text, false) \\g /dev/null\n";
 }
 
-my $grant_many = "CALL credits_grant_many(:'users', :'amounts', '2099-01-01', $text, 'key_<n>', batch_size => <batch>)";
+my $grant_many = "CALL credits_grant_many(:'users', :'amounts', '9000-01-01', $text, 'key_<n>', batch_size => <batch>)";
 my $workers = 'SET min_parallel_table_scan_size = 0; SET max_parallel_workers = ';
 
 my %calls = (
@@ -117,7 +117,7 @@ my %calls = (
 	},
 	add_purchased => writes("SELECT credits_add_purchased('ann', 1, 'payment_<n>', $rest)"),
 	adjust => writes("SELECT credits_adjust('ann', 'purchased', 1, $rest)"),
-	grant => writes("SELECT credits_grant('ann', 1, '2099-01-01', $rest)"),
+	grant => writes("SELECT credits_grant('ann', 1, '9000-01-01', $rest)"),
 	hold => writes("SELECT credits_hold('ann', 1, NULL, $rest)"),
 	capture => writes_to("credits_hold('ann', 2)", "SELECT credits_capture('ann', :of_seq, 1, false, $rest)"),
 	release => writes_to("credits_hold('ann', 2)", "SELECT credits_release('ann', :of_seq, $rest)"),
@@ -129,6 +129,11 @@ my %calls = (
 	open_account => {
 		call => "SELECT credits_open_account('open_<n>', 'free', NULL, '<zone>')",
 		done => q(SELECT count(*) = 1 FROM credit_history WHERE user_id = 'open_<n>')
+	},
+	'open_account, a zone' => {
+		before => "SELECT credits_open_account('utc_<n>', 'free', NULL, 'UTC') \\g /dev/null\n",
+		call => "SELECT credits_open_account('zone_<n>', 'free', NULL, 'Asia/Tokyo')",
+		done => q(SELECT count(*) = 1 FROM credit_history WHERE user_id = 'zone_<n>')
 	},
 	erase_user => {
 		before => "SELECT credits_open_account('gone_<n>'), credits_adjust('gone_<n>', 'purchased', 5, $rest) \\g /dev/null\n",
@@ -152,7 +157,7 @@ my %calls = (
 reason => $text, batch_size => <batch>)",
 		"user_id LIKE 'import\\_<n>\\_%' AND kind = 'import'"),
 	undo_run => runs(
-		arrays('g') . "CALL credits_grant_many(:'users', :'amounts', '2099-01-01', NULL, 'undone_<n>') \\g /dev/null
+		arrays('g') . "CALL credits_grant_many(:'users', :'amounts', '9000-01-01', NULL, 'undone_<n>') \\g /dev/null
 SELECT run_id AS run FROM credit_history WHERE user_id LIKE 'g\\_%' AND idempotency_key = 'undone_<n>' LIMIT 1 \\gset\n",
 		"CALL credits_undo_run(:'run', reason => $text, batch_size => <batch>)",
 		"(user_id, ref_seq) IN (SELECT user_id, seq FROM credit_history WHERE idempotency_key = 'undone_<n>') AND kind = 'undo'"),
@@ -175,7 +180,7 @@ SELECT credits_anchor() \\g /dev/null\n" . at_second('10 * <n> + 5'),
 	'grant_many, one batch' => {
 		before => q(SELECT array_agg(user_id) AS users, array_agg(3) AS amounts
   FROM (SELECT user_id FROM credit_account WHERE user_id LIKE 'w\_%' ORDER BY 1 LIMIT <batch>) a \gset) . "\n",
-		call => "CALL credits_grant_many(:'users', :'amounts', '2099-01-01', NULL, 'key_<n>')",
+		call => "CALL credits_grant_many(:'users', :'amounts', '9000-01-01', NULL, 'key_<n>')",
 		done => q(SELECT count(*) = <batch> AND count(DISTINCT user_id) = <batch> FROM credit_history WHERE idempotency_key = 'key_<n>'),
 		batch => 25,
 		is_run => 1
@@ -307,6 +312,7 @@ sub problems
 		"case $case->{n}, $case->{times} from $case->{first}"
 		  . ($case->{cold} ? ', cold' : '')
 		  . ($case->{block} ? ', in a block' : '')
+		  . ($case->{batch} ? ", a batch of $case->{batch}" : '')
 		  . ": $_"
 	} @wrong;
 }
@@ -340,12 +346,19 @@ for my $try (@tries)
 
 # An error is copied into a batch's memory.  With so many accounts that is about to be
 # full, so that the copy finds no room in it either.
-my ($granting) = grep { $_->{name} eq 'grant_many, one batch' && !$_->{cold} } @tries;
+my %of = map { ("$_->{name}, " . ($_->{cold} ? 'cold' : 'warm') => $_) } @tries;
+my $granting = $of{'grant_many, one batch, warm'};
 my ($count) = $granting->{said}{counted} =~ /^(\d+)/;
 for my $batch (14, 15, 19 .. 22)
 {
 	push @cases, map { { %$granting{qw(name of)}, batch => $batch, first => $_, times => 3 } } int($count / 4) .. int($count / 2);
 }
+
+# A zone is looked for in a list that leaves out those that it cannot load; when it is
+# found, little is left to do.
+my $opening = $of{'open_account, a zone, cold'};
+($count) = $opening->{said}{counted} =~ /^(\d+)/;
+push @cases, map { { %$opening{qw(name of cold)}, first => $_, times => 1 } } $count - 5 .. $count;
 run_cases(@cases);
 my (%all, %refused, %problems);
 for my $case (@cases)
