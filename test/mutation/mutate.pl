@@ -10,6 +10,7 @@
 use strict;
 use warnings FATAL => 'all';
 
+use File::Path ();
 use FindBin;
 use Time::HiRes ();
 
@@ -128,6 +129,8 @@ sub passes
 	}
 	if ($suite eq 'tap')
 	{
+		# Servers that a test has left are in the way of the same test's next run.
+		File::Path::remove_tree("$ENV{PWD}/tmp_check");
 		local @ENV{qw(TESTDIR TESTDATADIR TESTLOGDIR PG_REGRESS)} =
 		  ($ENV{PWD}, "$ENV{PWD}/tmp_check", "$ENV{PWD}/tmp_check/log", "$ENV{PG_TEST}/regress/pg_regress");
 		delete local @ENV{qw(PGHOST PGPORT PGUSER)};
