@@ -130,6 +130,7 @@ zone_canonical(const char *zone)
 	static HTAB *known = NULL;
 	pg_tz	   *tz;
 	const char *name;
+	bool		found;
 	char		key[TZ_STRLEN_MAX + 1] = {0};
 
 	if (strlen(zone) > TZ_STRLEN_MAX || (tz = load_zone(zone)) == NULL)
@@ -147,8 +148,10 @@ zone_canonical(const char *zone)
 	if (hash_search(known, key, HASH_FIND, NULL))
 		return name;
 
-	/* the list leaves out what there was no memory to load: so look again */
-	if (!is_listed(name) && !is_listed(name))
+	found = is_listed(name);
+	if (!found)					/* the list leaves out what there was no memory to load */
+		found = is_listed(name);
+	if (!found)
 		return NULL;
 	(void) hash_search(known, key, HASH_ENTER, NULL);
 	return name;
