@@ -4,7 +4,7 @@
 # called again it is done, once; and at the end the ledger verifies.
 #
 #   CREDITS_SEED=...    the same failures again; it is printed
-#   CREDITS_CALLS=...   how many of them for each kind of call (12)
+#   CREDITS_CALLS=...   how many of them for each kind of call (9)
 
 use strict;
 use warnings FATAL => 'all';
@@ -23,7 +23,7 @@ plan skip_all => 'another library is preloaded' if $ENV{LD_PRELOAD};
 
 my $db = 'postgres';
 my $seed = $ENV{CREDITS_SEED} // int(rand(2**31));
-my $points = $ENV{CREDITS_CALLS} // 12;
+my $points = $ENV{CREDITS_CALLS} // 9;
 my $accounts = 25;			# of each kind that bulk runs are for
 my $clock = "timestamptz '2026-01-10 00:00:00+00'";
 my @zones = qw(Europe/Berlin America/New_York Asia/Kathmandu Australia/Lord_Howe Pacific/Apia
