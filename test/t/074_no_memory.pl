@@ -243,7 +243,9 @@ SELECT credits_adjust(user_id, 'purchased', 100000, 'for the test') FROM credit_
 
 # --- The cases: all in one psql, whose session goes on from case to case.
 
-# cold: in a new session, which has nothing in its caches; block: in a savepoint.
+# cold: in a new session, which has nothing in its caches, but one snapshot of each kind:
+# where there is memory for the first of its two arrays alone, the server crashes at the
+# next (GetSnapshotData).  block: in a savepoint.
 sub script_of
 {
 	my ($case) = @_;
@@ -255,7 +257,7 @@ sub script_of
 	$statement .= ' \g /dev/null' unless $call->{is_read};
 	$done = $call->{is_read} ? ":'answer' = :'first'" : "($done)";
 	return join "\n",
-	  $case->{cold} ? ('\c', "LOAD 'credits';") : (),
+	  $case->{cold} ? ('\c', "LOAD 'credits';", q(SELECT currtid2('pg_class', '(0,1)') \g /dev/null)) : (),
 	  "RESET ALL;\n$before",
 	  (map { "\\set $_ none" } qw(answer malloc_calls malloc_failures state what done)),
 	  'SELECT state AS before FROM ledger \gset',
