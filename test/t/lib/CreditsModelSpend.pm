@@ -44,10 +44,18 @@ sub hold
 	return (amount => $amount, ends_at => $ends, alloc => grant_parts(parts($acct, @taken)));
 }
 
+# Of an archived row nobody knows any more that it was no hold.
+sub refuse_hold
+{
+	my ($acct, $op) = @_;
+	refuse($acct->{gone}{ $op->{hold} } ? 'UC006' : 'UC005');
+	return;
+}
+
 sub capture
 {
 	my ($self, $acct, $op) = @_;
-	my $hold = $acct->{holds}{ $op->{hold} } // refuse('UC005');
+	my $hold = $acct->{holds}{ $op->{hold} } // refuse_hold($acct, $op);
 
 	return late_capture($acct, $op, $hold) if $hold->{state} eq 'expired';
 	refuse('UC006') if $hold->{state} ne 'open';
@@ -96,7 +104,7 @@ sub late_capture
 sub release
 {
 	my ($self, $acct, $op) = @_;
-	my $hold = $acct->{holds}{ $op->{hold} } // refuse('UC005');
+	my $hold = $acct->{holds}{ $op->{hold} } // refuse_hold($acct, $op);
 
 	refuse('UC006') if $hold->{state} ne 'open';
 	my $amount = total(held_by($acct, $hold->{tag}));
