@@ -136,3 +136,89 @@ LANGUAGE sql AS $$
            to_char(h.ends_at AT TIME ZONE 'UTC', 'MM-DD HH24:MI:SS')
       FROM credit_history h WHERE h.user_id = who ORDER BY h.seq
 $$;
+
+-- What apps and DBAs add to tables, all of it on every table of the extension:
+--   indexes    of each access method, on columns and expressions, a constraint among them
+--   columns    with a default, generated, NOT NULL by a domain
+--   checks     that call somebody's function
+--   triggers   AFTER ROW, immediate and deferred
+--   keys       foreign keys to it, and from it
+CREATE FUNCTION t.is_fine(value anyelement) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN value IS NOT NULL; END';
+CREATE FUNCTION t.indexed(value text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN upper(value); END';
+CREATE DOMAIN t.filled AS int NOT NULL DEFAULT 7 CHECK (t.is_fine(value));
+CREATE TABLE t.parent (id int PRIMARY KEY);
+INSERT INTO t.parent VALUES (1);
+CREATE TABLE t.fired (what text, op text, length int);
+GRANT INSERT ON t.fired TO PUBLIC;
+CREATE FUNCTION t.note_row() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO t.fired VALUES (TG_TABLE_NAME, TG_OP, length(CASE TG_OP WHEN 'DELETE' THEN OLD::text ELSE NEW::text END));
+    RETURN NULL;
+END $$;
+CREATE FUNCTION t.adorn(extension text, what text[]) RETURNS bool LANGUAGE plpgsql AS $$
+DECLARE
+    r record;
+    -- Both are of columns that there are, and may be one column.
+    word text;
+    number text;
+    key text;
+    command text;
+BEGIN
+    FOR r IN SELECT c.oid, c.oid::regclass::text AS name, c.relname, c.relkind FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
+              WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e' AND c.relkind IN ('r', 'p')
+                AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = extension) ORDER BY 2
+    LOOP
+        SELECT min(quote_ident(attname)) FILTER (WHERE atttypid = 'text'::regtype), min(quote_ident(attname)) FILTER (WHERE atttypid = 'int8'::regtype)
+          INTO word, number FROM pg_attribute WHERE attrelid = r.oid AND attnum > 0 AND attnotnull;
+        word := coalesce(word, format('encode(%s, ''hex'')', 'hash'));
+        number := coalesce(number, 'role_oid::int8');
+        SELECT string_agg(quote_ident(attname), ', ' ORDER BY array_position(i.indkey::int2[], attnum)) INTO key
+          FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+         WHERE i.indrelid = r.oid AND i.indisprimary;
+        IF 'columns' = ANY (what) THEN
+            EXECUTE format('ALTER TABLE %s ADD dba_default text DEFAULT upper(%L), ADD dba_filled t.filled', r.name, 'made by ' || r.relname);
+            EXECUTE format('ALTER TABLE %s ADD dba_generated text NOT NULL GENERATED ALWAYS AS (t.indexed(%s)) STORED', r.name, word);
+        END IF;
+        IF 'checks' = ANY (what) THEN
+            EXECUTE format('ALTER TABLE %s ADD CONSTRAINT dba_check CHECK (t.is_fine(%s) AND t.is_fine(%s))', r.name, number, word);
+        END IF;
+        IF 'indexes' = ANY (what) THEN
+            FOREACH command IN ARRAY ARRAY[
+                'btree ((%1$s), (%2$s))', 'btree ((%1$s)) WHERE (%2$s) > 0', 'hash ((%1$s))', 'gin ((ARRAY[%1$s]))',
+                'gin ((ARRAY[%2$s])) WITH (fastupdate = off)', 'gist ((int8range(%2$s, NULL)))', 'spgist ((%1$s))',
+                'brin ((%2$s)) WITH (pages_per_range = 1)', 'brin ((%1$s)) WITH (pages_per_range = 1, autosummarize = on)'] LOOP
+                EXECUTE format('CREATE INDEX ON %s USING ' || format(command, word, number), r.name);
+            END LOOP;
+            IF r.relkind = 'r' THEN
+                EXECUTE format('ALTER TABLE %s ADD CONSTRAINT dba_%s_exclude EXCLUDE (%s)', r.name, r.relname,
+                               (SELECT string_agg(k || ' WITH =', ', ') FROM unnest(string_to_array(key, ', ')) k));
+            END IF;
+        END IF;
+        IF 'code' = ANY (what) THEN
+            EXECUTE format('CREATE INDEX ON %s ((t.indexed(%s))) WHERE t.indexed(%2$s) <> %L', r.name, word, '');
+        END IF;
+        IF 'triggers' = ANY (what) THEN
+            EXECUTE format('CREATE TRIGGER dba_trigger AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION t.note_row()', r.name);
+            IF r.relkind = 'r' THEN
+                EXECUTE format('CREATE CONSTRAINT TRIGGER dba_deferred AFTER INSERT OR UPDATE OR DELETE ON %s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION t.note_row()', r.name);
+            END IF;
+        END IF;
+        IF 'keys' = ANY (what) THEN
+            EXECUTE format('ALTER TABLE %s ADD dba_parent int DEFAULT 1 REFERENCES t.parent', r.name);
+            IF r.relkind = 'r' THEN
+                EXECUTE format('ALTER TABLE %s ADD CONSTRAINT dba_%s_deferred UNIQUE (%s) DEFERRABLE INITIALLY DEFERRED', r.name, r.relname, key);
+                EXECUTE format('CREATE TABLE t.dba_%s AS SELECT %s FROM %s LIMIT 0', r.relname, key, r.name);
+                EXECUTE format('ALTER TABLE t.dba_%s ADD FOREIGN KEY (%s) REFERENCES %s', r.relname, key, r.name);
+            END IF;
+        END IF;
+    END LOOP;
+    RETURN true;
+END $$;
+CREATE PROCEDURE t.unadorn() LANGUAGE plpgsql AS $$
+DECLARE
+    r record;
+BEGIN
+    FOR r IN SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables WHERE schemaname = 't' AND tablename LIKE 'dba\_%' LOOP
+        EXECUTE 'DROP TABLE ' || r.name;
+    END LOOP;
+END $$;

@@ -71,7 +71,7 @@ grow_tree(CrAnchor *anchor, Snapshot snapshot)
 	LeafWalk	leaves;
 	CrTree		tree;
 	CrTree		changed;
-	Writer	   *writer = writer_begin(TABLE_ANCHOR_LEAF);
+	Writer	   *writer = writer_begin(TABLE_ANCHOR_LEAF, CurrentMemoryContext);
 	MemoryContext row_memory = AllocSetContextCreate(CurrentMemoryContext,
 													 "credits anchor row",
 													 ALLOCSET_DEFAULT_SIZES);

@@ -124,7 +124,7 @@ hash_datum(const uint8_t hash[CR_HASH_LEN])
 void
 anchor_insert(const CrAnchor *anchor)
 {
-	Writer	   *writer = writer_begin(TABLE_ANCHOR);
+	Writer	   *writer = writer_begin(TABLE_ANCHOR, CurrentMemoryContext);
 	Datum	   *values;
 
 	writer_clear(writer);

@@ -233,7 +233,7 @@ move_rows(Writer *history, const char *user_id, int64 upto, Snapshot snapshot)
 			if (partition)
 				writer_end(partition);
 			year = its_year;
-			partition = writer_begin_partition(partition_for(year));
+			partition = writer_begin_partition(partition_for(year), CurrentMemoryContext);
 		}
 		MemoryContextSwitchTo(memory);
 		writer_copy_to(partition, rows.slot);
@@ -282,7 +282,7 @@ remove_settled(StoreTable table, StoreIndex index, AttrNumber seq_column,
 		if (is_kept(kept, table == TABLE_HOLD, seq))
 			continue;
 		if (writer == NULL)
-			writer = writer_begin(table);
+			writer = writer_begin(table, CurrentMemoryContext);
 		writer_delete(writer, lookup.slot);
 	}
 	lookup_end(&lookup);
@@ -315,7 +315,7 @@ move(Ledger *ledger, const char *user_id, int64 upto, Snapshot snapshot)
 	(void) move_rows(ledger->books->history, user_id, upto, snapshot);
 	remove_settled(TABLE_GRANT, INDEX_GRANT, GRANT_SEQ, &ckpt, &ckpt.grants, snapshot);
 	remove_settled(TABLE_HOLD, INDEX_HOLD, HOLD_SEQ, &ckpt, &ckpt.holds, snapshot);
-	writer = writer_begin(TABLE_CHECKPOINT);
+	writer = writer_begin(TABLE_CHECKPOINT, CurrentMemoryContext);
 	checkpoint_save(writer, &ckpt);
 	writer_end(writer);
 	push_seal(ledger, &ckpt);

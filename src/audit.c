@@ -180,7 +180,7 @@ audit_append(const char *action, const char *subject, Datum before, Datum after)
 	SET_VARSIZE(hash, VARHDRSZ + CR_HASH_LEN);
 	memcpy(VARDATA(hash), row.hash, CR_HASH_LEN);
 
-	writer = writer_begin(TABLE_AUDIT_LOG);
+	writer = writer_begin(TABLE_AUDIT_LOG, CurrentMemoryContext);
 	writer_clear(writer);
 	put(writer, AUDIT_SEQ, Int64GetDatum(row.seq));
 	put(writer, AUDIT_CREATED_AT, TimestampTzGetDatum(row.created_at));

@@ -32,9 +32,9 @@ void
 books_open(Books *books, bool many)
 {
 	memset(books, 0, sizeof(*books));
-	books->account = writer_begin(TABLE_ACCOUNT);
-	books->history = writer_begin(TABLE_HISTORY);
 	books->memory = CurrentMemoryContext;
+	books->account = writer_begin(TABLE_ACCOUNT, books->memory);
+	books->history = writer_begin(TABLE_HISTORY, books->memory);
 	books->many = many;
 	take_snapshot(books);
 }

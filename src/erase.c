@@ -82,6 +82,9 @@ static int64
 erase_archived(const char *user_id)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	MemoryContext memory = CurrentMemoryContext;
+	MemoryContext row_memory = AllocSetContextCreate(memory, "credits erase row",
+													 ALLOCSET_DEFAULT_SIZES);
 	Archived	archived;
 	int64		count = 0;
 
@@ -98,8 +101,11 @@ erase_archived(const char *user_id)
 			if (!has_text(rows->slot))
 				continue;
 			if (writer == NULL)
-				writer = writer_begin_partition(RelationGetRelid(rows->heap));
+				writer = writer_begin_partition(RelationGetRelid(rows->heap), memory);
+			MemoryContextSwitchTo(row_memory);
 			erase_row(writer, rows->slot);
+			MemoryContextSwitchTo(memory);
+			MemoryContextReset(row_memory);
 			count++;
 		}
 		if (writer)
@@ -107,6 +113,7 @@ erase_archived(const char *user_id)
 	}
 	archived_close(&archived);
 	UnregisterSnapshot(snapshot);
+	MemoryContextDelete(row_memory);
 	return count;
 }
 

@@ -404,7 +404,8 @@ ledger_write(Ledger *ledger)
 	for (int i = 0; i < ledger->n_rows; i++)
 		write_row(ledger, i);
 	if (ledger->acc.open)
-		lists_save(&ledger->acc, &ledger->books->grants, &ledger->books->holds);
+		lists_save(&ledger->acc, &ledger->books->grants, &ledger->books->holds,
+				   ledger->books->memory);
 	return true;
 }
 

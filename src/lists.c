@@ -251,13 +251,25 @@ end_row(Writer *writer, Lookup *stored, bool is_new)
 	lookup_end(stored);
 }
 
+/* The writer of a table, begun when it is needed. */
+static Writer *
+need(Writer **writer, StoreTable table, MemoryContext memory)
+{
+	if (*writer == NULL)
+		*writer = writer_begin(table, memory);
+	if ((*writer)->table != table)
+		elog(ERROR, "the writer of \"%s\" is another table's", store_table_name(table));
+	return *writer;
+}
+
 /*
  * Writes what has changed since it was read.  The tables are opened when they
- * are needed; whoever has the writers ends them.
+ * are needed, in memory that lasts until whoever has the writers ends them.
  */
 void
-lists_save(const CrAccount *acc, Writer **grants, Writer **holds)
+lists_save(const CrAccount *acc, Writer **grants, Writer **holds, MemoryContext memory)
 {
+	Writer	   *writer;
 	Lookup		stored;
 
 	for (int i = 0; i < acc->open->n_grants; i++)
@@ -266,12 +278,11 @@ lists_save(const CrAccount *acc, Writer **grants, Writer **holds)
 
 		if (!grant->changed)
 			continue;
-		if (*grants == NULL)
-			*grants = writer_begin(TABLE_GRANT);
-		begin_row(*grants, &stored, grant->is_new, TABLE_GRANT, INDEX_GRANT, acc->user_id,
+		writer = need(grants, TABLE_GRANT, memory);
+		begin_row(writer, &stored, grant->is_new, TABLE_GRANT, INDEX_GRANT, acc->user_id,
 				  grant->seq);
-		grant_to_slot(grant, acc->user_id, (*grants)->slot);
-		end_row(*grants, &stored, grant->is_new);
+		grant_to_slot(grant, acc->user_id, writer->slot);
+		end_row(writer, &stored, grant->is_new);
 	}
 	for (int i = 0; i < acc->open->n_holds; i++)
 	{
@@ -279,11 +290,10 @@ lists_save(const CrAccount *acc, Writer **grants, Writer **holds)
 
 		if (!hold->changed)
 			continue;
-		if (*holds == NULL)
-			*holds = writer_begin(TABLE_HOLD);
-		begin_row(*holds, &stored, hold->is_new, TABLE_HOLD, INDEX_HOLD, acc->user_id,
+		writer = need(holds, TABLE_HOLD, memory);
+		begin_row(writer, &stored, hold->is_new, TABLE_HOLD, INDEX_HOLD, acc->user_id,
 				  hold->seq);
-		hold_to_slot(hold, acc->user_id, (*holds)->slot);
-		end_row(*holds, &stored, hold->is_new);
+		hold_to_slot(hold, acc->user_id, writer->slot);
+		end_row(writer, &stored, hold->is_new);
 	}
 }

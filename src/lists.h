@@ -13,7 +13,8 @@
 extern CrOpen *lists_make(void);
 extern void lists_load(CrAccount *acc, Snapshot snapshot);
 extern CrHold *lists_find_hold(CrAccount *acc, int64 seq, Snapshot snapshot);
-extern void lists_save(const CrAccount *acc, Writer **grants, Writer **holds);
+extern void lists_save(const CrAccount *acc, Writer **grants, Writer **holds,
+					   MemoryContext memory);
 extern const char *grant_read(CrGrant *grant, TupleTableSlot *slot);
 extern const char *hold_read(CrHold *hold, TupleTableSlot *slot);
 

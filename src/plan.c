@@ -29,7 +29,7 @@ insert_version(const CrPlanVersion *plan)
 	Writer	   *writer;
 	Datum	   *values;
 
-	writer = writer_begin(TABLE_PLAN);
+	writer = writer_begin(TABLE_PLAN, CurrentMemoryContext);
 	writer_clear(writer);
 	memset(writer->slot->tts_isnull, 0, sizeof(bool) * PLAN_NATTS);
 	values = writer->slot->tts_values;

@@ -23,7 +23,7 @@ PG_FUNCTION_INFO_V1(credits_adjust);
 static Writer *
 insert_payment(const Ledger *ledger, int64 amount)
 {
-	Writer	   *writer = writer_begin(TABLE_PAYMENT);
+	Writer	   *writer = writer_begin(TABLE_PAYMENT, CurrentMemoryContext);
 	Datum	   *values;
 
 	writer_clear(writer);

@@ -123,7 +123,7 @@ find_payment(Lookup *lookup, const char *payment_ref, Payment *payment)
 static Writer *
 update_payment(Lookup *lookup, int64 revoked)
 {
-	Writer	   *writer = writer_begin(TABLE_PAYMENT);
+	Writer	   *writer = writer_begin(TABLE_PAYMENT, CurrentMemoryContext);
 
 	writer_copy(writer, lookup->slot);
 	writer->slot->tts_values[PAY_REVOKED - 1] = Int64GetDatum(revoked);

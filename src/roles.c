@@ -290,7 +290,7 @@ read_recorded(const char *role, Oid roleid)
 static void
 record_preset(const char *role, Oid roleid, const char *preset, bool granted_usage)
 {
-	Writer	   *writer = writer_begin(TABLE_ROLE);
+	Writer	   *writer = writer_begin(TABLE_ROLE, CurrentMemoryContext);
 	Datum	   *values;
 
 	writer_clear(writer);
@@ -316,7 +316,7 @@ forget_preset(const char *role, const char *preset)
 	lookup_text_key(&lookup, 2, preset);
 	if (lookup_next(&lookup, ForwardScanDirection))
 	{
-		writer = writer_begin(TABLE_ROLE);
+		writer = writer_begin(TABLE_ROLE, CurrentMemoryContext);
 		writer_delete(writer, lookup.slot);
 		writer_end(writer);
 	}

@@ -100,7 +100,7 @@ run_start(Run *run, const char *kind)
 
 	run_imagine(run, kind);
 
-	writer = writer_begin(TABLE_RESET_RUN);
+	writer = writer_begin(TABLE_RESET_RUN, CurrentMemoryContext);
 	writer_clear(writer);
 	fill(run, writer->slot);
 	writer_insert(writer);
@@ -225,7 +225,7 @@ run_save(Run *run)
 		run->state = RUN_STOPPED;
 		run->finished_at = clock_now();
 	}
-	writer = writer_begin(TABLE_RESET_RUN);
+	writer = writer_begin(TABLE_RESET_RUN, CurrentMemoryContext);
 	writer_copy(writer, lookup.slot);
 	fill(run, writer->slot);
 	writer_update(writer, lookup.slot);
@@ -294,7 +294,7 @@ stop_dead(bool sweeps)
 
 		if (!dead || !lookup_lock(&lookup, LockWaitSkip) || !is_running(&lookup))
 			continue;
-		writer = writer_begin(TABLE_RESET_RUN);
+		writer = writer_begin(TABLE_RESET_RUN, CurrentMemoryContext);
 		writer_copy(writer, lookup.slot);
 		writer->slot->tts_values[RUN_STATE - 1] =
 			CStringGetTextDatum(state_names[RUN_STOPPED]);

@@ -149,7 +149,7 @@ forget_all(Datum arg, int cache_id, uint32 hash)
 
 /*
  * An index that is not open any more.  GIN, GiST and BRIN leave pointers to it
- * in its IndexInfo, which outlives it here; their memory is the call's.
+ * in its IndexInfo, which outlives it here; their memory is the user's.
  */
 static void
 forget_index(Writer *writer, int i)
@@ -330,15 +330,16 @@ wanted_column(List *predicate)
 }
 
 static Writer *
-prepare(StoreTable table, Relation rel)
+prepare(StoreTable table, Relation rel, MemoryContext parent)
 {
-	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "credits writer",
+	MemoryContext memory = AllocSetContextCreate(parent, "credits writer",
 												 ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(memory);
 	Writer	   *writer = palloc0(sizeof(Writer));
 	RangeTblEntry *rte = makeNode(RangeTblEntry);
 
 	writer->memory = memory;
+	writer->table = table;
 	writer->relid = RelationGetRelid(rel);
 	writer->rel = rel;
 	writer->has_triggers = check_triggers(rel);
@@ -381,7 +382,7 @@ open_index(Writer *writer, int i)
 	if (*index == NULL)
 	{
 		*index = index_open(writer->indexes[i], RowExclusiveLock);
-		writer->rri->ri_IndexRelationInfo[i]->ii_Context = writer->call_memory;
+		writer->rri->ri_IndexRelationInfo[i]->ii_Context = writer->use_memory;
 	}
 	return *index;
 }
@@ -413,9 +414,9 @@ close_indexes(Writer *writer)
 }
 
 static void
-begin_use(Writer *writer)
+begin_use(Writer *writer, MemoryContext memory)
 {
-	writer->call_memory = CurrentMemoryContext;
+	writer->use_memory = memory;
 	writer->nest_level = GetCurrentTransactionNestLevel();
 	if (writer->has_triggers)
 	{
@@ -428,9 +429,14 @@ begin_use(Writer *writer)
  * A writer of a table.  One that a call further out is using, which a trigger
  * came from, one that fires triggers, whose slots belong to a transaction, and
  * one that runs foreign code are not kept.
+ *
+ * memory: what is neither reset nor deleted before writer_end.  A writer that is
+ * not kept is in it, and so is what indexes keep while a statement inserts.  It
+ * is not the memory of the moment: many accounts have one writer, and what the
+ * first of them needs is freed before the second.
  */
 Writer *
-writer_begin(StoreTable table)
+writer_begin(StoreTable table, MemoryContext memory)
 {
 	Relation	rel = table_open(store_table(table), RowExclusiveLock);
 	Writer	   *writer = cache[table];
@@ -451,7 +457,7 @@ writer_begin(StoreTable table)
 	else
 	{
 		valid[table] = cache[table] == NULL || valid[table];
-		writer = prepare(table, rel);
+		writer = prepare(table, rel, memory);
 		if (cache[table] == NULL && !writer->has_triggers && !writer->has_foreign_code)
 		{
 			MemoryContextSetParent(writer->memory, TopMemoryContext);
@@ -459,18 +465,35 @@ writer_begin(StoreTable table)
 			cache[table] = writer;
 		}
 	}
-	begin_use(writer);
+	begin_use(writer, memory);
 	return writer;
 }
 
 /* A writer of a partition of the archive, which is not kept. */
 Writer *
-writer_begin_partition(Oid relid)
+writer_begin_partition(Oid relid, MemoryContext memory)
 {
-	Writer	   *writer = prepare(TABLE_HISTORY, table_open(relid, RowExclusiveLock));
+	Writer	   *writer = prepare(TABLE_HISTORY, table_open(relid, RowExclusiveLock), memory);
 
-	begin_use(writer);
+	begin_use(writer, memory);
 	return writer;
+}
+
+/*
+ * A row of one table must not go to another, whatever became of the writer's
+ * memory.  stored: the row that it gives a new version, or takes away; may be
+ * NULL.
+ */
+static void
+check_use(const Writer *writer, const TupleTableSlot *stored)
+{
+	Assert(writer->nest_level > 0);
+	Assert(MemoryContextIsValid(writer->memory) && MemoryContextIsValid(writer->use_memory));
+	Assert(writer->rri->ri_RelationDesc == writer->rel);
+	Assert(writer->slot->tts_tupleDescriptor->natts == RelationGetDescr(writer->rel)->natts);
+	if (RelationGetRelid(writer->rel) != writer->relid ||
+		(stored && stored->tts_tableOid != writer->relid))
+		elog(ERROR, "a row would be written to another table than its own");
 }
 
 /* One of the table's indexes, open until writer_end. */
@@ -582,8 +605,9 @@ hide_row(void *writer)
 
 /* What is written now is seen by the commands after this one. */
 static void
-begin_write(Writer *writer)
+begin_write(Writer *writer, const TupleTableSlot *stored)
 {
+	check_use(writer, stored);
 	writer->estate->es_snapshot = GetActiveSnapshot();
 	writer->estate->es_output_cid = GetCurrentCommandId(true);
 }
@@ -594,7 +618,7 @@ writer_insert(Writer *writer)
 	ErrorContextCallback context = {error_context_stack, hide_row, writer};
 
 	error_context_stack = &context;
-	begin_write(writer);
+	begin_write(writer, NULL);
 	ExecStoreVirtualTuple(writer->slot);
 	open_indexes(writer, writer->slot);
 	ExecSimpleRelationInsert(writer->rri, writer->estate, writer->slot);
@@ -672,7 +696,7 @@ writer_queue(Writer *writer)
 		return;
 	}
 	error_context_stack = &context;
-	begin_write(writer);
+	begin_write(writer, NULL);
 	ExecStoreVirtualTuple(writer->slot);
 	check_row(writer, writer->slot, CMD_INSERT);
 	if (writer->queue == NULL)
@@ -717,7 +741,7 @@ writer_try_update(Writer *writer, TupleTableSlot *old)
 	TM_Result	result;
 
 	error_context_stack = &context;
-	begin_write(writer);
+	begin_write(writer, old);
 	ExecStoreVirtualTuple(writer->slot);
 	check_row(writer, writer->slot, CMD_UPDATE);
 	result = table_tuple_update(writer->rel, &tid, writer->slot,
@@ -751,7 +775,7 @@ writer_update(Writer *writer, TupleTableSlot *locked)
 		return;
 	}
 	error_context_stack = &context;
-	begin_write(writer);
+	begin_write(writer, locked);
 	ExecStoreVirtualTuple(writer->slot);
 	open_indexes(writer, writer->slot);
 	cr_epq_init(&epq, writer->estate);
@@ -765,7 +789,7 @@ writer_delete(Writer *writer, TupleTableSlot *locked)
 {
 	EPQState	epq;
 
-	begin_write(writer);
+	begin_write(writer, locked);
 	cr_epq_init(&epq, writer->estate);
 	ExecSimpleRelationDelete(writer->rri, writer->estate, &epq, locked);
 	EvalPlanQualEnd(&epq);

@@ -19,7 +19,8 @@
 typedef struct Writer
 {
 	MemoryContext memory;		/* this struct and all that it points to */
-	MemoryContext call_memory;	/* of whoever uses it now */
+	MemoryContext use_memory;	/* lasts as long as whoever uses it now */
+	StoreTable	table;
 	Oid			relid;
 	Relation	rel;			/* open while in use; indexes when they are needed */
 	EState	   *estate;
@@ -37,8 +38,8 @@ typedef struct Writer
 } Writer;
 
 extern void writer_check_allowed(const char *function);
-extern Writer *writer_begin(StoreTable table);
-extern Writer *writer_begin_partition(Oid relid);
+extern Writer *writer_begin(StoreTable table, MemoryContext memory);
+extern Writer *writer_begin_partition(Oid relid, MemoryContext memory);
 extern void writer_copy_to(Writer *writer, TupleTableSlot *row);
 extern Relation writer_index(Writer *writer, StoreIndex index);
 extern TupleTableSlot *writer_read_slot(Writer *writer);
