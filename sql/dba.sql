@@ -99,5 +99,33 @@ DROP FUNCTION dba_default();
 DROP OWNED BY regress_credits_a, regress_credits_b;
 DROP ROLE regress_credits_a, regress_credits_b;
 
+-- A column that a domain makes NOT NULL: without a default every call is refused, as
+-- a plain INSERT would be, in batches as well; with one it is filled in.
+CREATE DOMAIN dba_domain AS int NOT NULL CHECK (value > 0);
+CREATE DOMAIN dba_over AS dba_domain;
+ALTER TABLE credit_grant ADD COLUMN dba_column dba_domain;
+SELECT t.sqlstate('INSERT INTO credit_grant SELECT 1, 1, 999, now(), false, ''u1''') AS plain_insert,
+       t.sqlstate('SELECT credits_grant(''u1'', 5, now() + ''1 day''::interval)') AS granted;
+ALTER DOMAIN dba_domain SET DEFAULT 3;
+SELECT credits_grant('u1', 5, now() + '1 day'::interval) ->> 'ok' AS granted;
+SELECT dba_column FROM credit_grant;
+ALTER TABLE credit_grant DROP COLUMN dba_column;
+ALTER DOMAIN dba_domain DROP DEFAULT;
+ALTER TABLE credit_history ADD COLUMN dba_column dba_domain DEFAULT 2;
+ALTER TABLE credit_history ALTER COLUMN dba_column DROP DEFAULT;
+SELECT credits_deduct('u1', 1);
+SELECT credits_deduct_many(ARRAY['u1', 'u2'], ARRAY[1, 1]);
+ALTER TABLE credit_history ALTER COLUMN dba_column TYPE dba_over;
+SELECT credits_deduct('u1', 1);
+-- One that allows it, until it does not any more.
+ALTER TABLE credit_history ALTER COLUMN dba_column TYPE dba_domain;
+ALTER DOMAIN dba_domain DROP NOT NULL;
+SELECT credits_deduct('u1', 1) ->> 'ok' AS ok;
+SELECT count(*) AS nulls FROM credit_history WHERE dba_column IS NULL;
+ALTER DOMAIN dba_domain ADD CONSTRAINT dba_not_null CHECK (value IS NOT NULL) NOT VALID;
+SELECT credits_deduct('u1', 1);
+ALTER TABLE credit_history DROP COLUMN dba_column;
+DROP DOMAIN dba_over, dba_domain;
+
 SELECT * FROM credits_verify();
 DROP EXTENSION credits;

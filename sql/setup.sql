@@ -141,7 +141,8 @@ $$;
 --   indexes    of each access method, on columns and expressions, a constraint among them
 --   columns    with a default, generated, NOT NULL by a domain
 --   checks     that call somebody's function
---   triggers   AFTER ROW, immediate and deferred
+--   triggers   AFTER ROW
+--   deferred   at the end of the transaction: AFTER ROW triggers, a unique constraint
 --   keys       foreign keys to it, and from it
 CREATE FUNCTION t.is_fine(value anyelement) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN value IS NOT NULL; END';
 CREATE FUNCTION t.indexed(value text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN upper(value); END';
@@ -152,7 +153,8 @@ CREATE TABLE t.fired (what text, op text, length int);
 GRANT INSERT ON t.fired TO PUBLIC;
 CREATE FUNCTION t.note_row() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO t.fired VALUES (TG_TABLE_NAME, TG_OP, length(CASE TG_OP WHEN 'DELETE' THEN OLD::text ELSE NEW::text END));
+    INSERT INTO t.fired VALUES (TG_TABLE_NAME, TG_OP, 
+        pg_catalog.length(pg_catalog.jsonb_pretty(pg_catalog.to_jsonb(CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END))));
     RETURN NULL;
 END $$;
 CREATE FUNCTION t.adorn(extension text, what text[]) RETURNS bool LANGUAGE plpgsql AS $$
@@ -199,14 +201,14 @@ BEGIN
         END IF;
         IF 'triggers' = ANY (what) THEN
             EXECUTE format('CREATE TRIGGER dba_trigger AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION t.note_row()', r.name);
-            IF r.relkind = 'r' THEN
-                EXECUTE format('CREATE CONSTRAINT TRIGGER dba_deferred AFTER INSERT OR UPDATE OR DELETE ON %s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION t.note_row()', r.name);
-            END IF;
+        END IF;
+        IF 'deferred' = ANY (what) AND r.relkind = 'r' THEN
+            EXECUTE format('CREATE CONSTRAINT TRIGGER dba_deferred AFTER INSERT OR UPDATE OR DELETE ON %s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION t.note_row()', r.name);
+            EXECUTE format('ALTER TABLE %s ADD CONSTRAINT dba_%s_deferred UNIQUE (%s) DEFERRABLE INITIALLY DEFERRED', r.name, r.relname, key);
         END IF;
         IF 'keys' = ANY (what) THEN
             EXECUTE format('ALTER TABLE %s ADD dba_parent int DEFAULT 1 REFERENCES t.parent', r.name);
             IF r.relkind = 'r' THEN
-                EXECUTE format('ALTER TABLE %s ADD CONSTRAINT dba_%s_deferred UNIQUE (%s) DEFERRABLE INITIALLY DEFERRED', r.name, r.relname, key);
                 EXECUTE format('CREATE TABLE t.dba_%s AS SELECT %s FROM %s LIMIT 0', r.relname, key, r.name);
                 EXECUTE format('ALTER TABLE t.dba_%s ADD FOREIGN KEY (%s) REFERENCES %s', r.relname, key, r.name);
             END IF;

@@ -30,9 +30,11 @@
 #include "nodes/nodeFuncs.h"
 #include "nodes/readfuncs.h"
 #include "optimizer/optimizer.h"
+#include "parser/parse_coerce.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -234,6 +236,23 @@ compile_checks(Writer *writer)
 	}
 }
 
+/* What INSERT gives a column that it does not name; NULL: plainly NULL. */
+static Node *
+default_of(Relation rel, AttrNumber attno)
+{
+	Form_pg_attribute column = TupleDescAttr(RelationGetDescr(rel), attno - 1);
+	Node	   *node = build_column_default(rel, attno);
+
+	if (node == NULL && get_typtype(column->atttypid) == TYPTYPE_DOMAIN)
+		/* a domain may allow no NULL */
+		node = coerce_to_domain((Node *) makeConst(column->atttypid, -1, column->attcollation,
+												   column->attlen, (Datum) 0, true,
+												   column->attbyval),
+								InvalidOid, -1, column->atttypid, COERCION_IMPLICIT,
+								COERCE_IMPLICIT_CAST, -1, false);
+	return node;
+}
+
 /* Our own columns have no defaults; columns that a DBA added may. */
 static void
 compile_defaults(Writer *writer, int ours)
@@ -249,7 +268,7 @@ compile_defaults(Writer *writer, int ours)
 		Node	   *node = NULL;
 
 		if (!column->attisdropped && column->attgenerated == '\0')
-			node = build_column_default(writer->rel, i + 1);
+			node = default_of(writer->rel, i + 1);
 		if (node && !column->atthasdef)
 			writer->has_foreign_code = true;	/* a domain's, that may change */
 		if (node)
@@ -622,6 +641,7 @@ writer_insert(Writer *writer)
 	ExecStoreVirtualTuple(writer->slot);
 	open_indexes(writer, writer->slot);
 	ExecSimpleRelationInsert(writer->rri, writer->estate, writer->slot);
+	ResetPerTupleExprContext(writer->estate);
 	error_context_stack = context.previous;
 }
 
@@ -781,6 +801,7 @@ writer_update(Writer *writer, TupleTableSlot *locked)
 	cr_epq_init(&epq, writer->estate);
 	ExecSimpleRelationUpdate(writer->rri, writer->estate, &epq, locked, writer->slot);
 	EvalPlanQualEnd(&epq);
+	ResetPerTupleExprContext(writer->estate);
 	error_context_stack = context.previous;
 }
 

@@ -30,6 +30,7 @@ cd postgresql-"$major".*/
     --without-readline --without-zlib CPPFLAGS=-DUSE_VALGRIND CFLAGS="-O1 -g"
 make -s -j2 -C src all
 make -s -C src install
+make -s -C contrib/amcheck install
 cp src/tools/valgrind.supp "$dir/"
 cd "$dir"
 rm -rf "$dir/build"
