@@ -397,6 +397,7 @@ credits_archive(PG_FUNCTION_ARGS)
 static int64
 digest_rows(Oid relid, uint8_t digest[CR_HASH_LEN])
 {
+	Relation	partition;
 	Archived	archived;
 	int64		count = 0;
 	MemoryContext old = CurrentMemoryContext;
@@ -404,6 +405,9 @@ digest_rows(Oid relid, uint8_t digest[CR_HASH_LEN])
 												 ALLOCSET_DEFAULT_SIZES);
 	uint8_t		link[2 * CR_HASH_LEN] = {0};
 
+	partition = table_open(relid, NoLock);
+	archive_check(partition);
+	table_close(partition, NoLock);
 	archived_open(&archived, GetActiveSnapshot());
 	for (int i = 0; i < archived.n_parts; i++)
 	{

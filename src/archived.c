@@ -71,6 +71,47 @@ archive_year(Oid partition)
 	return atoi(name + strlen(PREFIX));
 }
 
+static bool
+has_key(Relation partition)
+{
+	Relation	key;
+	bool		good;
+
+	list_free(RelationGetIndexList(partition));
+	if (partition->rd_rel->relkind != RELKIND_RELATION || !OidIsValid(partition->rd_pkindex))
+		return false;
+	key = index_open(partition->rd_pkindex, AccessShareLock);
+	good = key->rd_index->indnkeyatts >= 2 && key->rd_index->indkey.values[0] == HIST_USER_ID &&
+		key->rd_index->indkey.values[1] == HIST_SEQ;
+	index_close(key, AccessShareLock);
+	return good;
+}
+
+/*
+ * Why the archive, or a partition of it, cannot be read; NULL: it can.  Columns
+ * are read by number, and PostgreSQL attaches a table that has them in another
+ * order; rows are found by the key.
+ */
+const char *
+archive_problem(Relation rel)
+{
+	if (!store_has_columns(rel, TABLE_HISTORY))
+		return STORE_WRONG_COLUMNS;
+	if (rel->rd_rel->relispartition && !has_key(rel))
+		return "the partition has no primary key (user_id, seq)";
+	return NULL;
+}
+
+/* The same for who cannot do without it: UC008. */
+void
+archive_check(Relation rel)
+{
+	const char *problem = archive_problem(rel);
+
+	if (problem)
+		error_corrupted(RelationGetRelationName(rel), problem);
+}
+
 static void
 execute(const char *command)
 {
@@ -125,6 +166,16 @@ make_partition(int year)
 	SetUserIdAndSecContext(user, context);
 }
 
+/* Partitions have the columns that their parent has, in its order. */
+static void
+check_parent(void)
+{
+	Relation	parent = table_open(archive_parent(), AccessShareLock);
+
+	archive_check(parent);
+	table_close(parent, NoLock);
+}
+
 /* The partition of a year; InvalidOid: none, and it is not to be made. */
 Oid
 archive_partition(int year, bool make)
@@ -137,28 +188,15 @@ archive_partition(int year, bool make)
 		return relid;
 	if (!make)
 		return InvalidOid;
+	check_parent();
 	make_partition(year);
 	return get_relname_relid(archive_name(year), store_schema());
 }
 
-/* Is a partition a table with our key?  Without it no row can be found. */
-bool
-archive_is_readable(Relation partition)
-{
-	Relation	key;
-	bool		good;
-
-	list_free(RelationGetIndexList(partition));
-	if (partition->rd_rel->relkind != RELKIND_RELATION || !OidIsValid(partition->rd_pkindex))
-		return false;
-	key = index_open(partition->rd_pkindex, AccessShareLock);
-	good = key->rd_index->indnkeyatts >= 2 && key->rd_index->indkey.values[0] == HIST_USER_ID &&
-		key->rd_index->indkey.values[1] == HIST_SEQ;
-	index_close(key, AccessShareLock);
-	return good;
-}
-
-/* Opens the partitions that there are, once. */
+/*
+ * Opens the partitions that there are, once.  One that cannot be read is passed
+ * over: verify_archive says so.
+ */
 void
 archived_open(Archived *archived, Snapshot snapshot)
 {
@@ -174,9 +212,8 @@ archived_open(Archived *archived, Snapshot snapshot)
 		ArchivePart *part = &archived->parts[archived->n_parts];
 		Relation	heap = table_open(lfirst_oid(cell), AccessShareLock);
 
-		if (!archive_is_readable(heap))
+		if (archive_problem(heap))
 		{
-			/* verify_archive says so */
 			table_close(heap, NoLock);
 			continue;
 		}

@@ -34,7 +34,8 @@ extern Oid	archive_parent(void);
 extern List *archive_partitions(void);
 extern int	archive_year(Oid partition);
 extern char *archive_name(int year);
-extern bool archive_is_readable(Relation partition);
+extern const char *archive_problem(Relation rel);
+extern void archive_check(Relation rel);
 extern Oid	archive_partition(int year, bool make);
 
 extern void archived_open(Archived *archived, Snapshot snapshot);

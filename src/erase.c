@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/fmgroids.h"
@@ -17,6 +18,7 @@
 
 #include "archived.h"
 #include "audit.h"
+#include "checkpoint.h"
 #include "errors.h"
 #include "ledger.h"
 #include "receipt.h"
@@ -77,6 +79,26 @@ erase_rows(Writer *writer, const char *user_id)
 	return count;
 }
 
+/*
+ * Texts that cannot be reached are not said to be erased: if the user has archived
+ * rows, every partition that may have them has to be readable.
+ */
+static void
+check_archive(const char *user_id, Snapshot snapshot)
+{
+	ListCell   *cell;
+
+	if (!checkpoint_covers(user_id, 1, snapshot))
+		return;
+	foreach(cell, archive_partitions())
+	{
+		Relation	partition = table_open(lfirst_oid(cell), AccessShareLock);
+
+		archive_check(partition);
+		table_close(partition, NoLock);
+	}
+}
+
 /* The same in the archive. */
 static int64
 erase_archived(const char *user_id)
@@ -88,6 +110,7 @@ erase_archived(const char *user_id)
 	Archived	archived;
 	int64		count = 0;
 
+	check_archive(user_id, snapshot);
 	archived_open(&archived, snapshot);
 	for (int i = 0; i < archived.n_parts; i++)
 	{

@@ -115,24 +115,37 @@ find_relation(const char *name)
 	return relid;
 }
 
-static void
-check_columns(const Table *table, Oid relid)
+/*
+ * Has a relation the columns of a table where the code looks for them, by name,
+ * type and number?  Rows of the history are in the archive's partitions too, and
+ * one of these can be attached whose columns stand in another order.
+ */
+bool
+store_has_columns(Relation rel, StoreTable table)
 {
-	Relation	rel = relation_open(relid, AccessShareLock);
 	TupleDesc	desc = RelationGetDescr(rel);
-	bool		good = rel->rd_rel->relkind == RELKIND_RELATION && desc->natts >= table->natts;
+	bool		good = desc->natts >= tables[table].natts;
 
-	for (int i = 0; good && i < table->natts; i++)
+	for (int i = 0; good && i < tables[table].natts; i++)
 	{
-		const Column *column = &table->columns[i];
+		const Column *column = &tables[table].columns[i];
 		Form_pg_attribute found = TupleDescAttr(desc, i);
 
 		good = !found->attisdropped && strcmp(NameStr(found->attname), column->name) == 0 &&
 			found->atttypid == column->type && (found->attnotnull || !column->not_null);
 	}
+	return good;
+}
+
+static void
+check_columns(StoreTable table, Oid relid)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
+	bool		good = rel->rd_rel->relkind == RELKIND_RELATION && store_has_columns(rel, table);
+
 	relation_close(rel, AccessShareLock);
 	if (!good)
-		error_corrupted(table->name, "its columns are not this version's");
+		error_corrupted(tables[table].name, STORE_WRONG_COLUMNS);
 }
 
 static bool
@@ -188,7 +201,7 @@ fill_cache(void)
 	for (int i = 0; i < TABLE_COUNT; i++)
 	{
 		found_tables[i] = find_relation(tables[i].name);
-		check_columns(&tables[i], found_tables[i]);
+		check_columns(i, found_tables[i]);
 	}
 	for (int i = 0; i < INDEX_COUNT; i++)
 	{

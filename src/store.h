@@ -54,6 +54,8 @@ typedef struct Payment
 } Payment;
 
 /* store.c: where the tables are */
+#define STORE_WRONG_COLUMNS "its columns are not this version's"
+
 extern void store_attach(FunctionCallInfo fcinfo);
 extern void store_attach_schema(Oid schema);
 extern Oid	store_schema(void);
@@ -61,6 +63,7 @@ extern const char *store_schema_name(void);
 extern Oid	store_table(StoreTable table);
 extern const char *store_table_name(StoreTable table);
 extern int	store_table_natts(StoreTable table);
+extern bool store_has_columns(Relation rel, StoreTable table);
 extern Oid	store_extension(void);
 extern Oid	store_index(StoreIndex index);
 

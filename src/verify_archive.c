@@ -127,19 +127,20 @@ verify_users(Findings *findings, MemoryContext row_memory)
 	archived_close(&archived);
 }
 
+/* The archive itself, and its partitions. */
 static void
-verify_partitions(Findings *findings)
+verify_tables(Findings *findings)
 {
 	ListCell   *cell;
 
-	foreach(cell, archive_partitions())
+	foreach(cell, lcons_oid(archive_parent(), archive_partitions()))
 	{
-		Relation	partition = table_open(lfirst_oid(cell), AccessShareLock);
+		Relation	rel = table_open(lfirst_oid(cell), AccessShareLock);
+		const char *problem = archive_problem(rel);
 
-		if (!archive_is_readable(partition))
-			findings_report(findings, RelationGetRelationName(partition), NULL, 0,
-							"the partition has no primary key (user_id, seq)");
-		table_close(partition, AccessShareLock);
+		if (problem)
+			findings_report(findings, RelationGetRelationName(rel), NULL, 0, problem);
+		table_close(rel, AccessShareLock);
 	}
 }
 
@@ -149,7 +150,7 @@ verify_archive(Findings *findings)
 	MemoryContext row_memory = AllocSetContextCreate(CurrentMemoryContext, "credits verify row",
 													 ALLOCSET_DEFAULT_SIZES);
 
-	verify_partitions(findings);
+	verify_tables(findings);
 	verify_checkpoints(findings, row_memory);
 	verify_users(findings, row_memory);
 	MemoryContextDelete(row_memory);

@@ -40,6 +40,7 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "errors.h"
 #include "writer.h"
 
 /*
@@ -492,8 +493,12 @@ writer_begin(StoreTable table, MemoryContext memory)
 Writer *
 writer_begin_partition(Oid relid, MemoryContext memory)
 {
-	Writer	   *writer = prepare(TABLE_HISTORY, table_open(relid, RowExclusiveLock), memory);
+	Relation	rel = table_open(relid, RowExclusiveLock);
+	Writer	   *writer;
 
+	if (!store_has_columns(rel, TABLE_HISTORY))
+		error_corrupted(RelationGetRelationName(rel), STORE_WRONG_COLUMNS);
+	writer = prepare(TABLE_HISTORY, rel, memory);
 	begin_use(writer, memory);
 	return writer;
 }
