@@ -671,7 +671,7 @@ COMMENT ON FUNCTION @extschema@.credits_erase_user(pg_catalog.text, pg_catalog.t
  */
 CREATE FUNCTION @extschema@.credits_balance(user_id pg_catalog.text)
     RETURNS pg_catalog.jsonb
-    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credits_balance';
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 300 AS 'MODULE_PATHNAME', 'credits_balance';
 COMMENT ON FUNCTION @extschema@.credits_balance(pg_catalog.text) IS
 'What the user has now, everything due already applied, as jsonb. Read-only; works on a hot standby. Errors: UC002, 22004, 22023.';
 
@@ -695,15 +695,45 @@ CREATE FUNCTION @extschema@.credits_account_state(
     OUT period_start pg_catalog.timestamptz, OUT next_reset_at pg_catalog.timestamptz,
     OUT low pg_catalog.bool)
     RETURNS pg_catalog.record
-    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credits_account_state';
+    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 200 AS 'MODULE_PATHNAME', 'credits_account_state';
 COMMENT ON FUNCTION @extschema@.credits_account_state(@extschema@.credit_account) IS
-'An account row as it stands now, everything due applied; what the view credit_balance shows.';
+'An account row as it stands now, everything due applied; what the view credit_balance shows of accounts where something is due.';
 
+CREATE FUNCTION @extschema@.credits_now() RETURNS pg_catalog.timestamptz
+    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credits_now';
+COMMENT ON FUNCTION @extschema@.credits_now() IS
+'The time that reads are of: the start of the statement, or credits.clock.';
+
+/*
+ * Where nothing is due, what an account's row has is what the user has.  Only
+ * the accounts where something may be due, which next_event_at finds by its
+ * index, are worth the function: it takes 20 times as long as reading the row.
+ * An outer join and not UNION ALL: the view stays flat, so that a query that
+ * joins it comes to the accounts by index.
+ */
 CREATE VIEW @extschema@.credit_balance AS
-    SELECT a.user_id, s.monthly, s.granted, s.purchased, s.available, s.held, s.owed,
-           s.plan, s.plan_version, s.status, s.period_start, s.next_reset_at, s.low,
+    SELECT a.user_id,
+           COALESCE(s.monthly, a.monthly) AS monthly,
+           COALESCE(s.granted, a.granted) AS granted,
+           COALESCE(s.purchased, a.purchased) AS purchased,
+           COALESCE(s.available, a.monthly OPERATOR(pg_catalog.+) a.granted OPERATOR(pg_catalog.+) a.purchased) AS available,
+           COALESCE(s.held, a.held_monthly OPERATOR(pg_catalog.+) a.held_granted OPERATOR(pg_catalog.+) a.held_purchased) AS held,
+           COALESCE(s.owed, a.owed_monthly OPERATOR(pg_catalog.+) a.owed_purchased) AS owed,
+           CASE WHEN s.user_id IS NULL THEN a.plan ELSE s.plan END AS plan,
+           CASE WHEN s.user_id IS NULL THEN a.plan_version ELSE s.plan_version END AS plan_version,
+           COALESCE(s.status, a.status) AS status,
+           COALESCE(s.period_start, a.last_monthly_reset) AS period_start,
+           CASE WHEN s.user_id IS NULL THEN a.next_reset_at ELSE s.next_reset_at END AS next_reset_at,
+           COALESCE(s.low, (a.monthly OPERATOR(pg_catalog.+) a.granted OPERATOR(pg_catalog.+) a.purchased) OPERATOR(pg_catalog.<) p.low_balance_threshold, false) AS low,
            a.history_seq AS seq
-      FROM ONLY @extschema@.credit_account a CROSS JOIN LATERAL @extschema@.credits_account_state(a) s;
+      FROM ONLY @extschema@.credit_account a
+           LEFT JOIN (SELECT d.user_id, f.monthly, f.granted, f.purchased, f.available, f.held, f.owed,
+                             f.plan, f.plan_version, f.status, f.period_start, f.next_reset_at, f.low
+                        FROM ONLY @extschema@.credit_account d CROSS JOIN LATERAL @extschema@.credits_account_state(d) f
+                       WHERE d.next_event_at OPERATOR(pg_catalog.<=) @extschema@.credits_now()) s
+             ON s.user_id OPERATOR(pg_catalog.=) a.user_id
+           LEFT JOIN ONLY @extschema@.credit_plan p
+             ON p.plan OPERATOR(pg_catalog.=) a.plan AND p.version OPERATOR(pg_catalog.=) a.plan_version;
 COMMENT ON VIEW @extschema@.credit_balance IS 'What each user has now, everything due already applied; typed columns for people, BI and ORMs.';
 
 CREATE FUNCTION @extschema@.credits_history(

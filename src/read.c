@@ -37,6 +37,7 @@
 
 PG_FUNCTION_INFO_V1(credits_balance);
 PG_FUNCTION_INFO_V1(credits_account_state);
+PG_FUNCTION_INFO_V1(credits_now);
 PG_FUNCTION_INFO_V1(credits_history);
 PG_FUNCTION_INFO_V1(credits_current_user_id);
 PG_FUNCTION_INFO_V1(credits_my_balance);
@@ -145,6 +146,14 @@ credits_account_state(PG_FUNCTION_ARGS)
 	values[10] = TimestampTzGetDatum(acc.next_reset_at);
 	values[11] = BoolGetDatum(cr_is_low(&acc, plan));
 	return HeapTupleGetDatum(heap_form_tuple(out, values, nulls));
+}
+
+/* The time that all of these are of. */
+Datum
+credits_now(PG_FUNCTION_ARGS)
+{
+	(void) fcinfo;
+	PG_RETURN_TIMESTAMPTZ(clock_statement());
 }
 
 /*

@@ -108,6 +108,7 @@ static const Right routine_rights[] = {
 	{"credits_balance_at", AUDITOR | SUPPORT | ADMIN, NULL},
 	{"credits_explain", AUDITOR | SUPPORT | ADMIN, NULL},
 	{"credits_account_state", AUDITOR | SUPPORT | ADMIN, NULL},
+	{"credits_now", AUDITOR | SUPPORT | ADMIN, NULL},
 	{"credits_history", AUDITOR | SUPPORT | ADMIN, NULL},
 	{"credits_verify", AUDITOR, NULL},
 	{"credits_run_verify", AUDITOR, NULL},

@@ -455,7 +455,7 @@ for my $code (sort keys %provoke)
 }
 
 # The README: what it lists, and that what it points to is there.
-my %internal = map { $_ => 1 } qw(credits_guard credits_drop_guard credits_account_state credits_verify_structure);
+my %internal = map { $_ => 1 } qw(credits_guard credits_drop_guard credits_account_state credits_now credits_verify_structure);
 is_same_set(
 	[ section($readme, '## Functions') =~ /^\| `(?:CALL )?(\w+)\(/mg ],
 	[ grep { !$internal{$_} } keys %routine ],
