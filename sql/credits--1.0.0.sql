@@ -254,14 +254,19 @@ CREATE TABLE @extschema@.credit_reset_run (
     state           pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     actor           pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     failed          pg_catalog.jsonb,
+    history_rows    pg_catalog.int8,
+    sample          pg_catalog.float8,
     CONSTRAINT credit_reset_run_pkey PRIMARY KEY (run_id),
     CONSTRAINT credit_reset_run_state CHECK (state OPERATOR(pg_catalog.=) 'running' OR state OPERATOR(pg_catalog.=) 'finished' OR state OPERATOR(pg_catalog.=) 'stopped')
 );
 CREATE INDEX credit_reset_run_state_idx ON @extschema@.credit_reset_run (state);
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_reset_run', '');
-COMMENT ON TABLE @extschema@.credit_reset_run IS 'One row per sweep or other bulk run.';
+COMMENT ON TABLE @extschema@.credit_reset_run IS 'One row per sweep, other bulk run, or verification.';
 COMMENT ON COLUMN @extschema@.credit_reset_run.state IS 'running; finished: everything due was done; stopped: a limit, a lock or another runner ended it early, or it died and the next run found it.';
-COMMENT ON COLUMN @extschema@.credit_reset_run.failed IS 'The accounts that failed: [{user_id, sqlstate, message}], the first 100.';
+COMMENT ON COLUMN @extschema@.credit_reset_run.failures IS 'Accounts that failed; of a verification: findings.';
+COMMENT ON COLUMN @extschema@.credit_reset_run.failed IS 'The accounts that failed: [{user_id, sqlstate, message}], the first 100; of a verification its findings: [{object, bad_user_id, bad_seq, problem}].';
+COMMENT ON COLUMN @extschema@.credit_reset_run.history_rows IS 'Of a verification (kind verify): the history rows that it verified.';
+COMMENT ON COLUMN @extschema@.credit_reset_run.sample IS 'Of a verification: the fraction of the accounts that it was asked for; 1: all.';
 
 CREATE TABLE @extschema@.credit_audit_log (
     seq         pg_catalog.int8        NOT NULL,
@@ -942,9 +947,9 @@ COMMENT ON FUNCTION @extschema@.credits_verify_structure() IS
 
 CREATE FUNCTION @extschema@.credits_verify()
     RETURNS TABLE (object pg_catalog.text, bad_user_id pg_catalog.text, bad_seq pg_catalog.int8, problem pg_catalog.text)
-    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'credits_verify';
+    LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'credits_verify';
 COMMENT ON FUNCTION @extschema@.credits_verify() IS
-'Verifies everything in one snapshot, on all cores: no row means clean; else the first bad row of each bad account, and every bad guard, plan, payment, audit row and anchor.';
+'Verifies everything in one snapshot, on all cores: no row means clean; else the first bad row of each bad account, and every bad guard, plan, payment, audit row and anchor. Recorded in credit_reset_run (kind verify) where the transaction may write.';
 
 CREATE FUNCTION @extschema@.credits_anchor()
     RETURNS pg_catalog.jsonb
@@ -964,7 +969,7 @@ CREATE PROCEDURE @extschema@.credits_run_verify(
     INOUT report pg_catalog.jsonb DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'credits_run_verify';
 COMMENT ON PROCEDURE @extschema@.credits_run_verify(pg_catalog.float8, pg_catalog.int4, pg_catalog.jsonb) IS
-'credits_verify in slices of slice_size accounts (default 10000), each in a snapshot of its own; sample is the fraction of accounts and payments, at random, to verify (default all). Reports {ok, accounts, rows, bad, sample, problems}, and each problem as a WARNING. Errors: 2D000 inside a transaction block, 22023.';
+'credits_verify in slices of slice_size accounts (default 10000), each in a snapshot of its own; sample is the fraction of accounts and payments, at random, to verify (default all). Reports {ok, accounts, rows, bad, sample, problems}, and each problem as a WARNING. Recorded in credit_reset_run (kind verify) where the session may write. Errors: 2D000 inside a transaction block, 22023.';
 
 /* Roles and repair. */
 CREATE FUNCTION @extschema@.credits_grant_role(role_name pg_catalog.text, preset pg_catalog.text)

@@ -173,7 +173,7 @@ ROLLBACK;
 -- A column that is not what it should be is an error, not a wrong value.
 BEGIN;
 ALTER TABLE credit_account DROP CONSTRAINT credit_account_amounts;
-ALTER TABLE credit_account ALTER COLUMN monthly TYPE numeric;
+ALTER TABLE credit_account ALTER COLUMN overdraft_limit TYPE numeric;
 SELECT sqlstate, message FROM t.refused($$SELECT credits_deduct('a', 1)$$);
 ROLLBACK;
 BEGIN;

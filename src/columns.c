@@ -120,6 +120,8 @@ static const Column credit_reset_run[] = {
 	{"state", TEXTOID, true},
 	{"actor", TEXTOID, true},
 	{"failed", JSONBOID, false},
+	{"history_rows", INT8OID, false},
+	{"sample", FLOAT8OID, false},
 };
 
 static const Column credit_audit_log[] = {

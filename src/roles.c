@@ -131,7 +131,7 @@ static const Right table_rights[] = {
 	{"credit_hold", AUDITOR, NULL},
 	{"credit_reset_run", AUDITOR | ADMIN, NULL},
 	{"credit_reset_run", MONITOR, "started_at, finished_at, accounts, credits_granted, "
-	"credits_expired, failures, run_id, kind, state, actor"},
+	"credits_expired, failures, run_id, kind, state, actor, history_rows, sample"},
 	{"credit_audit_log", AUDITOR | ADMIN, NULL},
 	{"credit_role", AUDITOR | ADMIN, NULL},
 	{"credit_anchor", AUDITOR | ADMIN, NULL},

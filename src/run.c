@@ -1,6 +1,6 @@
 /*
  * run.c
- *		The record of a bulk run: a row in credit_reset_run.
+ *		The record of a bulk run or a verification: a row in credit_reset_run.
  *
  * The row is written when the run starts and kept up to date batch by batch,
  * so that a DBA can watch it; it is the runner's own, nobody else writes it.
@@ -70,6 +70,9 @@ fill(const Run *run, TupleTableSlot *slot)
 	values[RUN_KIND - 1] = CStringGetTextDatum(run->kind);
 	values[RUN_STATE - 1] = CStringGetTextDatum(state_names[run->state]);
 	values[RUN_ACTOR - 1] = CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false));
+	values[RUN_HISTORY_ROWS - 1] = Int64GetDatum(run->history_rows);
+	values[RUN_SAMPLE - 1] = Float8GetDatum(run->sample);
+	nulls[RUN_HISTORY_ROWS - 1] = nulls[RUN_SAMPLE - 1] = run->sample == 0;
 	nulls[RUN_FAILED - 1] = run->failed == NIL;
 	if (run->failed != NIL)
 		values[RUN_FAILED - 1] =
@@ -93,18 +96,31 @@ run_text(const Run *run)
 	return DatumGetCString(DirectFunctionCall1(uuid_out, PointerGetDatum(run->run_id)));
 }
 
-void
-run_start(Run *run, const char *kind)
+static void
+insert_row(const Run *run)
 {
-	Writer	   *writer;
+	Writer	   *writer = writer_begin(TABLE_RESET_RUN, CurrentMemoryContext);
 
-	run_imagine(run, kind);
-
-	writer = writer_begin(TABLE_RESET_RUN, CurrentMemoryContext);
 	writer_clear(writer);
 	fill(run, writer->slot);
 	writer_insert(writer);
 	writer_end(writer);
+}
+
+void
+run_start(Run *run, const char *kind)
+{
+	run_imagine(run, kind);
+	insert_row(run);
+}
+
+/* A run that was imagined, and is over. */
+void
+run_record_finished(Run *run)
+{
+	run->state = RUN_FINISHED;
+	run->finished_at = clock_now();
+	insert_row(run);
 }
 
 /* Totals of many accounts, each up to 2^53 - 1: the most that there is room for is the most that is said. */
@@ -153,6 +169,18 @@ run_failed(Run *run, const char *user_id, const ErrorData *error)
 		ereport(WARNING,
 				(errmsg("account \"%s\" failed: %s", user_id, error->message)));
 	}
+	MemoryContextSwitchTo(old);
+}
+
+/* What a verification found.  There may be very many: only those listed are put in words. */
+void
+run_finding(Run *run, TupleTableSlot *finding, char *(*as_json) (TupleTableSlot *))
+{
+	MemoryContext old = MemoryContextSwitchTo(run->memory);
+
+	run->failures++;
+	if (list_length(run->failed) < MAX_LISTED)
+		run->failed = lappend(run->failed, as_json(finding));
 	MemoryContextSwitchTo(old);
 }
 

@@ -1,12 +1,13 @@
 /*
  * run.h
- *		The record of a bulk run: a row in credit_reset_run.
+ *		The record of a bulk run or a verification: a row in credit_reset_run.
  */
 #ifndef CREDITS_RUN_H
 #define CREDITS_RUN_H
 
 #include "postgres.h"
 
+#include "executor/tuptable.h"
 #include "nodes/pg_list.h"
 
 #include "core/core.h"
@@ -37,10 +38,14 @@ typedef struct Run
 	RunCounts	counts;
 	int64		failures;
 	List	   *failed;			/* JSON objects, the first 100 */
+	int64		history_rows;	/* of a verification */
+	double		sample;			/* of a verification; else 0 */
 	MemoryContext memory;
 } Run;
 
 extern void run_start(Run *run, const char *kind);
+extern void run_record_finished(Run *run);
+extern void run_finding(Run *run, TupleTableSlot *finding, char *(*as_json) (TupleTableSlot *));
 extern void run_add_credits(int64 *sum, int64 credits);
 extern void run_add(Run *run, const RunCounts *counts);
 extern void run_count_row(void *counts, const CrRow *row);

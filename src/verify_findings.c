@@ -17,6 +17,8 @@
 #include "utils/tuplesort.h"
 
 #include "compat.h"
+#include "errors.h"
+#include "store.h"
 #include "verify_findings.h"
 
 enum
@@ -73,10 +75,31 @@ findings_to_sort(Findings *findings)
 										  NULL, 0);
 }
 
+/* A finding as one JSON object. */
+char *
+finding_json(TupleTableSlot *slot)
+{
+	StringInfoData buf;
+	bool		isnull;
+	int64		seq = DatumGetInt64(slot_getattr(slot, FOUND_SEQ, &isnull));
+
+	json_begin(&buf);
+	json_text(&buf, "object", slot_text(slot, FOUND_OBJECT));
+	json_text(&buf, "bad_user_id", slot_text(slot, FOUND_USER_ID));
+	if (isnull)
+		json_text(&buf, "bad_seq", NULL);
+	else
+		json_int(&buf, "bad_seq", seq);
+	json_text(&buf, "problem", slot_text(slot, FOUND_PROBLEM));
+	return json_end(&buf);
+}
+
 static void
 put(Findings *findings, TupleTableSlot *slot)
 {
 	findings->count++;
+	if (findings->record)
+		run_finding(findings->record, slot, finding_json);
 	if (findings->store)
 		tuplestore_puttupleslot(findings->store, slot);
 	else if (findings->sort)

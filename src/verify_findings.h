@@ -11,6 +11,8 @@
 #include "storage/shm_mq.h"
 #include "utils/tuplestore.h"
 
+#include "run.h"
+
 /* Where findings go: one of the three. */
 typedef struct Findings
 {
@@ -19,6 +21,7 @@ typedef struct Findings
 	struct Tuplesortstate *sort;	/* to be put in order first */
 	shm_mq_handle *queue;		/* from a worker to its leader */
 	int64		count;
+	Run		   *record;			/* what is found is recorded there; NULL: not */
 } Findings;
 
 extern void findings_to_store(Findings *findings, Tuplestorestate *store);
@@ -28,5 +31,6 @@ extern void findings_report(Findings *findings, const char *object, const char *
 							int64 seq, const char *problem);
 extern void findings_receive(Findings *findings, shm_mq_handle *queue);
 extern void findings_move_sorted(Findings *from, Findings *to);
+extern char *finding_json(TupleTableSlot *slot);
 
 #endif

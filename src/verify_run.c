@@ -6,11 +6,15 @@
  * rows from being pruned.  Here each slice has a snapshot of its own: a range
  * of users, or of payments, in their order.  Each account is whole in its
  * slice, so nothing is missed that lasts.
+ *
+ * A session that may write has it recorded in credit_reset_run: from the first
+ * slice on, so that a run that was killed shows as well.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -27,6 +31,7 @@
 #include "compat.h"
 #include "errors.h"
 #include "request.h"
+#include "run.h"
 #include "store.h"
 #include "verify_anchors.h"
 #include "verify_archive.h"
@@ -51,6 +56,8 @@ typedef struct VerifyRun
 	int64		rows;
 	int64		bad;
 	AnchorCheck *anchors;
+	bool		recorded;		/* the session may write */
+	Run			record;
 	StringInfoData listed;		/* the first bad ones, as JSON */
 	TimestampTz noticed_at;
 	MemoryContext memory;		/* lives as long as the run */
@@ -74,28 +81,17 @@ begin_slice(VerifyRun *run, Findings *findings)
 static void
 list_finding(VerifyRun *run, TupleTableSlot *slot)
 {
-	char	   *object = slot_text(slot, 1);
-	char	   *user_id = slot_text(slot, 2);
-	char	   *problem = slot_text(slot, 4);
-	bool		isnull;
-	int64		seq = DatumGetInt64(slot_getattr(slot, 3, &isnull));
-	StringInfoData buf;
+	char	   *json;
 
 	run->bad++;
+	run_finding(&run->record, slot, finding_json);
 	if (run->bad > MAX_LISTED)
 		return;
-	json_begin(&buf);
-	json_text(&buf, "object", object);
-	json_text(&buf, "bad_user_id", user_id);
-	if (isnull)
-		json_text(&buf, "bad_seq", NULL);
-	else
-		json_int(&buf, "bad_seq", seq);
-	json_text(&buf, "problem", problem);
-	appendStringInfo(&run->listed, "%s%s", run->bad > 1 ? ", " : "", json_end(&buf));
+	json = finding_json(slot);
+	appendStringInfo(&run->listed, "%s%s", run->bad > 1 ? ", " : "", json);
 	ereport(WARNING,
-			(errmsg("verification failed: %s: %s", object, problem),
-			 errdetail("%s", buf.data)));
+			(errmsg("verification failed: %s: %s", slot_text(slot, 1), slot_text(slot, 4)),
+			 errdetail("%s", json)));
 }
 
 static void
@@ -124,6 +120,10 @@ end_slice(VerifyRun *run, Findings *findings, MemoryContext slice)
 		list_finding(run, slot);
 	tuplestore_end(findings->store);
 	show_progress(run);
+	run->record.counts.accounts = run->accounts;
+	run->record.history_rows = run->rows;
+	if (run->recorded)
+		run_save(&run->record);
 	MemoryContextSwitchTo(run->memory);
 	MemoryContextDelete(slice);
 
@@ -225,6 +225,28 @@ report(const VerifyRun *run)
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json_end(&buf)));
 }
 
+/* The record's lock says to others that the run is alive. */
+static void
+verify_recorded(VerifyRun *run)
+{
+	run_stop_dead();
+	run_start(&run->record, "verify");
+	run->record.sample = run->share.sample;
+	run_attend(&run->record);
+	PG_TRY();
+	{
+		verify_all(run);
+		run_finish(&run->record, RUN_FINISHED);
+	}
+	PG_CATCH();
+	{
+		run_leave(&run->record);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	run_leave(&run->record);
+}
+
 Datum
 credits_run_verify(PG_FUNCTION_ARGS)
 {
@@ -256,7 +278,14 @@ credits_run_verify(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(run.memory);
 	EnsurePortalSnapshotExists();
 	progress_begin();
-	verify_all(&run);
+	run.recorded = !XactReadOnly && !RecoveryInProgress();
+	if (run.recorded)
+		verify_recorded(&run);
+	else
+	{
+		run_imagine(&run.record, "verify");
+		verify_all(&run);
+	}
 	progress_end();
 	SPI_finish();
 	MemoryContextSwitchTo(run.memory);

@@ -154,7 +154,7 @@ SELECT 'balances that the last sweep changed', '0', count(*)::text
         b.period_start, b.next_reset_at);
 INSERT INTO demo.verdict (what, expected, got)
 SELECT 'accounts it wrote, as its dry run said', :'foretold', accounts::text
-  FROM credit_reset_run ORDER BY started_at DESC LIMIT 1;
+  FROM credit_reset_run WHERE kind = 'reset' ORDER BY started_at DESC LIMIT 1;
 
 -- 10. And the ledger's own proof.
 SELECT clock_timestamp() AS verify_started \gset

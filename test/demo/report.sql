@@ -111,7 +111,7 @@ SELECT E'\n  ' || s.title || E'\n  when              row  monthly purchased  mon
 SELECT format('  %s  %s %s %s %s %s  %s', to_char(started_at, 'YYYY-MM-DD HH24:MI:SS"Z"'), rpad(kind, 12),
               lpad(accounts::text, 8), lpad(credits_granted::text, 10), lpad(credits_expired::text, 10),
               lpad(failures::text, 9), state)
-  FROM credit_reset_run ORDER BY started_at;
+  FROM credit_reset_run WHERE kind <> 'verify' ORDER BY started_at;
 SELECT format('  %s boundaries in all: %s applied by sweeps, %s by calls',
               count(*), count(run_id), count(*) - count(run_id))
   FROM credit_history WHERE kind = 'reset';

@@ -94,18 +94,18 @@ for my $db ('postgres', 'app')
 {
 	ok($node->poll_query_until($db, $reset), "$db: pg_cron ran the sweep");
 	ok( $node->poll_query_until(
-			$db, q(SELECT count(*) >= 1 FROM credit_reset_run WHERE state = 'finished' AND accounts = 20)),
+			$db, q(SELECT count(*) >= 1 FROM credit_reset_run WHERE kind = 'reset' AND state = 'finished' AND accounts = 20)),
 		"$db: the run is recorded");
 	is( $node->safe_psql(
 			$db, q(
 SELECT r.accounts, r.failures, r.failed IS NULL OR r.failed = '[]', r.finished_at >= r.started_at, r.credits_granted >= 20 * 70
-  FROM credit_reset_run r WHERE accounts > 0 ORDER BY started_at LIMIT 1)),
+  FROM credit_reset_run r WHERE kind = 'reset' AND accounts > 0 ORDER BY started_at LIMIT 1)),
 		'20|0|t|t|t',
 		"$db: ... with what it did");
 	is( $node->safe_psql(
 			$db, q(
 SELECT count(*), count(DISTINCT h.user_id) FROM credit_history h
- WHERE h.kind = 'reset' AND h.seq = 4 AND h.run_id = (SELECT run_id FROM credit_reset_run WHERE accounts > 0 ORDER BY started_at LIMIT 1))),
+ WHERE h.kind = 'reset' AND h.seq = 4 AND h.run_id = (SELECT run_id FROM credit_reset_run WHERE kind = 'reset' AND accounts > 0 ORDER BY started_at LIMIT 1))),
 		'20|20',
 		"$db: each account has one reset row of that run");
 	is( $node->safe_psql(

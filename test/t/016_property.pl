@@ -396,8 +396,8 @@ for my $db (@order)
 }
 
 # That this was a test: things succeeded, were refused, were due.
-is($node->safe_psql('never', 'SELECT count(*) FROM credit_reset_run'), 0, 'never: no sweep ran');
-is( $node->safe_psql('swept', 'SELECT sum(failures), count(*) FILTER (WHERE state = $$running$$) FROM credit_reset_run'),
+is($node->safe_psql('never', 'SELECT count(*) FROM credit_reset_run WHERE kind = $$reset$$'), 0, 'never: no sweep ran');
+is( $node->safe_psql('swept', 'SELECT sum(failures), count(*) FILTER (WHERE state = $$running$$) FROM credit_reset_run WHERE kind = $$reset$$'),
 	'0|0', 'swept: no account failed, every run has ended');
 for my $db (@order)
 {

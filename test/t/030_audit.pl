@@ -287,7 +287,7 @@ for (@LIFE_STORY)
 {
 	my ($clock, $statement) = @$_;
 	my ($run) = rows($node, 'postgres',
-		"SELECT run_id FROM credit_reset_run WHERE started_at <= '$clock' ORDER BY started_at DESC LIMIT 1");
+		"SELECT run_id FROM credit_reset_run WHERE kind <> 'verify' AND started_at <= '$clock' ORDER BY started_at DESC LIMIT 1");
 	my %is = (life => q('{) . join(',', sort(keys %LIFE_CASE, keys %LIFE_FORGERY), 'life_clean') . q(}'),
 		amounts => q('{) . join(',', (20) x (1 + keys(%LIFE_CASE) + keys %LIFE_FORGERY)) . q(}'),
 		run => "'" . ($run ? $run->[0] : '') . "'");

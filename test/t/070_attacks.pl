@@ -238,6 +238,7 @@ $attack->refused($_->[0], $_->[1], $_->[2], as => $_->[3])
   [ 'a column dropped with the view, and so the extension', '55006', 'ALTER TABLE credit_history DROP COLUMN spender CASCADE', undef ],
   [ 'the same of the archive', '55006', 'ALTER TABLE credit_history_archive DROP COLUMN spender CASCADE', undef ],
   [ 'ALTER COLUMN ... USING under a view', '0A000', 'ALTER TABLE credit_history ALTER COLUMN amount TYPE int8 USING amount + 1', undef ],
+  [ 'ALTER COLUMN ... USING of a balance', '0A000', 'ALTER TABLE credit_account ALTER COLUMN purchased TYPE int8 USING purchased + 1000', undef ],
   [ 'columns exchanged', 'UC008', [ 'ALTER TABLE credit_history RENAME actor TO x', 'ALTER TABLE credit_history RENAME spender TO actor', 'ALTER TABLE credit_history RENAME x TO spender', q(SELECT credits_deduct('carol', 1)) ], undef ],
   [ 'NULL allowed', 'UC008', [ 'ALTER TABLE credit_history ALTER COLUMN hash DROP NOT NULL', 'SELECT * FROM credits_verify()' ], undef ],
   [ 'a table put elsewhere', 'UC008', [ 'ALTER TABLE credit_payment SET SCHEMA public', q(SELECT credits_deduct('carol', 1)) ], undef ],
@@ -252,7 +253,7 @@ $attack->harmless($_->[0], $_->[1], q(SELECT credits_deduct('carol', 1) ->> 'ava
   [ 'row security without a policy', [ map { ("ALTER TABLE $_ ENABLE ROW LEVEL SECURITY", "ALTER TABLE $_ DISABLE ROW LEVEL SECURITY") } qw(credit_history credit_account) ] ];
 $attack->found("ALTER COLUMN ... USING: $_->[0]", $_->[1], { credits_verify => $_->[2] })
   for [ 'balances in the history', 'ALTER TABLE credit_history ALTER COLUMN purchased TYPE int8 USING purchased + 1', qr/credit_history\|alice\|/ ],
-  [ 'balances', 'ALTER TABLE credit_account ALTER COLUMN purchased TYPE int8 USING purchased + 1000', qr/credit_account\|alice\|/ ],
+  [ 'limits', 'ALTER TABLE credit_account ALTER COLUMN overdraft_limit TYPE int8 USING overdraft_limit + 1000', qr/credit_account\|alice\|/ ],
   [ 'hashes', q(ALTER TABLE credit_history ALTER COLUMN hash TYPE bytea USING sha256(hash)), qr/credit_history\|alice\|/ ],
   [ 'grants', 'ALTER TABLE credit_grant ALTER COLUMN remaining TYPE int8 USING amount', qr/credit_grant\|alice\|/ ],
   [ 'payments', 'ALTER TABLE credit_payment ALTER COLUMN revoked TYPE int8 USING 0', qr/\|carol\|/ ],

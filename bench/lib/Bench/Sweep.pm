@@ -147,7 +147,7 @@ sub compare
 sub check
 {
 	my ($expected) = @_;
-	my $ours = query("SELECT sum(accounts) FROM credits.credit_reset_run");
+	my $ours = query("SELECT sum(accounts) FROM credits.credit_reset_run WHERE kind = 'reset'");
 	my $theirs = query("SELECT count(*) FROM plain.history WHERE kind = 'reset'");
 	die "of $expected due accounts the sweeps did $ours, the statements $theirs\n"
 	  unless $ours == $expected && $theirs == $expected;

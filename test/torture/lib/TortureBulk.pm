@@ -92,7 +92,7 @@ my %request = (
 
 		if (rand() < 0.8)
 		{
-			my $run = $self->{db}->query(q(SELECT run_id FROM credit_reset_run WHERE kind <> 'undo' ORDER BY random() LIMIT 1));
+			my $run = $self->{db}->query(q(SELECT run_id FROM credit_reset_run WHERE kind NOT IN ('undo', 'verify') ORDER BY random() LIMIT 1));
 
 			return { run => $run->{rows}[0][0], regrant => $regrant } if $run && @{ $run->{rows} };
 			return;
