@@ -512,7 +512,7 @@ error_corrupted(const char *object, const char *problem)
 			(errcode(ERRCODE_CREDITS_CORRUPTED),
 			 errmsg("ledger is corrupted: %s: %s", object, problem),
 			 errdetail("%s", json_end(&buf)),
-			 errhint("Run credits_verify() and restore what it names from a backup.")));
+			 errhint("Run credits_verify(). docs/runbook-verification.md says what to do about each finding.")));
 }
 
 void

@@ -109,7 +109,7 @@ SELECT md5(string_agg(t, E'\n' ORDER BY t)) FROM (
     SELECT a::text FROM credit_account a UNION ALL SELECT h::text FROM credit_history h
     UNION ALL SELECT p::text FROM credit_plan p UNION ALL SELECT p::text FROM credit_payment p
     UNION ALL SELECT g::text FROM credit_grant g UNION ALL SELECT h::text FROM credit_hold h
-    UNION ALL SELECT r::text FROM credit_reset_run r UNION ALL SELECT l::text FROM credit_audit_log l
+    UNION ALL SELECT r::text FROM credit_reset_run r WHERE r.kind <> 'verify' UNION ALL SELECT l::text FROM credit_audit_log l
     UNION ALL SELECT r::text FROM credit_role r UNION ALL SELECT a::text FROM credit_anchor a
     UNION ALL SELECT l::text FROM credit_anchor_leaf l) x(t)));
 }

@@ -470,6 +470,8 @@ for my $text ([ 'README.md', $readme, '' ], [ 'docs/reference.md', $reference, '
 	[ 'docs/architecture.md', read_text("$root/docs/architecture.md"), 'docs/' ],
 	[ 'docs/performance.md', read_text("$root/docs/performance.md"), 'docs/' ],
 	[ 'docs/migration.md', read_text("$root/docs/migration.md"), 'docs/' ],
+	[ 'docs/runbook-verification.md', read_text("$root/docs/runbook-verification.md"), 'docs/' ],
+	[ 'docs/retention.md', read_text("$root/docs/retention.md"), 'docs/' ],
 	[ 'bench/README.md', read_text("$root/bench/README.md"), 'bench/' ])
 {
 	my ($name, $content, $folder) = @$text;

@@ -65,7 +65,7 @@ my %values = (
 	'bigint[]' => [ "'{}'", "'{1}'", "'{1,2}'", "'{NULL,1}'", "'{{1,2},{3,4}}'", "'[5:6]={1,2}'", '(SELECT array_agg(x) FROM generate_series(1, 1000) x)', "'{-5,9223372036854775807}'", "'{7,-9223372036854775808}'",
 		"'{9,100,50,50,0,0,9223372036854775807}'", "'{9,100,50,50,0,0,-1}'", "'{9,100,50,50,0,0,1}'", "'{2000000000,5}'", "'{7,1,7,1,7,1}'", "array_fill(7, ARRAY[7])::int8[]" ],
 	'text[]' => [ "'{}'", "'{NULL}'", "'{a,b}'", "'{{a},{b}}'" ], jsonb => [ "'null'", "'\"x\"'", "(repeat('[', 3000) || repeat(']', 3000))::jsonb" ], uuid => ["'00000000-0000-0000-0000-000000000000'"],
-	boolean => [ 'true', 'false' ], oid => [qw(0 4294967295)]);
+	boolean => [ 'true', 'false' ], 'double precision' => [ "'NaN'", "'infinity'", '-1', '0.5' ], oid => [qw(0 4294967295)]);
 my @columns = rows($node, $db, q(SELECT c.relname, a.attname, format_type(a.atttypid, NULL), a.attnotnull FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
  WHERE c.relname ~ '^credit_' AND c.relkind = 'r' ORDER BY 1, a.attnum));
 my @all;
