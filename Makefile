@@ -29,8 +29,8 @@ EXTVERSION = 1.0.0
 REGRESS = setup install plan open deduct deduct_many idempotency purchase adjust set_plan \
 	freeze reset_edge reset_run history balance_view my usage erase guards drop_guard acl \
 	constraints dba adorned bad_input read_only same_statement parallel hot maintenance verify \
-	verify_scale verify_open verify_record \
-	grant hold refund chargeback overdraft cycle anchor undo grant_many import leave explain archive peers
+	verify_scale verify_open verify_record grant hold refund chargeback overdraft cycle anchor undo \
+	grant_many import leave explain archive sums peers
 
 MODULE_big = $(EXTENSION)
 DATA = $(sort $(wildcard sql/$(EXTENSION)--*.sql))

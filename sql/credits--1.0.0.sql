@@ -767,13 +767,13 @@ COMMENT ON FUNCTION @extschema@.credits_history(pg_catalog.text, pg_catalog.int8
 CREATE VIEW @extschema@.credit_usage_daily AS
     SELECT u.user_id, u.day, u.spender,
            pg_catalog.count(u.spent) AS operations,
-           COALESCE(pg_catalog.sum(u.spent), 0)::pg_catalog.int8 AS spent,
-           COALESCE(pg_catalog.sum(u.monthly_spent), 0)::pg_catalog.int8 AS monthly_spent,
-           COALESCE(pg_catalog.sum(u.granted_spent), 0)::pg_catalog.int8 AS granted_spent,
-           COALESCE(pg_catalog.sum(u.spent OPERATOR(pg_catalog.-) u.monthly_spent OPERATOR(pg_catalog.-) u.granted_spent), 0)::pg_catalog.int8 AS purchased_spent,
-           COALESCE(pg_catalog.sum(u.refunded), 0)::pg_catalog.int8 AS refunded,
-           COALESCE(pg_catalog.sum(u.purchased), 0)::pg_catalog.int8 AS purchased,
-           COALESCE(pg_catalog.sum(u.granted), 0)::pg_catalog.int8 AS granted
+           LEAST(COALESCE(pg_catalog.sum(u.spent), 0), 9223372036854775807)::pg_catalog.int8 AS spent,
+           LEAST(COALESCE(pg_catalog.sum(u.monthly_spent), 0), 9223372036854775807)::pg_catalog.int8 AS monthly_spent,
+           LEAST(COALESCE(pg_catalog.sum(u.granted_spent), 0), 9223372036854775807)::pg_catalog.int8 AS granted_spent,
+           LEAST(COALESCE(pg_catalog.sum(u.spent OPERATOR(pg_catalog.-) u.monthly_spent OPERATOR(pg_catalog.-) u.granted_spent), 0), 9223372036854775807)::pg_catalog.int8 AS purchased_spent,
+           LEAST(COALESCE(pg_catalog.sum(u.refunded), 0), 9223372036854775807)::pg_catalog.int8 AS refunded,
+           LEAST(COALESCE(pg_catalog.sum(u.purchased), 0), 9223372036854775807)::pg_catalog.int8 AS purchased,
+           LEAST(COALESCE(pg_catalog.sum(u.granted), 0), 9223372036854775807)::pg_catalog.int8 AS granted
       FROM (SELECT h.user_id, (h.effective_at AT TIME ZONE 'UTC')::pg_catalog.date AS day,
                    CASE WHEN h.kind OPERATOR(pg_catalog.=) 'refund'
                         THEN (SELECT o.spender FROM ONLY @extschema@.credit_history o

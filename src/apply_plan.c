@@ -15,6 +15,7 @@
 #include "receipt.h"
 #include "settings.h"
 #include "store.h"
+#include "sums.h"
 #include "utc.h"
 #include "writer.h"
 
@@ -55,8 +56,8 @@ apply_plan(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 		verdict = cr_schedule_plan(acc, ledger->now, scheduled[0] ? scheduled : NULL, &row);
 		push(ledger, verdict, &row, 0);
 	}
-	run_add_credits(&bulk->batch.run.granted, Max(cr_available(acc) - before, 0));
-	bulk->batch.run.expired += Max(before - cr_available(acc), 0);
+	sum_add(&bulk->batch.run.granted, Max(cr_available(acc) - before, 0));
+	sum_add(&bulk->batch.run.expired, Max(before - cr_available(acc), 0));
 	return BULK_DONE;
 }
 
@@ -120,7 +121,7 @@ grant(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	if (verdict != CR_OK)
 		error_refused(verdict, &ledger->acc, amount);
 	(void) ledger_push(ledger, &row);
-	run_add_credits(&bulk->batch.run.granted, amount);
+	sum_add(&bulk->batch.run.granted, amount);
 	return BULK_DONE;
 }
 

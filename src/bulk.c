@@ -36,6 +36,7 @@
 #include "receipt.h"
 #include "settings.h"
 #include "store.h"
+#include "sums.h"
 
 #define DEFAULT_BATCH 1000
 #define MAX_BATCH 100000
@@ -161,7 +162,7 @@ try_items(Bulk *bulk, BulkItem *items, int first, int last)
 		run_add(&bulk->run, &bulk->batch.run);
 		bulk->counts.already += bulk->batch.already;
 		bulk->counts.skipped += bulk->batch.skipped;
-		bulk->counts.not_taken += bulk->batch.not_taken;
+		sum_add(&bulk->counts.not_taken, bulk->batch.not_taken);
 		bulk->counts.rows += bulk->batch.rows;
 	}
 	return failure;

@@ -19,6 +19,7 @@
 #include "settings.h"
 #include "state.h"
 #include "store.h"
+#include "sums.h"
 #include "utc.h"
 #include "verify_account.h"
 
@@ -114,9 +115,9 @@ static void
 flow(Flow *flows, CrKind kind, int64 delta)
 {
 	if (delta > 0)
-		flows[kind].in += delta;
+		sum_add(&flows[kind].in, delta);
 	else
-		flows[kind].out -= delta;
+		sum_subtract(&flows[kind].out, delta);
 }
 
 /*
@@ -211,7 +212,7 @@ held_of_grant(const CrAccount *acc, int64 seq)
 		for (int j = 0; hold->state == CR_HOLD_OPEN && j < hold->n_parts; j++)
 		{
 			if (hold->parts[j].source == seq)
-				held += hold->parts[j].credits;
+				sum_add(&held, hold->parts[j].credits);
 		}
 	}
 	return held;

@@ -27,6 +27,7 @@
 #include "errors.h"
 #include "receipt.h"
 #include "store.h"
+#include "sums.h"
 #include "utc.h"
 #include "zone.h"
 
@@ -40,6 +41,7 @@ typedef struct Sums
 	int64		source;			/* what the source says */
 	int64		target;			/* what was written, or was before */
 	int64		due;			/* what had become due changed it by when it was written */
+	int64		difference;		/* of source and due, and target: no total, so never too large */
 } Sums;
 
 typedef struct Import
@@ -135,6 +137,27 @@ read_source(Source *source, const BulkItem *item, CrTime now)
 	sha256(buf.data, buf.len, source->digest);
 }
 
+static void
+count_source(Import *import, int64 credits)
+{
+	sum_add(&import->batch.source, credits);
+	sum_add(&import->batch.difference, credits);
+}
+
+static void
+count_target(Import *import, int64 credits)
+{
+	sum_add(&import->batch.target, credits);
+	sum_subtract(&import->batch.difference, credits);
+}
+
+static void
+count_due(Import *import, int64 credits)
+{
+	sum_add(&import->batch.due, credits);
+	sum_add(&import->batch.difference, credits);
+}
+
 /* Plans as they were, or as they are now where they were not here yet. */
 typedef struct Past
 {
@@ -180,7 +203,7 @@ bring_up_to_date(Import *import, Ledger *ledger, const Source *source, CrTime at
 	in->period_start = source->last_reset == CR_NEVER ? at : source->last_reset;
 	in->anchor = source->has_anchor ? source->anchor :
 		zone_utc_to_local(NULL, source->zone, in->period_start);
-	import->batch.source += source->monthly + source->purchased;
+	count_source(import, source->monthly + source->purchased);
 	if (source->plan == NULL)
 		return;
 	in->plan = past_plan_at(&past, source->plan, in->period_start);
@@ -203,7 +226,7 @@ bring_up_to_date(Import *import, Ledger *ledger, const Source *source, CrTime at
 	if (!cr_fold_due(&there, &env, at))
 		error_plan_not_found(source->plan);
 	in->plan = env.plan_version(env.ctx, there.facts.plan, there.facts.plan_version);
-	import->batch.due += there.balance.monthly - in->monthly;
+	count_due(import, there.balance.monthly - in->monthly);
 	in->monthly = there.balance.monthly;
 	in->period_start = there.period_start;
 	in->next_reset_at = there.next_reset_at;
@@ -393,9 +416,9 @@ import_one(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	again = find_import(ledger, &before);
 	if (again && says_the_same(&source, &before))
 	{
-		import->batch.source += source.monthly + source.purchased;
-		import->batch.target += before.amount;
-		import->batch.due += before.amount - source.monthly - source.purchased;
+		count_source(import, source.monthly + source.purchased);
+		count_target(import, before.amount);
+		count_due(import, before.amount - source.monthly - source.purchased);
 		return BULK_ALREADY;
 	}
 	if (again && import->refresh && is_untouched(ledger, &before))
@@ -420,8 +443,8 @@ import_one(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 		pushed->idempotency_key = "";
 	pushed->request_digest = memcpy(palloc(CR_HASH_LEN), source.digest, CR_HASH_LEN);
 	pushed->reason = bulk->reason;
-	import->batch.target += in.monthly + in.purchased;
-	run_add_credits(&bulk->batch.run.granted, in.monthly + in.purchased);
+	count_target(import, in.monthly + in.purchased);
+	sum_add(&bulk->batch.run.granted, in.monthly + in.purchased);
 	return BULK_DONE;
 }
 
@@ -498,9 +521,10 @@ add_sums(Bulk *bulk, bool good)
 
 	if (good)
 	{
-		import->sums.source += import->batch.source;
-		import->sums.target += import->batch.target;
-		import->sums.due += import->batch.due;
+		sum_add(&import->sums.source, import->batch.source);
+		sum_add(&import->sums.target, import->batch.target);
+		sum_add(&import->sums.due, import->batch.due);
+		sum_add(&import->sums.difference, import->batch.difference);
 		import->good_len = import->in_use.len;
 		import->good_listed = import->listed;
 	}
@@ -523,7 +547,7 @@ report(Bulk *bulk, Object *object)
 	object_int(object, "source_credits", sums->source);
 	object_int(object, "target_credits", sums->target);
 	object_int(object, "due_credits", sums->due);
-	object_int(object, "difference", sums->source + sums->due - sums->target);
+	object_int(object, "difference", sums->difference);
 	object_json(object, "in_use", psprintf("%s]", import->in_use.data));
 }
 

@@ -16,6 +16,7 @@
 #include "locks.h"
 #include "receipt.h"
 #include "store.h"
+#include "sums.h"
 #include "writer.h"
 
 PG_FUNCTION_INFO_V1(credits_refund);
@@ -37,7 +38,7 @@ sum_refunds(const char *user_id, int64 seq)
 
 		row_from_slot(&row, lookup.slot);
 		if (row.kind == CR_KIND_REFUND)
-			sum += row.amount;
+			sum_add(&sum, row.amount);
 	}
 	lookup_end(&lookup);
 	return sum;

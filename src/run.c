@@ -7,7 +7,6 @@
  */
 #include "postgres.h"
 
-#include "common/int.h"
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -24,6 +23,7 @@
 #include "run.h"
 #include "settings.h"
 #include "store.h"
+#include "sums.h"
 #include "writer.h"
 
 #define MAX_LISTED 100
@@ -123,20 +123,12 @@ run_record_finished(Run *run)
 	insert_row(run);
 }
 
-/* Totals of many accounts, each up to 2^53 - 1: the most that there is room for is the most that is said. */
-void
-run_add_credits(int64 *sum, int64 credits)
-{
-	if (pg_add_s64_overflow(*sum, credits, sum))
-		*sum = credits > 0 ? PG_INT64_MAX : PG_INT64_MIN;
-}
-
 void
 run_add(Run *run, const RunCounts *counts)
 {
 	run->counts.accounts += counts->accounts;
-	run_add_credits(&run->counts.granted, counts->granted);
-	run_add_credits(&run->counts.expired, counts->expired);
+	sum_add(&run->counts.granted, counts->granted);
+	sum_add(&run->counts.expired, counts->expired);
 	run->counts.skipped_locked += counts->skipped_locked;
 }
 
@@ -147,8 +139,8 @@ run_count_row(void *counts, const CrRow *row)
 	RunCounts  *sums = counts;
 
 	if (row->kind == CR_KIND_RESET)
-		run_add_credits(&sums->granted, row->amount);
-	run_add_credits(&sums->expired, row->expired);
+		sum_add(&sums->granted, row->amount);
+	sum_add(&sums->expired, row->expired);
 }
 
 /* An account that failed alone is reported and left for the next run. */

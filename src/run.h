@@ -46,7 +46,6 @@ typedef struct Run
 extern void run_start(Run *run, const char *kind);
 extern void run_record_finished(Run *run);
 extern void run_finding(Run *run, TupleTableSlot *finding, char *(*as_json) (TupleTableSlot *));
-extern void run_add_credits(int64 *sum, int64 credits);
 extern void run_add(Run *run, const RunCounts *counts);
 extern void run_count_row(void *counts, const CrRow *row);
 extern void run_failed(Run *run, const char *user_id, const ErrorData *error);

@@ -18,6 +18,7 @@
 #include "errors.h"
 #include "receipt.h"
 #include "store.h"
+#include "sums.h"
 #include "writer.h"
 
 PG_FUNCTION_INFO_V1(credits_undo_run);
@@ -85,10 +86,10 @@ undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target, int64 expired)
 	(void) ledger_push(ledger, &row);
 	change = cr_available(&ledger->acc) - cr_available(&before);
 	if (change > 0)
-		run_add_credits(&bulk->batch.run.granted, change);
+		sum_add(&bulk->batch.run.granted, change);
 	else
-		bulk->batch.run.expired -= change;
-	bulk->batch.not_taken += not_taken(&before, &ledger->acc, target);
+		sum_subtract(&bulk->batch.run.expired, change);
+	sum_add(&bulk->batch.not_taken, not_taken(&before, &ledger->acc, target));
 	return BULK_DONE;
 }
 

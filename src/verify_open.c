@@ -17,6 +17,7 @@
 #include "utils/snapmgr.h"
 
 #include "lists.h"
+#include "sums.h"
 #include "verify_open.h"
 
 typedef struct Mark
@@ -173,14 +174,14 @@ open_book_after(OpenBook *book, CrAccount *acc, const CrRow *row, int64 revoked)
 				open_book_purchase(book, row->seq, 0, revoked);
 			break;
 		case CR_KIND_REFUND:
-			make_mark(book, row->ref_seq)->sum += row->amount;
+			sum_add(&make_mark(book, row->ref_seq)->sum, row->amount);
 			break;
 		case CR_KIND_REVOKE:
 			{
 				Mark	   *mark = make_mark(book, row->ref_seq);
 
 				mark->is_payment = true;
-				mark->sum += row->amount;
+				sum_add(&mark->sum, row->amount);
 				mark->stored = revoked;
 				break;
 			}

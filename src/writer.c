@@ -18,29 +18,22 @@
 
 #include "access/parallel.h"
 #include "access/sysattr.h"
-#include "access/transam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
-#include "nodes/nodeFuncs.h"
-#include "nodes/readfuncs.h"
-#include "optimizer/optimizer.h"
-#include "parser/parse_coerce.h"
-#include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
 #include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
 #include "errors.h"
+#include "table_code.h"
 #include "writer.h"
 
 /*
@@ -53,39 +46,6 @@ writer_check_allowed(const char *function)
 	PreventCommandIfReadOnly(function);
 	PreventCommandIfParallelMode(function);
 	PreventCommandDuringRecovery(function);
-}
-
-static void
-refuse_trigger(Relation rel, const char *name)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("trigger \"%s\" of table \"%s\" would not fire",
-					name, RelationGetRelationName(rel)),
-			 errhint("Only AFTER ... FOR EACH ROW triggers are supported on the ledger's tables.")));
-}
-
-/* True if there are triggers to fire. */
-static bool
-check_triggers(Relation rel)
-{
-	TriggerDesc *triggers = rel->trigdesc;
-	bool		found = false;
-
-	for (int i = 0; triggers && i < triggers->numtriggers; i++)
-	{
-		Trigger    *trigger = &triggers->triggers[i];
-
-		if (trigger->tgenabled == TRIGGER_DISABLED)
-			continue;
-		if (TRIGGER_FOR_ROW(trigger->tgtype) && TRIGGER_FOR_AFTER(trigger->tgtype) &&
-			trigger->tgoldtable == NULL && trigger->tgnewtable == NULL)
-			found = true;
-		else if (strcmp(trigger->tgname, "credits_guard") != 0 ||
-				 TRIGGER_FOR_INSERT(trigger->tgtype))
-			refuse_trigger(rel, trigger->tgname);
-	}
-	return found;
 }
 
 /*
@@ -214,118 +174,6 @@ register_callbacks(void)
 	registered = true;
 }
 
-/*
- * Compiles the table's CHECK constraints, which costs several times what a
- * whole call does; ExecConstraints would do it for every statement.
- */
-static void
-compile_checks(Writer *writer)
-{
-	TupleConstr *constraints = RelationGetDescr(writer->rel)->constr;
-	int			count = constraints ? constraints->num_check : 0;
-
-	if (count == 0)
-		return;
-	writer->rri->ri_ConstraintExprs = palloc0(sizeof(ExprState *) * count);
-	for (int i = 0; i < count; i++)
-	{
-		Node	   *node = cr_check_expr(writer->rel, &constraints->check[i]);
-
-		if (node)
-			writer->rri->ri_ConstraintExprs[i] =
-				ExecInitExpr(expression_planner((Expr *) node), NULL);
-	}
-}
-
-/* What INSERT gives a column that it does not name; NULL: plainly NULL. */
-static Node *
-default_of(Relation rel, AttrNumber attno)
-{
-	Form_pg_attribute column = TupleDescAttr(RelationGetDescr(rel), attno - 1);
-	Node	   *node = build_column_default(rel, attno);
-
-	if (node == NULL && get_typtype(column->atttypid) == TYPTYPE_DOMAIN)
-		/* a domain may allow no NULL */
-		node = coerce_to_domain((Node *) makeConst(column->atttypid, -1, column->attcollation,
-												   column->attlen, (Datum) 0, true,
-												   column->attbyval),
-								InvalidOid, -1, column->atttypid, COERCION_IMPLICIT,
-								COERCE_IMPLICIT_CAST, -1, false);
-	return node;
-}
-
-/* Our own columns have no defaults; columns that a DBA added may. */
-static void
-compile_defaults(Writer *writer, int ours)
-{
-	TupleDesc	desc = RelationGetDescr(writer->rel);
-
-	if (desc->natts == ours)
-		return;
-	writer->defaults = palloc0(sizeof(ExprState *) * desc->natts);
-	for (int i = ours; i < desc->natts; i++)
-	{
-		Form_pg_attribute column = TupleDescAttr(desc, i);
-		Node	   *node = NULL;
-
-		if (!column->attisdropped && column->attgenerated == '\0')
-			node = default_of(writer->rel, i + 1);
-		if (node && !column->atthasdef)
-			writer->has_foreign_code = true;	/* a domain's, that may change */
-		if (node)
-			writer->defaults[i] = ExecInitExpr(expression_planner((Expr *) node), NULL);
-	}
-}
-
-static bool
-is_foreign_function(Oid function, void *context)
-{
-	(void) context;
-	return function >= FirstNormalObjectId;
-}
-
-static bool
-has_foreign_code(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, CoerceToDomain) ||
-		check_functions_in_node(node, is_foreign_function, context))
-		return true;
-	return expression_tree_walker(node, has_foreign_code, context);
-}
-
-/*
- * Does writing the table run anybody's functions?  Compiling an expression
- * checks the right to call them and can inline their bodies, under the caller's
- * search_path: then it is this caller's alone, and not kept for the next one.
- */
-static bool
-runs_foreign_code(Writer *writer)
-{
-	TupleConstr *constraints = RelationGetDescr(writer->rel)->constr;
-
-	for (int i = 0; constraints && i < constraints->num_check; i++)
-	{
-		if (has_foreign_code(stringToNode(constraints->check[i].ccbin), NULL))
-			return true;
-	}
-	for (int i = 0; constraints && i < constraints->num_defval; i++)
-	{
-		if (has_foreign_code(stringToNode(constraints->defval[i].adbin), NULL))
-			return true;
-	}
-	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
-	{
-		IndexInfo  *info = writer->rri->ri_IndexRelationInfo[i];
-
-		if (has_foreign_code((Node *) info->ii_Expressions, NULL) ||
-			has_foreign_code((Node *) info->ii_Predicate, NULL))
-			return true;
-	}
-	return false;
-}
-
 /* What an update sets, for triggers that fire on some columns only: all. */
 static Bitmapset *
 all_columns(Relation rel)
@@ -362,7 +210,7 @@ prepare(StoreTable table, Relation rel, MemoryContext parent)
 	writer->table = table;
 	writer->relid = RelationGetRelid(rel);
 	writer->rel = rel;
-	writer->has_triggers = check_triggers(rel);
+	writer->has_triggers = code_has_triggers(rel);
 	writer->estate = CreateExecutorState();
 	rte->rtekind = RTE_RELATION;
 	rte->relid = writer->relid;
@@ -377,10 +225,10 @@ prepare(StoreTable table, Relation rel, MemoryContext parent)
 		writer->rri->ri_TrigDesc = NULL;	/* the guards do not concern us */
 	writer->estate->es_opened_result_relations =
 		lappend(writer->estate->es_opened_result_relations, writer->rri);
-	compile_checks(writer);
-	compile_defaults(writer, store_table_natts(table));
+	writer->rri->ri_ConstraintExprs = code_checks(rel);
+	writer->defaults = code_defaults(rel, store_table_natts(table), &writer->has_foreign_code);
 	ExecOpenIndices(writer->rri, false);
-	writer->has_foreign_code |= runs_foreign_code(writer);
+	writer->has_foreign_code |= code_is_foreign(writer->rri);
 	writer->indexes = palloc(sizeof(Oid) * Max(writer->rri->ri_NumIndices, 1));
 	writer->wants = palloc(sizeof(AttrNumber) * Max(writer->rri->ri_NumIndices, 1));
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)

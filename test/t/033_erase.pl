@@ -1,5 +1,5 @@
-# Erasing a long history: in little memory, while others spend, and so that no
-# text is left where the documentation says that there is none.
+# Erasing a long history, in the archive too: in little memory, while others spend,
+# and so that no text is left where the documentation says that there is none.
 use strict;
 use warnings FATAL => 'all';
 
@@ -92,6 +92,45 @@ is(files_with('secret reason 99999'), 1, 'the old versions are still in the file
 $node->safe_psql($db, 'VACUUM FULL credit_history');
 is(files_with('secret reason'), 0, 'not after VACUUM FULL');
 is(files_with('written meanwhile'), 1, 'which other texts survive');
+is_clean($node, $db);
+
+# Large texts that were archived: archiving them, erasing them, verifying them and
+# dropping them take the memory of some of them, not of all (60 MB, and several
+# copies of each).
+use constant { ARCHIVED => 300, SIZE => 200_000 };
+$node->safe_psql($db, sprintf(q(
+CREATE FUNCTION filler(n int) RETURNS text LANGUAGE sql AS $$
+    SELECT left(string_agg(sha512(convert_to(n || ' ' || i, 'UTF8'))::text, ''), %d) FROM generate_series(1, %d) i
+$$;
+SET credits.clock = '2026-01-16';
+SELECT credits_open_account('archived', 'big');
+SELECT count(credits_deduct('archived', 1, 'archived secret', NULL, jsonb_build_object('filler', filler(n)))) FROM generate_series(1, %d) n;
+SELECT credits_anchor();
+SELECT credits_deduct('archived', 1)), SIZE, SIZE / 128 + 1, ARCHIVED));
+
+sub takes_little
+{
+	my ($call, $want, $limit) = @_;
+	my $session = session($node, $db);
+	my $setting = "SET credits.clock = '2026-01-17'";
+
+	$session->do("$setting; SELECT credits_balance('archived'); SELECT credits_hold('archived', 1)");
+	my $before = -r "/proc/$session->{pid}/status" ? memory($session) : undef;
+	my ($state, $out) = $session->run($call);
+	is($state, '00000', "$call: done");
+	like($out, $want, "$call: all of them");
+	cmp_ok(memory($session) - $before, '<', $limit, sprintf '%s took %.1f MB', $call, memory($session) - $before) if defined $before;
+	$session->quit;
+	return;
+}
+my $all = ARCHIVED + 1;
+takes_little(q(CALL credits_archive('2026-01-17', max_accounts => 1000)), qr/"rows": $all\b/, 24);
+takes_little(q(SELECT count(*) FROM credits_verify_account('archived')), qr/^0$/, 24);
+takes_little(q(SELECT credits_erase_user('archived')), qr/"rows": @{[ARCHIVED]}\b/, 24);
+takes_little(q(SELECT count(*) FROM credits_verify_account('archived')), qr/^0$/, 24);
+is($node->safe_psql($db, 'SELECT count(reason) + count(metadata), count(metadata_digest) FROM credit_history_archive'), '0|' . ARCHIVED, 'no archived text is left');
+is_clean($node, $db);
+takes_little(qq(SELECT credits_drop_archive('credit_history_archive_2026', $all)), qr/"ok": true/, 24);
 is_clean($node, $db);
 
 $node->stop;
