@@ -385,6 +385,26 @@ write_row(Ledger *ledger, int i)
 		writer_insert(writer);
 }
 
+static void
+sign_rows(Ledger *ledger)
+{
+	const char *actor = GetUserNameFromId(GetOuterUserId(), false);
+
+	Assert(cr_available(&ledger->acc) + cr_held(&ledger->acc) <= CR_MAX_CREDITS);
+	for (int i = 0; i < ledger->n_rows; i++)
+		sign_row(ledger, &ledger->rows[i], actor);
+}
+
+static void
+write_rows(Ledger *ledger)
+{
+	for (int i = 0; i < ledger->n_rows; i++)
+		write_row(ledger, i);
+	if (ledger->acc.open)
+		lists_save(&ledger->acc, &ledger->books->grants, &ledger->books->holds,
+				   ledger->books->memory);
+}
+
 /*
  * Writes the account as it is after the rows that were pushed, and them.  False,
  * and nothing is written, if the account was peeked at and has changed since.  A
@@ -394,19 +414,32 @@ write_row(Ledger *ledger, int i)
 bool
 ledger_write(Ledger *ledger)
 {
-	const char *actor = GetUserNameFromId(GetOuterUserId(), false);
-
-	Assert(cr_available(&ledger->acc) + cr_held(&ledger->acc) <= CR_MAX_CREDITS);
-	for (int i = 0; i < ledger->n_rows; i++)
-		sign_row(ledger, &ledger->rows[i], actor);
+	sign_rows(ledger);
 	if (!write_account(ledger))
 		return false;
-	for (int i = 0; i < ledger->n_rows; i++)
-		write_row(ledger, i);
-	if (ledger->acc.open)
-		lists_save(&ledger->acc, &ledger->books->grants, &ledger->books->holds,
-				   ledger->books->memory);
+	write_rows(ledger);
 	return true;
+}
+
+/*
+ * The account that was just updated is again what it was before, in a version of
+ * its own, which is found next.  Nobody else has seen another.
+ */
+static void
+take_back(Ledger *ledger)
+{
+	Books	   *books = ledger->books;
+	TupleTableSlot *before = writer_read_slot(books->account);
+
+	ExecCopySlot(before, ledger->version);
+	ledger->version = NULL;
+	books_refresh(books);
+	if (!books_find(books, ledger->request->user_id))
+		elog(ERROR, "an account that was just updated is gone");
+	writer_copy(books->account, before);
+	writer_update(books->account, books->accounts.slot);
+	ExecDropSingleTupleTableSlot(before);
+	books_refresh(books);
 }
 
 /* The seq that the call's own row will have. */
@@ -475,6 +508,10 @@ ledger_append(Ledger *ledger, const CrRow *row)
  * The usual deduction: nobody else is at the account, its key is new, nothing is
  * due, there are no grants, there is enough.  It needs no lock but its update's.  Gives its place
  * among the rows; -1 where ledger_lock has to come next.
+ *
+ * Should somebody lock the account between the look and the update, and change
+ * nothing, the update waits and succeeds.  Meanwhile something may have become due,
+ * or been anchored: that is decided again, with the time after the wait.
  */
 int
 ledger_deduct_unlocked(Ledger *ledger, int64 amount)
@@ -487,7 +524,16 @@ ledger_deduct_unlocked(Ledger *ledger, int64 amount)
 		cr_deduct(&ledger->acc, ledger->now, amount, &row) != CR_OK)
 		return -1;
 	place = ledger_push(ledger, &row);
-	return ledger_write(ledger) ? place : -1;
+	sign_rows(ledger);
+	if (!write_account(ledger))
+		return -1;
+	if (ledger->books->account->waited)
+	{
+		take_back(ledger);
+		return -1;
+	}
+	write_rows(ledger);
+	return place;
 }
 
 void

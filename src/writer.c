@@ -29,6 +29,7 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timeout.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
@@ -600,8 +601,20 @@ writer_can_race(const Writer *writer)
 }
 
 /*
+ * When this backend last fell asleep for a lock: every such sleep starts the timer of
+ * the search for deadlocks.
+ */
+static TimestampTz
+last_sleep(void)
+{
+	return get_timeout_start_time(DEADLOCK_TIMEOUT);
+}
+
+/*
  * Updates a row that was read and perhaps not locked.  False, and nothing is
- * written, if that is not its newest version any more.
+ * written, if that is not its newest version any more.  Tells in writer->waited
+ * whether it had to wait: then whatever was decided from the clock is of a time
+ * before the wait.
  */
 bool
 writer_try_update(Writer *writer, TupleTableSlot *old)
@@ -612,14 +625,17 @@ writer_try_update(Writer *writer, TupleTableSlot *old)
 	LockTupleMode mode;
 	CrIndexChange change;
 	TM_Result	result;
+	TimestampTz slept;
 
 	error_context_stack = &context;
 	begin_write(writer, old);
 	ExecStoreVirtualTuple(writer->slot);
 	check_row(writer, writer->slot, CMD_UPDATE);
+	slept = last_sleep();
 	result = table_tuple_update(writer->rel, &tid, writer->slot,
 								writer->estate->es_output_cid, writer->estate->es_snapshot,
 								InvalidSnapshot, true, &failure, &mode, &change);
+	writer->waited = last_sleep() != slept;
 	if (result == TM_Ok && change)
 	{
 		open_indexes(writer, writer->slot);

@@ -33,6 +33,7 @@ typedef struct Writer
 	bool		has_triggers;	/* a DBA's AFTER ROW triggers */
 	bool		hides_rows;		/* from a caller who may not read the table */
 	bool		has_foreign_code;	/* functions that are not PostgreSQL's own */
+	bool		waited;			/* the last update, for whoever had the row locked */
 	bool		kept;			/* in the cache, else freed by writer_end */
 	int			nest_level;		/* of the transaction that uses it; 0: none */
 } Writer;
