@@ -8,26 +8,11 @@
 #                      KEEP=1 removed at the end, /tmp/credits-valgrind
 . "$(dirname "$0")/../run/common.sh"
 
-VALGRIND_DIR=${VALGRIND_DIR:-/tmp/credits-valgrind}
 tests=${VALGRIND_TESTS:-install deduct idempotency hold refund reset_run}
 keep=${KEEP:-}
 KEEP=
 
-need_deps
-make_temp_install
-"$TREE/test/memory/build-server.sh" "$PG_MAJOR" "$VALGRIND_DIR" >"$WORK/server-build.log" 2>&1 || {
-    tail -n 30 "$WORK/server-build.log" >&2
-    die "the server did not build in $VALGRIND_DIR"
-}
-if [ "$(id -u)" = 0 ]; then
-    chown -R postgres: "$VALGRIND_DIR"
-fi
-PG_BIN=$VALGRIND_DIR/bin
-export PATH=$PG_BIN:$PATH
-build_extension || {
-    tail -n 30 "$WORK/build.log" >&2
-    die "the extension did not build"
-}
+ASSERTIONS=1 install_for_use
 
 status=0
 echo "assertions: all tests"

@@ -113,6 +113,22 @@ make_temp_install() {
     cd "$WORK/tree"
 }
 
+# With ASSERTIONS=1, all is done on a server with assertions (test/memory/build-server.sh)
+# in VALGRIND_DIR, which is built if it is not there yet, and stays.
+use_assertions() {
+    [ "${ASSERTIONS:-}" = 1 ] || return 0
+    VALGRIND_DIR=${VALGRIND_DIR:-/tmp/credits-valgrind}
+    "$TREE/test/memory/build-server.sh" "$PG_MAJOR" "$VALGRIND_DIR" >"$WORK/server-build.log" 2>&1 || {
+        tail -n 30 "$WORK/server-build.log" >&2
+        die "the server did not build in $VALGRIND_DIR"
+    }
+    if [ "$(id -u)" = 0 ]; then
+        chown -R postgres: "$VALGRIND_DIR"
+    fi
+    PG_BIN=$VALGRIND_DIR/bin
+    export PATH=$PG_BIN:$PATH
+}
+
 # build_extension [VAR=VALUE...]: build the copy, with these settings of make,
 # and install it into the private PostgreSQL.
 build_extension() {
@@ -129,6 +145,7 @@ build_in() {
 install_for_use() {
     need_deps
     make_temp_install
+    use_assertions
     build_extension || {
         tail -n 30 "$WORK/build.log" >&2
         die "the extension did not build"

@@ -3,7 +3,7 @@
 # last line and exit status are the verdict.  SUITES selects some of them, TAP
 # files of the suite tap.
 # With COVERAGE=PERCENT, it says at the end which lines of src/ were not run, and
-# fails if fewer than that were.
+# fails if fewer than that were.  With ASSERTIONS=1, on a server with assertions.
 . "$(dirname "$0")/common.sh"
 
 all="checkver build lint unit regress isolation pgtap tap"
@@ -17,6 +17,7 @@ fi
 
 need_deps
 make_temp_install
+use_assertions
 export BUILD_STATUS=0 WERROR
 flags=()
 if [ -n "${COVERAGE:-}" ]; then
