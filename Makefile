@@ -9,6 +9,7 @@
 #   make coverage               the same, and which lines of src/ no test ran
 #   make asan                   the regression tests under AddressSanitizer and UBSan
 #   make valgrind               ... on a server with assertions, and under valgrind (slow)
+#   make adorned                ... on that server, with what apps and DBAs add on every table
 #   make fuzz                   libFuzzer over the pure core (clang); FUZZ_SECONDS a target
 #   make mutation               are deliberate faults noticed? FAULTS="a b": some of them
 #   make torture                many clients, faults and crashes, and a check of every row: test/torture
@@ -18,7 +19,8 @@
 #   make deps                   install what demo and test need (Debian, as root)
 #
 # WERROR=1 turns warnings into errors; KEEP=1 keeps the working directory of
-# demo and test.
+# demo and test.  ASSERTIONS=1 has test and torture run on a server with assertions,
+# which is in VALGRIND_DIR or built there.
 
 EXTENSION = credits
 EXTVERSION = 1.0.0
@@ -80,7 +82,7 @@ checkver deps demo test fuzz mutation torture:
 coverage:
 	@COVERAGE=$${COVERAGE:-95} test/run/test.sh
 
-asan valgrind:
+asan valgrind adorned:
 	@test/memory/$@.sh
 
 test-majors:
@@ -89,4 +91,4 @@ test-majors:
 bench:
 	@bench/run.sh
 
-.PHONY: unit checkver deps demo test coverage test-majors asan valgrind fuzz mutation torture bench
+.PHONY: unit checkver deps demo test coverage test-majors asan valgrind adorned fuzz mutation torture bench

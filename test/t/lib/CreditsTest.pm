@@ -45,8 +45,20 @@ timezone = 'UTC'
 lc_messages = 'C'
 ) . ($opt{clock} ? "credits.clock = '$opt{clock}'\n" : '') . ($opt{conf} // ''));
 	$node->start;
-	$node->safe_psql('postgres', 'CREATE EXTENSION credits');
+	create_extension($node, 'postgres');
 	return $node;
+}
+
+# With CREDITS_ADORN (test/memory/adorned.sh), its tables have what apps and DBAs add.
+sub create_extension
+{
+	my ($node, $db) = @_;
+
+	$node->safe_psql($db, 'CREATE EXTENSION credits');
+	return unless $ENV{CREDITS_ADORN};
+	$node->safe_psql($db, slurp_file("$ENV{TESTDIR}/sql/setup.sql"));
+	$node->safe_psql($db, "SELECT t.adorn('credits', '{$ENV{CREDITS_ADORN}}')");
+	return;
 }
 
 sub add_database
@@ -54,7 +66,7 @@ sub add_database
 	my ($node, $db) = @_;
 
 	$node->safe_psql('postgres', "CREATE DATABASE $db");
-	$node->safe_psql($db, 'CREATE EXTENSION credits');
+	create_extension($node, $db);
 	return;
 }
 
