@@ -1,7 +1,8 @@
 # credits: build with PGXS.
 #
 #   make && make install        build and install the extension (needs pg_config)
-#   make installcheck           regression tests against a running server
+#   make installcheck           regression tests against a running server, as a superuser of it
+#                               (on Debian: runuser -u postgres -- make installcheck)
 #   make demo                   see it work, on a private throw-away server
 #   make test                   every test suite, on private servers
 #   make test SUITES="unit tap" some of them: checkver build lint unit regress isolation pgtap tap
@@ -42,6 +43,13 @@ OBJS = $(SRCS:.c=.o)
 HDRS = $(wildcard src/*.h src/core/*.h)
 
 REGRESS_OPTS = --encoding=UTF8 --no-locale
+# Who runs installcheck (on Debian, the user postgres) need not own the tree.
+ifneq ($(filter installcheck,$(MAKECMDGOALS)),)
+ifneq ($(shell test -w . && echo yes),yes)
+RESULTS := $(shell mktemp -d "$${TMPDIR:-/tmp}/credits-installcheck.XXXXXX")
+REGRESS_OPTS += --outputdir=$(RESULTS)
+endif
+endif
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
@@ -61,6 +69,14 @@ include $(PGXS)
 # What the server itself is linked with: SHA-256.
 SHLIB_LINK += $(filter -lcrypto, $(LIBS))
 $(OBJS) $(OBJS:.o=.bc): $(HDRS)
+
+# With options of its own, pg_regress looks for another server than psql.
+ifeq ($(strip $(EXTRA_REGRESS_OPTS)),)
+installcheck: can-installcheck
+endif
+can-installcheck:
+	@test/run/can-installcheck.sh "$(bindir)" "$(EXTVERSION)"
+.PHONY: can-installcheck
 else
 all install installcheck clean:
 	@echo "$@: no server headers found by '$(PG_CONFIG) --pgxs'; install postgresql-server-dev, or set PG_CONFIG" >&2

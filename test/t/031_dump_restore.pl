@@ -258,6 +258,22 @@ run_ok([ 'pg_restore', '--exit-on-error', '-j2', '-d', $new->connstr('custom'), 
 is_same_ledger('custom');
 goes_on('custom');
 
+# The schema alone: with -n, pg_dump leaves CREATE EXTENSION out, so that there is
+# nothing to restore into, unless -e asks for it.
+my $schema_only = pg_dump('without_extension.sql', '-n', '"App credits"');
+unlike(slurp_file($schema_only), qr/^CREATE EXTENSION/m, 'pg_dump -n has no CREATE EXTENSION');
+new_database('without_extension');
+{
+	my ($out, $err);
+	ok(!IPC::Run::run([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $new->connstr('without_extension'), '-f', $schema_only ], '>', \$out, '2>', \$err),
+		'... and cannot be restored');
+	like($err, qr/relation "App credits\.credit_\w+" does not exist/, '... for want of the tables');
+}
+new_database('with_extension');
+psql_file('with_extension', pg_dump('with_extension.sql', '-n', '"App credits"', '-e', 'credits'));
+is_same_ledger('with_extension');
+goes_on('with_extension');
+
 # The other formats, dumped by two workers and with a row an INSERT; and the
 # restore in three steps, as who watches it does.
 for my $format ([ 'directory', '-Fd', '-j2' ], [ 'tar', '-Ft' ], [ 'inserts', '-Fc', '--rows-per-insert=50' ])

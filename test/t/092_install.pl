@@ -12,6 +12,8 @@ use lib "$FindBin::RealBin/lib";
 
 use CreditsTest;
 use Encode ();
+use IPC::Run ();
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = new_server('main', clock => '2026-04-10 12:00:00+00', conf => "fsync = off\n");
@@ -207,6 +209,46 @@ SQL
 	is_outcome($node, $db, "DROP SCHEMA $quoted CASCADE", '2BP01', "$test: DROP SCHEMA would destroy the ledger");
 	$node->safe_psql($db, "SELECT $quoted.credits_revoke_role('app_$n', 'app'); SET credits.allow_drop = on; DROP EXTENSION credits CASCADE");
 	is(leftovers($db), '', "$test: dropped, and nothing is left");
+}
+
+# make installcheck on a server that is there: it needs no tree that can be written
+# to, and who cannot run it is told how to.
+{
+	my $tree = PostgreSQL::Test::Utils::tempdir();
+	my $root = "$FindBin::RealBin/../..";
+	system_or_bail('mkdir', "$tree/test");
+	system_or_bail('cp', '-r', (map { "$root/$_" } qw(Makefile sql expected)), $tree);
+	system_or_bail('cp', '-r', "$root/test/run", "$tree/test");
+	chmod 0555, $tree or die $!;
+
+	my $installcheck = sub {
+		my ($out) = @_;
+		my $ok = IPC::Run::run([ 'make', '-s', '-C', $tree, 'installcheck', "PG_CONFIG=$ENV{PG_BIN}/pg_config", 'with_llvm=no', 'REGRESS=setup install' ], '>', $out, '2>&1');
+		return $ok;
+	};
+	local %ENV = (%ENV, PGHOST => $node->host, PGPORT => $node->port, TMPDIR => PostgreSQL::Test::Utils::tempdir());
+	my $out;
+	ok($installcheck->(\$out) && $out =~ /All 2 tests passed/, 'make installcheck in a tree that is read-only') or diag($out);
+
+	$node->safe_psql('postgres', 'CREATE ROLE stranger LOGIN');
+	for my $case ([ 'stranger', qr/the role "stranger" is no superuser/ ], [ 'nobody_here', qr/cannot connect: .*nobody_here/ ])
+	{
+		local $ENV{PGUSER} = $case->[0];
+		ok(!$installcheck->(\$out), "make installcheck as $case->[0] fails");
+		like($out, $case->[1], '... and says why');
+		like($out, qr/runuser -u postgres -- make installcheck|Set PGHOST, PGPORT and PGUSER/, '... and what to do');
+		unlike($out, qr/running regression test queries|^ok/m, '... before it has run a test');
+	}
+	unlink $node->data_dir . '/pg_hba.conf';
+	$node->append_conf('pg_hba.conf', "local all all peer\n");
+	$node->reload;
+	{
+		local $ENV{PGUSER} = 'stranger';
+		ok(!$installcheck->(\$out), 'with peer authentication, as somebody else, it fails');
+		like($out, qr/cannot connect: .*Peer authentication failed.*\n.*(?:runuser|Set PGHOST)/, '... and says what to do');
+	}
+	ok($installcheck->(\$out) && $out =~ /All 2 tests passed/, '... as oneself it goes on') or diag($out);
+	chmod 0755, $tree;
 }
 
 $node->stop;
