@@ -5,7 +5,7 @@
 #                               (on Debian: runuser -u postgres -- make installcheck)
 #   make demo                   see it work, on a private throw-away server
 #   make test                   every test suite, on private servers
-#   make test SUITES="unit tap" some of them: checkver build lint unit regress isolation pgtap tap
+#   make test SUITES="unit tap" some of them: checkver build lint unit regress isolation pgtap tap orms
 #   make test-majors            the same on Debian's other PostgreSQLs, in chroots (root)
 #   make coverage               the same, and which lines of src/ no test ran
 #   make asan                   the regression tests under AddressSanitizer and UBSan

@@ -11,9 +11,14 @@ packages=(
     perl libtap-parser-sourcehandler-pgtap-perl libipc-run-perl
 )
 # What only some of test.sh's suites need.
-suites=" ${SUITES:-tap lint} "
+suites=" ${SUITES:-tap lint orms} "
 [[ $suites != *" tap "* ]] || packages+=(pgbouncer faketime)
 [[ $suites != *" lint "* ]] || packages+=(clang-tidy cppcheck)
+# npm may be there without Debian's package, with a Node that is newer.
+if [[ $suites = *" orms "* ]]; then
+    packages+=(python3-psycopg)
+    command -v npm >/dev/null || packages+=(npm)
+fi
 
 installed() {
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

@@ -6,7 +6,7 @@
 # fails if fewer than that were.  With ASSERTIONS=1, on a server with assertions.
 . "$(dirname "$0")/common.sh"
 
-all="checkver build lint unit regress isolation pgtap tap"
+all="checkver build lint unit regress isolation pgtap tap orms"
 suites=" ${SUITES:-$all} "
 for suite in $suites; do
     [[ " $all " = *" $suite "* ]] || die "no suite '$suite'; there are: $all"
@@ -50,9 +50,14 @@ add regress test/run/suite-regress.sh
 add isolation test/run/suite-isolation.sh
 add pgtap test/pgtap/*.sql
 add tap ${TAP:-test/t/*.pl}
+add orms test/orms/*.pl
 
 if [[ $suites = *" pgtap "* ]]; then
     start_server "fsync = off"
+fi
+if [[ $suites = *" orms "* ]]; then
+    export CREDITS_NODE=$WORK/node
+    test/orms/install.sh "$CREDITS_NODE"
 fi
 
 status=0
