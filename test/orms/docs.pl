@@ -31,6 +31,7 @@ $node->start;
 my %env = (
 	PATH => "$npm/.bin:$ENV{PATH}",
 	HOME => $work,
+	npm_config_update_notifier => 'false',
 	PGHOST => $node->host,
 	PGPORT => $node->port,
 	PGUSER => 'postgres',
@@ -159,11 +160,13 @@ subtest 'docs/orms.md' => sub {
 		}
 		elsif ($text =~ m{\A(?://|--) (\S+\.\w+)\n})
 		{
-			my $file = $1 =~ /\*/ ? (glob "'$folder'/$1")[0] : "$folder/$1";
+			my $path = $1;
+			my ($file) = $path =~ /\*/ ? glob("'$folder'/$path") : "$folder/$path";
 
-			next unless ok(defined $file && ($1 !~ /\*/ || -e $file), "$name: there is a place for it");
-			is($1 eq 'package.json' ? same_versions($text) : '', '', "$name: the versions are those tested");
-			write_text($file, $1 eq 'package.json' ? $text =~ s/\A.*\n//r : $text);
+			next unless ok(defined $file, "$name: there is a place for it");
+			is(same_versions($text), '', "$name: the versions are those tested")
+			  if $path eq 'package.json';
+			write_text($file, $text);
 		}
 		elsif ($language eq 'sql')
 		{

@@ -5,6 +5,7 @@
 // PRISMA_SCHEMA_ENGINE_BINARY names it.
 //
 // The WebAssembly talks to the database through Prisma's adapter for pg.
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { createRequire } from 'node:module';
@@ -35,14 +36,12 @@ function fail(code, message) {
 
 // schema-engine --datasource JSON cli COMMAND: is the database there; make it.
 async function command(name, url) {
-  const database = new URL(url).pathname.slice(1);
-  const admin = new URL(url);
-  if (name === 'create-database') admin.pathname = '/postgres';
-  const client = new pg.Client({ connectionString: admin.href });
+  const config = configOf(url);
+  const create = name === 'create-database';
+  const client = new pg.Client(create ? { ...config, database: 'postgres' } : config);
   try {
     await client.connect();
-    if (name === 'create-database')
-      await client.query(`CREATE DATABASE ${pg.escapeIdentifier(decodeURIComponent(database))}`);
+    if (create) await client.query(`CREATE DATABASE ${pg.escapeIdentifier(config.database)}`);
   } catch (err) {
     fail(err.code === '3D000' ? 'P1003' : 'P1001', err.message);
   } finally {
@@ -64,27 +63,62 @@ function charAsText(connection) {
   return connection;
 }
 
-class Adapter extends PrismaPg {
-  connect = async () => charAsText(await super.connect());
-  connectToShadowDb = async () => charAsText(await super.connectToShadowDb());
+function configOf(url) {
+  const { hostname, port, username, password, pathname } = new URL(url);
+  return {
+    host: hostname, port: Number(port), user: decodeURIComponent(username),
+    password: decodeURIComponent(password), database: decodeURIComponent(pathname.slice(1)),
+  };
 }
 
+// Prisma's adapter, on its way to a shadow database, drops it while it is still
+// connected to it.  The binary makes it in this way too: as a copy of template1.
+class Adapter extends PrismaPg {
+  constructor(config) {
+    super(config);
+    this.pgConfig = config;
+  }
+
+  async connect() {
+    return charAsText(await super.connect());
+  }
+
+  async connectToShadowDb() {
+    const database = `prisma_migrate_shadow_db_${randomUUID()}`;
+    const main = await this.connect();
+    await main.executeScript(`CREATE DATABASE "${database}"`);
+    const shadow = await new Adapter({ ...this.pgConfig, database }).connect();
+    const dispose = shadow.dispose.bind(shadow);
+    shadow.dispose = async () => {
+      await dispose();
+      await main.executeScript(`DROP DATABASE "${database}"`);
+      await main.dispose();
+    };
+    return shadow;
+  }
+}
+
+// Answers one request a line.  What asks for the schema that the migrations make
+// gets it from what devDiagnostic kept: by itself it has no shadow database.
 async function serve(url, datamodels) {
-  const engine = await loadEngine();
-  const send = (message) => process.stdout.write(JSON.stringify({ jsonrpc: '2.0', ...message }) + '\n');
-  const adapter = bindMigrationAwareSqlAdapterFactory(new Adapter({ connectionString: url }));
-  const instance = await engine.SchemaEngine.new(
-    { datamodels: datamodels.map((file) => [file, readFileSync(file, 'utf8')]) }, () => {}, adapter);
+  const { SchemaEngine } = await loadEngine();
+  const files = datamodels.map((file) => [file, readFileSync(file, 'utf8')]);
+  const adapter = bindMigrationAwareSqlAdapterFactory(new Adapter(configOf(url)));
+  const engine = await SchemaEngine.new({ datamodels: files }, () => {}, adapter);
+  const send = (message) => process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`);
 
   for await (const line of createInterface({ input: process.stdin })) {
     const { id, method, params } = JSON.parse(line);
-    if (process.env.SHIM_LOG) process.stderr.write(line + '\n');
     try {
-      const result = await instance[method === 'getDatabaseVersion' ? 'version' : method](params);
+      if (['evaluateDataLoss', 'createMigration'].includes(method))
+        await engine.devDiagnostic({ migrationsList: params.migrationsList, filters: params.filters });
+      const result = await engine[method === 'getDatabaseVersion' ? 'version' : method](params);
       send({ id, result: result ?? null });
     } catch (err) {
-      send({ id, error: { code: 4466, message: 'An error happened. Check the data field for details.',
-        data: { is_panic: false, message: err.message, error_code: err.code, meta: err.meta ?? null } } });
+      send({ id, error: {
+        code: 4466, message: 'An error happened. Check the data field for details.',
+        data: { is_panic: false, message: err.message, error_code: err.code, meta: err.meta ?? null },
+      } });
     }
   }
 }
