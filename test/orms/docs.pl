@@ -90,6 +90,16 @@ sub run_sh
 	return $out . $err;
 }
 
+# SQL as a test, by a superuser unless the environment says another.
+sub run_sql
+{
+	my ($folder, $sql, $test) = @_;
+	my ($ok, undef, $err) = run_in($folder, 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-c', $sql);
+
+	ok($ok, $test) or diag($err);
+	return;
+}
+
 # A new folder, with the packages in it.
 sub new_folder
 {
@@ -125,6 +135,96 @@ sub blocks_of
 	return @blocks;
 }
 
+# The address that the page has is that of another server here.
+sub at_server
+{
+	my ($text) = @_;
+
+	return $text =~ s{\@localhost:5432/}{'@127.0.0.1:' . $node->port . '/'}egr;
+}
+
+sub same_versions
+{
+	my ($text) = @_;
+	my %page = $text =~ /"([^"]+)": "(\d[^"]*)"/g;
+	my %tested = read_text("$FindBin::RealBin/package.json") =~ /"([^"]+)": "(\d[^"]*)"/g;
+
+	return join ' ', map { "$_\@$page{$_}" } grep { ($tested{$_} // '') ne $page{$_} } sort keys %page;
+}
+
+# The programs of a folder are what TypeScript takes, with everything strict.
+sub check_types
+{
+	my ($folder) = @_;
+
+	write_text("$folder/tsconfig.json", <<'END');
+{
+  "compilerOptions": {
+    "module": "nodenext", "target": "es2023", "strict": true, "noEmit": true, "skipLibCheck": true,
+    "allowImportingTsExtensions": true, "erasableSyntaxOnly": true, "moduleDetection": "force", "types": ["node"]
+  },
+  "include": ["*.ts"]
+}
+END
+	my ($ok, $out) = run_in($folder, 'tsc');
+	ok($ok, 'the programs in the folder ' . ($folder =~ s{.*/}{}r) . ' have the right types') or diag($out);
+	return;
+}
+
+sub query
+{
+	my ($db, $sql) = @_;
+
+	return $node->safe_psql($db, $sql);
+}
+
+# What the page says that a command does and does not, by what is in it.
+my %effect = (
+	'migrate diff' => sub {
+		my ($shown) = @_;
+		like($shown, qr/No difference detected/, 'migrate diff: finds no difference');
+	},
+	'migrate reset' => sub {
+		is(query('app_dev', 'SELECT count(*) FROM image'), 0, 'migrate reset: the app has no rows');
+		isnt(query('app_dev', 'SELECT count(*) FROM credits.credit_plan'), 0, 'migrate reset: the ledger is as it was');
+	},
+	'migrate deploy' => sub {
+		is(query('app', 'SELECT count(*) FROM image'), 0, 'migrate deploy: the table is there');
+		is(query('app', 'SELECT count(*) FROM credits.credit_plan'), 1, 'migrate deploy: the plan is there');
+	},
+	'drizzle-kit push' => sub {
+		my ($shown) = @_;
+		like($shown, qr/No changes detected/, 'drizzle-kit push: finds nothing to change');
+	},
+	'allow_drop' => sub {
+		is(query('app_dev', 'SELECT count(*) FROM credits.credit_account'), 0, 'the ledger is empty');
+		is(query('app_dev', q{SELECT has_function_privilege('app_server', 'credits.credits_balance(text)', 'EXECUTE')}),
+			't', 'the server has its rights');
+		is(query('postgres', q{SELECT count(*) FROM pg_database WHERE datname LIKE '%shadow%'}), 0, 'no shadow is left');
+	});
+
+# Why the page wants a schema of its own: what the tools say when the extension is
+# in public.
+sub in_public
+{
+	my @diff = (qw(npx prisma migrate diff --from-config-datasource --to-schema prisma/schema.prisma));
+	my $superuser = $env{MIGRATE_URL} =~ s{//.*\@}{//postgres\@}r =~ s{[^/]*\z}{in_public}r;
+
+	query('postgres', 'CREATE DATABASE in_public TEMPLATE app_dev');
+	query('in_public', 'DROP EXTENSION credits; DROP SCHEMA credits; CREATE EXTENSION credits SCHEMA public');
+	local $env{MIGRATE_URL} = $superuser;
+
+	my $tables = query('in_public', q(SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class
+		 WHERE relkind IN ('r', 'p') AND NOT relispartition AND relname LIKE 'credit%'));
+	my ($same, $diff) = run_in("$work/Prisma", @diff, qw(--script --exit-code));
+	ok(!$same, 'in public, prisma migrate diff finds differences');
+	is(join(' ', sort $diff =~ /^DROP TABLE "(credit_\w+)"/mg), $tables, 'and drops all tables') or diag($diff);
+
+	my (undef, $push) = run_in("$work/Drizzle", qw(npx drizzle-kit push --verbose --strict));
+	like($push, qr/^DROP TABLE "$_"/m, "in public, drizzle-kit push drops $_") for qw(credit_account credit_history);
+	return;
+}
+
 subtest 'docs/orms.md' => sub {
 	my @blocks = blocks_of("$root/docs/orms.md");
 	my ($empty) = grep { $_->{section} eq 'To empty a test ledger' } @blocks;
@@ -155,8 +255,7 @@ subtest 'docs/orms.md' => sub {
 		elsif ($language eq 'sh')
 		{
 			$shown = run_sh($folder, at_server($text), $name);
-			check_types($folder) if $text =~ /\bnode /;
-			after($text, $folder);
+			$effect{$_}->($shown) for grep { $text =~ /\Q$_\E/ } sort keys %effect;
 		}
 		elsif ($text =~ m{\A(?://|--) (\S+\.\w+)\n})
 		{
@@ -170,8 +269,7 @@ subtest 'docs/orms.md' => sub {
 		}
 		elsif ($language eq 'sql')
 		{
-			my ($ok, undef, $err) = run_in($folder, 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-c', $text);
-			ok($ok, $name) or diag($err);
+			run_sql($folder, $text, $name);
 		}
 		else
 		{
@@ -181,6 +279,7 @@ subtest 'docs/orms.md' => sub {
 		$ran++;
 	}
 	is($ran, scalar @blocks, 'every block was run');
+	check_types("$work/$_") for qw(Prisma Drizzle postgres.js);
 	cmp_ok($ran, '>', 40, 'there are blocks');
 
 	# What was written to run has run: each program is named by a command.
@@ -192,45 +291,90 @@ subtest 'docs/orms.md' => sub {
 			"$file is run or imported");
 	}
 
-	# Why a schema of its own.
-	is(run_sh($work, 'createdb -U postgres in_public; psql -X -q -U postgres -d in_public -c "ALTER DATABASE in_public OWNER TO app_owner" -c "DROP EXTENSION credits" -c "DROP SCHEMA credits" -c "CREATE EXTENSION credits"', 'the extension in public'), '', 'it is there');
-	my ($ok, $out) = run_in("$work/Prisma", 'bash', '-c',
-		"MIGRATE_URL='$env{MIGRATE_URL}'; MIGRATE_URL=\${MIGRATE_URL%/*}/in_public npx prisma migrate diff --from-config-datasource --to-schema prisma/schema.prisma --script");
-	my @drops = $out =~ /^DROP TABLE/mg;
-	cmp_ok(scalar @drops, '>', 10, 'public: prisma migrate diff would drop the tables') or diag($out);
+	in_public();
 };
 
-# The address that the page has is that of another server here.
-sub at_server
-{
-	my ($text) = @_;
+subtest 'README.md' => sub {
+	my @blocks = blocks_of("$root/README.md");
+	my $folder = new_folder('README');
+	my ($install) = grep { $_->{section} eq 'Install' && $_->{text} =~ /^CREATE EXTENSION/m } @blocks;
+	my ($setup) = grep { $_->{section} eq 'From an app server' } @blocks;
+	my ($js, $webhook) = grep { $_->{section} eq 'Node (pg)' } @blocks;
+	my ($python) = grep { $_->{section} eq 'Python (psycopg 3)' } @blocks;
+	my $images = sub { query('app', 'SELECT count(*) FROM image') };
+	my $open = sub {
+		my ($user, $purchased) = @_;
+		query('app', "SELECT credits.credits_add_purchased('$user', $purchased, 'pay-$user')");
+	};
 
-	return $text =~ s{\@localhost:5432/}{'@127.0.0.1:' . $node->port . '/'}egr;
-}
+	# As in the Install section: the database app, by a superuser.
+	query('postgres', 'DROP DATABASE IF EXISTS app');
+	query('postgres', 'CREATE DATABASE app TEMPLATE template0');
+	local @env{qw(PGDATABASE PGUSER)} = qw(app postgres);
+	run_sql($folder, $install->{text}, 'the extension is installed');
+	query('postgres', 'ALTER ROLE app_server RENAME TO other_server');
+	run_sql($folder, $setup->{text}, 'the table and the role are there');
+	query('app', q{SELECT credits_define_plan('free', 10)});
+	query('app', q{SELECT credits_open_account('user_2abc', 'free')});
+	local $env{PGUSER} = 'app_server';
 
-sub same_versions
-{
-	my ($text) = @_;
-	my %page = $text =~ /"([^"]+)": "(\d[^"]*)"/g;
-	my %tested = read_text("$FindBin::RealBin/package.json") =~ /"([^"]+)": "(\d[^"]*)"/g;
+	# One request twice.
+	write_text("$folder/package.json", '{"type": "module"}');
+	write_text("$folder/app.js", $js->{text});
+	is(run_sh($folder, 'node app.js', 'Node'), "-5 0 5 false\n", 'Node: the request is charged');
+	is(run_sh($folder, 'node app.js', 'Node, again'), "-5 0 5 true\n", 'Node: and once only');
+	is($images->(), 1, 'Node: and there is one row in image');
+	write_text("$folder/app.js", $js->{text} =~ s/req-7f3a/req-2/r);
+	is(run_sh($folder, 'node app.js', 'Node, another'), "-5 0 0 false\n", 'Node: another request is charged');
+	write_text("$folder/app.js", $js->{text} =~ s/req-7f3a/req-3/r);
+	is(run_sh($folder, 'node app.js', 'Node, too little'),
+		"402: needs 5, has 0, more on 2026-12-01T00:00:00Z\n", 'Node: too little is said');
+	is($images->(), 2, 'Node: a refusal leaves no row');
 
-	return join ' ', map { "$_\@$page{$_}" } grep { ($tested{$_} // '') ne $page{$_} } sort keys %page;
-}
+	# The webhook: a fragment, which has these names from around it.
+	query('app', q{SELECT credits_grant_role('app_server', 'billing')});
+	write_text("$folder/webhook.js", <<"END");
+import pg from 'pg';
+const client = new pg.Client();
+await client.connect();
+const userId = 'user_2abc', paymentIntent = { id: 'pi_1' };
+for (const attempt of [1, 2]) {
+$webhook->{text}}
+await client.end();
+END
+	run_sh($folder, 'node webhook.js', 'Node: the webhook');
+	is(query('app', q{SELECT credits_balance('user_2abc') ->> 'purchased'}), 100, 'Node: a payment is credited once');
 
-# The programs of a folder are what TypeScript takes, with everything strict.
-sub check_types
-{
-	my ($folder) = @_;
+	# Python, for a user with 7 purchased credits.
+	write_text("$folder/app.py", $python->{text} =~ s/user_2abc/user_7/r);
+	$open->('user_7', 7);
+	is(run_sh($folder, 'python3 app.py', 'Python'), "0 -5 2 False\n", 'Python: the request is charged');
+	is(run_sh($folder, 'python3 app.py', 'Python, again'), "0 -5 2 True\n", 'Python: and once only');
+	is($images->(), 3, 'Python: and there is one row in image');
+	write_text("$folder/app.py", $python->{text} =~ s/user_2abc/user_7/r =~ s/req-81c0/req-2/r);
+	is(run_sh($folder, 'python3 app.py', 'Python, too little'), "402: needs 5, has 2\n", 'Python: too little is said');
+};
 
-	return;
-}
+# Which row of the app's belongs to a receipt is for a unique key to say, in every
+# example of every page.
+subtest 'the receipt and the row' => sub {
+	my @pages = ("$root/README.md", glob "'$root'/docs/*.md");
+	my @inserts;
 
-# What a command of the page says that it does, or does not.
-sub after
-{
-	my ($text, $folder) = @_;
+	for my $page (@pages)
+	{
+		for my $block (grep { $_->{language} ne 'text' } blocks_of($page))
+		{
+			my $where = ($page =~ s{.*/}{}r) . " line $block->{line}";
 
-	return;
-}
+			unlike($block->{text}, qr/\bif\b[^\n]*replayed/, "$where: no example decides by replayed");
+			push @inserts, [ $where, $1 ] while $block->{text} =~ /(INSERT INTO image\b.{0,200})/sg;
+			like($block->{text}, qr/UNIQUE \(user_id, credits_seq\)/, "$where: the table has the key")
+			  if $block->{text} =~ /CREATE TABLE image\b/;
+		}
+	}
+	like($_->[1], qr/ON CONFLICT \(user_id, credits_seq\) DO NOTHING/, "$_->[0]: a second row is no error") for @inserts;
+	cmp_ok(scalar @inserts, '>', 3, 'there are examples');
+};
 
 done_testing();

@@ -11,9 +11,25 @@ import { createInterface } from 'node:readline';
 import { createRequire } from 'node:module';
 import pg from 'pg';
 import { PrismaPg } from '@prisma/adapter-pg';
-import { bindMigrationAwareSqlAdapterFactory } from '@prisma/driver-adapter-utils';
+import { bindMigrationAwareSqlAdapterFactory, ColumnTypeEnum } from '@prisma/driver-adapter-utils';
 
 const require = createRequire(import.meta.url);
+
+const send = (message) => process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`);
+const refuse = (id, message, code, meta = null) => send({ id, error: {
+  code: 4466, message: 'An error happened. Check the data field for details.',
+  data: { is_panic: false, message, error_code: code, meta },
+} });
+
+// A panic of the engine fails the request: without an answer the CLI would end
+// as if all were well.
+let pending;
+globalThis.PRISMA_WASM_PANIC_REGISTRY = {
+  set_message(message) {
+    refuse(pending, message);
+    process.exitCode = 101;
+  },
+};
 
 async function loadEngine() {
   const background = await import('@prisma/schema-engine-wasm/schema_engine_bg');
@@ -50,14 +66,27 @@ async function command(name, url) {
 }
 
 // The engine reads catalog columns of the type "char", which the adapter does not
-// know; as text it does.
+// know.  As the binary gets them, they are characters, and NUL when empty.
 const CHAR = 18, TEXT = 25;
-function charAsText(connection) {
+function withChar(connection) {
   const performIO = connection.performIO.bind(connection);
+  const queryRaw = connection.queryRaw.bind(connection);
+  const found = new WeakMap();
+
   connection.performIO = async (query) => {
     const result = await performIO(query);
-    for (const field of result.fields ?? [])
-      if (field.dataTypeID === CHAR) field.dataTypeID = TEXT;
+    const chars = (result.fields ?? []).flatMap((field, i) => field.dataTypeID === CHAR ? [i] : []);
+    found.set(query, chars);
+    for (const i of chars) {
+      result.fields[i].dataTypeID = TEXT;
+      for (const row of result.rows)
+        if (row[i] === '') row[i] = '\0';
+    }
+    return result;
+  };
+  connection.queryRaw = async (query) => {
+    const result = await queryRaw(query);
+    for (const i of found.get(query)) result.columnTypes[i] = ColumnTypeEnum.Character;
     return result;
   };
   return connection;
@@ -80,7 +109,7 @@ class Adapter extends PrismaPg {
   }
 
   async connect() {
-    return charAsText(await super.connect());
+    return withChar(await super.connect());
   }
 
   async connectToShadowDb() {
@@ -104,21 +133,20 @@ async function serve(url, datamodels) {
   const { SchemaEngine } = await loadEngine();
   const files = datamodels.map((file) => [file, readFileSync(file, 'utf8')]);
   const adapter = bindMigrationAwareSqlAdapterFactory(new Adapter(configOf(url)));
-  const engine = await SchemaEngine.new({ datamodels: files }, () => {}, adapter);
-  const send = (message) => process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`);
+  const engine = await SchemaEngine.new({ datamodels: files.length ? files : undefined }, () => {}, adapter);
 
   for await (const line of createInterface({ input: process.stdin })) {
     const { id, method, params } = JSON.parse(line);
+    if (method === undefined) continue;   // the answer to "print"
+    pending = id;
     try {
       if (['evaluateDataLoss', 'createMigration'].includes(method))
         await engine.devDiagnostic({ migrationsList: params.migrationsList, filters: params.filters });
       const result = await engine[method === 'getDatabaseVersion' ? 'version' : method](params);
+      if (result?.stdout) send({ id, method: 'print', params: { content: result.stdout } });
       send({ id, result: result ?? null });
     } catch (err) {
-      send({ id, error: {
-        code: 4466, message: 'An error happened. Check the data field for details.',
-        data: { is_panic: false, message: err.message, error_code: err.code, meta: err.meta ?? null },
-      } });
+      refuse(id, err.message, err.code, err.meta);
     }
   }
 }
@@ -133,4 +161,4 @@ else if (args.includes('cli'))
   await command(args.at(-1), url);
 else
   await serve(url, value('--datamodels'));
-process.exit(0);
+process.exit();
