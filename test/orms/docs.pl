@@ -111,19 +111,20 @@ sub new_folder
 	return $folder;
 }
 
-# The page as a list of blocks: section, language, text.
+# A page's blocks: language, text, line, the heading above and the one of the part.
 sub blocks_of
 {
 	my ($page) = @_;
-	my ($section, $top, $open, @blocks) = ('', '');
+	my ($section, $top, $number, $open, @blocks) = ('', '', 0);
 
 	for my $line (split /^/m, read_text($page))
 	{
+		$number++;
 		if (defined $open && $line eq "```\n") { undef $open }
 		elsif (defined $open) { $open->{text} .= $line }
 		elsif ($line =~ /^```(\S*)/)
 		{
-			$open = { section => $section, top => $top, language => $1, text => '', line => $. };
+			$open = { section => $section, top => $top, language => $1, text => '', line => $number };
 			push @blocks, $open;
 		}
 		elsif ($line =~ /^(#+) (.*)$/)
@@ -207,12 +208,20 @@ my %effect = (
 # in public.
 sub in_public
 {
+	my ($emptied) = @_;
 	my @diff = (qw(npx prisma migrate diff --from-config-datasource --to-schema prisma/schema.prisma));
 	my $superuser = $env{MIGRATE_URL} =~ s{//.*\@}{//postgres\@}r =~ s{[^/]*\z}{in_public}r;
 
 	query('postgres', 'CREATE DATABASE in_public TEMPLATE app_dev');
-	query('in_public', 'DROP EXTENSION credits; DROP SCHEMA credits; CREATE EXTENSION credits SCHEMA public');
 	local $env{MIGRATE_URL} = $superuser;
+
+	# On the way there: a ledger with accounts is emptied as the page says.
+	my (undef, undef, $refused) = run_in($work, qw(psql -X -U postgres -d in_public -c), 'DROP EXTENSION credits');
+	like($refused, qr/would destroy the ledger/, 'a ledger with accounts is not dropped');
+	run_sh("$work/The database", $emptied =~ s/app_dev/in_public/gr, 'but where the loss is meant');
+	is(query('in_public', 'SELECT count(*) FROM credits.credit_account'), 0, 'there are no accounts');
+	isnt(query('in_public', 'SELECT count(*) FROM image'), 0, 'but the app has its rows');
+	query('in_public', 'DROP EXTENSION credits; DROP SCHEMA credits; CREATE EXTENSION credits SCHEMA public; TRUNCATE image');
 
 	my $tables = query('in_public', q(SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class
 		 WHERE relkind IN ('r', 'p') AND NOT relispartition AND relname LIKE 'credit%'));
@@ -291,7 +300,7 @@ subtest 'docs/orms.md' => sub {
 			"$file is run or imported");
 	}
 
-	in_public();
+	in_public(grep { /allow_drop/ } map { $_->{text} } grep { $_->{language} eq 'sh' } @blocks);
 };
 
 subtest 'README.md' => sub {
@@ -348,11 +357,11 @@ END
 	# Python, for a user with 7 purchased credits.
 	write_text("$folder/app.py", $python->{text} =~ s/user_2abc/user_7/r);
 	$open->('user_7', 7);
-	is(run_sh($folder, 'python3 app.py', 'Python'), "0 -5 2 False\n", 'Python: the request is charged');
-	is(run_sh($folder, 'python3 app.py', 'Python, again'), "0 -5 2 True\n", 'Python: and once only');
+	is(run_sh($folder, '/usr/bin/python3 app.py', 'Python'), "0 -5 2 False\n", 'Python: the request is charged');
+	is(run_sh($folder, '/usr/bin/python3 app.py', 'Python, again'), "0 -5 2 True\n", 'Python: and once only');
 	is($images->(), 3, 'Python: and there is one row in image');
 	write_text("$folder/app.py", $python->{text} =~ s/user_2abc/user_7/r =~ s/req-81c0/req-2/r);
-	is(run_sh($folder, 'python3 app.py', 'Python, too little'), "402: needs 5, has 2\n", 'Python: too little is said');
+	is(run_sh($folder, '/usr/bin/python3 app.py', 'Python, too little'), "402: needs 5, has 2\n", 'Python: too little is said');
 };
 
 # Which row of the app's belongs to a receipt is for a unique key to say, in every
