@@ -15,7 +15,8 @@ my $packages = $ENV{CREDITS_NODE} or die "CREDITS_NODE is not set: use make test
 my $npm = "$packages/node_modules";
 my $work = PostgreSQL::Test::Utils::tempdir('orms');
 
-# A server with Debian's names, on TCP, as the pages have it.
+# A server that lets in whom Debian's does: the superuser through the socket, others
+# with a password on TCP.
 $ENV{PGUSER} = 'postgres';
 my $node = PostgreSQL::Test::Cluster->new('orms');
 $node->init(extra => [ '--no-locale', '-E', 'UTF8', '-U', 'postgres' ]);
@@ -26,10 +27,26 @@ timezone = 'UTC'
 lc_messages = 'C'
 credits.clock = '2026-11-10 12:00Z'
 END
+unlink $node->data_dir . '/pg_hba.conf';
+$node->append_conf('pg_hba.conf', <<'END');
+local all postgres                trust
+local app app_server              trust
+local all all                     peer
+host  all all        127.0.0.1/32 scram-sha-256
+END
 $node->start;
 
+# sudo -u postgres COMMAND: to be the superuser, who comes through the socket.
+write_text("$work/bin/sudo", <<"END");
+#!/bin/sh
+[ "\$1 \$2" = '-u postgres' ] || exit 1
+shift 2
+exec env -u PGPASSWORD PGHOST='@{[ $node->host ]}' PGUSER=postgres "\$@"
+END
+chmod 0755, "$work/bin/sudo";
+
 my %env = (
-	PATH => "$npm/.bin:$ENV{PATH}",
+	PATH => "$work/bin:$npm/.bin:$ENV{PATH}",
 	HOME => $work,
 	npm_config_update_notifier => 'false',
 	PGHOST => $node->host,
@@ -210,13 +227,14 @@ sub in_public
 {
 	my ($emptied) = @_;
 	my @diff = (qw(npx prisma migrate diff --from-config-datasource --to-schema prisma/schema.prisma));
-	my $superuser = $env{MIGRATE_URL} =~ s{//.*\@}{//postgres\@}r =~ s{[^/]*\z}{in_public}r;
+	my $superuser = $env{MIGRATE_URL} =~ s{//.*\@}{//dba:change-me-3\@}r =~ s{[^/]*\z}{in_public}r;
 
+	query('postgres', q{CREATE ROLE dba SUPERUSER LOGIN PASSWORD 'change-me-3'});
 	query('postgres', 'CREATE DATABASE in_public TEMPLATE app_dev');
 	local $env{MIGRATE_URL} = $superuser;
 
 	# On the way there: a ledger with accounts is emptied as the page says.
-	my (undef, undef, $refused) = run_in($work, qw(psql -X -U postgres -d in_public -c), 'DROP EXTENSION credits');
+	my (undef, undef, $refused) = run_in($work, qw(sudo -u postgres psql -X -d in_public -c), 'DROP EXTENSION credits');
 	like($refused, qr/would destroy the ledger/, 'a ledger with accounts is not dropped');
 	run_sh("$work/The database", $emptied =~ s/app_dev/in_public/gr, 'but where the loss is meant');
 	is(query('in_public', 'SELECT count(*) FROM credits.credit_account'), 0, 'there are no accounts');
@@ -319,7 +337,7 @@ subtest 'README.md' => sub {
 	# As in the Install section: the database app, by a superuser.
 	query('postgres', 'DROP DATABASE IF EXISTS app');
 	query('postgres', 'CREATE DATABASE app TEMPLATE template0');
-	local @env{qw(PGDATABASE PGUSER)} = qw(app postgres);
+	local @env{qw(PGDATABASE PGUSER PGHOST)} = (qw(app postgres), $node->host);
 	run_sql($folder, $install->{text}, 'the extension is installed');
 	query('postgres', 'ALTER ROLE app_server RENAME TO other_server');
 	run_sql($folder, $setup->{text}, 'the table and the role are there');
