@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Install what "make demo" and "make test" need on Debian.  Does nothing when
-# it is all there; otherwise wants root.
+# it is all there; otherwise wants root.  What the suite orms takes from npm
+# is in test/orms/install.sh.
 set -euo pipefail
 
 PG_MAJOR=${PG_MAJOR:-15}

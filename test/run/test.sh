@@ -49,15 +49,18 @@ add unit test/run/suite-unit.sh
 add regress test/run/suite-regress.sh
 add isolation test/run/suite-isolation.sh
 add pgtap test/pgtap/*.sql
-add tap ${TAP:-test/t/*.pl}
 add orms test/orms/*.pl
+add tap ${TAP:-test/t/*.pl}
 
 if [[ $suites = *" pgtap "* ]]; then
     start_server "fsync = off"
 fi
 if [[ $suites = *" orms "* ]]; then
     export CREDITS_NODE=$WORK/node
-    test/orms/install.sh "$CREDITS_NODE"
+    test/orms/install.sh "$CREDITS_NODE" >"$WORK/npm.log" 2>&1 || {
+        tail -n 30 "$WORK/npm.log" >&2
+        die "npm could not install what the suite orms needs; the others run with SUITES"
+    }
 fi
 
 status=0
