@@ -33,6 +33,7 @@
 #include "checkpoint.h"
 #include "digest.h"
 #include "errors.h"
+#include "own_sql.h"
 #include "receipt.h"
 #include "roles.h"
 #include "settings.h"
@@ -442,6 +443,7 @@ credits_drop_archive(PG_FUNCTION_ARGS)
 	int64		count;
 	Oid			relid;
 	uint8_t		digest[CR_HASH_LEN];
+	OwnSql		own;
 	Object		object;
 
 	store_attach(fcinfo);
@@ -465,11 +467,12 @@ credits_drop_archive(PG_FUNCTION_ARGS)
 		error_bad_value("rows", psprintf(INT64_FORMAT, expected),
 						psprintf("the " INT64_FORMAT " that the partition has", count));
 
+	own_sql_begin(&own);
 	SPI_connect();
-	if (SPI_execute(psprintf("DROP TABLE %s.%s", quote_identifier(store_schema_name()),
-							 quote_identifier(name)), false, 0) < 0)
-		elog(ERROR, "could not drop \"%s\"", name);
+	own_sql_execute(psprintf("DROP TABLE %s.%s", quote_identifier(store_schema_name()),
+							 quote_identifier(name)));
 	SPI_finish();
+	own_sql_end(&own);
 	object_begin(&object);
 	object_int(&object, "rows", count);
 	object_text(&object, "digest", hash_text(digest));

@@ -14,16 +14,15 @@
 #include "catalog/pg_inherits.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
 
 #include "archived.h"
 #include "errors.h"
+#include "own_sql.h"
 
 #define PREFIX ARCHIVE_NAME "_"
 
@@ -144,15 +143,9 @@ make_partition(int year)
 {
 	const char *schema = quote_identifier(store_schema_name());
 	char	   *table = psprintf("%s.%s", schema, archive_name(year));
-	Oid			user;
-	int			context;
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(archive_parent()));
-	Oid			owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	OwnSql		own;
 
-	ReleaseSysCache(tuple);
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
+	own_sql_begin_as_owner(&own, archive_parent());
 	SPI_connect();
 	execute(psprintf("CREATE TABLE %s PARTITION OF %s." ARCHIVE_NAME
 					 " (PRIMARY KEY (user_id, seq)) FOR VALUES FROM ('%04d-01-01 00:00:00+00') TO ('%04d-01-01 00:00:00+00')",
@@ -163,7 +156,7 @@ make_partition(int year)
 	execute(psprintf("COMMENT ON TABLE %s IS 'Archived history rows created in %d.'", table, year));
 	revoke_all(table);
 	SPI_finish();
-	SetUserIdAndSecContext(user, context);
+	own_sql_end(&own);
 }
 
 /* Partitions have the columns that their parent has, in its order. */

@@ -27,12 +27,12 @@
 #include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
 #include "audit.h"
 #include "bulk.h"
 #include "compat.h"
 #include "errors.h"
+#include "own_sql.h"
 #include "receipt.h"
 #include "settings.h"
 #include "store.h"
@@ -239,24 +239,15 @@ fetch(Bulk *bulk, Portal portal, int64 limit, BulkItem **items)
 static Portal
 open_query(Bulk *bulk, const char *query, int nargs, Oid *types, Datum *values)
 {
-	Oid			user;
-	int			context;
+	OwnSql		own;
 	Portal		portal;
 
-	GetUserIdAndSecContext(&user, &context);
 	if (bulk->as_owner)
-	{
-		HeapTuple	tuple = SearchSysCache1(RELOID,
-											ObjectIdGetDatum(store_table(TABLE_ACCOUNT)));
-
-		SetUserIdAndSecContext(((Form_pg_class) GETSTRUCT(tuple))->relowner,
-							   context | SECURITY_LOCAL_USERID_CHANGE |
-							   SECURITY_RESTRICTED_OPERATION);
-		ReleaseSysCache(tuple);
-	}
+		own_sql_begin_as_owner(&own, store_table(TABLE_ACCOUNT));
 	portal = SPI_cursor_open_with_args(NULL, query, nargs, types, values, NULL, true,
 									   CURSOR_OPT_NO_SCROLL);
-	SetUserIdAndSecContext(user, context);
+	if (bulk->as_owner)
+		own_sql_end(&own);
 	return portal;
 }
 

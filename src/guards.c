@@ -28,6 +28,7 @@
 #include "drop_guard.h"
 #include "errors.h"
 #include "guards.h"
+#include "own_sql.h"
 #include "receipt.h"
 #include "roles.h"
 #include "writer.h"
@@ -138,23 +139,16 @@ guarded_tables(void)
 }
 
 static void
-execute(const char *command)
-{
-	if (SPI_execute(command, false, 0) < 0)
-		elog(ERROR, "could not execute: %s", command);
-}
-
-static void
 put_guard_back(Oid relid)
 {
 	const char *schema = quote_identifier(store_schema_name());
 	const char *name = quote_identifier(get_rel_name(relid));
 
-	execute(psprintf("DROP TRIGGER IF EXISTS " GUARD_NAME " ON %s.%s", schema, name));
-	execute(psprintf("CREATE TRIGGER " GUARD_NAME " BEFORE UPDATE OR DELETE OR TRUNCATE "
+	own_sql_execute(psprintf("DROP TRIGGER IF EXISTS " GUARD_NAME " ON %s.%s", schema, name));
+	own_sql_execute(psprintf("CREATE TRIGGER " GUARD_NAME " BEFORE UPDATE OR DELETE OR TRUNCATE "
 					 "ON %s.%s FOR EACH STATEMENT EXECUTE FUNCTION %s.credits_guard()",
 					 schema, name, schema));
-	execute(psprintf("ALTER TABLE %s.%s ENABLE ALWAYS TRIGGER " GUARD_NAME, schema, name));
+	own_sql_execute(psprintf("ALTER TABLE %s.%s ENABLE ALWAYS TRIGGER " GUARD_NAME, schema, name));
 }
 
 /* Mends the event trigger step by step; true if there was anything to mend. */
@@ -183,20 +177,20 @@ put_drop_guard_back(void)
 			case DROP_GUARD_WHOLE:
 				break;
 			case DROP_GUARD_MISSING:
-				execute(psprintf("CREATE EVENT TRIGGER " DROP_GUARD_NAME " ON ddl_command_start "
+				own_sql_execute(psprintf("CREATE EVENT TRIGGER " DROP_GUARD_NAME " ON ddl_command_start "
 								 "WHEN TAG IN (" DROP_GUARD_TAGS ") "
 								 "EXECUTE FUNCTION %s." DROP_GUARD_NAME "()",
 								 quote_identifier(store_schema_name())));
 				break;
 			case DROP_GUARD_NOT_MEMBER:
-				execute(psprintf("ALTER EXTENSION %s ADD EVENT TRIGGER " DROP_GUARD_NAME, extension));
+				own_sql_execute(psprintf("ALTER EXTENSION %s ADD EVENT TRIGGER " DROP_GUARD_NAME, extension));
 				break;
 			case DROP_GUARD_ALTERED:
-				execute(psprintf("ALTER EXTENSION %s DROP EVENT TRIGGER " DROP_GUARD_NAME, extension));
-				execute("DROP EVENT TRIGGER " DROP_GUARD_NAME);
+				own_sql_execute(psprintf("ALTER EXTENSION %s DROP EVENT TRIGGER " DROP_GUARD_NAME, extension));
+				own_sql_execute("DROP EVENT TRIGGER " DROP_GUARD_NAME);
 				break;
 			case DROP_GUARD_NOT_ALWAYS:
-				execute("ALTER EVENT TRIGGER " DROP_GUARD_NAME " ENABLE ALWAYS");
+				own_sql_execute("ALTER EVENT TRIGGER " DROP_GUARD_NAME " ENABLE ALWAYS");
 				break;
 		}
 	}
@@ -207,12 +201,14 @@ Datum
 credits_repair_guards(PG_FUNCTION_ARGS)
 {
 	Object		object;
+	OwnSql		own;
 	ListCell   *cell;
 	int			repaired = 0;
 
 	store_attach(fcinfo);
 	writer_check_allowed("credits_repair_guards()");
 	roles_check_owner("credits_repair_guards()");
+	own_sql_begin(&own);
 	SPI_connect();
 	foreach(cell, guarded_tables())
 	{
@@ -224,6 +220,7 @@ credits_repair_guards(PG_FUNCTION_ARGS)
 	if (put_drop_guard_back())
 		repaired++;
 	SPI_finish();
+	own_sql_end(&own);
 
 	object_begin(&object);
 	object_bool(&object, "ok", true);

@@ -29,6 +29,7 @@
 #include "compat.h"
 #include "errors.h"
 #include "locks.h"
+#include "own_sql.h"
 #include "receipt.h"
 #include "request.h"
 #include "roles.h"
@@ -214,13 +215,6 @@ has_rights(Oid roleid, int preset)
 	return true;
 }
 
-static void
-execute(const char *command)
-{
-	if (SPI_execute(command, false, 0) < 0)
-		elog(ERROR, "could not execute: %s", command);
-}
-
 /* GRANTs or REVOKEs what is in wanted and not in others. */
 static void
 change_rights(const char *role, int wanted, int others, bool grant)
@@ -234,7 +228,7 @@ change_rights(const char *role, int wanted, int others, bool grant)
 		const Right *right = &routine_rights[i];
 
 		if ((right->presets & wanted) && !(right->presets & others))
-			execute(psprintf("%s EXECUTE ON ROUTINE %s %s %s", verb,
+			own_sql_execute(psprintf("%s EXECUTE ON ROUTINE %s %s %s", verb,
 							 format_procedure_qualified(find_routine(right->object)), to, quote_identifier(role)));
 	}
 	for (size_t i = 0; i < lengthof(table_rights); i++)
@@ -242,7 +236,7 @@ change_rights(const char *role, int wanted, int others, bool grant)
 		const Right *right = &table_rights[i];
 
 		if ((right->presets & wanted) && !(right->presets & others))
-			execute(psprintf("%s SELECT %s ON TABLE %s.%s %s %s", verb,
+			own_sql_execute(psprintf("%s SELECT %s ON TABLE %s.%s %s %s", verb,
 							 right->columns ? psprintf("(%s)", right->columns) : "",
 							 schema, right->object, to, quote_identifier(role)));
 	}
@@ -252,7 +246,7 @@ change_rights(const char *role, int wanted, int others, bool grant)
 static void
 change_usage(const char *role, bool grant)
 {
-	execute(psprintf("%s USAGE ON SCHEMA %s %s %s", grant ? "GRANT" : "REVOKE",
+	own_sql_execute(psprintf("%s USAGE ON SCHEMA %s %s %s", grant ? "GRANT" : "REVOKE",
 					 quote_identifier(store_schema_name()), grant ? "TO" : "FROM",
 					 quote_identifier(role)));
 }
@@ -366,6 +360,7 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 	bool		changed;
 	Oid			roleid;
 	Recorded	recorded;
+	OwnSql		own;
 	Object		object;
 
 	store_attach(fcinfo);
@@ -384,6 +379,7 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 		roleid = get_role_oid(role, false); /* 42704 */
 	had = forget_dropped_role(role, roleid, &recorded);
 
+	own_sql_begin(&own);
 	SPI_connect();
 	if (grant)
 	{
@@ -404,6 +400,7 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 		forget_preset(role, preset);
 	}
 	SPI_finish();
+	own_sql_end(&own);
 
 	changed = ((had & bit) != 0) != grant;
 	if (changed)

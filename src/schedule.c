@@ -16,6 +16,7 @@
 #include "utils/builtins.h"
 
 #include "audit.h"
+#include "own_sql.h"
 #include "receipt.h"
 #include "request.h"
 #include "store.h"
@@ -56,7 +57,9 @@ run(const char *statement)
 {
 	int64		result = 0;
 	bool		isnull = true;
+	OwnSql		own;
 
+	own_sql_begin(&own);
 	SPI_connect();
 	if (SPI_execute(statement, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not execute: %s", statement);
@@ -67,6 +70,7 @@ run(const char *statement)
 		result = isnull ? 0 : DatumGetInt64(value);
 	}
 	SPI_finish();
+	own_sql_end(&own);
 	return result;
 }
 

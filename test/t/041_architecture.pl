@@ -165,6 +165,12 @@ none(
 		grep { $_ ne 'writer.c' && $text{$_} =~ /\b(?:ExecSimpleRelation\w+|(?:simple_)?(?:table_tuple|heap)_(?:insert|update|delete))\b/ }
 		  sort keys %text ],
 	'only writer.c writes rows');
+none([ grep { $_ ne 'own_sql.c' && $text{$_} =~ /\bSetUserIdAndSecContext\b/ } sort keys %text ],
+	'only own_sql.c switches the user');
+none(
+	[
+		grep { $_ ne 'own_sql.c' && $text{$_} =~ /\bSPI_exec\w*\b/ && $text{$_} !~ /\bown_sql_begin/ } sort keys %text ],
+	'SQL of our own is run between own_sql_begin and own_sql_end');
 none([ grep { $_ ne 'errors.h' && $text{$_} =~ /\bMAKE_SQLSTATE\b/ } sort keys %text ],
 	'SQLSTATEs of our own are in errors.h alone');
 

@@ -1,0 +1,22 @@
+/*
+ * own_sql.h
+ *		SQL that the extension runs itself.
+ */
+#ifndef CREDITS_OWN_SQL_H
+#define CREDITS_OWN_SQL_H
+
+#include "postgres.h"
+
+typedef struct OwnSql
+{
+	Oid			user;			/* who called, and how */
+	int			context;
+	int			settings;		/* the level of settings to go back to */
+} OwnSql;
+
+extern void own_sql_begin(OwnSql *own);
+extern void own_sql_begin_as_owner(OwnSql *own, Oid relid);
+extern void own_sql_end(const OwnSql *own);
+extern void own_sql_execute(const char *command);
+
+#endif

@@ -1,0 +1,174 @@
+# What the extension runs as SQL means what it says, whatever the caller has on the
+# search_path, and so does a DBA's code that it sets off: event triggers, functions in
+# indexes.  Where that runs as the tables' owner, anything else would be a way to become
+# the owner.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use CreditsTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $has_cron;
+{
+	my ($dir, $err) = ('', '');
+
+	IPC::Run::run([ 'pg_config', '--sharedir' ], '>', \$dir, '2>', \$err) or die $err;
+	chomp $dir;
+	$has_cron = -e "$dir/extension/pg_cron.control";
+}
+my $node = new_server('own', conf => "fsync = off\nallow_in_place_tablespaces = on\n" . ($has_cron ? q(
+shared_preload_libraries = 'pg_cron'
+cron.database_name = 'postgres'
+) : ''));
+
+sub sql { return $node->safe_psql('postgres', $_[0]) }
+
+sql('CREATE EXTENSION pg_cron') if $has_cron;
+
+#
+# A DBA's event triggers, as anybody writes them, and an index with a function.
+#
+
+sql(q(
+CREATE TABLE ddl_log (tag text, what text, as_user name);
+GRANT SELECT, INSERT ON ddl_log TO PUBLIC;
+CREATE FUNCTION log_ddl() RETURNS event_trigger LANGUAGE plpgsql AS $$
+DECLARE r record;
+BEGIN
+    FOR r IN SELECT * FROM pg_event_trigger_ddl_commands() LOOP
+        IF r.object_type = 'table' OR lower(r.object_type) LIKE 'trig%' OR r.object_type IN ('function', 'event trigger') OR r.object_identity IS NOT DISTINCT FROM 'x' THEN
+            INSERT INTO public.ddl_log VALUES (tg_tag, r.object_type || ' ' || coalesce(r.object_identity, ''), current_user);
+        ELSIF r.objid::int8 > 0 OR tg_tag = 'GRANT' THEN
+            INSERT INTO public.ddl_log VALUES (tg_tag, format('%s', r.object_type), current_user);
+        END IF;
+    END LOOP;
+END $$;
+CREATE FUNCTION log_start() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF tg_tag = 'CREATE TABLE' OR length(tg_tag) > 5 THEN
+        INSERT INTO public.ddl_log VALUES (tg_tag, 'start', current_user);
+    END IF;
+END $$;
+CREATE FUNCTION log_drop() RETURNS event_trigger LANGUAGE plpgsql AS $$
+DECLARE r record;
+BEGIN
+    FOR r IN SELECT * FROM pg_event_trigger_dropped_objects() LOOP
+        IF r.object_type = 'table' AND r.schema_name = 'public' THEN
+            INSERT INTO public.ddl_log VALUES (tg_tag, r.object_identity || '', current_user);
+        END IF;
+    END LOOP;
+END $$;
+CREATE EVENT TRIGGER log_start ON ddl_command_start EXECUTE FUNCTION log_start();
+CREATE EVENT TRIGGER log_ddl ON ddl_command_end EXECUTE FUNCTION log_ddl();
+CREATE EVENT TRIGGER log_drop ON sql_drop EXECUTE FUNCTION log_drop();
+CREATE FUNCTION is_worth_it(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN $1 = 'always' OR length($1) > 9; END $$;
+));
+
+# A ledger with old history, and somebody with the preset admin.
+sql(q(SET credits.clock = '2024-03-10 12:00:00+00';
+SELECT credits_define_plan('free', 100);
+SELECT credits_open_account(u, 'free') FROM unnest('{alice,bob}'::text[]) u;
+SELECT credits_deduct(u, 1) FROM unnest('{alice,bob}'::text[]) u, generate_series(1, 5) n;));
+sql(q(SET credits.clock = '2026-01-10 12:00:00+00';
+SELECT credits_reset_due(), credits_anchor();
+ALTER SYSTEM SET credits.key_retention = 0;
+CREATE INDEX own_idx ON credit_account (plan) WHERE is_worth_it('always');
+CREATE ROLE mallory;
+CREATE ROLE app_role;
+SELECT credits_grant_role('mallory', 'admin');
+CREATE SCHEMA planted AUTHORIZATION mallory;
+SELECT pg_reload_conf();));
+
+#
+# Everything that these could stumble over, each a way for mallory to become superuser.
+#
+
+sql(q(CREATE TABLESPACE elsewhere LOCATION ''));
+sql(q(GRANT CREATE ON TABLESPACE elsewhere TO mallory));
+sub trap
+{
+	my ($signature, $return) = @_;
+	return qq(CREATE FUNCTION planted.$signature LANGUAGE plpgsql AS \$\$ BEGIN
+		INSERT INTO planted.caught VALUES (current_user);
+		IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) current_user) THEN ALTER ROLE mallory SUPERUSER; END IF;
+		RETURN $return; END \$\$);
+}
+my @pairs = map { [ split / / ] } 'text text', 'name text', 'name name', 'text name', 'int4 int4', 'int8 int4', 'int8 int8', 'oid oid', 'timestamptz timestamptz', '"char" "char"', 'text anynonarray';
+sql(join ';', 'SET ROLE mallory', 'CREATE TABLE planted.caught (as_user name)', 'GRANT INSERT, SELECT ON planted.caught TO PUBLIC', 'GRANT USAGE ON SCHEMA planted TO PUBLIC',
+	(map { my $pair = join ', ', @$_; (trap("trap($pair) RETURNS boolean", 'true'), trap("glue($pair) RETURNS text", "'x'")) } @pairs),
+	(map { my ($l, $r) = @$_; map { "CREATE OPERATOR planted.$_ (LEFTARG = $l, RIGHTARG = $r, FUNCTION = planted." . ($_ eq '||' ? 'glue' : 'trap') . ')' } '=', '<>', '<', '>', '>=', '<=', '~~', '||' } @pairs),
+	(map { trap($_, 'NULL') } 'lower(text) RETURNS text', 'length(text) RETURNS int4', 'format(text, text) RETURNS text', 'quote_ident(text) RETURNS text', 'pg_get_userbyid(oid) RETURNS name', 'aclexplode(aclitem[]) RETURNS record'),
+	trap('pg_event_trigger_ddl_commands() RETURNS TABLE (object_type text, object_identity text, objid oid)', ''),
+	trap('pg_event_trigger_dropped_objects() RETURNS TABLE (object_type text, object_identity text, schema_name text)', ''),
+	'CREATE TYPE planted.int8 AS (a text)', trap('to_int8(oid) RETURNS planted.int8', 'NULL'), trap('to_text(planted.int8) RETURNS text', 'NULL'), 'CREATE CAST (planted.int8 AS text) WITH FUNCTION planted.to_text(planted.int8) AS IMPLICIT');
+
+# Under mallory's search_path every one of them is met; so these are live traps.
+my $hostile = q(SET search_path = planted, public, pg_catalog, pg_temp; SET default_tablespace = 'elsewhere'; SET temp_tablespaces = 'elsewhere'; SET transform_null_equals = on;
+	SET quote_all_identifiers = on; SET standard_conforming_strings = off; SET escape_string_warning = off; SET row_security = off; SET check_function_bodies = off; SET client_min_messages = error;);
+# A statement of the caller's own, by way of comparison.
+outcome($node, 'postgres', "SET SESSION AUTHORIZATION mallory; $hostile CREATE TABLE planted.live ()");
+isnt(sql('SELECT count(*) FROM planted.caught'), 0, 'the traps are live: they spring for the caller\'s own statements');
+sql('DROP TABLE IF EXISTS planted.live; DELETE FROM planted.caught');
+
+sub gained
+{
+	my ($what, $as, @statements) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	sql('DELETE FROM ddl_log; DELETE FROM planted.caught');
+	my ($state, $out, $err) = outcome($node, 'postgres', join ' ', map { "$_;" } $as ? "SET SESSION AUTHORIZATION $as" : (), $hostile, @statements);
+	is($state, '00000', "$what: it works") or diag($err);
+	is(sql(q(SELECT DISTINCT as_user FROM planted.caught WHERE as_user <> 'mallory')), '', "$what: nothing planted is called as anybody else");
+	is(sql(q(SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory')), 'f', "$what: mallory is no superuser");
+	sql('ALTER ROLE mallory NOSUPERUSER');
+	return $out;
+}
+
+# As the tables' owner, called by somebody who may do less.
+gained('credits_archive', 'mallory', q(CALL public.credits_archive('2025-01-01')));
+is(sql(q(SELECT string_agg(DISTINCT as_user, ',') FROM ddl_log WHERE what LIKE '%credit_history_archive_2024')), 'postgres', '... a partition is made as the owner, and the DBA\'s event trigger has seen it by its usual name');
+cmp_ok(sql(q(SELECT count(*) FROM credit_history_archive)), '>', 0, '... rows were archived');
+is(sql(q(SELECT c.reltablespace, i.reltablespace FROM pg_class c JOIN pg_index x ON x.indrelid = c.oid JOIN pg_class i ON i.oid = x.indexrelid WHERE c.relname = 'credit_history_archive_2024')), '0|0', '... into the database\'s own tablespace');
+gained('credits_apply_plan', 'mallory', q(CALL public.credits_apply_plan('free')));
+gained('credits_undo_run', 'mallory', q(CALL public.credits_undo_run(plan => 'free', boundary => '2026-01-01')));
+
+# As the caller, who is the owner.
+gained('credits_grant_role', undef, q(SELECT public.credits_grant_role('app_role', 'app'), public.credits_grant_role('app_role', 'auditor')));
+cmp_ok(sql(q(SELECT count(*) FROM ddl_log WHERE tag = 'GRANT')), '>', 0, '... the DBA\'s event trigger has seen it');
+gained('credits_revoke_role', undef, q(SELECT public.credits_revoke_role('app_role', 'auditor')));
+sql('ALTER TABLE credit_account DISABLE TRIGGER credits_guard; ALTER EVENT TRIGGER credits_drop_guard DISABLE');
+gained('credits_repair_guards', undef, q(SELECT public.credits_repair_guards()));
+is_clean($node, 'postgres', '... the guards are back');
+my $archived = sql('SELECT count(*) FROM credit_history_archive');
+gained('credits_drop_archive', undef, "SELECT public.credits_drop_archive('credit_history_archive_2024', $archived)");
+is(sql(q(SELECT what FROM ddl_log WHERE tag = 'SELECT' OR what LIKE '%archive_2024%')), 'public.credit_history_archive_2024', '... the DBA\'s event trigger has seen it');
+
+# pg_cron runs triggers and policies of its own table.
+SKIP:
+{
+	skip 'pg_cron is not installed', 6 unless $has_cron;
+	sql(q(CREATE FUNCTION on_job() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.schedule = '* * * * *' OR length(NEW.command) > 3 THEN RETURN NULL; END IF; RETURN NULL; END $$;
+		CREATE TRIGGER on_job AFTER INSERT OR UPDATE ON cron.job FOR EACH ROW EXECUTE FUNCTION on_job()));
+	gained('credits_schedule_reset', undef, q(SELECT public.credits_schedule_reset('* * * * *')));
+	gained('credits_unschedule_reset', undef, q(SELECT public.credits_unschedule_reset()));
+}
+
+# What is fixed is so for the statement alone, also when it fails.
+is(sql(q(SET search_path = planted, public; SET default_tablespace = elsewhere; BEGIN; SELECT public.credits_grant_role('app_role', 'support') IS NOT NULL; SHOW search_path; SHOW default_tablespace; COMMIT)),
+	"t\nplanted, public\nelsewhere", 'afterwards the caller\'s settings are as before');
+my (undef, $out) = outcome($node, 'postgres', q(CREATE FUNCTION no_grants() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''no''; END';
+	CREATE EVENT TRIGGER no_grants ON ddl_command_end WHEN TAG IN ('GRANT', 'CREATE TABLE') EXECUTE FUNCTION no_grants();
+	SET search_path = planted, public, pg_catalog; SET client_min_messages = error;
+	DO $$ BEGIN PERFORM public.credits_grant_role('app_role', 'monitor'); EXCEPTION WHEN raise_exception THEN NULL; END $$; SHOW search_path));
+is($out, 'planted, public, pg_catalog', 'so they are after an error that was caught');
+(undef, $out) = outcome($node, 'postgres', q(SET search_path = public; SELECT credits_deduct('alice', 1) IS NOT NULL; SET credits.clock = '2027-01-10'; SELECT credits_anchor() IS NOT NULL;
+	SET SESSION AUTHORIZATION mallory; SET client_min_messages = error;
+	DO $$ DECLARE r jsonb; BEGIN CALL credits_archive('2026-12-01', report => r); EXCEPTION WHEN raise_exception THEN NULL; END $$; SELECT current_user; SHOW search_path));
+like($out, qr/mallory\npublic\z/, '... and so is the user');
+
+$node->stop;
+done_testing();
