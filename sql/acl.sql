@@ -48,6 +48,7 @@ SELECT credits_define_plan('free', 10) ->> 'version' AS version;
 SELECT credits_open_account('u', 'free') ->> 'available' AS available;
 CREATE ROLE regress_credits_app;
 CREATE ROLE regress_credits_billing;
+CREATE ROLE regress_credits_server;
 CREATE ROLE regress_credits_auditor;
 CREATE ROLE regress_credits_support;
 CREATE ROLE regress_credits_admin;
@@ -56,21 +57,21 @@ CREATE ROLE regress_credits_end_user;
 CREATE ROLE regress_credits_nobody;
 SELECT jsonb_pretty(credits_grant_role('regress_credits_app', 'app'));
 SELECT count(credits_grant_role('regress_credits_' || preset, preset))
-  FROM unnest(ARRAY['billing', 'auditor', 'support', 'admin', 'monitor', 'end_user']) preset;
+  FROM unnest(ARRAY['billing', 'server', 'auditor', 'support', 'admin', 'monitor', 'end_user']) preset;
 SELECT role_name, preset FROM credit_role ORDER BY 1, 2;
 
 -- Who may call what, by the catalog.
 SELECT p.proname AS function, string_agg(preset, ' ' ORDER BY n) FILTER (WHERE has_function_privilege('regress_credits_' || preset, p.oid, 'EXECUTE')) AS presets
   FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
   JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'credits'
-  CROSS JOIN unnest(ARRAY['app', 'billing', 'auditor', 'support', 'admin', 'monitor', 'end_user', 'nobody']) WITH ORDINALITY AS r(preset, n)
+  CROSS JOIN unnest(ARRAY['app', 'billing', 'server', 'auditor', 'support', 'admin', 'monitor', 'end_user', 'nobody']) WITH ORDINALITY AS r(preset, n)
  GROUP BY p.oid, p.proname ORDER BY p.proname COLLATE "C";
 -- Who may read what; nobody may write.
 SELECT c.relname AS relation, string_agg(preset, ' ' ORDER BY n) FILTER (WHERE has_table_privilege('regress_credits_' || preset, c.oid, 'SELECT')) AS may_read,
        string_agg(preset, ' ' ORDER BY n) FILTER (WHERE has_table_privilege('regress_credits_' || preset, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')) AS may_write
   FROM pg_class c JOIN pg_depend d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'e'
   JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'credits'
-  CROSS JOIN unnest(ARRAY['app', 'billing', 'auditor', 'support', 'admin', 'monitor', 'end_user', 'nobody']) WITH ORDINALITY AS r(preset, n)
+  CROSS JOIN unnest(ARRAY['app', 'billing', 'server', 'auditor', 'support', 'admin', 'monitor', 'end_user', 'nobody']) WITH ORDINALITY AS r(preset, n)
  WHERE c.relkind IN ('r', 'v') GROUP BY c.relname ORDER BY c.relname COLLATE "C";
 -- nothing can be passed on
 SELECT count(*) AS grantable FROM pg_proc p, aclexplode(p.proacl) x
@@ -89,6 +90,7 @@ END $$;
 SET request.jwt.claims = '{"sub": "u"}';
 SELECT call,
        t.as_preset('app', 'SELECT ' || call) AS app, t.as_preset('billing', 'SELECT ' || call) AS billing,
+       t.as_preset('server', 'SELECT ' || call) AS server,
        t.as_preset('auditor', 'SELECT ' || call) AS auditor, t.as_preset('support', 'SELECT ' || call) AS support,
        t.as_preset('admin', 'SELECT ' || call) AS admin, t.as_preset('monitor', 'SELECT ' || call) AS monitor,
        t.as_preset('end_user', 'SELECT ' || call) AS end_user, t.as_preset('nobody', 'SELECT ' || call) AS nobody
@@ -106,6 +108,9 @@ SELECT call,
     $$credits_repair_clock('u')$$,
     $$credits_balance('u')$$,
     $$count(*) FROM credits_history('u')$$,
+    $$credits_explain('u')$$,
+    $$credits_balance_at('u', '2026-01-10 00:00Z')$$,
+    $$credits_account_state(NULL)$$,
     $$credits_current_user_id()$$,
     $$credits_my_balance()$$,
     $$count(*) FROM credits_my_history()$$,
@@ -120,6 +125,8 @@ SELECT call,
     $$credits_grant_role('regress_credits_nobody', 'admin')$$,
     $$credits_revoke_role('regress_credits_app', 'app')$$,
     $$credits_repair_guards()$$,
+    $$count(*) FROM credits_roles()$$,
+    $$count(*) FROM credits_dump_customizations()$$,
     $$count(*) FROM credit_balance$$,
     $$count(*) FROM credit_usage_daily$$,
     $$count(*) FROM credit_account$$,
@@ -127,12 +134,24 @@ SELECT call,
     $$count(*) FROM credit_payment$$,
     $$count(*) FROM credit_plan$$,
     $$count(*) FROM credit_reset_run$$,
-    $$count(failed) FROM credit_reset_run$$,
+    $$to_jsonb(r) FROM (SELECT * FROM credit_reset_run) r LIMIT 1$$,
     $$count(*) FROM credit_audit_log$$,
     $$count(*) FROM credit_role$$,
     $$count(*) FROM credit_anchor$$,
     $$count(*) FROM credit_anchor_leaf$$
   ]) WITH ORDINALITY AS c(call, n) ORDER BY n;
+-- What apps and servers may call insists on a user: nothing that is left out shows everybody.
+SELECT credits_open_account('w', 'free') ->> 'available' AS available;
+SELECT p.proname AS function, t.as_preset('server', format('SELECT %I(%s)', p.proname, (SELECT string_agg('NULL', ', ') FROM generate_series(1, p.pronargs)))) AS all_null
+  FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+  JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'credits'
+ WHERE has_function_privilege('regress_credits_server', p.oid, 'EXECUTE') ORDER BY p.proname COLLATE "C";
+SET ROLE regress_credits_server;
+SELECT seq, kind FROM credits_history('w');
+SELECT credits_explain('u') ->> 'user_id' AS explained, credits_balance_at('w', '2026-01-10 00:00Z') ->> 'user_id' AS balance_at;
+-- it has no right on any table or view, nor its columns
+SELECT count(*) AS readable FROM pg_class c WHERE c.relname LIKE 'credit\_%' AND c.relkind IN ('r', 'v', 'p') AND has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE, REFERENCES');
+RESET ROLE;
 -- the sweep commits, so it is called for itself
 SET SESSION AUTHORIZATION regress_credits_app;
 CALL credits_run_reset();
@@ -174,7 +193,7 @@ SELECT t.as_preset('nobody', $$SELECT credits_deduct('u', 1)$$) AS deduct, t.as_
        t.as_preset('nobody', $$SELECT count(*) FROM credits_history('u')$$) AS history;
 -- every preset leaves nothing behind
 SELECT count(credits_revoke_role('regress_credits_' || preset, preset))
-  FROM unnest(ARRAY['app', 'billing', 'auditor', 'support', 'admin', 'monitor', 'end_user']) preset;
+  FROM unnest(ARRAY['app', 'billing', 'server', 'auditor', 'support', 'admin', 'monitor', 'end_user']) preset;
 SELECT count(*) AS entries FROM acl;
 SELECT count(*) AS roles FROM credit_role;
 -- a name that needs quotes
@@ -193,6 +212,66 @@ SELECT t.as_preset('nobody', $$SELECT credits_deduct('u', 1)$$) AS deduct, t.as_
 SELECT credits_grant_role('regress_credits_nobody', 'app') -> 'changed' AS changed;
 SELECT t.as_preset('nobody', $$SELECT credits_try_deduct('u', 1)$$) AS again;
 SELECT credits_revoke_role('regress_credits_nobody', 'app') -> 'changed' AS changed;
+-- A role is its OID: renamed, it is the same one, and the presets go as they came.
+CREATE ROLE regress_credits_ann;
+SELECT count(credits_grant_role('regress_credits_ann', preset)) FROM unnest(ARRAY['app', 'billing']) preset;
+ALTER ROLE regress_credits_ann RENAME TO regress_credits_eve;
+SELECT role_name, preset, role_oid = 'regress_credits_eve'::regrole AS its_oid, problem FROM credits_roles() WHERE role_name ~ 'ann|eve' ORDER BY 2;
+SELECT message, hint FROM t.refused($$SELECT credits_revoke_role('regress_credits_ann', 'app')$$);
+SELECT credits_revoke_role('regress_credits_eve', 'app') -> 'changed' AS changed;
+SELECT t.as_preset('eve', $$SELECT credits_deduct('u', 1)$$) AS deduct, t.as_preset('eve', $$SELECT credits_balance('u')$$) AS balance_of_billing;
+SELECT role_name, preset FROM credit_role WHERE role_name ~ 'ann|eve';
+-- another role under the old name is another role
+CREATE ROLE regress_credits_ann;
+SELECT credits_grant_role('regress_credits_ann', 'billing') -> 'changed' AS changed;
+SELECT role_name, preset FROM credits_roles() WHERE role_name ~ 'ann|eve' ORDER BY 1;
+SELECT credits_revoke_role('regress_credits_eve', 'billing') -> 'changed' AS changed;
+SELECT count(*) AS entries FROM acl WHERE grantee = 'regress_credits_eve'::regrole;
+SELECT t.as_preset('ann', $$SELECT credits_balance('u')$$) AS ann, t.as_preset('eve', $$SELECT credits_balance('u')$$) AS eve;
+SELECT credits_revoke_role('regress_credits_ann', 'billing') -> 'changed' AS changed;
+-- What a stranger had before, and lost its record of, is not the renamed role's.
+SELECT credits_grant_role('regress_credits_eve', 'admin') -> 'changed' AS changed;
+SELECT credits_revoke_role('regress_credits_ann', 'admin') -> 'changed' AS changed;
+SELECT t.as_preset('eve', $$SELECT credits_adjust('u', 'monthly', 1, 'x')$$) AS eve;
+SELECT credits_revoke_role('regress_credits_eve', 'admin') -> 'changed' AS changed;
+SELECT count(*) AS records FROM credit_role WHERE role_name ~ 'ann|eve';
+
+-- A dump carries the records to another cluster, where roles have other OIDs: there the
+-- role of that name has the rights, and who has its OID is a stranger.
+CREATE ROLE regress_credits_old;
+CREATE ROLE regress_credits_stranger;
+SELECT count(credits_grant_role('regress_credits_old', preset)) FROM unnest(ARRAY['app', 'support']) preset;
+CREATE FUNCTION t.as_restored() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    ALTER TABLE credit_role DISABLE TRIGGER credits_guard;
+    UPDATE credit_role SET system_identifier = 4711, role_oid = 'regress_credits_stranger'::regrole WHERE role_name = 'regress_credits_old';
+    ALTER TABLE credit_role ENABLE ALWAYS TRIGGER credits_guard;
+END $$;
+SELECT t.as_restored();
+SELECT role_name, preset, role_oid = 'regress_credits_old'::regrole AS its_oid, problem FROM credits_roles() WHERE role_name ~ 'old|stranger' ORDER BY 2;
+SELECT credits_revoke_role('regress_credits_stranger', 'app') -> 'changed' AS stranger;
+SELECT t.as_preset('stranger', $$SELECT credits_balance('u')$$) AS stranger, t.as_preset('old', $$SELECT credits_deduct('u', 1)$$) AS old;
+SELECT t.as_restored();
+SELECT credits_grant_role('regress_credits_old', 'app') -> 'changed' AS again;
+SELECT count(*) AS records, count(*) FILTER (WHERE role_oid = 'regress_credits_old'::regrole AND r.system_identifier = c.system_identifier) AS of_here
+  FROM credit_role r, pg_control_system() c WHERE role_name = 'regress_credits_old';
+SELECT credits_revoke_role('regress_credits_old', 'app') -> 'changed' AS changed;
+SELECT t.as_preset('old', $$SELECT credits_deduct('u', 1)$$) AS deduct, t.as_preset('old', $$SELECT credits_balance('u')$$) AS balance_of_support;
+-- Where the role is missing, or is another one of that name, the record is reported and can be removed.
+SELECT t.as_restored();
+ALTER ROLE regress_credits_old RENAME TO regress_credits_moved;
+SELECT role_name, preset, role_oid, problem FROM credits_roles() WHERE role_name ~ 'old|moved';
+CREATE ROLE regress_credits_old;
+SELECT role_name, preset, role_oid, problem FROM credits_roles() WHERE role_name ~ 'old|moved';
+SELECT credits_revoke_role('regress_credits_old', 'support') -> 'changed' AS changed;
+SELECT count(*) AS records FROM credits_roles() WHERE role_name ~ 'old|moved';
+SELECT credits_grant_role('regress_credits_moved', 'support') -> 'changed' AS changed, credits_revoke_role('regress_credits_moved', 'support') -> 'changed' AS changed;
+-- So is a record that is none of ours.
+INSERT INTO credit_role SELECT now(), 1, 1, false, 'regress_credits_forged', 'root';
+SELECT role_name, preset, problem FROM credits_roles() WHERE role_name ~ 'forged';
+SELECT credits_revoke_role('regress_credits_forged', 'app') -> 'changed' AS changed;
+SELECT count(*) AS records FROM credits_roles() WHERE role_name ~ 'forged';
+DROP ROLE regress_credits_old, regress_credits_moved, regress_credits_stranger, regress_credits_ann, regress_credits_eve;
 -- a role dropped and made anew has nothing of the old one's
 CREATE ROLE regress_credits_bob;
 SELECT credits_grant_role('regress_credits_bob', 'admin') -> 'changed' AS changed;
@@ -208,6 +287,7 @@ SELECT t.as_preset('bob', $$SELECT credits_balance('u')$$) AS balance;
 SELECT credits_grant_role('regress_credits_bob', 'app') -> 'changed' AS changed;
 DROP OWNED BY regress_credits_bob;
 DROP ROLE regress_credits_bob;
+SELECT role_name, preset, problem FROM credits_roles() WHERE role_name ~ 'bob';
 SELECT credits_revoke_role('regress_credits_bob', 'app') -> 'changed' AS changed;
 SELECT count(*) AS records FROM credit_role WHERE role_name = 'regress_credits_bob';
 SELECT action, after ->> 'preset' AS preset FROM credit_audit_log WHERE subject = 'regress_credits_bob' ORDER BY seq;
@@ -247,7 +327,7 @@ SET client_min_messages = warning;
 SELECT count(*) AS bad FROM credits_verify();
 DROP FUNCTION t.as_preset(text, text);
 DROP EXTENSION credits;
-DROP OWNED BY regress_credits_greedy, "regress_credits_Odd ""Name", regress_credits_app, regress_credits_billing, regress_credits_auditor,
+DROP OWNED BY regress_credits_greedy, "regress_credits_Odd ""Name", regress_credits_app, regress_credits_billing, regress_credits_server, regress_credits_auditor,
     regress_credits_support, regress_credits_admin, regress_credits_monitor, regress_credits_end_user, regress_credits_nobody;
-DROP ROLE regress_credits_greedy, "regress_credits_Odd ""Name", regress_credits_app, regress_credits_billing, regress_credits_auditor,
+DROP ROLE regress_credits_greedy, "regress_credits_Odd ""Name", regress_credits_app, regress_credits_billing, regress_credits_server, regress_credits_auditor,
     regress_credits_support, regress_credits_admin, regress_credits_monitor, regress_credits_end_user, regress_credits_nobody;

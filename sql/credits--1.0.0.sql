@@ -264,7 +264,7 @@ SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_reset_run', '');
 COMMENT ON TABLE @extschema@.credit_reset_run IS 'One row per sweep, other bulk run, or verification.';
 COMMENT ON COLUMN @extschema@.credit_reset_run.state IS 'running; finished: everything due was done; stopped: a limit, a lock or another runner ended it early, or it died and the next run found it.';
 COMMENT ON COLUMN @extschema@.credit_reset_run.failures IS 'Accounts that failed; of a verification: findings.';
-COMMENT ON COLUMN @extschema@.credit_reset_run.failed IS 'The accounts that failed: [{user_id, sqlstate, message}], the first 100; of a verification its findings: [{object, bad_user_id, bad_seq, problem}].';
+COMMENT ON COLUMN @extschema@.credit_reset_run.failed IS 'The accounts that failed: [{user_id, sqlstate}], the first 100, whose messages are in the server''s log; of a verification its findings: [{object, bad_user_id, bad_seq, problem}].';
 COMMENT ON COLUMN @extschema@.credit_reset_run.history_rows IS 'Of a verification (kind verify): the history rows that it verified.';
 COMMENT ON COLUMN @extschema@.credit_reset_run.sample IS 'Of a verification: the fraction of the accounts that it was asked for; 1: all.';
 
@@ -288,16 +288,19 @@ COMMENT ON COLUMN @extschema@.credit_audit_log.action IS 'define_plan, freeze, u
 COMMENT ON COLUMN @extschema@.credit_audit_log.subject IS 'The plan, user, role or job that it was done to.';
 
 CREATE TABLE @extschema@.credit_role (
-    granted_at pg_catalog.timestamptz NOT NULL,
-    role_name  pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
-    preset     pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
-    granted_usage pg_catalog.bool NOT NULL,
-    role_oid   pg_catalog.oid NOT NULL,
-    CONSTRAINT credit_role_pkey PRIMARY KEY (role_name, preset)
+    granted_at        pg_catalog.timestamptz NOT NULL,
+    system_identifier pg_catalog.int8 NOT NULL,
+    role_oid          pg_catalog.oid  NOT NULL,
+    granted_usage     pg_catalog.bool NOT NULL,
+    role_name         pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    preset            pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    CONSTRAINT credit_role_pkey PRIMARY KEY (system_identifier, role_oid, preset)
 );
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_role', '');
-COMMENT ON TABLE @extschema@.credit_role IS 'Which preset was granted to which role by credits_grant_role.';
-COMMENT ON COLUMN @extschema@.credit_role.role_oid IS 'The role''s OID then: a role dropped and made anew has another.';
+COMMENT ON TABLE @extschema@.credit_role IS 'Which preset was granted to which role by credits_grant_role. credits_roles() shows it by the roles'' names of now.';
+COMMENT ON COLUMN @extschema@.credit_role.role_oid IS 'The role''s OID, in the cluster of system_identifier: a role that is renamed keeps it, a role dropped and made anew has another.';
+COMMENT ON COLUMN @extschema@.credit_role.system_identifier IS 'The cluster that role_oid is of (pg_control_system()). After a restore into another cluster, the name counts.';
+COMMENT ON COLUMN @extschema@.credit_role.role_name IS 'The role''s name when a preset was last granted or revoked.';
 COMMENT ON COLUMN @extschema@.credit_role.granted_usage IS 'The role''s USAGE on the schema came with a preset, and goes with the last one.';
 
 CREATE TABLE @extschema@.credit_anchor (
@@ -976,19 +979,31 @@ CREATE FUNCTION @extschema@.credits_grant_role(role_name pg_catalog.text, preset
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_grant_role';
 COMMENT ON FUNCTION @extschema@.credits_grant_role(pg_catalog.text, pg_catalog.text) IS
-'Grants a role the rights of a preset: app, billing, auditor, support, admin, monitor, end_user. Owner only. Audited. Errors: 22004, 22023, 42501, 42704.';
+'Grants a role the rights of a preset: app, billing, server, auditor, support, admin, monitor, end_user. Owner only. Audited. Errors: 22004, 22023, 42501, 42704.';
 
 CREATE FUNCTION @extschema@.credits_revoke_role(role_name pg_catalog.text, preset pg_catalog.text)
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_revoke_role';
 COMMENT ON FUNCTION @extschema@.credits_revoke_role(pg_catalog.text, pg_catalog.text) IS
-'Takes a preset back from a role and leaves it the rights of the presets it still has. Owner only. Audited. Errors: 22004, 22023, 42501, 42704.';
+'Takes a preset back from a role and leaves it the rights of the presets it still has; of a role that was dropped, removes what is recorded. Owner only. Audited. Errors: 22004, 22023, 42501, 42704.';
+
+CREATE FUNCTION @extschema@.credits_roles()
+    RETURNS TABLE (role_name pg_catalog.text, preset pg_catalog.text, granted_at pg_catalog.timestamptz, role_oid pg_catalog.oid, problem pg_catalog.text)
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'credits_roles';
+COMMENT ON FUNCTION @extschema@.credits_roles() IS
+'Which role has which preset, by the names of now. problem: the role is no more; credits_revoke_role with its name removes the record.';
 
 CREATE FUNCTION @extschema@.credits_repair_guards()
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_repair_guards';
 COMMENT ON FUNCTION @extschema@.credits_repair_guards() IS
 'Puts missing, disabled or altered guard triggers back (a restore with --disable-triggers leaves them altered). Owner only. Audited. Returns how many were mended. Errors: 25006, 42501.';
+
+CREATE FUNCTION @extschema@.credits_dump_customizations(section pg_catalog.text DEFAULT NULL)
+    RETURNS SETOF pg_catalog.text
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL UNSAFE ROWS 20 COST 10000 AS 'MODULE_PATHNAME', 'credits_dump_customizations';
+COMMENT ON FUNCTION @extschema@.credits_dump_customizations(pg_catalog.text) IS
+'What was added to the extension''s tables since CREATE EXTENSION, which pg_dump leaves out: triggers, indexes, constraints, columns, storage settings, publications. A statement a row, to keep with the dump and to run after the restore; all can be run again. section: pre-data (columns, before the rows are restored) or post-data (the rest); NULL: both. Errors: 22023.';
 
 /*
  * Default: nobody but the owner may do anything.  Functions start with

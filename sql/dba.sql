@@ -129,3 +129,58 @@ DROP DOMAIN dba_over, dba_domain;
 
 SELECT * FROM credits_verify();
 DROP EXTENSION credits;
+
+-- What a DBA adds to the tables is not in a dump, as they are the extension's members.  It can
+-- be listed as DDL: nothing at first, ...
+CREATE EXTENSION credits;
+SELECT * FROM credits_dump_customizations();
+-- ... then all of it.
+CREATE FUNCTION dba_f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TABLE dba_user (id text COLLATE "C" PRIMARY KEY, email text);
+SET client_min_messages = error;
+CREATE PUBLICATION dba_pub;
+CREATE PUBLICATION dba_pub2;
+SET client_min_messages = warning;
+ALTER TABLE credit_account ADD COLUMN dba_email text COLLATE "POSIX" DEFAULT 'x''y', ADD COLUMN "Dba n" bigint GENERATED ALWAYS AS (history_seq * 2) STORED, ADD COLUMN dba_gone int;
+ALTER TABLE credit_account DROP COLUMN dba_gone;
+ALTER TABLE credit_account ADD FOREIGN KEY (user_id) REFERENCES dba_user DEFERRABLE INITIALLY DEFERRED, ADD CONSTRAINT dba_check CHECK (length(user_id) < 100), ADD CONSTRAINT dba_unique UNIQUE (dba_email), ADD CONSTRAINT dba_later CHECK (monthly < 1000000) NOT VALID;
+ALTER TABLE credit_account SET (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.05, toast.autovacuum_enabled = false);
+ALTER TABLE credit_grant RESET (fillfactor);
+ALTER TABLE credit_history ALTER COLUMN user_id SET STATISTICS 500, ALTER COLUMN metadata SET STORAGE EXTERNAL, ALTER COLUMN kind SET (n_distinct = 20), ALTER COLUMN reason SET DEFAULT 'none', ALTER COLUMN reason SET COMPRESSION pglz;
+ALTER TABLE credit_history REPLICA IDENTITY FULL;
+CREATE INDEX dba_idx ON credit_history (created_at, lower(reason)) WITH (fillfactor = 80) WHERE kind = 'deduct';
+ALTER INDEX dba_idx ALTER COLUMN 2 SET STATISTICS 300;
+CREATE UNIQUE INDEX "Dba unique" ON credit_payment (user_id, seq);
+ALTER INDEX credit_history_pkey SET (fillfactor = 95);
+CREATE STATISTICS dba_stats (ndistinct) ON kind, amount FROM credit_history;
+ALTER STATISTICS dba_stats SET STATISTICS 400;
+CREATE INDEX dba_archive ON credit_history_archive (payment_ref);
+ALTER TABLE credit_payment CLUSTER ON credit_payment_pkey;
+CREATE TRIGGER dba_note AFTER INSERT OR UPDATE OF monthly ON credit_account FOR EACH ROW WHEN (NEW.monthly > 5) EXECUTE FUNCTION dba_f('a', 'b''c');
+CREATE CONSTRAINT TRIGGER dba_later AFTER INSERT ON credit_history DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION dba_f();
+ALTER TABLE credit_history ENABLE ALWAYS TRIGGER dba_later;
+ALTER TABLE credit_account DISABLE TRIGGER dba_note;
+ALTER PUBLICATION dba_pub ADD TABLE credit_account, credit_history (user_id, seq);
+ALTER PUBLICATION dba_pub2 ADD TABLE credit_history WHERE (kind = 'deduct');
+SET search_path = pg_catalog;
+CREATE TEMP TABLE listed AS SELECT row_number() OVER () AS n, s.section, statement
+  FROM unnest(ARRAY['pre-data', 'post-data']) s(section), public.credits_dump_customizations(s.section) statement;
+RESET search_path;
+SELECT section, statement FROM listed ORDER BY n;
+SELECT count(*) FROM credits_dump_customizations() c WHERE c NOT IN (SELECT statement FROM listed);
+-- Run on a new ledger, they give the same, and again the same.
+DROP EXTENSION credits;
+CREATE EXTENSION credits;
+SET client_min_messages = error;
+SELECT statement FROM listed ORDER BY n
+\gexec
+SELECT statement FROM listed ORDER BY n
+\gexec
+SET client_min_messages = warning;
+SELECT n, l.section, l.statement, c AS now FROM listed l FULL JOIN (SELECT row_number() OVER () AS n, c FROM credits_dump_customizations() c) c USING (n) WHERE l.statement IS DISTINCT FROM c;
+SELECT * FROM credits_verify();
+SELECT t.sqlstate($$SELECT credits_dump_customizations('data')$$) AS section;
+DROP PUBLICATION dba_pub, dba_pub2;
+DROP EXTENSION credits;
+DROP FUNCTION dba_f();
+DROP TABLE dba_user;

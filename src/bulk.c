@@ -291,7 +291,7 @@ do_all(Bulk *bulk, Portal portal)
 }
 
 static Datum
-report(Bulk *bulk)
+report(Bulk *bulk, bool to_caller)
 {
 	Object		object;
 
@@ -302,6 +302,8 @@ report(Bulk *bulk)
 	object_int(&object, "not_taken", bulk->counts.not_taken);
 	if (bulk->report)
 		bulk->report(bulk, &object);
+	if (to_caller)
+		run_report_failed(&bulk->run, &object);
 	return object_end(&object);
 }
 
@@ -368,7 +370,7 @@ run_query(Bulk *bulk, const char *query, int nargs, Oid *types, Datum *values)
 		char	   *subject = run_text(&bulk->run);
 
 		run_finish(&bulk->run, bulk->more ? RUN_STOPPED : RUN_FINISHED);
-		audit_append(bulk->kind, subject, (Datum) 0, report(bulk));
+		audit_append(bulk->kind, subject, (Datum) 0, report(bulk, false));
 	}
 }
 
@@ -415,7 +417,7 @@ bulk_run(Bulk *bulk, FunctionCallInfo fcinfo, const char *query, int nargs, Oid 
 	}
 	else
 		run_query(bulk, query, nargs, types, values);
-	result = report(bulk);
+	result = report(bulk, true);
 	SPI_finish();
 	MemoryContextSwitchTo(bulk->memory);
 	return result;

@@ -139,10 +139,11 @@ static const Column credit_audit_log[] = {
 
 static const Column credit_role[] = {
 	{"granted_at", TIMESTAMPTZOID, true},
+	{"system_identifier", INT8OID, true},
+	{"role_oid", OIDOID, true},
+	{"granted_usage", BOOLOID, true},
 	{"role_name", TEXTOID, true},
 	{"preset", TEXTOID, true},
-	{"granted_usage", BOOLOID, true},
-	{"role_oid", OIDOID, true},
 };
 
 static const Column credit_grant[] = {

@@ -236,6 +236,8 @@ cr_guc_free(void *memory)
 #if PG_VERSION_NUM < 150000
 #include "miscadmin.h"
 
+#define MAT_SRF_USE_EXPECTED_DESC 1
+
 /* What InitMaterializedSRF does since 15. */
 static inline void
 InitMaterializedSRF(FunctionCallInfo fcinfo, bits32 flags)
@@ -244,14 +246,15 @@ InitMaterializedSRF(FunctionCallInfo fcinfo, bits32 flags)
 	MemoryContext old;
 	TupleDesc	tupdesc;
 
-	Assert(flags == 0);
 	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) ||
 		!(rsinfo->allowedModes & SFRM_Materialize))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("set-valued function called in context that cannot accept a set")));
 	old = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
-	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+	if (flags & MAT_SRF_USE_EXPECTED_DESC)
+		tupdesc = CreateTupleDescCopy(rsinfo->expectedDesc);
+	else if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	rsinfo->returnMode = SFRM_Materialize;
 	rsinfo->setResult =
@@ -260,6 +263,15 @@ InitMaterializedSRF(FunctionCallInfo fcinfo, bits32 flags)
 	rsinfo->setDesc = tupdesc;
 	MemoryContextSwitchTo(old);
 }
+#endif
+
+/* Of pg_publication_rel r: which columns and rows of a table are published. */
+#if PG_VERSION_NUM >= 150000
+#define CR_PUBLISHED_COLUMNS "r.prattrs"
+#define CR_PUBLISHED_ROWS "r.prqual"
+#else
+#define CR_PUBLISHED_COLUMNS "NULL::int2vector"
+#define CR_PUBLISHED_ROWS "NULL::pg_node_tree"
 #endif
 
 #endif

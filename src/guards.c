@@ -33,7 +33,6 @@
 #include "roles.h"
 #include "writer.h"
 
-#define GUARD_NAME "credits_guard"
 #define GUARD_TYPE (TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_UPDATE | \
 					TRIGGER_TYPE_DELETE | TRIGGER_TYPE_TRUNCATE)
 

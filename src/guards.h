@@ -11,6 +11,8 @@
 
 #include "store.h"
 
+#define GUARD_NAME "credits_guard"
+
 extern const char *guard_problem(Oid relid);
 extern const char *exposure_problem(Oid relid, bool is_parent, bool is_partition);
 extern List *guarded_tables(void);

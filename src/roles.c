@@ -1,35 +1,47 @@
 /*
  * roles.c
- *		Presets of rights: who may call what.
+ *		Who has been granted which preset: credits_grant_role,
+ *		credits_revoke_role, credits_roles.
  *
- * The table below is the whole of it.  Granting a preset is plain GRANTs,
- * recorded in credit_role; taking it back revokes what no other preset of that
- * role still gives.
+ * Granting a preset is recorded in credit_role; taking it back revokes what no
+ * other preset of that role still gives.
+ *
+ * A record is about a role, which is an OID, and its name may change.  But OIDs
+ * are a cluster's own, and a dump carries the rows to another: there the rights
+ * were granted anew by name, and a stranger may have the OID.  So a record also
+ * has the identifier of the cluster that its OID is of, and whose it is now is
+ * found out each time:
+ *
+ *	- written in this cluster: the role with that OID, if there is one; where it has
+ *	  another name by now, it must have some of the preset's rights;
+ *	- otherwise, the role of that name, if it has all of the preset's rights: then it
+ *	  came with a dump;
+ *	- otherwise nobody: the role was dropped, or is not in this cluster.
+ *
+ * A record gives no right, so a wrong guess could at most keep one from being
+ * taken back.  What was found out is written down whenever a preset is granted or
+ * revoked.
  */
 #include "postgres.h"
 
-#include "access/xact.h"
-#include "catalog/dependency.h"
-#include "catalog/pg_proc.h"
+#include "access/xlog.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/catcache.h"
 #include "utils/fmgroids.h"
-#include "utils/fmgrprotos.h"
-#include "utils/lsyscache.h"
-#include "utils/regproc.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 #include "audit.h"
 #include "compat.h"
 #include "errors.h"
 #include "locks.h"
 #include "own_sql.h"
+#include "presets.h"
 #include "receipt.h"
 #include "request.h"
 #include "roles.h"
@@ -39,109 +51,20 @@
 
 PG_FUNCTION_INFO_V1(credits_grant_role);
 PG_FUNCTION_INFO_V1(credits_revoke_role);
+PG_FUNCTION_INFO_V1(credits_roles);
 
-enum
+/* A row of credit_role, and whose it is now. */
+typedef struct Record
 {
-	APP = 1 << 0,
-	BILLING = 1 << 1,
-	AUDITOR = 1 << 2,
-	SUPPORT = 1 << 3,
-	ADMIN = 1 << 4,
-	MONITOR = 1 << 5,
-	END_USER = 1 << 6
-};
-
-static const struct
-{
-	const char *name;
-	int			bit;
-}			presets[] = {
-	{"app", APP},
-	{"billing", BILLING},
-	{"auditor", AUDITOR},
-	{"support", SUPPORT},
-	{"admin", ADMIN},
-	{"monitor", MONITOR},
-	{"end_user", END_USER},
-};
-
-typedef struct Right
-{
-	const char *object;
-	int			presets;
-	const char *columns;		/* of a table; NULL: all */
-} Right;
-
-/* EXECUTE */
-static const Right routine_rights[] = {
-	{"credits_deduct", APP, NULL},
-	{"credits_try_deduct", APP, NULL},
-	{"credits_deduct_many", APP, NULL},
-	{"credits_hold", APP, NULL},
-	{"credits_capture", APP, NULL},
-	{"credits_release", APP, NULL},
-	{"credits_add_purchased", BILLING, NULL},
-	{"credits_grant", BILLING, NULL},
-	{"credits_refund", BILLING, NULL},
-	{"credits_revoke_purchase", BILLING, NULL},
-	{"credits_set_overdraft", ADMIN, NULL},
-	{"credits_open_account", BILLING | ADMIN, NULL},
-	{"credits_set_plan", BILLING | ADMIN, NULL},
-	{"credits_set_cycle", BILLING | ADMIN, NULL},
-	{"credits_adjust", ADMIN, NULL},
-	{"credits_define_plan", ADMIN, NULL},
-	{"credits_freeze", ADMIN, NULL},
-	{"credits_unfreeze", ADMIN, NULL},
-	{"credits_repair_clock", ADMIN, NULL},
-	{"credits_erase_user", ADMIN, NULL},
-	{"credits_reset_due", ADMIN, NULL},
-	{"credits_run_reset", ADMIN, NULL},
-	{"credits_grant_many", ADMIN, NULL},
-	{"credits_apply_plan", ADMIN, NULL},
-	{"credits_undo_run", ADMIN, NULL},
-	{"credits_import", ADMIN, NULL},
-	{"credits_archive", ADMIN, NULL},
-	{"credits_transfer", ADMIN, NULL},
-	{"credits_close_account", ADMIN, NULL},
-	{"credits_schedule_reset", ADMIN, NULL},
-	{"credits_unschedule_reset", ADMIN, NULL},
-	{"credits_balance", APP | BILLING | AUDITOR | SUPPORT | ADMIN, NULL},
-	{"credits_balance_at", AUDITOR | SUPPORT | ADMIN, NULL},
-	{"credits_explain", AUDITOR | SUPPORT | ADMIN, NULL},
-	{"credits_account_state", AUDITOR | SUPPORT | ADMIN, NULL},
-	{"credits_now", AUDITOR | SUPPORT | ADMIN, NULL},
-	{"credits_history", AUDITOR | SUPPORT | ADMIN, NULL},
-	{"credits_verify", AUDITOR, NULL},
-	{"credits_run_verify", AUDITOR, NULL},
-	{"credits_verify_account", AUDITOR, NULL},
-	{"credits_verify_structure", AUDITOR, NULL},
-	{"credits_anchor", AUDITOR | ADMIN, NULL},
-	{"credits_verify_anchor", AUDITOR, NULL},
-	{"credits_current_user_id", END_USER, NULL},
-	{"credits_my_balance", END_USER, NULL},
-	{"credits_my_history", END_USER, NULL},
-};
-
-/* SELECT */
-static const Right table_rights[] = {
-	{"credit_plan", AUDITOR | ADMIN, NULL},
-	{"credit_account", AUDITOR, NULL},
-	{"credit_history", AUDITOR, NULL},
-	{"credit_payment", AUDITOR, NULL},
-	{"credit_grant", AUDITOR, NULL},
-	{"credit_hold", AUDITOR, NULL},
-	{"credit_reset_run", AUDITOR | ADMIN, NULL},
-	{"credit_reset_run", MONITOR, "started_at, finished_at, accounts, credits_granted, "
-	"credits_expired, failures, run_id, kind, state, actor, history_rows, sample"},
-	{"credit_audit_log", AUDITOR | ADMIN, NULL},
-	{"credit_role", AUDITOR | ADMIN, NULL},
-	{"credit_anchor", AUDITOR | ADMIN, NULL},
-	{"credit_anchor_leaf", AUDITOR, NULL},
-	{"credit_history_archive", AUDITOR, NULL},
-	{"credit_checkpoint", AUDITOR, NULL},
-	{"credit_balance", AUDITOR | SUPPORT | ADMIN, NULL},
-	{"credit_usage_daily", AUDITOR | SUPPORT | ADMIN, NULL},
-};
+	TimestampTz granted_at;
+	int64		cluster;
+	Oid			role_oid;
+	bool		granted_usage;	/* by a preset, not by somebody else */
+	const char *role_name;
+	const char *preset;
+	Oid			holder;			/* InvalidOid: nobody's */
+	const char *holder_name;
+} Record;
 
 /* Only the tables' owner (or a superuser) may go on. */
 void
@@ -153,137 +76,79 @@ roles_check_owner(const char *function)
 				 errmsg("only the extension's owner may call %s", function)));
 }
 
-static int
-preset_bit(const char *name)
-{
-	for (size_t i = 0; i < lengthof(presets); i++)
-	{
-		if (strcmp(presets[i].name, name) == 0)
-			return presets[i].bit;
-	}
-	error_bad_value("preset", name,
-					"app, billing, auditor, support, admin, monitor or end_user");
-}
-
-/* The one routine of that name that belongs to the extension. */
-static Oid
-find_routine(const char *name)
-{
-	CatCList   *list = SearchSysCacheList1(PROCNAMEARGSNSP, CStringGetDatum(name));
-	Oid			extension = store_extension();
-	Oid			found = InvalidOid;
-
-	for (int i = 0; i < list->n_members; i++)
-	{
-		Form_pg_proc proc = (Form_pg_proc) GETSTRUCT(&list->members[i]->tuple);
-
-		if (proc->pronamespace == store_schema() &&
-			getExtensionOfObject(ProcedureRelationId, proc->oid) == extension)
-			found = proc->oid;
-	}
-	ReleaseSysCacheList(list);
-	if (!OidIsValid(found))
-		error_corrupted(name, "it does not exist");
-	return found;
-}
-
-/* Does the role have every right of a preset? */
-static bool
-has_rights(Oid roleid, int preset)
-{
-	Datum		role = ObjectIdGetDatum(roleid);
-	Datum		execute_right = CStringGetTextDatum("EXECUTE");
-	Datum		select_right = CStringGetTextDatum("SELECT");
-
-	for (size_t i = 0; i < lengthof(routine_rights); i++)
-	{
-		if ((routine_rights[i].presets & preset) &&
-			!DatumGetBool(DirectFunctionCall3(has_function_privilege_id_id, role,
-											  ObjectIdGetDatum(find_routine(routine_rights[i].object)),
-											  execute_right)))
-			return false;
-	}
-	for (size_t i = 0; i < lengthof(table_rights); i++)
-	{
-		Oid			relid = get_relname_relid(table_rights[i].object, store_schema());
-
-		if ((table_rights[i].presets & preset) &&
-			!DatumGetBool(DirectFunctionCall3(has_any_column_privilege_id_id, role,
-											  ObjectIdGetDatum(relid), select_right)))
-			return false;
-	}
-	return true;
-}
-
-/* GRANTs or REVOKEs what is in wanted and not in others. */
-static void
-change_rights(const char *role, int wanted, int others, bool grant)
-{
-	const char *schema = quote_identifier(store_schema_name());
-	const char *verb = grant ? "GRANT" : "REVOKE";
-	const char *to = grant ? "TO" : "FROM";
-
-	for (size_t i = 0; i < lengthof(routine_rights); i++)
-	{
-		const Right *right = &routine_rights[i];
-
-		if ((right->presets & wanted) && !(right->presets & others))
-			own_sql_execute(psprintf("%s EXECUTE ON ROUTINE %s %s %s", verb,
-							 format_procedure_qualified(find_routine(right->object)), to, quote_identifier(role)));
-	}
-	for (size_t i = 0; i < lengthof(table_rights); i++)
-	{
-		const Right *right = &table_rights[i];
-
-		if ((right->presets & wanted) && !(right->presets & others))
-			own_sql_execute(psprintf("%s SELECT %s ON TABLE %s.%s %s %s", verb,
-							 right->columns ? psprintf("(%s)", right->columns) : "",
-							 schema, right->object, to, quote_identifier(role)));
-	}
-}
-
 /* Without USAGE on the schema no right in it is worth anything. */
 static void
 change_usage(const char *role, bool grant)
 {
 	own_sql_execute(psprintf("%s USAGE ON SCHEMA %s %s %s", grant ? "GRANT" : "REVOKE",
-					 quote_identifier(store_schema_name()), grant ? "TO" : "FROM",
-					 quote_identifier(role)));
+							 quote_identifier(store_schema_name()), grant ? "TO" : "FROM",
+							 quote_identifier(role)));
 }
 
-/* What credit_role says of a role. */
-typedef struct Recorded
+static int64
+this_cluster(void)
 {
-	int			presets;
-	int			of_another;		/* those of a role of this name that is no more */
-	bool		granted_usage;	/* by a preset, not by somebody else */
-} Recorded;
+	return (int64) GetSystemIdentifier();
+}
 
-static Recorded
-read_recorded(const char *role, Oid roleid)
+/* See the head of this file. */
+static void
+find_holder(Record *record)
 {
-	Recorded	recorded = {0};
+	int			preset = preset_find(record->preset);
+	const char *name = record->cluster == this_cluster() ?
+		GetUserNameFromId(record->role_oid, true) : NULL;
+	Oid			by_name;
+
+	record->holder = InvalidOid;
+	if (preset == 0)
+		return;					/* no record of ours */
+	if (name && (strcmp(name, record->role_name) == 0 ||
+				 preset_share(preset, record->role_oid) != PRESET_NONE))
+	{
+		record->holder = record->role_oid;
+		record->holder_name = name;
+		return;
+	}
+	by_name = get_role_oid(record->role_name, true);
+	if (OidIsValid(by_name) && preset_share(preset, by_name) == PRESET_ALL)
+	{
+		record->holder = by_name;
+		record->holder_name = record->role_name;
+	}
+}
+
+/* All records, with their holders. */
+static List *
+read_records(Snapshot snapshot)
+{
+	List	   *records = NIL;
+	ListCell   *cell;
 	Lookup		lookup;
 
-	lookup_begin(&lookup, TABLE_ROLE, INDEX_ROLE, SnapshotSelf);
-	lookup_text_key(&lookup, 1, role);
+	lookup_begin(&lookup, TABLE_ROLE, INDEX_ROLE, snapshot);
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
-		bool		isnull;
-		int			bit = preset_bit(slot_text(lookup.slot, ROLE_PRESET));
+		Record	   *record = palloc0(sizeof(Record));
+		Datum	   *values = lookup.slot->tts_values;
 
-		recorded.presets |= bit;
-		if (DatumGetObjectId(slot_getattr(lookup.slot, ROLE_ROLE_OID, &isnull)) != roleid)
-			recorded.of_another |= bit;
-		recorded.granted_usage |=
-			DatumGetBool(slot_getattr(lookup.slot, ROLE_GRANTED_USAGE, &isnull));
+		slot_getallattrs(lookup.slot);
+		record->granted_at = DatumGetTimestampTz(values[ROLE_GRANTED_AT - 1]);
+		record->cluster = DatumGetInt64(values[ROLE_SYSTEM_IDENTIFIER - 1]);
+		record->role_oid = DatumGetObjectId(values[ROLE_ROLE_OID - 1]);
+		record->granted_usage = DatumGetBool(values[ROLE_GRANTED_USAGE - 1]);
+		record->role_name = slot_text(lookup.slot, ROLE_ROLE_NAME);
+		record->preset = slot_text(lookup.slot, ROLE_PRESET);
+		records = lappend(records, record);
 	}
 	lookup_end(&lookup);
-	return recorded;
+	foreach(cell, records)
+		find_holder(lfirst(cell));
+	return records;
 }
 
 static void
-record_preset(const char *role, Oid roleid, const char *preset, bool granted_usage)
+write_record(const Record *record)
 {
 	Writer	   *writer = writer_begin(TABLE_ROLE, CurrentMemoryContext);
 	Datum	   *values;
@@ -291,24 +156,26 @@ record_preset(const char *role, Oid roleid, const char *preset, bool granted_usa
 	writer_clear(writer);
 	memset(writer->slot->tts_isnull, 0, sizeof(bool) * ROLE_NATTS);
 	values = writer->slot->tts_values;
-	values[ROLE_GRANTED_AT - 1] = TimestampTzGetDatum(clock_now());
-	values[ROLE_ROLE_NAME - 1] = CStringGetTextDatum(role);
-	values[ROLE_PRESET - 1] = CStringGetTextDatum(preset);
-	values[ROLE_GRANTED_USAGE - 1] = BoolGetDatum(granted_usage);
-	values[ROLE_ROLE_OID - 1] = ObjectIdGetDatum(roleid);
+	values[ROLE_GRANTED_AT - 1] = TimestampTzGetDatum(record->granted_at);
+	values[ROLE_SYSTEM_IDENTIFIER - 1] = Int64GetDatum(record->cluster);
+	values[ROLE_ROLE_OID - 1] = ObjectIdGetDatum(record->role_oid);
+	values[ROLE_GRANTED_USAGE - 1] = BoolGetDatum(record->granted_usage);
+	values[ROLE_ROLE_NAME - 1] = CStringGetTextDatum(record->role_name);
+	values[ROLE_PRESET - 1] = CStringGetTextDatum(record->preset);
 	writer_insert(writer);
 	writer_end(writer);
 }
 
 static void
-forget_preset(const char *role, const char *preset)
+remove_record(const Record *record)
 {
 	Lookup		lookup;
 	Writer	   *writer;
 
 	lookup_begin(&lookup, TABLE_ROLE, INDEX_ROLE, SnapshotSelf);
-	lookup_text_key(&lookup, 1, role);
-	lookup_text_key(&lookup, 2, preset);
+	lookup_key(&lookup, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(record->cluster));
+	lookup_key(&lookup, 2, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(record->role_oid));
+	lookup_text_key(&lookup, 3, record->preset);
 	if (lookup_next(&lookup, ForwardScanDirection))
 	{
 		writer = writer_begin(TABLE_ROLE, CurrentMemoryContext);
@@ -328,26 +195,98 @@ audit_role(const char *action, const char *role, const char *preset)
 	audit_append(action, role, (Datum) 0, object_end(&after));
 }
 
-/*
- * The recorded presets that the role has.  What is recorded of a role that was
- * dropped is forgotten, unless the role of that name now has the rights: then
- * it came with a restore.
- */
-static int
-forget_dropped_role(const char *role, Oid roleid, const Recorded *recorded)
+/* The record of a preset that the role holds; NULL: none. */
+static Record *
+held_by(List *records, Oid role, const char *preset)
 {
-	int			kept = recorded->presets;
+	ListCell   *cell;
 
-	for (size_t i = 0; i < lengthof(presets); i++)
+	foreach(cell, records)
 	{
-		if (!(recorded->of_another & presets[i].bit) ||
-			(OidIsValid(roleid) && has_rights(roleid, presets[i].bit)))
-			continue;
-		kept &= ~presets[i].bit;
-		forget_preset(role, presets[i].name);
-		audit_role("revoke_role", role, presets[i].name);
+		Record	   *record = lfirst(cell);
+
+		if (OidIsValid(role) && record->holder == role && strcmp(record->preset, preset) == 0)
+			return record;
 	}
-	return kept;
+	return NULL;
+}
+
+static bool
+is_settled(const Record *record)
+{
+	return !OidIsValid(record->holder) ||
+		(record->holder == record->role_oid && record->cluster == this_cluster() &&
+		 strcmp(record->role_name, record->holder_name) == 0);
+}
+
+/* Writes down who holds what under its OID and name of now, once each. */
+static List *
+settle(List *records)
+{
+	List	   *settled = NIL;
+	ListCell   *cell;
+
+	foreach(cell, records)
+	{
+		if (is_settled(lfirst(cell)))
+			settled = lappend(settled, lfirst(cell));
+	}
+	foreach(cell, records)
+	{
+		Record	   *record = lfirst(cell);
+
+		if (is_settled(record))
+			continue;
+		remove_record(record);
+		if (held_by(settled, record->holder, record->preset) != NULL)
+			continue;
+		record->cluster = this_cluster();
+		record->role_oid = record->holder;
+		record->role_name = record->holder_name;
+		write_record(record);
+		settled = lappend(settled, record);
+	}
+	return settled;
+}
+
+/* Forgets the presets of a role of this name that is no more. */
+static bool
+forget_dropped(List *records, const char *role)
+{
+	bool		forgotten = false;
+	ListCell   *cell;
+
+	foreach(cell, records)
+	{
+		const Record *record = lfirst(cell);
+
+		if (OidIsValid(record->holder) || strcmp(record->role_name, role) != 0)
+			continue;
+		remove_record(record);
+		audit_role("revoke_role", role, record->preset);
+		forgotten = true;
+	}
+	return forgotten;
+}
+
+/* 42704; a role that was renamed is named. */
+static void
+error_no_role(const List *records, const char *role)
+{
+	ListCell   *cell;
+	const char *now = NULL;
+
+	foreach(cell, records)
+	{
+		const Record *record = lfirst(cell);
+
+		if (OidIsValid(record->holder) && strcmp(record->role_name, role) == 0)
+			now = record->holder_name;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("role \"%s\" does not exist", role),
+			 now ? errhint("It is now called \"%s\".", now) : 0));
 }
 
 static Datum
@@ -356,10 +295,13 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 	char	   *role;
 	char	   *preset;
 	int			bit,
-				had;
+				had = 0;
+	bool		forgotten;
+	bool		usage = false;
 	bool		changed;
 	Oid			roleid;
-	Recorded	recorded;
+	List	   *records;
+	ListCell   *cell;
 	OwnSql		own;
 	Object		object;
 
@@ -374,10 +316,20 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 	lock_name(LOCK_AUDIT_LOG, "", ExclusiveLock);
 	CommandCounterIncrement();
 	roleid = get_role_oid(role, true);
-	recorded = read_recorded(role, roleid);
-	if (!OidIsValid(roleid) && (grant || recorded.presets == 0))
-		roleid = get_role_oid(role, false); /* 42704 */
-	had = forget_dropped_role(role, roleid, &recorded);
+	records = read_records(SnapshotSelf);
+	forgotten = forget_dropped(records, role);
+	if (!OidIsValid(roleid) && (grant || !forgotten))
+		error_no_role(records, role);
+	records = settle(records);
+	foreach(cell, records)
+	{
+		const Record *record = lfirst(cell);
+
+		if (!OidIsValid(roleid) || record->holder != roleid)
+			continue;
+		had |= preset_find(record->preset);
+		usage |= record->granted_usage;
+	}
 
 	own_sql_begin(&own);
 	SPI_connect();
@@ -386,18 +338,24 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 		if (!cr_has_schema_usage(store_schema(), roleid))
 		{
 			change_usage(role, true);
-			recorded.granted_usage = true;
+			usage = true;
 		}
-		change_rights(role, bit, 0, true);
+		presets_change(role, bit, 0, true);
 		if (!(had & bit))
-			record_preset(role, roleid, preset, recorded.granted_usage);
+		{
+			Record		record = {.granted_at = clock_now(),.cluster = this_cluster(),
+				.role_oid = roleid,.granted_usage = usage,.role_name = role,.preset = preset};
+
+			write_record(&record);
+		}
 	}
 	else if (OidIsValid(roleid))
 	{
-		change_rights(role, bit, had & ~bit, false);
-		if ((had & ~bit) == 0 && recorded.granted_usage)
+		presets_change(role, bit, had & ~bit, false);
+		if ((had & ~bit) == 0 && usage)
 			change_usage(role, false);
-		forget_preset(role, preset);
+		if (had & bit)
+			remove_record(held_by(records, roleid, preset));
 	}
 	SPI_finish();
 	own_sql_end(&own);
@@ -406,7 +364,7 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 	if (changed)
 		audit_role(grant ? "grant_role" : "revoke_role", role, preset);
 	else if (!grant)
-		changed = (recorded.presets & bit) != 0;
+		changed = forgotten;
 	object_begin(&object);
 	object_bool(&object, "ok", true);
 	object_text(&object, "role", role);
@@ -425,4 +383,31 @@ Datum
 credits_revoke_role(PG_FUNCTION_ARGS)
 {
 	return change_role(fcinfo, "credits_revoke_role()", false);
+}
+
+/* Who has which preset, by the names of now. */
+Datum
+credits_roles(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ListCell   *cell;
+
+	store_attach(fcinfo);
+	InitMaterializedSRF(fcinfo, 0);
+	foreach(cell, read_records(GetActiveSnapshot()))
+	{
+		const Record *record = lfirst(cell);
+		bool		found = OidIsValid(record->holder);
+		Datum		values[] = {
+			CStringGetTextDatum(found ? record->holder_name : record->role_name),
+			CStringGetTextDatum(record->preset),
+			TimestampTzGetDatum(record->granted_at),
+			ObjectIdGetDatum(record->holder),
+			found ? (Datum) 0 : CStringGetTextDatum("the role was dropped, or is not in this cluster")
+		};
+		bool		nulls[] = {false, false, false, !found, found};
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
 }

@@ -35,14 +35,14 @@ static const char *const state_names[] = {
 };
 
 static char *
-failed_json(const Run *run)
+failed_json(const List *failed)
 {
 	StringInfoData buf;
 	ListCell   *cell;
 
 	initStringInfo(&buf);
 	appendStringInfoChar(&buf, '[');
-	foreach(cell, run->failed)
+	foreach(cell, failed)
 	{
 		if (buf.len > 1)
 			appendStringInfoString(&buf, ", ");
@@ -76,7 +76,7 @@ fill(const Run *run, TupleTableSlot *slot)
 	nulls[RUN_FAILED - 1] = run->failed == NIL;
 	if (run->failed != NIL)
 		values[RUN_FAILED - 1] =
-			DirectFunctionCall1(jsonb_in, CStringGetDatum(failed_json(run)));
+			DirectFunctionCall1(jsonb_in, CStringGetDatum(failed_json(run->failed)));
 }
 
 /* A run that leaves no trace: a dry one. */
@@ -143,7 +143,11 @@ run_count_row(void *counts, const CrRow *row)
 	sum_add(&sums->expired, row->expired);
 }
 
-/* An account that failed alone is reported and left for the next run. */
+/*
+ * An account that failed alone is reported and left for the next run.  The row has
+ * its user and SQLSTATE.  The message goes to the caller and the server's log only: a
+ * DBA's trigger can put anything into it, and the preset monitor reads the row.
+ */
 void
 run_failed(Run *run, const char *user_id, const ErrorData *error)
 {
@@ -156,8 +160,12 @@ run_failed(Run *run, const char *user_id, const ErrorData *error)
 		json_begin(&buf);
 		json_text(&buf, "user_id", user_id);
 		json_text(&buf, "sqlstate", unpack_sql_state(error->sqlerrcode));
-		json_text(&buf, "message", error->message);
 		run->failed = lappend(run->failed, json_end(&buf));
+		json_begin(&buf);
+		json_text(&buf, "user_id", user_id);
+		json_text(&buf, "sqlstate", unpack_sql_state(error->sqlerrcode));
+		json_text(&buf, "message", error->message);
+		run->messages = lappend(run->messages, json_end(&buf));
 		ereport(WARNING,
 				(errmsg("account \"%s\" failed: %s", user_id, error->message)));
 	}
@@ -368,6 +376,14 @@ run_report_to(const Run *run, bool more, bool dry_run, Object *object)
 	object_bool(object, "more", more);
 }
 
+/* For the caller's eyes: what failed, and why. */
+void
+run_report_failed(const Run *run, Object *object)
+{
+	if (run->messages != NIL)
+		object_json(object, "failed", failed_json(run->messages));
+}
+
 Datum
 run_report(const Run *run, bool more, bool dry_run)
 {
@@ -376,5 +392,6 @@ run_report(const Run *run, bool more, bool dry_run)
 	object_begin(&object);
 	run_report_to(run, more, dry_run, &object);
 	object_int(&object, "skipped_locked", run->counts.skipped_locked);
+	run_report_failed(run, &object);
 	return object_end(&object);
 }

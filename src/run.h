@@ -40,6 +40,7 @@ typedef struct Run
 	List	   *failed;			/* JSON objects, the first 100 */
 	int64		history_rows;	/* of a verification */
 	double		sample;			/* of a verification; else 0 */
+	List	   *messages;		/* the same with their messages */
 	MemoryContext memory;
 } Run;
 
@@ -61,6 +62,7 @@ extern void run_stop_others(void);
 extern void run_finish(Run *run, RunState state);
 extern Datum run_report(const Run *run, bool more, bool dry_run);
 extern void run_report_to(const Run *run, bool more, bool dry_run, Object *object);
+extern void run_report_failed(const Run *run, Object *object);
 extern void run_imagine(Run *run, const char *kind);
 extern char *run_text(const Run *run);
 

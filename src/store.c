@@ -33,7 +33,7 @@ typedef struct IndexName
 	bool		unique;
 	bool		partial;		/* only where its last column is not NULL */
 	int			nkeys;
-	AttrNumber	keys[2];
+	AttrNumber	keys[3];
 } IndexName;
 
 static const IndexName indexes[INDEX_COUNT] = {
@@ -56,7 +56,7 @@ static const IndexName indexes[INDEX_COUNT] = {
 	[INDEX_AUDIT_LOG] = {"credit_audit_log_pkey", TABLE_AUDIT_LOG, true, false,
 	1, {AUDIT_SEQ, 0}},
 	[INDEX_ROLE] = {"credit_role_pkey", TABLE_ROLE, true, false,
-	2, {ROLE_ROLE_NAME, ROLE_PRESET}},
+	3, {ROLE_SYSTEM_IDENTIFIER, ROLE_ROLE_OID, ROLE_PRESET}},
 	[INDEX_HISTORY_REF] = {"credit_history_ref_idx", TABLE_HISTORY, false, true,
 	2, {HIST_USER_ID, HIST_REF_SEQ}},
 	[INDEX_GRANT] = {"credit_grant_pkey", TABLE_GRANT, true, false,

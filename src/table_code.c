@@ -114,7 +114,7 @@ code_defaults(Relation rel, int ours, bool *is_foreign)
 		Node	   *node = NULL;
 
 		if (!column->attisdropped && column->attgenerated == '\0')
-			node = default_of(rel, i + 1);
+			node = default_of(rel, (AttrNumber) (i + 1));
 		if (node && !column->atthasdef)
 			*is_foreign = true;	/* a domain's */
 		if (node)

@@ -129,10 +129,11 @@ INSERT INTO want_column VALUES
     ('credit_audit_log', 'before', 'jsonb', false, false),
     ('credit_audit_log', 'after', 'jsonb', false, false),
     ('credit_role', 'granted_at', 'timestamp with time zone', true, false),
+    ('credit_role', 'system_identifier', 'bigint', true, false),
+    ('credit_role', 'role_oid', 'oid', true, false),
+    ('credit_role', 'granted_usage', 'boolean', true, false),
     ('credit_role', 'role_name', 'text', true, true),
     ('credit_role', 'preset', 'text', true, true),
-    ('credit_role', 'granted_usage', 'boolean', true, false),
-    ('credit_role', 'role_oid', 'oid', true, false),
     ('credit_checkpoint', 'monthly', 'bigint', true, false),
     ('credit_checkpoint', 'granted', 'bigint', true, false),
     ('credit_checkpoint', 'purchased', 'bigint', true, false),
@@ -190,7 +191,7 @@ INSERT INTO want_key VALUES
     ('credit_hold', '{user_id,seq}'),
     ('credit_reset_run', '{run_id}'),
     ('credit_audit_log', '{seq}'),
-    ('credit_role', '{role_name,preset}'),
+    ('credit_role', '{system_identifier,role_oid,preset}'),
     ('credit_checkpoint', '{user_id}'),
     ('credit_anchor', '{anchor_no}'),
     ('credit_anchor_leaf', '{user_id,anchor_no}');
@@ -242,6 +243,8 @@ INSERT INTO want_function VALUES
     ('credits_verify_account', 'user_id text', 'f', 'record', 's', 's'),
     ('credits_grant_role', 'role_name text, preset text', 'f', 'jsonb', 'v', 'u'),
     ('credits_revoke_role', 'role_name text, preset text', 'f', 'jsonb', 'v', 'u'),
+    ('credits_roles', '', 'f', 'record', 's', 'r'),
+    ('credits_dump_customizations', 'section text', 'f', 'text', 's', 'u'),
     ('credits_repair_guards', '', 'f', 'jsonb', 'v', 'u');
 
 CREATE TEMP VIEW member AS

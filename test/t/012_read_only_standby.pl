@@ -90,7 +90,8 @@ my %scheduling = (
 my %reading = map { ($_ => 1) } qw(
   credits_balance credits_balance_at credits_explain credits_history credits_account_state credits_now credits_current_user_id
   credits_my_balance credits_my_history credits_verify credits_verify_account
-  credits_run_verify credits_verify_structure credits_verify_anchor credits_guard credits_drop_guard);
+  credits_run_verify credits_verify_structure credits_verify_anchor credits_guard credits_drop_guard
+  credits_roles credits_dump_customizations);
 my @unknown = grep { !$mutating{$_} && !$scheduling{$_} && !$reading{$_} } map { $_->[0] } rows(
 	$node, 'postgres', q(
 SELECT DISTINCT p.proname
@@ -140,7 +141,9 @@ SELECT * FROM credits_history('ann');
 SELECT * FROM credits_verify();
 SET min_parallel_table_scan_size = 0;
 SELECT * FROM credits_verify();
-SELECT * FROM credits_verify_anchor();),
+SELECT * FROM credits_verify_anchor();
+SELECT * FROM credits_roles();
+SELECT * FROM credits_dump_customizations();),
 	'00000', 'reading in a read-only transaction');
 is_outcome(
 	$node, 'postgres', 'SET default_transaction_read_only = on; CALL credits_run_verify()',
@@ -162,6 +165,8 @@ for my $sql (
 	q(SELECT * FROM credits_verify_account('ann')),
 	q(CALL credits_run_verify()),
 	q(SELECT * FROM credits_verify_anchor()),
+	q(SELECT * FROM credits_roles()),
+	q(SELECT credits_dump_customizations()),
 	q(SELECT credits_my_balance()),
 	q(SELECT * FROM credits_my_history()),
 	q(SELECT * FROM credit_balance),
@@ -278,6 +283,8 @@ for my $sql (
 	q(SELECT * FROM credit_usage_daily ORDER BY user_id, day, spender),
 	q(SELECT * FROM credits_history('ann')),
 	q(SET request.jwt.claims = '{"sub": "bob"}'; SELECT credits_my_balance(); SELECT * FROM credits_my_history()),
+	q(SELECT * FROM credits_roles()),
+	q(SELECT * FROM credits_dump_customizations()),
 	q(SELECT * FROM credits_verify_account('bob')))
 {
 	my $here = is_outcome($standby, 'postgres', $sql, '00000', "on the standby: $sql");

@@ -581,7 +581,7 @@ sub refused
 		"UPDATE ONLY $_ SET $c = $c WHERE false") } @tables;
 	push @statements, 'TRUNCATE ' . join(', ', @tables),
 	  q(WITH d AS (DELETE FROM credit_history RETURNING 1) SELECT count(*) FROM d),
-	  q(INSERT INTO credit_role VALUES (now(), 'x', 'app') ON CONFLICT (role_name, preset) DO UPDATE SET preset = 'admin'),
+	  q(INSERT INTO credit_role VALUES (now(), 1, 1, false, 'x', 'app') ON CONFLICT (system_identifier, role_oid, preset) DO UPDATE SET preset = 'admin'),
 	  q(INSERT INTO credit_account SELECT * FROM credit_account ON CONFLICT (user_id) DO UPDATE SET monthly = 9);
 	push @statements,
 		q(MERGE INTO credit_account a USING users ON a.user_id = u WHEN MATCHED THEN UPDATE SET monthly = 9)

@@ -35,7 +35,17 @@ CREATE ROLE app_role LOGIN;
 CREATE ROLE billing_role LOGIN;
 CREATE ROLE nobody_role LOGIN;
 );
-$_->safe_psql('postgres', $roles) for $old, $new;
+$old->safe_psql('postgres', $roles . 'CREATE ROLE spender_role LOGIN; CREATE ROLE renamed LOGIN; CREATE ROLE left_role LOGIN');
+# Elsewhere the roles have other OIDs, and a stranger has one of theirs.
+my $wanted = $old->safe_psql('postgres', q(SELECT 'spender_role'::regrole::oid));
+$new->safe_psql('postgres', qq(DO \$\$ DECLARE o oid; BEGIN LOOP
+	CREATE ROLE stranger_role LOGIN;
+	SELECT oid INTO o FROM pg_roles WHERE rolname = 'stranger_role';
+	EXIT WHEN o >= $wanted;
+	DROP ROLE stranger_role;
+END LOOP; END \$\$));
+$new->safe_psql('postgres', $roles . 'CREATE ROLE spender_role LOGIN; CREATE ROLE renamed_role LOGIN');
+my $stranger = $new->safe_psql('postgres', "SELECT rolname FROM pg_roles WHERE oid = $wanted");
 
 # A ledger with something in every table, in a schema of its own.
 $old->safe_psql('postgres', q(CREATE DATABASE ledger));
@@ -52,6 +62,11 @@ SELECT credits_define_plan('pro', 1000, 'anniversary');
 SELECT credits_define_plan('pro', 1500, effective_from => '2026-03-01 00:00:00+00');
 SELECT credits_grant_role('app_role', 'app');
 SELECT credits_grant_role('billing_role', 'billing');
+SELECT credits_grant_role('spender_role', 'app'), credits_grant_role('spender_role', 'support'), credits_grant_role('renamed', 'server'), credits_grant_role('left_role', 'admin');
+ALTER ROLE renamed RENAME TO renamed_role;
+SELECT credits_grant_role('renamed_role', 'server');
+DROP OWNED BY left_role;
+DROP ROLE left_role;
 
 SET credits.clock = '2026-01-31 20:15:00.123456+00';
 SELECT credits_open_account('user_' || n, CASE n % 3 WHEN 0 THEN 'pro' WHEN 1 THEN 'free' END,
@@ -273,6 +288,24 @@ new_database('with_extension');
 psql_file('with_extension', pg_dump('with_extension.sql', '-n', '"App credits"', '-e', 'credits'));
 is_same_ledger('with_extension');
 goes_on('with_extension');
+# Whose the presets are goes by name there, whoever has the OIDs.
+is($stranger, 'stranger_role', 'a stranger has the OID that a role had');
+for my $db ('plain', 'custom')
+{
+	my $call = sub { return json($new->safe_psql($db, "SELECT $_[0]")) };
+	my $who = sub { return $new->safe_psql($db, q(SELECT role_name, preset, coalesce(role_oid = (SELECT oid FROM pg_roles WHERE rolname = role_name), false), problem IS NULL FROM credits_roles() ORDER BY 1, 2)) };
+
+	is($who->(), "app_role|app|t|t\nbilling_role|billing|t|t\nleft_role|admin|f|f\nrenamed_role|server|t|t\nspender_role|app|t|t\nspender_role|support|t|t", "$db: who has which preset");
+	ok($call->(q(credits_revoke_role('spender_role', 'app')))->{changed}, "$db: a preset is revoked");
+	is_outcome($new, $db, q(SET ROLE spender_role; SELECT credits_deduct('user_15', 1)), '42501', "$db: ... and its rights are gone");
+	is_outcome($new, $db, q(SET ROLE spender_role; SELECT credits_balance('user_15')), '00000', "$db: ... but what another preset gives");
+	ok($call->(q(credits_revoke_role('spender_role', 'support')))->{changed}, "$db: the last one");
+	is($new->safe_psql($db, q(SELECT has_schema_privilege('spender_role', 'App credits', 'USAGE'))), 'f', "$db: ... takes the USAGE along that came with the first");
+	ok(!$call->(qq(credits_revoke_role('$stranger', 'app')))->{changed}, "$db: a stranger has no preset");
+	ok($call->(q(credits_revoke_role('left_role', 'admin')))->{changed}, "$db: what is left of a dropped role is removed");
+	is($who->(), "app_role|app|t|t\nbilling_role|billing|t|t\nrenamed_role|server|t|t", "$db: nothing is left of them");
+	is_outcome($new, $db, qq(SET ROLE $stranger; SELECT "App credits".credits_balance('user_15')), '42501', "$db: the stranger has no right");
+}
 
 # The other formats, dumped by two workers and with a row an INSERT; and the
 # restore in three steps, as who watches it does.
@@ -346,6 +379,90 @@ $new->safe_psql('disabled', 'SELECT credits_repair_guards()');
 is(guards($new, 'disabled'), 'A' x (@tables + 1), 'disabled: the guards are mended');
 is_clean($new, 'disabled', 'disabled: clean then');
 independent_is_clean($new, 'disabled');
+
+# What a DBA adds to the tables is not in a dump.  credits_dump_customizations() lists it
+# as DDL, to run on what was restored.
+$old->safe_psql('ledger', <<'SQL');
+CREATE TABLE public.app_user (id text COLLATE "C" PRIMARY KEY);
+INSERT INTO public.app_user SELECT user_id FROM credit_account;
+CREATE TABLE public.fired (user_id text);
+CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$ BEGIN INSERT INTO public.fired VALUES (NEW.user_id); RETURN NULL; END $$;
+CREATE TRIGGER note AFTER INSERT ON credit_history FOR EACH ROW EXECUTE FUNCTION public.note();
+ALTER TABLE credit_account ADD COLUMN region text DEFAULT 'eu', ADD FOREIGN KEY (user_id) REFERENCES public.app_user, ADD CONSTRAINT short CHECK (length(user_id) < 200);
+CREATE INDEX by_region ON credit_account (region);
+CREATE INDEX by_reason ON credit_history (lower(reason)) WHERE reason IS NOT NULL;
+CREATE STATISTICS dependent (dependencies) ON kind, amount FROM credit_history;
+ALTER TABLE credit_account SET (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.05);
+ALTER TABLE credit_history ALTER COLUMN user_id SET STATISTICS 1000;
+SET client_min_messages = error;
+CREATE PUBLICATION ledger_feed FOR TABLE credit_history;
+SQL
+
+# What there is beside the rows, in words.
+sub definitions
+{
+	my ($node, $db) = @_;
+	return $node->safe_psql($db, q(
+SELECT c.relname, (SELECT array_agg(o ORDER BY o) FROM unnest(c.reloptions) o) FROM pg_class c WHERE c.relnamespace = '"App credits"'::regnamespace AND c.relkind IN ('r', 'p', 'i') ORDER BY 1;
+SELECT tgrelid::regclass::text, tgname, tgenabled, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1, 2;
+SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class c ON c.oid = indrelid WHERE c.relnamespace = '"App credits"'::regnamespace ORDER BY 1;
+SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = '"App credits"'::regnamespace AND contype <> 'n' ORDER BY 1, 2;
+SELECT attrelid::regclass::text, attnum, attname, atttypid::regtype, attnotnull, coalesce(attstattarget, -1), attstorage, attcompression, (SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = attrelid AND adnum = attnum)
+  FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE c.relnamespace = '"App credits"'::regnamespace AND attnum > 0 ORDER BY 1, 2;
+SELECT stxname, stxkeys FROM pg_statistic_ext ORDER BY 1;
+SELECT pubname, tablename, attnames FROM pg_publication_tables ORDER BY 1, 2));
+}
+
+my %section = map { my $section = $_; my $file = "$dir/$section.sql"; my $fh;
+	open $fh, '>', $file or die "$file: $!";
+	print $fh $old->safe_psql('ledger', "SELECT credits_dump_customizations('$section')"), "\n";
+	close $fh or die "$file: $!";
+	($section => $file) } 'pre-data', 'post-data';
+my $as_it_was = definitions($old, 'ledger');
+my $rows_as_they_were = contents($old, 'ledger');
+my $customized = pg_dump('customized', '-Fc');
+
+# Without the list.  The rows of a table with a column more cannot be restored; that is said.
+new_database('bare');
+my ($bare_out, $bare_err);
+ok(!IPC::Run::run([ 'pg_restore', '-d', $new->connstr('bare'), $customized ], '>', \$bare_out, '2>', \$bare_err), 'bare: restored without the list, a column is missing');
+like($bare_err, qr/column "region" of relation "credit_account" does not exist/, '... and it is said which');
+
+# With it.
+new_database('whole');
+for my $step ('pre-data', 'data', 'post-data')
+{
+	run_ok([ 'pg_restore', '--exit-on-error', "--section=$step", '-d', $new->connstr('whole'), $customized ], "whole: pg_restore: $step");
+	local $ENV{PGOPTIONS} = '-c client_min_messages=warning';
+	psql_file('whole', $section{$step}) if $section{$step};
+}
+is(definitions($new, 'whole'), $as_it_was, 'whole: everything is defined as it was');
+is(contents($new, 'whole'), $rows_as_they_were, 'whole: the same rows');
+is($new->safe_psql('whole', 'SELECT count(*) FROM public.fired'), '0', 'whole: no trigger fired for a row that was restored');
+is_clean($new, 'whole', 'whole: clean');
+$new->safe_psql('whole', q(SELECT credits_deduct('user_15', 1)));
+is($new->safe_psql('whole', 'SELECT DISTINCT user_id FROM public.fired'), 'user_15', 'whole: the trigger fires for a call');
+is($new->safe_psql('whole', 'SELECT credits_dump_customizations()'), $old->safe_psql('ledger', 'SELECT credits_dump_customizations()'), 'whole: the list is the same');
+
+# Run again, it changes nothing.
+{
+	local $ENV{PGOPTIONS} = '-c client_min_messages=warning';
+	psql_file('whole', $section{$_}) for 'pre-data', 'post-data';
+}
+is(definitions($new, 'whole'), $as_it_was, 'whole: everything is as it was after running the list again');
+
+# What cannot be put back fails: here a user is missing whom a foreign key asks for.
+new_database('missing');
+for my $step ('pre-data', 'data', 'post-data')
+{
+	run_ok([ 'pg_restore', '--exit-on-error', "--section=$step", '-d', $new->connstr('missing'), $customized ], "missing: pg_restore: $step");
+	psql_file('missing', $section{$step}) if $step eq 'pre-data';
+}
+$new->safe_psql('missing', q(DELETE FROM public.app_user WHERE id = 'user_1'));
+IPC::Run::run([ 'psql', '-XqAt', '-d', $new->connstr('missing'), '-f', $section{'post-data'} ], '>', \my $missing_out, '2>', \my $missing_err);
+my @missing_errors = $missing_err =~ /ERROR: (.*)/g;
+like("@missing_errors", qr/\A insert or update on table "credit_account" violates foreign key constraint "credit_account_user_id_fkey"\z/, 'missing: the foreign key fails, and nothing else does');
 
 $old->stop;
 $new->stop;

@@ -331,11 +331,15 @@ answers(
 	q(SELECT credits_reset_due(dry_run => true)),
 	q(SELECT credits_reset_due()),
 	q(CALL credits_run_reset()),
-	q(SET credits.clock = '2026-03-15 12:00Z'; CALL credits_run_reset(max_accounts => 1)));
+	q(SET credits.clock = '2026-03-15 12:00Z'; CALL credits_run_reset(max_accounts => 1)),
+	q(SET credits.clock = '2026-04-15 12:00Z'; DO $$ BEGIN PERFORM credits_open_account('user_failing', 'free'); END $$;
+		ALTER TABLE credit_account ADD CONSTRAINT no CHECK (user_id <> 'user_failing') NOT VALID;
+		SET credits.clock = '2026-05-15 12:00Z'; CALL credits_run_reset(); ALTER TABLE credit_account DROP CONSTRAINT no));
 answers(
 	'Bulk report',
 	q(CALL credits_grant_many('{user_2}', '{3}', '2026-04-01', max_accounts => 1)),
 	q(CALL credits_grant_many('{user_2}', '{3}', '2026-04-01', dry_run => true)),
+	q(CALL credits_grant_many('{nobody}', '{3}', '2026-04-01')),
 	q(CALL credits_apply_plan('free')),
 	q(CALL credits_undo_run(plan => 'free', boundary => '2026-01-01')),
 	q(CALL credits_import('SELECT ''user_1''::text AS user_id', dry_run => true)));

@@ -28,7 +28,7 @@ sub column { my ($in, $sql) = @_; return map { $_->[0] } rows($node, $in, $sql) 
 # A ledger with something of everything.
 #
 
-my @presets = qw(app billing auditor support admin monitor end_user);
+my @presets = qw(app billing server auditor support admin monitor end_user);
 sql($db, q(
 DROP EXTENSION credits;
 CREATE ROLE ledger_owner;
@@ -95,11 +95,13 @@ my %may_not = (
 		q(SELECT * FROM credit_account), q(SELECT credits_grant_role('the_app', 'admin')), q(SELECT credits_erase_user('mallory')), 'SELECT credits_repair_guards()' ],
 	billing => [ q(SELECT credits_deduct('alice', 1)), q(SELECT credits_adjust('mallory', 'purchased', 1000, 'x')), q(SELECT credits_define_plan('free', 1000000)),
 		q(CALL credits_undo_run(plan => 'free', boundary => '2026-03-01')), q(SELECT * FROM credit_payment) ],
+	server => [ q(SELECT credits_adjust('mallory', 'purchased', 1000, 'x')), q(SELECT credits_define_plan('free', 1000000)), q(SELECT credits_freeze('alice')), 'SELECT * FROM credit_balance', 'SELECT * FROM credit_usage_daily',
+		'SELECT user_id FROM credit_history', 'SELECT credits_account_state(a) FROM credit_account a', q(SELECT credits_grant_role('the_server', 'admin')), 'SELECT * FROM credits_verify()' ],
 	auditor => [ q(SELECT credits_deduct('alice', 1)), q(DELETE FROM credit_history), q(CALL credits_archive('2026-03-01')), q(SELECT credits_drop_archive('credit_history_archive_2025', 2)) ],
 	support => [ q(SELECT credits_refund('mallory', 2)), 'SELECT * FROM credit_history', q(SELECT credits_freeze('alice')) ],
 	admin => [ q(SELECT credits_grant_role('the_admin', 'auditor')), q(SELECT credits_revoke_role('the_auditor', 'auditor')), 'SELECT * FROM credit_history',
 		q(SELECT credits_drop_archive('credit_history_archive_2025', 2)), 'SELECT credits_repair_guards()', q(INSERT INTO credit_role SELECT * FROM credit_role) ],
-	monitor => [ 'SELECT failed FROM credit_reset_run', q(SELECT credits_balance('alice')), 'SELECT * FROM credits_verify()' ],
+	monitor => [ 'SELECT * FROM credit_history', q(SELECT credits_balance('alice')), 'SELECT * FROM credits_verify()' ],
 	end_user => [ q(SELECT credits_balance('alice')), q(SELECT * FROM credits_history('alice')), q(SELECT credits_deduct('mallory', 1)), 'SELECT * FROM credit_balance' ],
 );
 for my $preset (@presets)
