@@ -132,6 +132,28 @@ put_text(Writer *writer, AttrNumber attno, const char *value)
 		put(writer, attno, CStringGetTextDatum(value));
 }
 
+/* The newest row of one of two actions, by anybody; false: there is none. */
+bool
+audit_newest(const char *action, const char *other, CrAuditRow *row)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Lookup		lookup;
+	bool		found = false;
+
+	lookup_begin(&lookup, TABLE_AUDIT_LOG, INDEX_AUDIT_LOG, snapshot);
+	while (!found && lookup_next(&lookup, BackwardScanDirection))
+	{
+		const char *found_action = slot_text(lookup.slot, AUDIT_ACTION);
+
+		found = strcmp(found_action, action) == 0 || strcmp(found_action, other) == 0;
+		if (found)
+			audit_from_slot(row, lookup.slot);
+	}
+	lookup_end(&lookup);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
 /* Has this been done to this, as far as the snapshot sees? */
 bool
 audit_has(const char *action, const char *subject, Snapshot snapshot)

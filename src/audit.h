@@ -13,6 +13,7 @@
 #include "core/core.h"
 
 extern void audit_append(const char *action, const char *subject, Datum before, Datum after);
+extern bool audit_newest(const char *action, const char *other, CrAuditRow *row);
 extern bool audit_has(const char *action, const char *subject, Snapshot snapshot);
 extern void audit_head(Snapshot snapshot, int64 *seq, uint8_t hash[CR_HASH_LEN]);
 extern bool audit_row_hash(Snapshot snapshot, int64 seq, uint8_t hash[CR_HASH_LEN]);

@@ -5,17 +5,27 @@
  * pg_cron is not required: any scheduler may CALL credits_run_reset().  Its
  * functions exist only in its own database; elsewhere the error says exactly
  * what to run there.
+ *
+ * pg_cron keeps a job's database and role by name, so after a rename of either the
+ * job fails, and it is under a name that is ours no more.  So the audit log has the
+ * job's id, with the cluster that it is of: in another one, the id is another job's.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "access/xlog.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+#include "utils/resowner.h"
 
 #include "audit.h"
+#include "errors.h"
 #include "own_sql.h"
 #include "receipt.h"
 #include "request.h"
@@ -74,12 +84,131 @@ run(const char *statement)
 	return result;
 }
 
+static char *
+this_cluster(void)
+{
+	return psprintf(UINT64_FORMAT, GetSystemIdentifier());
+}
+
+/* The job that was scheduled last, and not unscheduled since; 0: none. */
+static int64
+remembered_job(void)
+{
+	CrAuditRow	row;
+	Jsonb	   *after;
+	JsonbValue	buffer;
+	JsonbValue *value;
+	char	   *cluster = this_cluster();
+
+	if (!audit_newest("schedule_reset", "unschedule_reset", &row) ||
+		strcmp(row.action, "schedule_reset") != 0 || row.after == NULL)
+		return 0;
+	after = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(row.after)));
+	if (!JB_ROOT_IS_OBJECT(after))
+		return 0;
+	value = getKeyJsonValueFromContainer(&after->root, "system_identifier", 17, &buffer);
+	if (value == NULL || value->type != jbvString ||
+		value->val.string.len != (int) strlen(cluster) ||
+		memcmp(value->val.string.val, cluster, strlen(cluster)) != 0)
+		return 0;
+	value = getKeyJsonValueFromContainer(&after->root, "job_id", 6, &buffer);
+	if (value == NULL || value->type != jbvNumeric)
+		return 0;
+	return DatumGetInt64(DirectFunctionCall1(numeric_int8,
+											 NumericGetDatum(value->val.numeric)));
+}
+
+/* A job of the caller's under the name of now, and what else is true of it. */
+static char *
+named_job(void)
+{
+	return psprintf("j.jobname::pg_catalog.text OPERATOR(pg_catalog.=) %s::pg_catalog.text "
+					"AND j.username::pg_catalog.text OPERATOR(pg_catalog.=) "
+					"CURRENT_USER::pg_catalog.text", quote_literal_cstr(job_name()));
+}
+
+/* The remembered job, if it still is one of ours. */
+static char *
+same_job(int64 job)
+{
+	return psprintf("j.jobid OPERATOR(pg_catalog.=) " INT64_FORMAT "::pg_catalog.int8 AND "
+					"pg_catalog.strpos(j.command::pg_catalog.text, 'credits_run_reset') "
+					"OPERATOR(pg_catalog.>) 0", job);
+}
+
+static void
+unschedule(int64 job)
+{
+	(void) run(psprintf("SELECT 1::pg_catalog.int8 FROM cron.unschedule(" INT64_FORMAT "::pg_catalog.int8)",
+						job));
+}
+
+/* Takes the caller's jobs out that a condition is true of; how many. */
+static int
+unschedule_where(const char *condition)
+{
+	int			removed = 0;
+	int64		job;
+
+	while ((job = run(psprintf("SELECT j.jobid::pg_catalog.int8 FROM cron.job j WHERE %s LIMIT 1",
+							   condition))) > 0)
+	{
+		unschedule(job);
+		removed++;
+	}
+	return removed;
+}
+
+/*
+ * The remembered job may be hidden: pg_cron shows and gives a role only the jobs
+ * that are under the role's name of now.  Then all that can be done is to say so.
+ */
+static int
+unschedule_hidden(int64 job)
+{
+	MemoryContext memory = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile failure = NULL;
+
+	if (superuser() ||
+		run(psprintf("SELECT pg_catalog.count(*) FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) "
+					 INT64_FORMAT "::pg_catalog.int8", job)) > 0)
+		return 0;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(memory);
+	PG_TRY();
+	{
+		unschedule(job);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		failure = error_of_subtransaction(memory, owner);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(memory);
+	CurrentResourceOwner = owner;
+	if (failure == NULL)
+		return 1;
+	if (failure->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE)
+		ereport(WARNING,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("pg_cron's job " INT64_FORMAT " is under another role's name and stays", job),
+				 errhint("As a superuser, run: SELECT cron.unschedule(" INT64_FORMAT ");", job)));
+	else if (ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
+			 ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION))
+		ReThrowError(failure);
+	return 0;					/* else it is gone */
+}
+
 Datum
 credits_schedule_reset(PG_FUNCTION_ARGS)
 {
 	char	   *schedule;
 	int64		job;
-	Object		object;
+	int64		last_job;
+	Object		object,
+				logged;
 	Datum		result;
 
 	store_attach(fcinfo);
@@ -91,6 +220,10 @@ credits_schedule_reset(PG_FUNCTION_ARGS)
 						  quote_literal_cstr(job_name()), quote_literal_cstr(schedule),
 						  quote_literal_cstr(sweep_command()),
 						  quote_literal_cstr(get_database_name(MyDatabaseId))));
+	last_job = remembered_job();
+	if (last_job > 0 &&
+		unschedule_where(psprintf("%s AND NOT (%s)", same_job(last_job), named_job())) == 0)
+		(void) unschedule_hidden(last_job);
 	job = run(psprintf("SELECT cron.schedule(%s, %s, %s)",
 					   quote_literal_cstr(job_name()), quote_literal_cstr(schedule),
 					   quote_literal_cstr(sweep_command())));
@@ -102,7 +235,9 @@ credits_schedule_reset(PG_FUNCTION_ARGS)
 	object_text(&object, "schedule", schedule);
 	object_text(&object, "command", sweep_command());
 	result = object_end(&object);
-	audit_append("schedule_reset", job_name(), (Datum) 0, result);
+	logged = object;
+	object_text(&logged, "system_identifier", this_cluster());
+	audit_append("schedule_reset", job_name(), (Datum) 0, object_end(&logged));
 	return result;
 }
 
@@ -110,7 +245,8 @@ Datum
 credits_unschedule_reset(PG_FUNCTION_ARGS)
 {
 	char	   *name;
-	int64		removed;
+	int			removed;
+	int64		last_job;
 	Object		object;
 	Datum		result;
 
@@ -118,12 +254,16 @@ credits_unschedule_reset(PG_FUNCTION_ARGS)
 	name = quote_literal_cstr(job_name());
 	writer_check_allowed("credits_unschedule_reset()");
 	require_cron(psprintf("SELECT cron.unschedule(%s);", name));
-	removed = run(psprintf("SELECT pg_catalog.count(*) FROM cron.job j WHERE "
-						   "j.jobname::pg_catalog.text OPERATOR(pg_catalog.=) %s::pg_catalog.text "
-						   "AND j.username::pg_catalog.text OPERATOR(pg_catalog.=) "
-						   "CURRENT_USER::pg_catalog.text", name));
-	if (removed > 0)
-		(void) run(psprintf("SELECT 1::pg_catalog.int8 FROM cron.unschedule(%s)", name));
+	last_job = remembered_job();
+	removed = unschedule_where(named_job());
+	if (last_job > 0)
+	{
+		int			others = unschedule_where(same_job(last_job));
+
+		removed += others;
+		if (removed == 0)
+			removed += unschedule_hidden(last_job);
+	}
 
 	object_begin(&object);
 	object_bool(&object, "ok", true);

@@ -141,6 +141,78 @@ is( $node->safe_psql(
 	'... and the audit log has it');
 is_clean($node, 'postgres', 'the audit log verifies');
 
+#
+# pg_cron keeps role and database by name.  The job is known by its id.
+#
+
+$node->safe_psql('postgres', q(
+CREATE ROLE scheduler LOGIN; CREATE ROLE second LOGIN;
+GRANT USAGE ON SCHEMA cron TO scheduler, second;
+SELECT credits_grant_role('scheduler', 'admin'), credits_grant_role('second', 'admin');));
+my $jobs = q(SELECT jobname, username, database FROM cron.job WHERE database <> 'app' ORDER BY jobid);
+my $schedule = sub { my ($as, $call) = @_; return is_outcome($node, 'postgres', "SET SESSION AUTHORIZATION $as; SELECT $call", '00000', "$call by $as") };
+
+# A role that was renamed sees its job no more, and is told what to do.
+$schedule->('scheduler', 'credits_schedule_reset()');
+my $id = $node->safe_psql('postgres', q(SELECT jobid FROM cron.job WHERE username = 'scheduler'));
+$node->safe_psql('postgres', 'ALTER ROLE scheduler RENAME TO planner');
+my ($said, $warning) = $schedule->('planner', 'credits_unschedule_reset()');
+is(json($said)->{removed}, 0, 'a renamed role cannot remove its job');
+like($warning, qr/pg_cron's job $id is under another role's name and stays.*SELECT cron\.unschedule\($id\);/s, '... and is told which, and how');
+($said, $warning) = $schedule->('planner', 'credits_schedule_reset()');
+like($warning, qr/job $id is under another role's name/, '... scheduling again says so too');
+is($node->safe_psql('postgres', $jobs), "credits_reset:postgres|scheduler|postgres\ncredits_reset:postgres|planner|postgres", '... and makes a job that works');
+$node->safe_psql('postgres', "SELECT cron.unschedule($id)");
+is(json($schedule->('planner', 'credits_unschedule_reset()'))->{removed}, 1, 'its own job it can remove');
+($said, $warning) = $schedule->('planner', 'credits_unschedule_reset()');
+is(json($said)->{removed} . $warning, '0', 'again there is nothing, and nothing to say');
+
+# A superuser removes and replaces it, also where the role is gone.
+$schedule->('planner', 'credits_schedule_reset()');
+$node->safe_psql('postgres', 'ALTER ROLE planner RENAME TO scheduler');
+is(json($schedule->('postgres', 'credits_unschedule_reset()'))->{removed}, 1, 'a superuser removes the job of a role that was renamed');
+is($node->safe_psql('postgres', $jobs), '', '... it is gone');
+$schedule->('second', 'credits_schedule_reset()');
+$node->safe_psql('postgres', 'DROP OWNED BY second; DROP ROLE second');
+$schedule->('postgres', q(credits_schedule_reset('0 * * * *')));
+is($node->safe_psql('postgres', $jobs), 'credits_reset:postgres|postgres|postgres', 'scheduling replaces the job of a role that was dropped');
+$id = $node->safe_psql('postgres', q(SELECT jobid FROM cron.job WHERE database = 'postgres'));
+$schedule->('postgres', q(credits_schedule_reset('30 * * * *')));
+is($node->safe_psql('postgres', q(SELECT jobid, schedule FROM cron.job WHERE database = 'postgres')), "$id|30 * * * *", 'scheduling again keeps the job and its id');
+
+# An id that is another's by now is left alone: only a job of ours, in the cluster where it was made.
+$node->safe_psql('postgres', "UPDATE cron.job SET jobname = 'mine', command = 'SELECT 1' WHERE jobid = $id");
+is(json($schedule->('postgres', 'credits_unschedule_reset()'))->{removed}, 0, 'a job that is none of ours is not removed');
+is($node->safe_psql('postgres', $jobs), 'mine|postgres|postgres', '... it is there');
+$node->safe_psql('postgres', "SELECT cron.unschedule($id)");
+$schedule->('postgres', 'credits_schedule_reset()');
+$node->safe_psql('postgres', q(
+UPDATE cron.job SET jobname = 'of another cluster' WHERE database = 'postgres';
+CREATE TABLE kept AS SELECT * FROM credit_audit_log;
+ALTER TABLE credit_audit_log DISABLE TRIGGER credits_guard;
+UPDATE credit_audit_log SET after = after || '{"system_identifier": "1"}' WHERE action = 'schedule_reset';));
+is(json($schedule->('postgres', 'credits_unschedule_reset()'))->{removed}, 0, 'nor one with the id that ours had in another cluster');
+$node->safe_psql('postgres', q(
+UPDATE credit_audit_log a SET after = k.after FROM kept k WHERE k.seq = a.seq; DROP TABLE kept;
+ALTER TABLE credit_audit_log ENABLE ALWAYS TRIGGER credits_guard;));
+is(json($schedule->('postgres', 'credits_unschedule_reset()'))->{removed}, 1, 'in its own it is known by its id');
+is_clean($node, 'postgres', 'the audit log verifies after all that');
+
+# The database is renamed, and the job fails until it is scheduled again.
+$schedule->('postgres', 'credits_schedule_reset()');
+$node->append_conf('postgresql.conf', "cron.database_name = 'ledger'");
+$node->restart;
+$node->safe_psql('template1', 'ALTER DATABASE postgres RENAME TO ledger');
+is($node->safe_psql('ledger', $jobs), 'credits_reset:postgres|postgres|postgres', 'after a rename of the database the job has its old name');
+is_outcome($node, 'ledger', 'SELECT credits_schedule_reset()', '00000', '... scheduling again');
+is($node->safe_psql('ledger', $jobs), 'credits_reset:ledger|postgres|ledger', '... replaces it');
+$node->safe_psql('ledger', q(SELECT credits_unschedule_reset(); SELECT credits_schedule_reset();));
+$node->append_conf('postgresql.conf', "cron.database_name = 'postgres'");
+$node->restart;
+$node->safe_psql('template1', 'ALTER DATABASE ledger RENAME TO postgres');
+is_outcome($node, 'postgres', 'SELECT credits_unschedule_reset()', '00000', 'renamed back, it is unscheduled');
+is($node->safe_psql('postgres', $jobs), '', '... whatever it is called');
+
 # The anchor is checked in the database, and in an export, which was taken outside.
 my $export = "$outside/export";
 mkdir $export or die "$export: $!";
