@@ -217,6 +217,9 @@ sub bulk_within
 	$self->note('C', $tx, TortureLoad::now(), 'commit');
 	$answer = $self->{db}->query('COMMIT');
 	$self->note('X', $tx, TortureLoad::now(), !$answer ? 'unknown' : $answer->{state} eq '00000' && $answer->{tag} eq 'COMMIT' ? 'commit' : 'rollback');
+
+	# A cancel that comes before COMMIT has begun leaves the block open, and failed.
+	$self->roll_back if $answer && $answer->{status} ne 'I';
 	return;
 }
 

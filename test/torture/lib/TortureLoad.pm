@@ -509,6 +509,9 @@ sub attempt
 	my $committed = $answer->{state} eq '00000' && $answer->{tag} eq 'COMMIT';
 	$self->{stats}{"SQLSTATE $answer->{state} at COMMIT"}++ if !$committed;
 	$self->note('X', $tx, $time, $committed ? 'commit' : 'rollback');
+
+	# A cancel that comes before COMMIT has begun leaves the block open, and failed.
+	return 'lost' if $answer->{status} ne 'I' && !$self->roll_back;
 	return $committed || !$for_now{ $answer->{state} } ? 'done' : 'again';
 }
 
