@@ -950,9 +950,9 @@ COMMENT ON FUNCTION @extschema@.credits_verify_structure() IS
 
 CREATE FUNCTION @extschema@.credits_verify()
     RETURNS TABLE (object pg_catalog.text, bad_user_id pg_catalog.text, bad_seq pg_catalog.int8, problem pg_catalog.text)
-    LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'credits_verify';
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_verify';
 COMMENT ON FUNCTION @extschema@.credits_verify() IS
-'Verifies everything in one snapshot, on all cores: no row means clean; else the first bad row of each bad account, and every bad guard, plan, payment, audit row and anchor. Recorded in credit_reset_run (kind verify) where the transaction may write.';
+'Verifies everything in one snapshot, on all cores: no row means clean; else the first bad row of each bad account, and every bad guard, plan, payment, audit row and anchor. Recorded in credit_reset_run (kind verify) where the transaction may write. Errors: UC008 (a table is not this version''s).';
 
 CREATE FUNCTION @extschema@.credits_anchor()
     RETURNS pg_catalog.jsonb

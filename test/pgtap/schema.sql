@@ -236,7 +236,7 @@ INSERT INTO want_function VALUES
     ('credits_run_reset', 'batch_size integer, max_accounts bigint, dry_run boolean, report jsonb', 'p', NULL, 'v', 'u'),
     ('credits_schedule_reset', 'schedule text', 'f', 'jsonb', 'v', 'u'),
     ('credits_unschedule_reset', '', 'f', 'jsonb', 'v', 'u'),
-    ('credits_verify', '', 'f', 'record', 'v', NULL),
+    ('credits_verify', '', 'f', 'record', 'v', 'u'),
     ('credits_run_verify', 'sample double precision, slice_size integer, report jsonb', 'p', NULL, 'v', 'u'),
     ('credits_anchor', '', 'f', 'jsonb', 'v', 'u'),
     ('credits_verify_anchor', 'anchor text', 'f', 'record', 's', 'r'),
