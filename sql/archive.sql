@@ -270,7 +270,7 @@ SET credits.clock = '2030-06-01 00:00:00+00';
 SELECT count(credits_add_purchased('late', 1, 'later')) AS calls;
 SELECT credits_anchor() -> 'ok' AS anchored;
 SELECT t.archive('2030-06-01') ->> 'failures' AS failures;
-SELECT f ->> 'user_id' AS user_id, f ->> 'sqlstate' AS sqlstate, f ->> 'message' AS message
+SELECT f ->> 'user_id' AS user_id, f ->> 'sqlstate' AS sqlstate
   FROM credit_reset_run, jsonb_array_elements(failed) f WHERE f ->> 'user_id' = 'late';
 ROLLBACK;
 -- The archive itself: partitions get its order.
@@ -283,7 +283,7 @@ SELECT count(credits_open_account('late')) + count(credits_add_purchased('late',
 SELECT credits_anchor() -> 'ok' AS anchored;
 SET credits.clock = '2031-06-01 00:00:00+00';
 SELECT t.archive('2031-06-01') ->> 'failures' AS failures;
-SELECT f ->> 'user_id' AS user_id, f ->> 'sqlstate' AS sqlstate, f ->> 'message' AS message
+SELECT f ->> 'user_id' AS user_id, f ->> 'sqlstate' AS sqlstate
   FROM credit_reset_run, jsonb_array_elements(failed) f WHERE f ->> 'user_id' = 'late';
 ROLLBACK;
 DROP PROCEDURE t.shuffle(text, int);

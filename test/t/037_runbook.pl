@@ -33,13 +33,14 @@ my %no_finding = (
 	'cache lookup failed for function N' => 'elog',
 	'only N of N shares were verified' => 'elog',
 	'could not execute: …' => 'elog',
+	'the writer of "…" is another table\'s' => 'elog',
 	'credits_guard must be fired by BEFORE UPDATE, DELETE or TRUNCATE FOR EACH STATEMENT' => 'an error of a trigger that somebody made',
 	'credits_drop_guard must be fired on ddl_command_start' => 'the same',
 	'the event trigger ' => 'a warning that it was not mended',
 	'Only a superuser can do that.' => 'a hint');
 my %has;
 for my $file (map { glob "$root/src/$_" }
-	qw(verify_account.c verify_anchors.c verify_archive.c verify_filter.c verify_open.c verify_structure.c verify_parallel.c core/replay.c guards.c drop_guard.c anchors.c checkpoint.c rows.c lists.c))
+	qw(verify_account.c verify_anchors.c verify_archive.c verify_filter.c verify_open.c verify_structure.c verify_parallel.c core/replay.c guards.c drop_guard.c anchors.c checkpoint.c rows.c lists.c archived.c store.h))
 {
 	my $source = slurp_file($file) =~ s{/\*.*?\*/}{}gsr;
 	my $piece = qr/(?:"(?:[^"\\\n]|\\.)*"|INT64_FORMAT)/;
