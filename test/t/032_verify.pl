@@ -98,9 +98,36 @@ ok( $node->poll_query_until(
 		          FROM pg_stat_activity WHERE pid = $pid)),
 	'in slices, pg_stat_activity shows how far it is');
 $node->safe_psql($db, "SELECT pg_cancel_backend($pid)");
+$node->safe_psql($db, "SELECT pg_cancel_backend($pid)");
 is(($verifier->answer)[0], '57014', '... cancelled, it ends');
 $holder->do('COMMIT');
 $verifier->is_state('CALL credits_run_verify()', '00000', '... the session is as good as new');
+is_clean($node, $db);
+
+# Its record, from the first slice on.  After some it waits, for a trigger's lock.
+$node->safe_psql(
+	$db, q(
+CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NEW.kind = 'verify' AND NEW.accounts > 0 THEN PERFORM pg_advisory_xact_lock(77); END IF;
+	RETURN NULL;
+END $$;
+CREATE TRIGGER wait AFTER UPDATE ON credit_reset_run FOR EACH ROW EXECUTE FUNCTION wait();
+));
+$holder->do('SELECT pg_advisory_lock(77)');
+$verifier->send('CALL credits_run_verify(slice_size => 100)');
+$node->poll_query_until($db, "SELECT wait_event = 'advisory' FROM pg_stat_activity WHERE pid = $pid") or die 'it does not wait';
+my $records = q(SELECT string_agg(state || CASE WHEN finished_at IS NULL THEN '' ELSE ' at an end' END, ', ' ORDER BY state)
+	FROM credit_reset_run WHERE kind = 'verify' AND accounts < 500);
+is($node->safe_psql($db, $records), 'running', 'its record says that it is running');
+$node->safe_psql($db, q(CALL credits_apply_plan('free')));
+is($node->safe_psql($db, $records), 'running', '... also when another run has begun');
+$node->safe_psql($db, "SELECT pg_cancel_backend($pid)");
+is(($verifier->answer)[0], '57014', '... cancelled, it ends');
+$holder->do('SELECT pg_advisory_unlock(77)');
+$verifier->is_state('CALL credits_run_verify()', '00000', '... another one comes to its end');
+is($node->safe_psql($db, $records), 'stopped at an end', '... and the record of the one that was cancelled says so');
+$node->safe_psql($db, 'DROP TRIGGER wait ON credit_reset_run');
 is_clean($node, $db);
 
 # No worker is to be had: then there is one process.
