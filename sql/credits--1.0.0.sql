@@ -527,7 +527,7 @@ CREATE FUNCTION @extschema@.credits_deduct_many(
     RETURNS SETOF pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'credits_deduct_many';
 COMMENT ON FUNCTION @extschema@.credits_deduct_many(pg_catalog.text[], pg_catalog.int8[], pg_catalog.text[], pg_catalog.text[], pg_catalog.jsonb[], pg_catalog.bool, pg_catalog.text[]) IS
-'A batch of at most 100000 deductions, the arrays'' elements side by side; a receipt per item, in item order. Accounts are locked in user order, each once; a user''s items are done in the batch''s order, and a key repeated in it is a replay. A refused item (UC001, UC002, UC003, UC004) answers {"ok": false, "error", ...}, or with all_or_nothing raises and undoes the batch. Other errors: 22003, 22004, 22023, 25006, 40001, 55P03.';
+'A batch of at most 100000 deductions, the arrays'' elements side by side; a receipt per item, in item order. Accounts are locked in user order, each once; a user''s items are done in the batch''s order, and a key repeated in it is a replay. A refused item (UC001, UC002, UC003, UC004) answers {"ok": false, "error", ...}, or with all_or_nothing raises and undoes the batch. Waits at most 10 seconds for an account after the first. Other errors: 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 /* Purchases and corrections. */
 CREATE FUNCTION @extschema@.credits_add_purchased(
@@ -621,7 +621,7 @@ CREATE FUNCTION @extschema@.credits_define_plan(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_define_plan';
 COMMENT ON FUNCTION @extschema@.credits_define_plan(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.int8, pg_catalog.int8, pg_catalog.timestamptz) IS
-'Defines a plan, or a new version of one, in force from effective_from (default: now; a new version of a plan counts from the microsecond after) on. What is NULL is taken from the version before it, else calendar, 0, 0. Asking for what the newest version already says changes nothing and answers replayed. Errors: 22003, 22004, 22023 (effective_from in the past or not after the newest version), 25006.';
+'Defines a plan, or a new version of one, in force from effective_from (default: now; a new version of a plan counts from the microsecond after) on. What is NULL is taken from the version before it, else calendar, 0, 0. Asking for what the newest version already says changes nothing and answers replayed. Errors: 22003, 22004, 22023 (effective_from in the past or not after the newest version), 25006, 55P03 (transactions that use the plan stay open).';
 
 CREATE FUNCTION @extschema@.credits_open_account(
     user_id pg_catalog.text, plan pg_catalog.text DEFAULT NULL,
@@ -874,50 +874,55 @@ CREATE PROCEDURE @extschema@.credits_grant_many(
     user_ids pg_catalog.text[], amounts pg_catalog.int8[], expires_at pg_catalog.timestamptz,
     reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
     dry_run pg_catalog.bool DEFAULT NULL, max_accounts pg_catalog.int8 DEFAULT NULL,
-    batch_size pg_catalog.int4 DEFAULT NULL, INOUT report pg_catalog.jsonb DEFAULT NULL)
+    batch_size pg_catalog.int4 DEFAULT NULL, max_wait pg_catalog.interval DEFAULT NULL,
+    INOUT report pg_catalog.jsonb DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'credits_grant_many';
-COMMENT ON PROCEDURE @extschema@.credits_grant_many(pg_catalog.text[], pg_catalog.int8[], pg_catalog.timestamptz, pg_catalog.text, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.jsonb) IS
-'Grants to many users, the arrays'' elements side by side; with an idempotency_key once per user and key, so that a run that is started again goes on where it was. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, failures, more}; audited. Errors: 22003, 22004, 22023, 25006.';
+COMMENT ON PROCEDURE @extschema@.credits_grant_many(pg_catalog.text[], pg_catalog.int8[], pg_catalog.timestamptz, pg_catalog.text, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.interval, pg_catalog.jsonb) IS
+'Grants to many users, the arrays'' elements side by side; with an idempotency_key once per user and key, so that a run that is started again goes on where it was. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Busy accounts are not waited for, but once more at the end, max_wait in all (default 10 seconds). Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, busy, failures, more}; audited. Errors: 22003, 22004, 22023, 25006.';
 
 CREATE PROCEDURE @extschema@.credits_apply_plan(
     plan pg_catalog.text, reason pg_catalog.text DEFAULT NULL,
     dry_run pg_catalog.bool DEFAULT NULL, max_accounts pg_catalog.int8 DEFAULT NULL,
-    batch_size pg_catalog.int4 DEFAULT NULL, INOUT report pg_catalog.jsonb DEFAULT NULL)
+    batch_size pg_catalog.int4 DEFAULT NULL, max_wait pg_catalog.interval DEFAULT NULL,
+    INOUT report pg_catalog.jsonb DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'credits_apply_plan';
-COMMENT ON PROCEDURE @extschema@.credits_apply_plan(pg_catalog.text, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.jsonb) IS
-'Gives every account of a plan its version in force now instead of from the next period on, as credits_set_plan would; what was scheduled stays so. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, failures, more}; audited. Errors: UC009, 22004, 22023, 25006.';
+COMMENT ON PROCEDURE @extschema@.credits_apply_plan(pg_catalog.text, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.interval, pg_catalog.jsonb) IS
+'Gives every account of a plan its version in force now instead of from the next period on, as credits_set_plan would; what was scheduled stays so. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Busy accounts are not waited for, but once more at the end, max_wait in all (default 10 seconds). Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, busy, failures, more}; audited. Errors: UC009, 22004, 22023, 25006.';
 
 CREATE PROCEDURE @extschema@.credits_undo_run(
     run_id pg_catalog.uuid DEFAULT NULL, plan pg_catalog.text DEFAULT NULL, boundary pg_catalog.timestamptz DEFAULT NULL,
     regrant pg_catalog.bool DEFAULT NULL, reason pg_catalog.text DEFAULT NULL,
     dry_run pg_catalog.bool DEFAULT NULL, max_accounts pg_catalog.int8 DEFAULT NULL,
-    batch_size pg_catalog.int4 DEFAULT NULL, INOUT report pg_catalog.jsonb DEFAULT NULL)
+    batch_size pg_catalog.int4 DEFAULT NULL, max_wait pg_catalog.interval DEFAULT NULL,
+    INOUT report pg_catalog.jsonb DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'credits_undo_run';
-COMMENT ON PROCEDURE @extschema@.credits_undo_run(pg_catalog.uuid, pg_catalog.text, pg_catalog.timestamptz, pg_catalog.bool, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.jsonb) IS
-'Takes back what a bulk run did (a sweep''s resets, grants, an applied plan, an import), or what one boundary of a plan did whoever applied it, by rows that compensate. Each row is undone once. A reset is undone while its period lasts: monthly changes by expired - granted, what is not there is owed; regrant grants by the plan version in force now. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, failures, more}; audited. Errors: UC009, 22023, 25006.';
+COMMENT ON PROCEDURE @extschema@.credits_undo_run(pg_catalog.uuid, pg_catalog.text, pg_catalog.timestamptz, pg_catalog.bool, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.interval, pg_catalog.jsonb) IS
+'Takes back what a bulk run did (a sweep''s resets, grants, an applied plan, an import), or what one boundary of a plan did whoever applied it, by rows that compensate. Each row is undone once. A reset is undone while its period lasts: monthly changes by expired - granted, what is not there is owed; regrant grants by the plan version in force now. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Busy accounts are not waited for, but once more at the end, max_wait in all (default 10 seconds). Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, busy, failures, more}; audited. Errors: UC009, 22023, 25006.';
 
 CREATE PROCEDURE @extschema@.credits_import(
     source pg_catalog.text, history pg_catalog.text DEFAULT NULL, refresh pg_catalog.bool DEFAULT NULL, reason pg_catalog.text DEFAULT NULL,
     dry_run pg_catalog.bool DEFAULT NULL, max_accounts pg_catalog.int8 DEFAULT NULL,
-    batch_size pg_catalog.int4 DEFAULT NULL, INOUT report pg_catalog.jsonb DEFAULT NULL)
+    batch_size pg_catalog.int4 DEFAULT NULL, max_wait pg_catalog.interval DEFAULT NULL,
+    INOUT report pg_catalog.jsonb DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'credits_import';
-COMMENT ON PROCEDURE @extschema@.credits_import(pg_catalog.text, pg_catalog.text, pg_catalog.bool, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.jsonb) IS
-'Imports accounts from another application. source: a query with the columns user_id text and, as far as there are, plan text, monthly bigint, purchased bigint, last_reset timestamptz, cycle_anchor timestamp, time_zone text. history: a query with user_id text, created_at timestamptz, id, amount bigint, reason text, metadata jsonb. Both run as the caller. refresh: a user that has done nothing here since is imported anew if the source has changed. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, failures, more} and the sums of source and target, with their difference; audited. Errors: 22004, 22023, 25006, 42804.';
+COMMENT ON PROCEDURE @extschema@.credits_import(pg_catalog.text, pg_catalog.text, pg_catalog.bool, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.interval, pg_catalog.jsonb) IS
+'Imports accounts from another application. source: a query with the columns user_id text and, as far as there are, plan text, monthly bigint, purchased bigint, last_reset timestamptz, cycle_anchor timestamp, time_zone text. history: a query with user_id text, created_at timestamptz, id, amount bigint, reason text, metadata jsonb. Both run as the caller. refresh: a user that has done nothing here since is imported anew if the source has changed. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Busy accounts are not waited for, but once more at the end, max_wait in all (default 10 seconds). Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, busy, failures, more} and the sums of source and target, with their difference; audited. Errors: 22004, 22023, 25006, 42804.';
 
 /* Retention. */
 CREATE PROCEDURE @extschema@.credits_archive(
     before pg_catalog.timestamptz,
     dry_run pg_catalog.bool DEFAULT NULL, max_accounts pg_catalog.int8 DEFAULT NULL,
-    batch_size pg_catalog.int4 DEFAULT NULL, INOUT report pg_catalog.jsonb DEFAULT NULL)
+    batch_size pg_catalog.int4 DEFAULT NULL, max_wait pg_catalog.interval DEFAULT NULL,
+    INOUT report pg_catalog.jsonb DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'credits_archive';
-COMMENT ON PROCEDURE @extschema@.credits_archive(pg_catalog.timestamptz, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.jsonb) IS
-'Moves each account''s rows before a time to credit_history_archive, as far as an anchor has them, no row that stays is about them (refunds, undone rows), and none has a key younger than credits.key_retention; leaves a checkpoint, sealed by an archive row. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Audited. Errors: 22004, 22023, 25006, 40001.';
+COMMENT ON PROCEDURE @extschema@.credits_archive(pg_catalog.timestamptz, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.interval, pg_catalog.jsonb) IS
+'Moves each account''s rows before a time to credit_history_archive, as far as an anchor has them, no row that stays is about them (refunds, undone rows), and none has a key younger than credits.key_retention; leaves a checkpoint, sealed by an archive row. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Busy accounts are not waited for, but once more at the end, max_wait in all (default 10 seconds). Audited. Errors: 22004, 22023, 25006, 40001.';
 
 CREATE FUNCTION @extschema@.credits_drop_archive(partition pg_catalog.text, rows pg_catalog.int8)
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_drop_archive';
 COMMENT ON FUNCTION @extschema@.credits_drop_archive(pg_catalog.text, pg_catalog.int8) IS
-'Drops a partition of credit_history_archive that was exported; rows: how many rows the export has, which must be what the partition has. Owner only. Audited. Errors: 22004, 22023, 25006, 42501, 42704.';
+'Drops a partition of credit_history_archive that was exported; rows: how many rows the export has, which must be what the partition has. Owner only. Audited. Errors: 22004, 22023, 25006, 42501, 42704, 55P03 (somebody reads the archive).';
 
 /* Leaving. */
 CREATE FUNCTION @extschema@.credits_transfer(
@@ -927,7 +932,7 @@ CREATE FUNCTION @extschema@.credits_transfer(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_transfer';
 COMMENT ON FUNCTION @extschema@.credits_transfer(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'Moves amount purchased credits (default: all) to another user''s account; a row in each, whose spender is the other user. Returns the receipt of the first. Errors: UC001, UC002, UC003, UC004, 22003, 22004, 22023, 25006, 40001, 55P03.';
+'Moves amount purchased credits (default: all) to another user''s account; a row in each, whose spender is the other user. Waits at most 10 seconds for the second account. Returns the receipt of the first. Errors: UC001, UC002, UC003, UC004, 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_close_account(user_id pg_catalog.text, reason pg_catalog.text DEFAULT NULL)
     RETURNS pg_catalog.jsonb
@@ -997,7 +1002,7 @@ CREATE FUNCTION @extschema@.credits_repair_guards()
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_repair_guards';
 COMMENT ON FUNCTION @extschema@.credits_repair_guards() IS
-'Puts missing, disabled or altered guard triggers back (a restore with --disable-triggers leaves them altered). Owner only. Audited. Returns how many were mended. Errors: 25006, 42501.';
+'Puts missing, disabled or altered guard triggers back (a restore with --disable-triggers leaves them altered). Owner only. Audited. Returns how many were mended. Errors: 25006, 42501, 55P03 (a table is in use).';
 
 CREATE FUNCTION @extschema@.credits_dump_customizations(section pg_catalog.text DEFAULT NULL)
     RETURNS SETOF pg_catalog.text

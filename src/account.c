@@ -224,7 +224,7 @@ set_status(FunctionCallInfo fcinfo, const char *function, CrKind kind, CrStatus 
 	request_init(&request, fcinfo, function, kind);
 	request.reason = arg_optional_text(fcinfo, 1);
 
-	ledger_begin(&ledger, &request);
+	ledger_begin_audited(&ledger, &request);
 	ledger_apply_due(&ledger);
 	before = ledger.acc.facts.status;
 	verdict = cr_set_status(&ledger.acc, ledger.now, status, &row);
@@ -273,7 +273,7 @@ credits_repair_clock(PG_FUNCTION_ARGS)
 	request_init(&request, fcinfo, "credits_repair_clock()", CR_KIND_CLOCK_REPAIR);
 	request.reason = arg_optional_text(fcinfo, 1);
 
-	ledger_begin(&ledger, &request);
+	ledger_begin_audited(&ledger, &request);
 	if (ledger.is_new)
 		error_account_not_found(request.user_id);
 	before = ledger.acc.effective_at;

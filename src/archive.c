@@ -21,6 +21,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -33,6 +34,7 @@
 #include "checkpoint.h"
 #include "digest.h"
 #include "errors.h"
+#include "locks.h"
 #include "own_sql.h"
 #include "receipt.h"
 #include "roles.h"
@@ -49,6 +51,7 @@ typedef struct Archive
 {
 	CrTime		before;
 	CrTime		keys_before;	/* younger keys stay */
+	int			year;			/* whose partition was not to be had without waiting */
 } Archive;
 
 /* An account's rows that are in the history, as far as the choice needs them. */
@@ -195,20 +198,47 @@ make_checkpoint(Judge *judge, Checkpoint *ckpt, const char *user_id, int64 upto)
 /*
  * The partition for rows of a year.  One that was dropped is not made again: it
  * would lack the rows that went with it, and nobody could tell those from rows that
- * were taken out.
+ * were taken out.  While accounts are locked none is made, and none waited for.
  */
 static Oid
-partition_for(int year)
+partition_for(Bulk *bulk, int year)
 {
-	if (!OidIsValid(archive_partition(year, false)) &&
+	Oid			partition = archive_partition(year);
+
+	if (!OidIsValid(partition) &&
 		audit_has("drop_archive", archive_name(year), SnapshotSelf))
 		error_archive_dropped(year);
-	return archive_partition(year, true);
+	if (!OidIsValid(partition) || !ConditionalLockRelationOid(partition, RowExclusiveLock))
+	{
+		((Archive *) bulk->ctx)->year = year;
+		bulk->lacks = true;
+		error_busy("partition", archive_name(year));
+	}
+	return partition;
+}
+
+/* What the last try lacked, by trying again until a time; false: in vain. */
+static bool
+obtain_partition(Bulk *bulk, TimestampTz until)
+{
+	int			year = ((Archive *) bulk->ctx)->year;
+
+	do
+	{
+		Oid			partition;
+
+		AcceptInvalidationMessages();
+		partition = archive_partition(year);
+		if (OidIsValid(partition) ? ConditionalLockRelationOid(partition, RowExclusiveLock) :
+			archive_try_make(year))
+			return true;
+	} while (lock_pause(until));
+	return false;
 }
 
 /* Moves the rows up to one, year by year as they come. */
 static int64
-move_rows(Writer *history, const char *user_id, int64 upto, Snapshot snapshot)
+move_rows(Bulk *bulk, Writer *history, const char *user_id, int64 upto, Snapshot snapshot)
 {
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext memory = AllocSetContextCreate(old, "credits archive row",
@@ -234,7 +264,7 @@ move_rows(Writer *history, const char *user_id, int64 upto, Snapshot snapshot)
 			if (partition)
 				writer_end(partition);
 			year = its_year;
-			partition = writer_begin_partition(partition_for(year), CurrentMemoryContext);
+			partition = writer_begin_partition(partition_for(bulk, year), CurrentMemoryContext);
 		}
 		MemoryContextSwitchTo(memory);
 		writer_copy_to(partition, rows.slot);
@@ -305,7 +335,7 @@ push_seal(Ledger *ledger, const Checkpoint *ckpt)
 }
 
 static void
-move(Ledger *ledger, const char *user_id, int64 upto, Snapshot snapshot)
+move(Bulk *bulk, Ledger *ledger, const char *user_id, int64 upto, Snapshot snapshot)
 {
 	Judge		judge;
 	Checkpoint	ckpt;
@@ -313,7 +343,7 @@ move(Ledger *ledger, const char *user_id, int64 upto, Snapshot snapshot)
 
 	judge_begin(&judge, snapshot);
 	make_checkpoint(&judge, &ckpt, user_id, upto);
-	(void) move_rows(ledger->books->history, user_id, upto, snapshot);
+	(void) move_rows(bulk, ledger->books->history, user_id, upto, snapshot);
 	remove_settled(TABLE_GRANT, INDEX_GRANT, GRANT_SEQ, &ckpt, &ckpt.grants, snapshot);
 	remove_settled(TABLE_HOLD, INDEX_HOLD, HOLD_SEQ, &ckpt, &ckpt.holds, snapshot);
 	writer = writer_begin(TABLE_CHECKPOINT, CurrentMemoryContext);
@@ -345,7 +375,7 @@ archive_account(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	if (upto > 0)
 	{
 		if (!bulk->dry_run)
-			move(ledger, item->user_id, upto, snapshot);
+			move(bulk, ledger, item->user_id, upto, snapshot);
 		bulk->batch.rows += upto - rows.first + 1;
 	}
 	UnregisterSnapshot(snapshot);
@@ -363,7 +393,8 @@ credits_archive(PG_FUNCTION_ARGS)
 {
 	Archive		archive = {0};
 	Bulk		bulk = {.function = "credits_archive()",.kind = "archive",.as_owner = true,
-	.row_kind = CR_KIND_ARCHIVE,.decide = archive_account,.report = report_rows,.ctx = &archive};
+	.row_kind = CR_KIND_ARCHIVE,.decide = archive_account,.obtain = obtain_partition,
+	.report = report_rows,.ctx = &archive};
 	Oid			types[] = {TIMESTAMPTZOID};
 	Datum		values[1];
 	const char *schema;
@@ -435,6 +466,27 @@ digest_rows(Oid relid, uint8_t digest[CR_HASH_LEN])
 	return count;
 }
 
+static void
+check_partition(Oid relid, const char *name)
+{
+	if (!OidIsValid(relid) || archive_year(relid) == 0 ||
+		archive_partition(archive_year(relid)) != relid)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("\"%s\" is no partition of " ARCHIVE_NAME, name)));
+}
+
+/* A lock on a partition that nobody is made to queue behind. */
+static void
+lock_until(Oid relid, LOCKMODE mode, TimestampTz deadline)
+{
+	while (!ConditionalLockRelationOid(relid, mode))
+	{
+		if (!lock_pause(deadline))
+			error_in_use("table", get_rel_name(relid), lock_relation_holders(relid));
+	}
+}
+
 Datum
 credits_drop_archive(PG_FUNCTION_ARGS)
 {
@@ -454,12 +506,9 @@ credits_drop_archive(PG_FUNCTION_ARGS)
 	writer_check_allowed("credits_drop_archive()");
 	roles_check_owner("credits_drop_archive()");
 	relid = get_relname_relid(name, store_schema());
-	if (!OidIsValid(relid) || archive_year(relid) == 0 ||
-		archive_partition(archive_year(relid), false) != relid)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("\"%s\" is no partition of " ARCHIVE_NAME, name)));
-	LockRelationOid(relid, AccessExclusiveLock);
+	check_partition(relid, name);
+	lock_until(relid, ShareRowExclusiveLock, lock_deadline());
+	check_partition(relid, name);
 	PushActiveSnapshot(GetLatestSnapshot());
 	count = digest_rows(relid, digest);
 	PopActiveSnapshot();
@@ -467,6 +516,7 @@ credits_drop_archive(PG_FUNCTION_ARGS)
 		error_bad_value("rows", psprintf(INT64_FORMAT, expected),
 						psprintf("the " INT64_FORMAT " that the partition has", count));
 
+	audit_lock_with_tables(list_make2_oid(archive_parent(), relid));
 	own_sql_begin(&own);
 	SPI_connect();
 	own_sql_execute(psprintf("DROP TABLE %s.%s", quote_identifier(store_schema_name()),

@@ -11,12 +11,15 @@
 #include "access/genam.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
 #include "catalog/pg_inherits.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -147,14 +150,17 @@ make_partition(int year)
 
 	own_sql_begin_as_owner(&own, archive_parent());
 	SPI_connect();
-	execute(psprintf("CREATE TABLE %s PARTITION OF %s." ARCHIVE_NAME
-					 " (PRIMARY KEY (user_id, seq)) FOR VALUES FROM ('%04d-01-01 00:00:00+00') TO ('%04d-01-01 00:00:00+00')",
-					 table, schema, year, year + 1));
+	execute(psprintf("CREATE TABLE %s (LIKE %s." ARCHIVE_NAME
+					 " INCLUDING ALL EXCLUDING INDEXES, PRIMARY KEY (user_id, seq))",
+					 table, schema));
 	execute(psprintf("CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON %s"
 					 " FOR EACH STATEMENT EXECUTE FUNCTION %s.credits_guard()", table, schema));
 	execute(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER credits_guard", table));
 	execute(psprintf("COMMENT ON TABLE %s IS 'Archived history rows created in %d.'", table, year));
 	revoke_all(table);
+	execute(psprintf("ALTER TABLE %s." ARCHIVE_NAME " ATTACH PARTITION %s"
+					 " FOR VALUES FROM ('%04d-01-01 00:00:00+00') TO ('%04d-01-01 00:00:00+00')",
+					 schema, table, year, year + 1));
 	SPI_finish();
 	own_sql_end(&own);
 }
@@ -169,9 +175,9 @@ check_parent(void)
 	table_close(parent, NoLock);
 }
 
-/* The partition of a year; InvalidOid: none, and it is not to be made. */
+/* The partition of a year; InvalidOid: none. */
 Oid
-archive_partition(int year, bool make)
+archive_partition(int year)
 {
 	Oid			parent = archive_parent();
 	Oid			relid = get_relname_relid(archive_name(year), store_schema());
@@ -179,11 +185,38 @@ archive_partition(int year, bool make)
 	if (OidIsValid(relid) && has_superclass(relid) &&
 		list_member_oid(find_inheritance_children(parent, NoLock), relid))
 		return relid;
-	if (!make)
-		return InvalidOid;
-	check_parent();
-	make_partition(year);
-	return get_relname_relid(archive_name(year), store_schema());
+	return InvalidOid;
+}
+
+/*
+ * Makes the partition of a year, unless somebody has meanwhile.  False: another
+ * transaction changes the archive; nothing is waited for.  It is attached to the
+ * archive, not made as a part of it, so that nobody who reads that is in the way, or
+ * is kept waiting.
+ */
+bool
+archive_try_make(int year)
+{
+	Oid			parent = archive_parent();
+	Oid			others = get_default_partition_oid(parent);
+
+	if (!ConditionalLockRelationOid(parent, ShareUpdateExclusiveLock) ||
+		(OidIsValid(others) && !ConditionalLockRelationOid(others, AccessExclusiveLock)))
+		return false;
+	AcceptInvalidationMessages();
+	if (!OidIsValid(archive_partition(year)))
+	{
+		check_parent();
+		make_partition(year);
+	}
+	return true;
+}
+
+/* Locks the partitions that there are. */
+void
+archive_lock(LOCKMODE mode)
+{
+	list_free(find_inheritance_children(archive_parent(), mode));
 }
 
 /*

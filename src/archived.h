@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "storage/lockdefs.h"
+
 #include "store.h"
 #include "writer.h"
 
@@ -36,7 +38,9 @@ extern int	archive_year(Oid partition);
 extern char *archive_name(int year);
 extern const char *archive_problem(Relation rel);
 extern void archive_check(Relation rel);
-extern Oid	archive_partition(int year, bool make);
+extern Oid	archive_partition(int year);
+extern bool archive_try_make(int year);
+extern void archive_lock(LOCKMODE mode);
 
 extern void archived_open(Archived *archived, Snapshot snapshot);
 extern void archived_user(Archived *archived, const char *user_id);

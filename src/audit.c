@@ -6,11 +6,13 @@
 
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/jsonb.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -18,6 +20,7 @@
 #include "commit.h"
 #include "compat.h"
 #include "digest.h"
+#include "errors.h"
 #include "locks.h"
 #include "settings.h"
 #include "store.h"
@@ -174,9 +177,75 @@ audit_has(const char *action, const char *subject, Snapshot snapshot)
 }
 
 /*
+ * The chain's head and the log's table, to the end of the transaction.  Take them
+ * before anything that others may want: whoever has an account, a plan or a table
+ * locked only tries them, and lets go of that if it does not get them.
+ */
+void
+audit_lock(void)
+{
+	LockRelationOid(store_table(TABLE_AUDIT_LOG), RowExclusiveLock);
+	lock_name(LOCK_AUDIT_LOG, "", ExclusiveLock);
+}
+
+bool
+audit_try_lock(void)
+{
+	if (!try_lock_name(LOCK_AUDIT_LOG, "", ExclusiveLock))
+		return false;
+	if (ConditionalLockRelationOid(store_table(TABLE_AUDIT_LOG), RowExclusiveLock))
+		return true;
+	unlock_name(LOCK_AUDIT_LOG, "", ExclusiveLock);
+	return false;
+}
+
+void
+audit_unlock(void)
+{
+	UnlockRelationOid(store_table(TABLE_AUDIT_LOG), RowExclusiveLock);
+	unlock_name(LOCK_AUDIT_LOG, "", ExclusiveLock);
+}
+
+void
+audit_error_in_use(void)
+{
+	error_in_use("audit log", "credit_audit_log", lock_name_holders(LOCK_AUDIT_LOG, ""));
+}
+
+/*
+ * Access exclusive locks on tables, and the log, for DDL that will be in it.  All at
+ * once or none, since each of them keeps everybody waiting, and never by queueing,
+ * since everybody would queue behind that.
+ */
+void
+audit_lock_with_tables(List *relids)
+{
+	TimestampTz deadline = lock_deadline();
+
+	for (;;)
+	{
+		int			got = 0;
+
+		while (got < list_length(relids) &&
+			   ConditionalLockRelationOid(list_nth_oid(relids, got), AccessExclusiveLock))
+			got++;
+		if (got == list_length(relids) && audit_try_lock())
+			return;
+		for (int i = 0; i < got; i++)
+			UnlockRelationOid(list_nth_oid(relids, i), AccessExclusiveLock);
+		if (lock_pause(deadline))
+			continue;
+		if (got == list_length(relids))
+			audit_error_in_use();
+		error_in_use("table", get_rel_name(list_nth_oid(relids, got)),
+					 lock_relation_holders(list_nth_oid(relids, got)));
+	}
+}
+
+/*
  * Appends a row: who did what to what, from where, and the jsonb before and
- * after (0: none).  The chain's head is locked until the transaction ends, the
- * last lock that any call takes.
+ * after (0: none).  The chain's head is locked until the transaction ends; where an
+ * account is locked, the head has been before.
  */
 void
 audit_append(const char *action, const char *subject, Datum before, Datum after)
@@ -187,7 +256,7 @@ audit_append(const char *action, const char *subject, Datum before, Datum after)
 	bytea	   *hash = palloc(VARHDRSZ + CR_HASH_LEN);
 
 	commit_is_administrative();
-	lock_name(LOCK_AUDIT_LOG, "", ExclusiveLock);
+	audit_lock();
 	audit_head(SnapshotSelf, &row.seq, head);
 	row.seq++;
 	row.created_at = clock_now();

@@ -8,10 +8,17 @@
 #include "postgres.h"
 
 #include "executor/tuptable.h"
+#include "nodes/pg_list.h"
 #include "utils/snapshot.h"
 
+#include "compat.h"
 #include "core/core.h"
 
+extern void audit_lock(void);
+extern bool audit_try_lock(void);
+extern void audit_unlock(void);
+extern void audit_lock_with_tables(List *relids);
+pg_noreturn extern void audit_error_in_use(void);
 extern void audit_append(const char *action, const char *subject, Datum before, Datum after);
 extern bool audit_newest(const char *action, const char *other, CrAuditRow *row);
 extern bool audit_has(const char *action, const char *subject, Snapshot snapshot);

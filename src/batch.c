@@ -21,6 +21,7 @@
 
 #include "errors.h"
 #include "ledger.h"
+#include "locks.h"
 #include "receipt.h"
 #include "request.h"
 #include "store.h"
@@ -329,33 +330,62 @@ do_user(Batch *batch, BatchItem **items, int count)
 	ledger_end(&ledger);
 }
 
+/* The batch in the order of its users, and how far it is. */
+typedef struct Turns
+{
+	Batch	   *batch;
+	BatchItem **order;
+	int			at;
+	MemoryContext memory;		/* of the user at hand */
+} Turns;
+
+static void
+do_next_user(Turns *turns)
+{
+	BatchItem **items = &turns->order[turns->at];
+	int			rest = turns->batch->count - turns->at;
+	int			count = 1;
+	MemoryContext old = MemoryContextSwitchTo(turns->memory);
+
+	while (count < rest &&
+		   strcmp(items[0]->request.user_id, items[count]->request.user_id) == 0)
+		count++;
+	do_user(turns->batch, items, count);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(turns->memory);
+	turns->at += count;
+}
+
+static void
+do_other_users(void *arg)
+{
+	Turns	   *turns = arg;
+
+	while (turns->at < turns->batch->count)
+		do_next_user(turns);
+}
+
+/* Once it has an account, it does not wait for another for long. */
 static void
 do_batch(Batch *batch)
 {
-	BatchItem	  **order = palloc(sizeof(BatchItem *) * Max(batch->count, 1));
-	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "credits batch user",
-												 ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old;
+	Turns		turns = {.batch = batch};
 
+	turns.order = palloc(sizeof(BatchItem *) * Max(batch->count, 1));
+	turns.memory = AllocSetContextCreate(CurrentMemoryContext, "credits batch user",
+										 ALLOCSET_DEFAULT_SIZES);
 	for (int i = 0; i < batch->count; i++)
 	{
-		order[i] = &batch->items[i];
-		order[i]->row = -1;
+		turns.order[i] = &batch->items[i];
+		turns.order[i]->row = -1;
 	}
-	qsort(order, batch->count, sizeof(BatchItem *), compare_items);
+	qsort(turns.order, batch->count, sizeof(BatchItem *), compare_items);
 	books_open(&batch->books, true);
-	for (int start = 0, end; start < batch->count; start = end)
-	{
-		for (end = start + 1; end < batch->count &&
-			 strcmp(order[start]->request.user_id, order[end]->request.user_id) == 0; end++)
-			;
-		old = MemoryContextSwitchTo(memory);
-		do_user(batch, &order[start], end - start);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(memory);
-	}
+	if (batch->count > 0)
+		do_next_user(&turns);
+	lock_limit_waits(do_other_users, &turns);
 	books_close(&batch->books);
-	MemoryContextDelete(memory);
+	MemoryContextDelete(turns.memory);
 }
 
 Datum

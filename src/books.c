@@ -10,6 +10,7 @@
 #include "access/htup_details.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "storage/lmgr.h"
 #include "storage/procarray.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
@@ -37,6 +38,23 @@ books_open(Books *books, bool many)
 	books->history = writer_begin(TABLE_HISTORY, books->memory);
 	books->many = many;
 	take_snapshot(books);
+}
+
+/*
+ * Locks the tables that are opened only when accounts are locked already, so that a
+ * run with many accounts does not wait then for a CREATE INDEX on one of them.
+ */
+void
+books_lock_tables(void)
+{
+	static const StoreTable written[] = {TABLE_GRANT, TABLE_HOLD, TABLE_CHECKPOINT,
+	TABLE_RESET_RUN};
+	static const StoreTable read[] = {TABLE_PLAN, TABLE_PAYMENT, TABLE_ANCHOR_LEAF};
+
+	for (size_t i = 0; i < lengthof(written); i++)
+		LockRelationOid(store_table(written[i]), RowExclusiveLock);
+	for (size_t i = 0; i < lengthof(read); i++)
+		LockRelationOid(store_table(read[i]), AccessShareLock);
 }
 
 /* Scans begin with the first row that is asked for, and last. */

@@ -32,6 +32,7 @@ typedef struct Books
 {
 	MemoryContext memory;		/* what lasts until the books are closed */
 	bool		many;			/* history rows are queued */
+	bool		skips;			/* no account is waited for */
 	Writer	   *account;
 	Writer	   *history;
 	Writer	   *grants;			/* NULL: not needed so far */
@@ -44,6 +45,7 @@ typedef struct Books
 } Books;
 
 extern void books_open(Books *books, bool many);
+extern void books_lock_tables(void);
 extern void books_refresh(Books *books);
 extern bool books_find(Books *books, const char *user_id);
 extern BooksState books_state(const Books *books, TupleTableSlot *slot);

@@ -7,9 +7,19 @@
  * one transaction, unless the whole run is within the caller's.  If it fails, its
  * accounts are done singly, and one that fails alone is reported.  What was done
  * before is found as such, so a run that was cut short is simply started again.
+ *
+ * A batch has many accounts that others may want, so it waits for nothing.  A busy
+ * account is set aside.  At the end of the run those are tried once more, and then
+ * waited for, one by one, each in a transaction of its own that has nothing else
+ * locked; what is busy still is reported, and left for another run.  A batch that
+ * needs something else that others have (a plan's versions, a partition) is undone,
+ * which lets go of its accounts, and done again when that is there.  In the caller's
+ * transaction accounts stay locked, so there nothing is waited for at all.
  */
 #include "postgres.h"
 
+#include "access/heaptoast.h"
+#include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -18,9 +28,11 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "storage/proc.h"
 #include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
@@ -32,6 +44,7 @@
 #include "bulk.h"
 #include "compat.h"
 #include "errors.h"
+#include "locks.h"
 #include "own_sql.h"
 #include "receipt.h"
 #include "settings.h"
@@ -40,6 +53,11 @@
 
 #define DEFAULT_BATCH 1000
 #define MAX_BATCH 100000
+#define DEFAULT_MAX_WAIT 10000
+#define MAX_MAX_WAIT (INT64CONST(24) * 3600 * 1000)
+#define LEAST_WAIT INT64CONST(10)	/* ms */
+#define MAX_ASIDE 10000			/* accounts that a run comes back to */
+#define MAX_LISTED 100
 
 /* A column of an item by its name; NULL if the query has none such. */
 Datum
@@ -80,9 +98,35 @@ bulk_is_undone(const char *user_id, int64 seq)
 	return found;
 }
 
+/*
+ * Locks the account if nobody else has it; or waits for it, with nothing else locked,
+ * as long as it may.
+ */
+static bool
+lock_account(Bulk *bulk, Ledger *ledger)
+{
+	int			usual = LockTimeout;
+	volatile bool known = false;
+
+	ledger->books->skips = bulk->wait == 0;
+	if (bulk->wait > 0 && (usual == 0 || usual > bulk->wait))
+		LockTimeout = (int) bulk->wait;
+	PG_TRY();
+	{
+		known = ledger_lock(ledger);
+		CHECK_FOR_INTERRUPTS();	/* a timeout as the wait ended is this one */
+	}
+	PG_FINALLY();
+	{
+		LockTimeout = usual;
+	}
+	PG_END_TRY();
+	return known;
+}
+
 /* One account.  Nothing is written in a dry run. */
 static void
-do_one(Bulk *bulk, Books *books, Plans *plans, const BulkItem *item)
+do_one(Bulk *bulk, Books *books, Plans *plans, BulkItem *item)
 {
 	Request		request = {.function = bulk->function,.kind = bulk->row_kind};
 	Ledger		ledger;
@@ -94,8 +138,13 @@ do_one(Bulk *bulk, Books *books, Plans *plans, const BulkItem *item)
 	request.run_id = bulk->run.run_id;
 	request.reason = bulk->reason;
 	ledger_prepare(&ledger, &request, books, plans);
-	if (!ledger_lock(&ledger))
-		error_account_not_found(item->user_id);
+	if (!lock_account(bulk, &ledger))
+	{
+		if (!ledger.is_busy)
+			error_account_not_found(item->user_id);
+		item->busy = true;
+		return;
+	}
 	ledger_apply_due(&ledger);
 	outcome = bulk->decide(bulk, &ledger, item);
 	if (outcome == BULK_DONE)
@@ -127,11 +176,17 @@ try_items(Bulk *bulk, BulkItem *items, int first, int last)
 	Books		books;
 
 	memset(&bulk->batch, 0, sizeof(bulk->batch));
+	bulk->busy_plan = NULL;
+	bulk->lacks = false;
+	for (int i = first; i <= last; i++)
+		items[i].busy = false;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(memory);
 	PG_TRY();
 	{
 		plans_init(&plans, NULL);
+		plans.busy = &bulk->busy_plan;
+		books_lock_tables();
 		books_open(&books, true);
 		for (int i = first; i <= last; i++)
 		{
@@ -159,6 +214,8 @@ try_items(Bulk *bulk, BulkItem *items, int first, int last)
 		bulk->settle(bulk, failure == NULL);
 	if (failure == NULL)
 	{
+		bulk->holds = bulk->holds || (!bulk->dry_run && bulk->batch.run.accounts +
+									  bulk->batch.already + bulk->batch.skipped > 0);
 		run_add(&bulk->run, &bulk->batch.run);
 		bulk->counts.already += bulk->batch.already;
 		bulk->counts.skipped += bulk->batch.skipped;
@@ -178,20 +235,170 @@ is_fatal(const Bulk *bulk, int sqlstate)
 		sqlstate == ERRCODE_DATATYPE_MISMATCH || sqlstate == ERRCODE_READ_ONLY_SQL_TRANSACTION;
 }
 
-/* The same; true if they stay. */
+/* Ends the transaction at hand, which lets go of its accounts. */
+static void
+commit_batch(Bulk *bulk)
+{
+	MemoryContext memory = CurrentMemoryContext;
+
+	if (bulk->holds)
+		run_save(&bulk->run);
+	SPI_commit();
+	EnsurePortalSnapshotExists();
+	MemoryContextSwitchTo(memory);
+	bulk->holds = false;
+}
+
+/* What is left of max_wait, and of the time that it is for. */
+static void
+count_wait(Bulk *bulk, int64 before, TimestampTz begun)
+{
+	bulk->max_wait = Max(before -
+						 TimestampDifferenceMilliseconds(begun, GetCurrentTimestamp()), 0);
+}
+
+/*
+ * Gets what the last try would have had to wait for, with no account locked.  False:
+ * it did not come in time.  An error is that of the accounts that need it.
+ */
+static bool
+obtain(Bulk *bulk, ErrorData **failure)
+{
+	MemoryContext memory = CurrentMemoryContext;
+	ResourceOwner owner;
+	TimestampTz begun = GetCurrentTimestamp();
+	TimestampTz until = begun;
+	volatile bool got = false;
+	ErrorData  *volatile error = NULL;
+
+	if (bulk->own_transactions)
+	{
+		if (bulk->holds)
+			commit_batch(bulk);
+		until = TimestampTzPlusMilliseconds(begun, bulk->max_wait);
+	}
+	owner = CurrentResourceOwner;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(memory);
+	PG_TRY();
+	{
+		got = bulk->busy_plan ?
+			lock_name_until(LOCK_PLAN, bulk->busy_plan, ShareLock, until) :
+			bulk->obtain(bulk, until);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		error = error_of_subtransaction(memory, owner);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(memory);
+	CurrentResourceOwner = owner;
+	if (bulk->own_transactions)
+		count_wait(bulk, bulk->max_wait, begun);
+	if (error)
+	{
+		FreeErrorData(*failure);
+		*failure = error;
+		bulk->busy_plan = NULL;
+		bulk->lacks = false;
+	}
+	return got;
+}
+
+static BulkItem *
+copy_row(const BulkItem *item, TupleDesc desc)
+{
+	BulkItem   *copy = palloc0(sizeof(BulkItem));
+
+	copy->user_id = pstrdup(item->user_id);
+	copy->desc = desc;
+	copy->tuple = HeapTupleHasExternal(item->tuple) ?
+		toast_flatten_tuple(item->tuple, item->desc) : heap_copytuple(item->tuple);
+	return copy;
+}
+
+/* Copies what the run needs to come back to an account, with what prepare found. */
+static BulkItem *
+copy_item(const BulkItem *item, TupleDesc desc)
+{
+	BulkItem   *copy = copy_row(item, desc);
+	ListCell   *cell;
+
+	foreach(cell, item->more)
+	{
+		const BulkItem *more = lfirst(cell);
+
+		copy->more = lappend(copy->more, copy_row(more, more->desc));
+	}
+	return copy;
+}
+
+static void
+leave_busy(Bulk *bulk, const char *user_id)
+{
+	MemoryContext old;
+
+	if (bulk->busy++ >= MAX_LISTED)
+		return;
+	old = MemoryContextSwitchTo(bulk->memory);
+	if (bulk->busy_users.len > 1)
+		appendStringInfoString(&bulk->busy_users, ", ");
+	escape_json(&bulk->busy_users, user_id);
+	MemoryContextSwitchTo(old);
+}
+
+/* One that was aside before is in the run's memory already. */
+static void
+set_aside(Bulk *bulk, BulkItem *item)
+{
+	MemoryContext old;
+
+	if (list_length(bulk->aside) >= MAX_ASIDE)
+	{
+		leave_busy(bulk, item->user_id);
+		return;
+	}
+	old = MemoryContextSwitchTo(bulk->memory);
+	if (bulk->aside_desc == NULL)
+		bulk->aside_desc = CreateTupleDescCopy(item->desc);
+	bulk->aside = lappend(bulk->aside, item->desc == bulk->aside_desc ? item :
+						  copy_item(item, bulk->aside_desc));
+	MemoryContextSwitchTo(old);
+}
+
+/* The same; true if they stay, but for those that are busy. */
 static bool
 do_some(Bulk *bulk, BulkItem *items, int first, int last)
 {
-	ErrorData  *failure = try_items(bulk, items, first, last);
+	ErrorData  *failure;
+	bool		is_busy;
 
-	if (failure == NULL)
-		return true;
-	if (is_fatal(bulk, failure->sqlerrcode))
+	while ((failure = try_items(bulk, items, first, last)) != NULL &&
+		   (bulk->busy_plan || bulk->lacks) && obtain(bulk, &failure))
+		FreeErrorData(failure);
+	is_busy = failure && (bulk->busy_plan || bulk->lacks ||
+						  (bulk->wait > 0 && failure->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE));
+	if (failure && !is_busy && is_fatal(bulk, failure->sqlerrcode))
 		ReThrowError(failure);
-	if (first == last)
+	if (failure && first < last)
+	{
+		FreeErrorData(failure);
+		return false;
+	}
+	for (int i = first; i <= last; i++)
+	{
+		if (items[i].busy || is_busy)
+			set_aside(bulk, &items[i]);
+	}
+	if (failure && !is_busy)
+	{
 		run_failed(&bulk->run, items[first].user_id, failure);
-	FreeErrorData(failure);
-	return false;
+		bulk->holds = true;		/* so it is in the run's row */
+	}
+	if (failure)
+		FreeErrorData(failure);
+	return failure == NULL;
 }
 
 static void
@@ -252,6 +459,15 @@ open_query(Bulk *bulk, const char *query, int nargs, Oid *types, Datum *values)
 }
 
 static void
+end_batch(Bulk *bulk)
+{
+	if (bulk->own_transactions)
+		commit_batch(bulk);
+	else if (!bulk->dry_run)
+		run_save(&bulk->run);
+}
+
+static void
 do_all(Bulk *bulk, Portal portal)
 {
 	for (;;)
@@ -279,15 +495,68 @@ do_all(Bulk *bulk, Portal portal)
 		MemoryContextDelete(memory);
 		if (count == 0 || bulk->more)
 			break;
-		if (!bulk->dry_run)
-			run_save(&bulk->run);
-		if (bulk->own_transactions)
-		{
-			SPI_commit();
-			EnsurePortalSnapshotExists();
-			MemoryContextSwitchTo(bulk->memory);
-		}
+		end_batch(bulk);
 	}
+}
+
+/* The busy accounts again, singly; those that are so still are set aside again. */
+static void
+do_aside(Bulk *bulk, bool wait)
+{
+	List	   *aside = bulk->aside;
+	int64		share = Max(bulk->max_wait / (4 * list_length(aside)), LEAST_WAIT);
+	MemoryContext memory = AllocSetContextCreate(bulk->memory, "credits bulk account again",
+												 ALLOCSET_DEFAULT_SIZES);
+	ListCell   *cell;
+
+	bulk->aside = NIL;
+	foreach(cell, aside)
+	{
+		BulkItem   *item = lfirst(cell);
+		TimestampTz begun = GetCurrentTimestamp();
+		int64		left = bulk->max_wait;
+
+		if (run_done(&bulk->run) >= bulk->max_accounts)
+		{
+			bulk->more = true;
+			break;
+		}
+		MemoryContextSwitchTo(memory);
+		bulk->wait = wait ? Min(share, left) : 0;
+		(void) do_some(bulk, item, 0, 0);
+		bulk->wait = 0;
+		if (wait)
+			count_wait(bulk, left, begun);
+		MemoryContextSwitchTo(bulk->memory);
+		MemoryContextReset(memory);
+		end_batch(bulk);
+	}
+	MemoryContextDelete(memory);
+	list_free(aside);
+}
+
+/*
+ * Once without waiting, since most have been let go of by now, and then in turn, each
+ * for its share of a part of the time: whoever has one, a run like this for example,
+ * may well have others of them, and lets go of all at once.
+ */
+static void
+come_back(Bulk *bulk)
+{
+	ListCell   *cell;
+
+	if (bulk->aside != NIL)
+		do_aside(bulk, false);
+	while (bulk->aside != NIL && bulk->own_transactions && bulk->max_wait > 0 && !bulk->more)
+		do_aside(bulk, true);
+	foreach(cell, bulk->aside)
+		leave_busy(bulk, ((BulkItem *) lfirst(cell))->user_id);
+	if (bulk->busy > 0)
+		ereport(NOTICE,
+				(errmsg_plural(INT64_FORMAT " account was busy and is left for another run",
+							   INT64_FORMAT " accounts were busy and are left for another run",
+							   (unsigned long) bulk->busy, bulk->busy),
+				 errdetail("{\"busy_users\": %s]}", bulk->busy_users.data)));
 }
 
 static Datum
@@ -300,6 +569,9 @@ report(Bulk *bulk, bool to_caller)
 	object_int(&object, "already", bulk->counts.already);
 	object_int(&object, "skipped", bulk->counts.skipped);
 	object_int(&object, "not_taken", bulk->counts.not_taken);
+	object_int(&object, "busy", bulk->busy);
+	if (bulk->busy > 0)
+		object_json(&object, "busy_users", psprintf("%s]", bulk->busy_users.data));
 	if (bulk->report)
 		bulk->report(bulk, &object);
 	if (to_caller)
@@ -319,9 +591,27 @@ bulk_result(FunctionCallInfo fcinfo, Datum report)
 	return HeapTupleGetDatum(heap_form_tuple(desc, &report, &isnull));
 }
 
+/* In ms: a day is 24 hours, a month is nothing certain. */
+static int64
+arg_max_wait(FunctionCallInfo fcinfo, int arg)
+{
+	Interval   *interval;
+	int64		ms = -1;
+
+	if (PG_ARGISNULL(arg))
+		return DEFAULT_MAX_WAIT;
+	interval = PG_GETARG_INTERVAL_P(arg);
+	if (interval->month == 0 && interval->day >= -1 && interval->day <= 1 &&
+		interval->time >= -2 * CR_DAY && interval->time <= 2 * CR_DAY)
+		ms = interval->day * (CR_DAY / 1000) + interval->time / 1000;
+	if (ms < 0 || ms > MAX_MAX_WAIT)
+		error_bad_value("max_wait", "out of range", "from 0 to 24 hours, without months");
+	return ms;
+}
+
 /*
- * dry_run, max_accounts and batch_size, which every such procedure ends with,
- * before its report.
+ * dry_run, max_accounts, batch_size and max_wait, which every such procedure ends
+ * with, before its report.
  */
 void
 bulk_arguments(Bulk *bulk, FunctionCallInfo fcinfo, int first)
@@ -332,6 +622,7 @@ bulk_arguments(Bulk *bulk, FunctionCallInfo fcinfo, int first)
 		error_too_small("max_accounts", bulk->max_accounts, 1);
 	bulk->batch_size = arg_optional_count(fcinfo, first + 2, "batch_size", DEFAULT_BATCH,
 										  MAX_BATCH);
+	bulk->max_wait = arg_max_wait(fcinfo, first + 3);
 }
 
 /* A plan that is misspelt would be a run that finds nothing to do. */
@@ -358,6 +649,7 @@ run_query(Bulk *bulk, const char *query, int nargs, Oid *types, Datum *values)
 		PinPortal(*bulk->second);
 	}
 	do_all(bulk, portal);
+	come_back(bulk);
 	if (bulk->second_query)
 	{
 		UnpinPortal(*bulk->second);
@@ -386,6 +678,8 @@ bulk_run(Bulk *bulk, FunctionCallInfo fcinfo, const char *query, int nargs, Oid 
 	Datum		result;
 
 	bulk->memory = CurrentMemoryContext;
+	initStringInfo(&bulk->busy_users);
+	appendStringInfoChar(&bulk->busy_users, '[');
 	bulk->own_transactions = !bulk->dry_run && call != NULL && IsA(call, CallContext) &&
 		!call->atomic;
 	writer_check_allowed(bulk->function);

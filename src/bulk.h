@@ -45,6 +45,7 @@ typedef struct BulkItem
 	HeapTuple	tuple;
 	TupleDesc	desc;
 	List	   *more;			/* what prepare found for it */
+	bool		busy;			/* another transaction has the account */
 } BulkItem;
 
 struct Bulk
@@ -58,12 +59,14 @@ struct Bulk
 	void		(*prepare) (Bulk *bulk, BulkItem *items, int count);	/* may be NULL */
 	BulkOutcome (*decide) (Bulk *bulk, Ledger *ledger, const BulkItem *item);
 	void		(*settle) (Bulk *bulk, bool good);	/* the batch stays, or not; may be NULL */
+	bool		(*obtain) (Bulk *bulk, TimestampTz until);	/* what decide lacked; may be NULL */
 	void		(*report) (Bulk *bulk, Object *object);	/* may be NULL */
 	const char *second_query;	/* one more, open as long; may be NULL */
 	Portal	   *second;
 	void	   *ctx;
 	int64		batch_size;
 	int64		max_accounts;
+	int64		max_wait;		/* in ms: what is left of it */
 	bool		dry_run;
 
 	/* by the run */
@@ -73,6 +76,14 @@ struct Bulk
 	BulkCounts	batch;			/* of the batch at hand: undone with it */
 	bool		more;
 	bool		own_transactions;
+	bool		holds;			/* the transaction at hand has done something */
+	int64		wait;			/* in ms, for the account at hand; 0: none */
+	const char *busy_plan;		/* the last try would have had to wait for it; NULL: none */
+	bool		lacks;			/* the last try lacked what obtain gets; set by decide */
+	List	   *aside;			/* of BulkItem: busy accounts, to come back to */
+	TupleDesc	aside_desc;
+	int64		busy;			/* accounts that are left for another run */
+	StringInfoData busy_users;	/* the first of them, as JSON */
 	MemoryContext memory;		/* lives as long as the run */
 };
 

@@ -178,7 +178,8 @@ credits_erase_user(PG_FUNCTION_ARGS)
 	request_init(&request, fcinfo, "credits_erase_user()", CR_KIND_COUNT);
 	reason = arg_optional_name(fcinfo, 1, "reason");
 
-	ledger_begin(&ledger, &request);
+	archive_lock(RowExclusiveLock);
+	ledger_begin_audited(&ledger, &request);
 	if (ledger.is_new)
 		error_account_not_found(request.user_id);
 	rows = erase_rows(ledger.books->history, request.user_id) +

@@ -524,6 +524,47 @@ error_serialization(void)
 			 errhint("Retry the transaction.")));
 }
 
+/* An exclusive lock that was not to be had.  pids: a JSON array of who has it. */
+void
+error_in_use(const char *kind, const char *name, const char *pids)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "object", kind);
+	json_text(&buf, "name", name);
+	appendStringInfo(&buf, ", \"pids\": %s", pids);
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("%s \"%s\" is in use", kind, name),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Transactions that have used it are still open: pg_stat_activity shows these processes (0 is a prepared transaction). End them, or try again; lock_timeout says for how long it is tried.")));
+}
+
+/* What is not waited for: inside a bulk run or sweep, which comes back to it. */
+void
+error_busy(const char *kind, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("%s \"%s\" is locked by another transaction", kind, name),
+			 errhint("Try again when that has ended.")));
+}
+
+void
+error_waited_long(int limit_ms)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_int(&buf, "waited_ms", limit_ms);
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("gave up waiting for another transaction while an account was locked"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Retry the call; lock_timeout can make the wait shorter.")));
+}
+
 void
 error_null(const char *argument)
 {

@@ -68,6 +68,9 @@ pg_noreturn extern void error_drop_refused(int64 accounts, int64 purchased,
 										   int64 history_rows);
 pg_noreturn extern void error_corrupted(const char *object, const char *problem);
 pg_noreturn extern void error_serialization(void);
+pg_noreturn extern void error_in_use(const char *kind, const char *name, const char *pids);
+pg_noreturn extern void error_busy(const char *kind, const char *name);
+pg_noreturn extern void error_waited_long(int limit_ms);
 pg_noreturn extern void error_null(const char *argument);
 pg_noreturn extern void error_bad_length(const char *argument, int max);
 pg_noreturn extern void error_bad_value(const char *argument, const char *value,

@@ -201,18 +201,26 @@ credits_repair_guards(PG_FUNCTION_ARGS)
 {
 	Object		object;
 	OwnSql		own;
+	List	   *broken = NIL;
 	ListCell   *cell;
 	int			repaired = 0;
 
 	store_attach(fcinfo);
 	writer_check_allowed("credits_repair_guards()");
 	roles_check_owner("credits_repair_guards()");
-	own_sql_begin(&own);
-	SPI_connect();
 	foreach(cell, guarded_tables())
 	{
+		if (guard_problem(lfirst_oid(cell)) != NULL)
+			broken = lappend_oid(broken, lfirst_oid(cell));
+	}
+	if (broken != NIL || drop_guard_state() != DROP_GUARD_WHOLE)
+		audit_lock_with_tables(broken);
+	own_sql_begin(&own);
+	SPI_connect();
+	foreach(cell, broken)
+	{
 		if (guard_problem(lfirst_oid(cell)) == NULL)
-			continue;
+			continue;			/* by another, meanwhile */
 		put_guard_back(lfirst_oid(cell));
 		repaired++;
 	}

@@ -18,9 +18,12 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
+#include "audit.h"
 #include "commit.h"
 #include "digest.h"
 #include "errors.h"
@@ -31,6 +34,8 @@
 #include "settings.h"
 #include "store.h"
 #include "zone.h"
+
+#define BRIEF_WAIT_MS 100
 
 static void
 push_row(Ledger *ledger, const CrRow *row)
@@ -102,7 +107,7 @@ find_account(Ledger *ledger)
 	Books	   *books = ledger->books;
 	bool		found = books_find(books, user_id);
 
-	if (found && books_state(books, books->accounts.slot) == BOOKS_BUSY &&
+	if (found && !books->skips && books_state(books, books->accounts.slot) == BOOKS_BUSY &&
 		commit_may_queue())
 	{
 		lock_name(LOCK_TURN, user_id, ExclusiveLock);
@@ -126,7 +131,11 @@ read_version(Ledger *ledger)
 static bool
 lock_version(Ledger *ledger)
 {
-	if (books_lock(ledger->books, ledger->version, LockWaitBlock) != BOOKS_FOUND)
+	BooksResult result = books_lock(ledger->books, ledger->version,
+									ledger->books->skips ? LockWaitSkip : LockWaitBlock);
+
+	ledger->is_busy = result == BOOKS_SKIPPED;
+	if (result != BOOKS_FOUND)
 		return false;
 	read_version(ledger);
 	return strcmp(ledger->acc.user_id, ledger->request->user_id) == 0;
@@ -149,14 +158,26 @@ lock_unknown(Ledger *ledger)
 			error_serialization();
 		return false;
 	}
-	lock_name(LOCK_OPENING, request->user_id, ExclusiveLock);
-	if (lookup_opened(request->user_id))
+	if (!ledger->books->skips)
+		lock_name(LOCK_OPENING, request->user_id, ExclusiveLock);
+	else if (!try_lock_name(LOCK_OPENING, request->user_id, ExclusiveLock))
+	{
+		ledger->is_busy = true;
+		return false;
+	}
+	if (lookup_opened(request->user_id, ledger->books->skips ? &ledger->is_busy : NULL))
 	{
 		unlock_name(LOCK_OPENING, request->user_id, ExclusiveLock);
 		books_refresh(ledger->books);
-		if (!find_account(ledger) || !lock_version(ledger))
+		if (find_account(ledger) && lock_version(ledger))
+			return true;
+		if (!ledger->is_busy)
 			elog(ERROR, "could not lock an account that was just opened");
-		return true;
+	}
+	if (ledger->is_busy)
+	{
+		unlock_name(LOCK_OPENING, request->user_id, ExclusiveLock);
+		return false;
 	}
 	ledger->is_new = true;
 	cr_account_init(&ledger->acc, request->user_id);
@@ -166,16 +187,18 @@ lock_unknown(Ledger *ledger)
 
 /*
  * Locks the account of the request's user and reads it and the clock, anew if
- * it was peeked at before.  False if the user is unknown.
+ * it was peeked at before.  False if the user is unknown; or the account is busy,
+ * where the books skip such.
  */
 bool
 ledger_lock(Ledger *ledger)
 {
+	ledger->is_busy = false;
 	ledger->n_rows = 0;
 	ledger->is_up_to_date = false;
 	ledger->is_locked = true;
 	return ((ledger->version || find_account(ledger)) && lock_version(ledger)) ||
-		lock_unknown(ledger);
+		(!ledger->is_busy && lock_unknown(ledger));
 }
 
 /* Begins with the account locked; an unknown user is UC002. */
@@ -185,6 +208,71 @@ ledger_begin(Ledger *ledger, const Request *request)
 	ledger_prepare(ledger, request, NULL, NULL);
 	if (!ledger_lock(ledger))
 		error_account_not_found(request->user_id);
+}
+
+/*
+ * Locks the account, and tries the audit log; or, for that is what turned out to be
+ * busy, waits for the log, and tries the account.  False: not both, and neither is
+ * locked.  A subtransaction is what lets go of a row's lock.
+ */
+static bool
+lock_with_log(const Request *request, bool log_first)
+{
+	MemoryContext memory = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile failure = NULL;
+	volatile bool both = false;
+	int			usual = LockTimeout;
+	int			brief = Max(Min(BRIEF_WAIT_MS, DeadlockTimeout / 2), 1);
+
+	if (log_first)
+		audit_lock();
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(memory);
+	PG_TRY();
+	{
+		Ledger		ledger;
+
+		ledger_prepare(&ledger, request, NULL, NULL);
+		if (log_first && (usual == 0 || usual > brief))
+			LockTimeout = brief;
+		(void) ledger_lock(&ledger);
+		CHECK_FOR_INTERRUPTS();
+		LockTimeout = usual;
+		ledger_end(&ledger);
+		both = log_first || audit_try_lock();
+		if (both)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		LockTimeout = usual;
+		failure = error_of_subtransaction(memory, owner);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(memory);
+	CurrentResourceOwner = owner;
+	if (failure && !(log_first && failure->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE))
+		ReThrowError(failure);
+	if (!both && log_first)
+		audit_unlock();
+	return both;
+}
+
+/*
+ * Begins an act that the audit log records.  It waits for the log without holding the
+ * account, and for the account without holding the log, but for a moment.
+ */
+void
+ledger_begin_audited(Ledger *ledger, const Request *request)
+{
+	bool		log_first = false;
+
+	while (!lock_with_log(request, log_first))
+		log_first = !log_first;
+	ledger_begin(ledger, request);
 }
 
 /*

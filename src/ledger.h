@@ -18,6 +18,8 @@
  * does the sweep's usual account: ledger_read_at, and if ledger_write gives
  * false, ledger_lock_at and all over.
  *
+ * An act that is in the audit log begins with ledger_begin_audited.
+ *
  * Several requests of one account: set ledger.request to each in turn, push
  * their rows, and write once.
  */
@@ -40,6 +42,7 @@ typedef struct Ledger
 	Books		own_books;
 	TupleTableSlot *version;	/* of the account, that is decided on */
 	bool		is_locked;		/* else the version may turn out not to be the newest */
+	bool		is_busy;		/* and not to be waited for: it is not locked */
 	bool		is_new;			/* no account yet: what is appended opens it */
 	CrAccount	acc;
 	CrTime		clock;			/* the clock, read after the version */
@@ -55,6 +58,7 @@ typedef struct Ledger
 } Ledger;
 
 extern void ledger_begin(Ledger *ledger, const Request *request);
+extern void ledger_begin_audited(Ledger *ledger, const Request *request);
 extern void ledger_prepare(Ledger *ledger, const Request *request, Books *books,
 						   Plans *plans);
 extern bool ledger_lock_at(Ledger *ledger, TupleTableSlot *slot);

@@ -204,11 +204,11 @@ lookup_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row)
  * transaction that has just inserted it and not ended.  The lock is let go
  * meanwhile: that transaction may want it again.  Above READ COMMITTED a
  * row that committed since the transaction's snapshot is 40001.  On true, the
- * caller ends the lookup.
+ * caller ends the lookup.  busy not NULL: instead of waiting it is set, and false.
  */
 static bool
 lookup_settled(Lookup *lookup, StoreTable table, StoreIndex index, LockClass lock_class,
-			   const char *key)
+			   const char *key, bool *busy)
 {
 	for (;;)
 	{
@@ -225,6 +225,11 @@ lookup_settled(Lookup *lookup, StoreTable table, StoreIndex index, LockClass loc
 		if (!TransactionIdIsValid(dirty.xmin))
 			break;
 		lookup_end(lookup);
+		if (busy)
+		{
+			*busy = true;
+			return false;
+		}
 		unlock_name(lock_class, key, ExclusiveLock);
 		XactLockTableWait(dirty.xmin, NULL, NULL, XLTW_None);
 		lock_name(lock_class, key, ExclusiveLock);
@@ -237,15 +242,18 @@ lookup_settled(Lookup *lookup, StoreTable table, StoreIndex index, LockClass loc
 
 /*
  * Is there an account after all?  Call it under the user's opening lock, which
- * keeps nobody from updating one that is there.
+ * keeps nobody from updating one that is there.  busy not NULL: set if one is being
+ * opened, which is then not waited for.
  */
 bool
-lookup_opened(const char *user_id)
+lookup_opened(const char *user_id, bool *busy)
 {
 	Lookup		lookup;
 
-	if (!lookup_settled(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT, LOCK_OPENING, user_id))
+	if (!lookup_settled(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT, LOCK_OPENING, user_id, busy))
 	{
+		if (busy && *busy)
+			return false;
 		if (!lookup_account_latest(user_id))
 			return false;
 		if (IsolationUsesXactSnapshot())
@@ -264,7 +272,7 @@ lookup_payment(const char *payment_ref, Payment *payment)
 	const char *complaint;
 
 	if (!lookup_settled(&lookup, TABLE_PAYMENT, INDEX_PAYMENT, LOCK_PAYMENT,
-						payment_ref))
+						payment_ref, NULL))
 		return false;
 	complaint = payment_read(payment, lookup.slot);
 	if (complaint)

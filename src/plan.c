@@ -6,6 +6,7 @@
 
 #include "fmgr.h"
 #include "access/xact.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -106,6 +107,33 @@ choose_effective_from(CrPlanVersion *plan, const CrPlanVersion *newest, CrTime n
 						"a time after the newest version's");
 }
 
+/*
+ * Whoever opens accounts or applies resets of the plan has it locked, shared, to the
+ * end of their transaction.  Queueing for it, we would have everybody behind us who
+ * comes after them; and with it, we must not wait for the audit log.
+ */
+static void
+lock_plan(const char *plan)
+{
+	TimestampTz deadline = lock_deadline();
+
+	LockRelationOid(store_table(TABLE_PLAN), RowExclusiveLock);
+	for (;;)
+	{
+		bool		has_plan = try_lock_name(LOCK_PLAN, plan, ExclusiveLock);
+
+		if (has_plan && audit_try_lock())
+			return;
+		if (has_plan)
+			unlock_name(LOCK_PLAN, plan, ExclusiveLock);
+		if (lock_pause(deadline))
+			continue;
+		if (has_plan)
+			audit_error_in_use();
+		error_in_use("plan", plan, lock_name_holders(LOCK_PLAN, plan));
+	}
+}
+
 Datum
 credits_define_plan(PG_FUNCTION_ARGS)
 {
@@ -127,7 +155,7 @@ credits_define_plan(PG_FUNCTION_ARGS)
 
 	writer_check_allowed("credits_define_plan()");
 	CommandCounterIncrement();
-	lock_name(LOCK_PLAN, plan.plan, ExclusiveLock);
+	lock_plan(plan.plan);
 	now = clock_now();
 	plans_init(&plans, NULL);
 	newest = plans_newest(&plans, plan.plan);

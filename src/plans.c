@@ -27,8 +27,22 @@ plans_init(Plans *plans, Snapshot snapshot)
 	plans->loaded = NIL;
 	plans->memory = CurrentMemoryContext;
 	plans->lenient = false;
+	plans->busy = NULL;
 	plans->emit = NULL;
 	plans->emit_ctx = NULL;
+}
+
+/* Who has many accounts waits for no plan. */
+static void
+lock_versions(Plans *plans, const char *name)
+{
+	if (plans->busy == NULL)
+		lock_name(LOCK_PLAN, name, ShareLock);
+	else if (!try_lock_name(LOCK_PLAN, name, ShareLock))
+	{
+		*plans->busy = name;
+		error_busy("plan", name);
+	}
 }
 
 static LoadedPlan *
@@ -39,10 +53,9 @@ load(Plans *plans, const char *name)
 	Lookup		lookup;
 	const char *complaint;
 
-	if (plans->snapshot == NULL)
-		lock_name(LOCK_PLAN, name, ShareLock);
-
 	plan->name = pstrdup(name);
+	if (plans->snapshot == NULL)
+		lock_versions(plans, plan->name);
 	plan->count = 0;
 	plan->versions = palloc(sizeof(CrPlanVersion) * room);
 	lookup_begin(&lookup, TABLE_PLAN, INDEX_PLAN,

@@ -23,6 +23,8 @@ typedef struct Plans
 	List	   *loaded;			/* of LoadedPlan */
 	MemoryContext memory;
 	bool		lenient;		/* verification reports bad plans itself */
+	const char **busy;			/* not NULL: a plan that is being defined is not
+								 * waited for, but is 55P03, its name left here */
 	void		(*emit) (void *ctx, const CrRow *row);
 	void	   *emit_ctx;
 } Plans;

@@ -313,7 +313,7 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 	roles_check_owner(function);
 
 	/* One change at a time, so that nobody's rights are derived from a past. */
-	lock_name(LOCK_AUDIT_LOG, "", ExclusiveLock);
+	lock_name(LOCK_ROLES, "", ExclusiveLock);
 	CommandCounterIncrement();
 	roleid = get_role_oid(role, true);
 	records = read_records(SnapshotSelf);

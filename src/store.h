@@ -121,7 +121,7 @@ extern void lookup_end(Lookup *lookup);
 extern bool lookup_account(const char *user_id, Snapshot snapshot, CrAccount *acc);
 extern bool lookup_account_latest(const char *user_id);
 extern bool lookup_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row);
-extern bool lookup_opened(const char *user_id);
+extern bool lookup_opened(const char *user_id, bool *busy);
 extern bool lookup_payment(const char *payment_ref, Payment *payment);
 
 #endif

@@ -7,7 +7,8 @@
  * in next_event_at order, locked ones are left for the next sweep, each batch
  * is one transaction.  A batch runs in one subtransaction; if it fails, its
  * accounts are done singly, and one that fails alone is parked for this run
- * and reported.
+ * and reported.  A plan that is being defined is waited for once, with no account
+ * locked; after that its accounts are left for the next sweep.
  *
  * An account that nobody is at is updated without being locked first, which is
  * a WAL record less.  Should somebody lock it in between, the update has to wait;
@@ -70,6 +71,8 @@ typedef struct Sweep
 	bool		blocked;		/* by a lock on anything but an account */
 	bool		own_transactions;	/* not the caller's */
 	bool		racing;			/* an account that is not locked is being written */
+	const char *busy_plan;		/* the last try would have had to wait for it; NULL: none */
+	bool		waited;			/* for a plan, in vain: this run does so once */
 	CrTime		position;		/* next_event_at that the sweep has come to */
 	HTAB	   *passed;			/* users that were locked or failed: not again */
 	MemoryContext memory;		/* lives as long as the sweep */
@@ -313,11 +316,14 @@ try_accounts(Sweep *sweep, List **users, int64 limit)
 	Books		books;
 
 	sweep->racing = false;
+	sweep->busy_plan = NULL;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(memory);
 	PG_TRY();
 	{
 		plans_init(&plans, NULL);
+		plans.busy = &sweep->busy_plan;
+		books_lock_tables();
 		books_open(&books, true);
 		if (*users == NIL)
 			reset_due(sweep, &books, &plans, limit, users, (RunCounts *) &counts);
@@ -346,8 +352,8 @@ try_accounts(Sweep *sweep, List **users, int64 limit)
 }
 
 /*
- * A wait for anything but a row, which is skipped, is cut short: for a plan
- * that is being defined, say.  Undone by AtEOXact_GUC with the nest level.
+ * A wait for anything but a row or a plan, which are not waited for while accounts are
+ * locked, is cut short: for DDL, say.  Undone by AtEOXact_GUC with the nest level.
  */
 static int
 limit_lock_waits(void)
@@ -371,6 +377,21 @@ blocked_by(Sweep *sweep, const ErrorData *failure)
 	return true;
 }
 
+/*
+ * Waits for the plan that the last try, of which nothing stays, wanted.  No account
+ * may be locked.  False: it wanted none, or did not get it in time.
+ */
+static bool
+wait_for_plan(Sweep *sweep)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LockTimeout);
+
+	if (sweep->busy_plan == NULL || sweep->waited)
+		return false;
+	sweep->waited = !lock_name_until(LOCK_PLAN, sweep->busy_plan, ShareLock, until);
+	return !sweep->waited;
+}
+
 /* After a batch failed: its accounts one by one. */
 static void
 sweep_singly(Sweep *sweep, List *users)
@@ -384,10 +405,10 @@ sweep_singly(Sweep *sweep, List *users)
 
 		if (failure == NULL)
 			continue;
-		if (blocked_by(sweep, failure))
+		if (sweep->busy_plan == NULL && blocked_by(sweep, failure))
 			return;
 		pass(sweep, lfirst(cell));
-		if (ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
+		if (sweep->busy_plan || ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
 			ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK))
 			sweep->run.counts.skipped_locked++; /* somebody else was at it */
 		else
@@ -416,16 +437,19 @@ sweep_batch(Sweep *sweep, int64 limit)
 
 	do
 	{
+		bool		holds = done > 0;
 		List	   *users = NIL;
 
 		failure = try_accounts(sweep, &users, limit - done);
 		done += list_length(users);
 		if (failure == NULL)
 			break;
-		if (lost_race(sweep, failure) &&
-			(failure = try_accounts(sweep, &users, 0)) == NULL)
+		while (failure && users != NIL &&
+			   (lost_race(sweep, failure) || (!holds && wait_for_plan(sweep))))
+			failure = try_accounts(sweep, &users, 0);
+		if (failure == NULL)
 			continue;
-		if (blocked_by(sweep, failure))
+		if (sweep->busy_plan == NULL && blocked_by(sweep, failure))
 			break;
 		if (users == NIL)
 			ReThrowError(failure);	/* no account's */

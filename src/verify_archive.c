@@ -25,7 +25,7 @@ verify_years(Findings *findings, const Numbers *years)
 	{
 		int			year = (int) years->values[i];
 
-		if (OidIsValid(archive_partition(year, false)) ||
+		if (OidIsValid(archive_partition(year)) ||
 			audit_has("drop_archive", archive_name(year), GetActiveSnapshot()))
 			continue;
 		findings_report(findings, archive_name(year), NULL, 0,

@@ -134,6 +134,7 @@ sub passes
 		local @ENV{qw(TESTDIR TESTDATADIR TESTLOGDIR PG_REGRESS)} =
 		  ($ENV{PWD}, "$ENV{PWD}/tmp_check", "$ENV{PWD}/tmp_check/log", "$ENV{PG_TEST}/regress/pg_regress");
 		delete local @ENV{qw(PGHOST PGPORT PGUSER)};
+		local $ENV{STOP_AT_FAILURE} = 1;	# for tests of many like cases
 		return succeeds($log, 'prove', '-I', "$ENV{PG_TEST}/perl", '-I', 'test/t/lib',
 			map { "test/t/$_.pl" } @names);
 	}

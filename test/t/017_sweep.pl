@@ -498,7 +498,7 @@ SELECT count(*) FROM credit_account a
 {
 	database('dead', 4);
 	my $grant = q(CALL credits_grant_many(ARRAY['user_0001', 'user_0002', 'user_0003', 'user_0004'],
-ARRAY[1, 1, 1, 1]::bigint[], '2027-01-01', idempotency_key => '%s', batch_size => 1));
+ARRAY[1, 1, 1, 1]::bigint[], '2027-01-01', idempotency_key => '%s', batch_size => 1, max_wait => '1 hour'));
 	my $states = q(SELECT string_agg(state || ' ' || accounts || ' ' || (finished_at IS NULL), ', ' ORDER BY state, accounts)
 FROM credit_reset_run WHERE kind = 'grant');
 	my $holder = session($node, $db);
@@ -510,26 +510,26 @@ FROM credit_reset_run WHERE kind = 'grant');
 	$runner->send(sprintf $grant, 'cancelled');
 	wait_for_lock($runner->pid);
 	sweep();
-	is($node->safe_psql($db, $states), 'running 2 true', 'a bulk run that waits is left alone by a sweep');
+	is($node->safe_psql($db, $states), 'running 3 true', 'a bulk run that waits is left alone by a sweep');
 	$node->safe_psql($db, 'SELECT pg_cancel_backend(' . $runner->pid . ')');
 	($state) = $runner->answer;
 	is($state, '57014', '... and cancelled');
-	is($node->safe_psql($db, $states), 'running 2 true', '... which nobody has seen yet');
+	is($node->safe_psql($db, $states), 'running 3 true', '... which nobody has seen yet');
 	sweep();
-	is($node->safe_psql($db, $states), 'stopped 2 false', '... but the next sweep does');
+	is($node->safe_psql($db, $states), 'stopped 3 false', '... but the next sweep does');
 	$runner->send(sprintf $grant, 'killed');
 	wait_for_lock($runner->pid);
 	$node->safe_psql($db, "CALL credits_grant_many(ARRAY['user_0001'], ARRAY[1]::bigint[], '2027-01-01', idempotency_key => 'killed')");
-	is($node->safe_psql($db, $states), 'finished 0 false, running 2 true, stopped 2 false', 'another bulk run leaves it alone, too');
+	is($node->safe_psql($db, $states), 'finished 0 false, running 3 true, stopped 3 false', 'another bulk run leaves it alone, too');
 	$node->safe_psql($db, 'SELECT pg_terminate_backend(' . $runner->pid . ')');
 	($state) = $runner->answer;
 	is($state, '08006', 'it is killed');
 	$node->poll_query_until('postgres', 'SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = ' . $runner->pid . ')');
 	$holder->do('COMMIT');
 	$node->safe_psql($db, sprintf $grant, 'killed');
-	is($node->safe_psql($db, $states), 'finished 0 false, finished 2 false, stopped 2 false, stopped 2 false',
+	is($node->safe_psql($db, $states), 'finished 0 false, finished 1 false, stopped 3 false, stopped 3 false',
 		'... as the next run sees, which does the rest');
-	is($node->safe_psql($db, q(SELECT count(*) FROM credit_grant)), '6', '... once each');
+	is($node->safe_psql($db, q(SELECT count(*) FROM credit_grant)), '7', '... once each');
 	is_clean($node, $db, 'dead runs: clean');
 }
 

@@ -161,12 +161,14 @@ is("$report->{accounts} $report->{failures} $report->{difference}", "$users 0 0"
 is(value('SELECT (SELECT count(*) FROM credits.credit_account) + (SELECT count(*) FROM credits.credit_history)'),
 	'0', '... and keeps nothing');
 
-# Step 2: somebody has the user in the middle, so the import waits there.  Then
-# the server is killed.
+# Step 2: a DBA's trigger has the import wait at the user in the middle.  Then the
+# server is killed.
 my ($middle) = value(qq(SELECT id FROM "User" ORDER BY id COLLATE "C" OFFSET $users / 2 LIMIT 1));
 my $other = session($node, $db);
-$other->do('BEGIN');
-$other->do("SELECT credits.credits_open_account('$middle')");
+$node->safe_psql($db, qq(
+CREATE FUNCTION wait_there() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END';
+CREATE TRIGGER wait_there AFTER INSERT ON credits.credit_account FOR EACH ROW WHEN (NEW.user_id = '$middle') EXECUTE FUNCTION wait_there()));
+$other->do('SELECT pg_advisory_lock(1)');
 my $start = Time::HiRes::time();
 my ($import) = start_clients($node, $db, [ $blocks{2}[0] ]);
 my $pid;
@@ -191,6 +193,7 @@ eval { $other->quit };
 poll_until(sub { my ($out, $err); return eval { $node->psql($db, 'SELECT 1', stdout => \$out, stderr => \$err) == 0 } },
 	'the server to come back');
 is(value('SELECT count(*) FROM credits.credit_account'), $half, 'what was committed is there');
+$node->safe_psql($db, 'DROP TRIGGER wait_there ON credits.credit_account; DROP FUNCTION wait_there');
 is_clean_here('... and verifies');
 $report = import_block(2, 0, 'resumed');
 is_deeply([ @$report{qw(already accounts skipped failures difference more)} ],

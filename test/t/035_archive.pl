@@ -93,7 +93,7 @@ $node->safe_psql($db, 'SELECT credits_anchor()');
 my @client = start_clients($node, $db, [ "BEGIN; SELECT credits_deduct('user_40', 1); SELECT pg_sleep(100);\n" ]);
 $node->poll_query_until($db, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND wait_event = 'PgSleep')")
   or die 'nobody has the account';
-push @client, start_clients($node, $db, [ "CALL credits_archive('2025-08-01', batch_size => 7);\n" ]);
+push @client, start_clients($node, $db, [ "CALL credits_archive('2025-08-01', batch_size => 7, max_wait => '1 hour');\n" ]);
 $node->poll_query_until($db, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE 'CALL credits_archive%' AND wait_event_type = 'Lock')")
   or die 'the run does not wait';
 $node->stop('immediate');

@@ -335,6 +335,8 @@ answers(
 	q(SET credits.clock = '2026-04-15 12:00Z'; DO $$ BEGIN PERFORM credits_open_account('user_failing', 'free'); END $$;
 		ALTER TABLE credit_account ADD CONSTRAINT no CHECK (user_id <> 'user_failing') NOT VALID;
 		SET credits.clock = '2026-05-15 12:00Z'; CALL credits_run_reset(); ALTER TABLE credit_account DROP CONSTRAINT no));
+my $holder = session($node, $db);
+$holder->do(q(BEGIN; SELECT credits_deduct('user_1', 1)));
 answers(
 	'Bulk report',
 	q(CALL credits_grant_many('{user_2}', '{3}', '2026-04-01', max_accounts => 1)),
@@ -342,7 +344,10 @@ answers(
 	q(CALL credits_grant_many('{nobody}', '{3}', '2026-04-01')),
 	q(CALL credits_apply_plan('free')),
 	q(CALL credits_undo_run(plan => 'free', boundary => '2026-01-01')),
-	q(CALL credits_import('SELECT ''user_1''::text AS user_id', dry_run => true)));
+	q(CALL credits_grant_many('{user_1}', '{3}', '2026-04-01', max_wait => '0')),
+	q(CALL credits_import('SELECT ''user_2''::text AS user_id', dry_run => true)));
+$holder->do('ROLLBACK');
+$holder->quit;
 answers('Verify report', q(CALL credits_run_verify()), q(CALL credits_run_verify(1, 1)));
 answers('Anchor receipt', q(SELECT credits_anchor()), q(SELECT credits_anchor()));
 answers('Role receipt', q(SELECT credits_grant_role('r_app', 'billing')),
@@ -412,6 +417,9 @@ my $other = session($node, $db);
 $other->do('BEGIN');
 $other->do($deduct);
 is_outcome($node, $db, "SET lock_timeout = '10ms'; $deduct", '55P03', '55P03 is raised');
+$other->do(q(SELECT credits_open_account('user_8', 'big')));
+my (undef, $in_use) = is_outcome($node, $db, q(SET lock_timeout = '10ms'; SELECT credits_define_plan('big', 5)), '55P03', '... also for a plan');
+like($in_use, qr/^DETAIL:  \{"object": "plan", "name": "big", "pids": \[\d+\]\}$/m, '... whose DETAIL says who has it');
 my $late = session($node, $db);
 $late->do('BEGIN ISOLATION LEVEL REPEATABLE READ');
 $late->do('SELECT count(*) FROM credit_plan');

@@ -181,6 +181,9 @@ sub bulk_call
 	return $answer;
 }
 
+# A run has left something: after its cap, or because it was busy.
+my $is_more = qr/"more": true|"busy": [1-9]/;
+
 # Batch by batch, to its end if it can be had.
 sub bulk_alone
 {
@@ -194,9 +197,9 @@ sub bulk_alone
 		# Who does not know how it ended sends it again, but for what adds up.
 		return if $op->{call} eq 'source' || ($op->{call} eq 'grant_many' && !defined $op->{key});
 		return if rand() < 0.1;
-		$self->{stats}{'bulk resumed'}++ if !$answer || $answer->{state} ne '00000' || $answer->{rows}[0][0] =~ /"more": true/;
+		$self->{stats}{'bulk resumed'}++ if !$answer || $answer->{state} ne '00000' || $answer->{rows}[0][0] =~ $is_more;
 		next if !$answer || TortureLoad::is_for_now($answer->{state});
-		return if $answer->{state} ne '00000' || $answer->{rows}[0][0] !~ /"more": true/;
+		return if $answer->{state} ne '00000' || $answer->{rows}[0][0] !~ $is_more;
 	}
 	return;
 }

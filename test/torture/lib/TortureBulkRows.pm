@@ -435,20 +435,14 @@ sub finish_grant_many
 	my ($self, $op, $run) = @_;
 	my %users = map { ((split /:/)[0] => 1) } split / /, $op->{arg}{users};
 	my @users = sort keys %users;
-	my ($last) = grep { $run->{done}{ $users[$_] } } reverse 0 .. $#users;
 
 	$self->bad("$op->{id}: grants to who was not named: $_") for grep { !$users{$_} } sort keys %{ $run->{done} };
-	if ($op->{fate} eq 'yes' && $op->{report}{more} eq 'false') { $last = $#users; }
-	elsif (defined $last && !$op->{arg}{max})
+	# What was busy it comes back to at its end, so of one that did not come there nobody knows.
+	return if $op->{fate} ne 'yes' || $op->{report}{more} eq 'true';
+	my %busy = map { $_ => 1 } $op->{text} =~ /"busy_users": \[(.*?)\]/ ? $1 =~ /"([^"]+)"/g : ();
+	for my $user (@users)
 	{
-		my $batch = $op->{arg}{batch};
-
-		$last = min($#users, int($last / $batch) * $batch + $batch - 1);
-	}
-	return if !defined $last;
-	for my $user (@users[ 0 .. $last ])
-	{
-		next if $run->{done}{$user} || $run->{failed}{$user} || ($op->{key} ne '' && $self->{keys}{$user}{ $op->{key} });
+		next if $busy{$user} || $run->{done}{$user} || $run->{failed}{$user} || ($op->{key} ne '' && $self->{keys}{$user}{ $op->{key} });
 		$self->bad("$op->{id}: left $user out");
 	}
 	return;
@@ -458,7 +452,7 @@ sub finish_import
 {
 	my ($self, $op, $run) = @_;
 
-	return if $op->{fate} ne 'yes' || $op->{report}{more} eq 'true';
+	return if $op->{fate} ne 'yes' || $op->{report}{more} eq 'true' || $op->{report}{busy};
 	for my $n (0 .. TortureBulk::imports() - 1)
 	{
 		next if !grep { $n % 3 == $_ } split /,/, $op->{arg}{thirds};
@@ -474,7 +468,7 @@ sub finish_undo_run
 	my ($self, $op, $run) = @_;
 	my $undone = $self->{runs}{ $op->{arg}{run} // '' } or return;
 
-	return if $op->{fate} ne 'yes' || $op->{report}{more} eq 'true' || ($undone->{op} && $undone->{op}{seen_from} > $op->{start}) || !$undone->{op};
+	return if $op->{fate} ne 'yes' || $op->{report}{more} eq 'true' || $op->{report}{busy} || ($undone->{op} && $undone->{op}{seen_from} > $op->{start}) || !$undone->{op};
 	for my $user (sort keys %{ $undone->{done} })
 	{
 		my ($row, $state) = ($undone->{done}{$user}, $self->{state_of}{$user});
