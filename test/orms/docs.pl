@@ -252,6 +252,11 @@ sub in_public
 
 	my (undef, $push) = run_in("$work/Drizzle", qw(npx drizzle-kit push --verbose --strict));
 	like($push, qr/^DROP TABLE "$_"/m, "in public, drizzle-kit push drops $_") for qw(credit_account credit_history);
+
+	# And why the page wants the extension in template1.
+	query('template1', 'DROP EXTENSION credits; DROP SCHEMA credits');
+	my (undef, $dev, $err) = run_in("$work/Prisma", qw(npx prisma migrate dev));
+	like("$dev$err", qr/P3006.*schema "credits" does not exist/s, 'without it in template1, prisma migrate dev stops');
 	return;
 }
 
@@ -340,7 +345,7 @@ subtest 'README.md' => sub {
 	my $images = sub { query('app', 'SELECT count(*) FROM image') };
 	my $open = sub {
 		my ($user, $purchased) = @_;
-		query('app', "SELECT credits.credits_add_purchased('$user', $purchased, 'pay-$user')");
+		query('app', "SELECT credits_add_purchased('$user', $purchased, 'pay-$user')");
 	};
 
 	# As in the Install section: the database app, by a superuser.
