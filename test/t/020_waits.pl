@@ -19,6 +19,7 @@ my $node = waits_server('waits');
 # whose calls wait for it then.
 my %held = (
 	row     => { sql => q(SELECT credits_deduct('m1', 1)), users => ['m1'] },
+	old_row => { sql => q(SELECT credits_deduct('old', 1)), users => ['old'] },
 	opening => { sql => q(SELECT credits_open_account('i2', 'idle')) },
 	plan    => { sql => q(SELECT credits_define_plan('free', 120)) },
 	reset   => { sql => q(SELECT credits_deduct('z3', 1), credits_deduct('z1', 1)), users => [ 'z1', 'z3' ] },
@@ -41,7 +42,7 @@ my %calls = (
 		waits => [qw(row plan log credit_grant credit_hold credit_plan credit_audit_log credit_reset_run)] },
 	credits_apply_plan => { sql => q(CALL credits_apply_plan('free')), waits => [qw(row plan log credit_grant credit_plan)] },
 	credits_undo_run => { sql => $undo, waits => [qw(row plan log credit_grant)] },
-	credits_import => { sql => q(CALL credits_import($$SELECT u AS user_id, 'pro' AS plan, 5 AS purchased FROM unnest('{i1,i2,i3,m1,n1}'::text[]) u$$)),
+	credits_import => { sql => q(CALL credits_import($$SELECT u AS user_id, 'pro' AS plan, 5 AS purchased FROM unnest('{a1,i1,i2,i3,m1,n1}'::text[]) u$$)),
 		waits => [qw(row opening log credit_checkpoint)] },
 	credits_archive => { sql => q(CALL credits_archive('2026-02-01')),
 		waits => [qw(row plan log reader partition made credit_checkpoint credit_grant)] },
@@ -53,8 +54,7 @@ my %calls = (
 	credits_close_account => { sql => q(SELECT credits_close_account('m1')), waits => [qw(row log)] },
 	credits_repair_clock => { sql => q(SELECT credits_repair_clock('m1')),
 		before => q(SET credits.clock = '2026-03-11 00:00:00+00'; SELECT credits_deduct('m1', 1)), waits => [qw(row log)] },
-	credits_erase_user => { sql => q(SELECT credits_erase_user('m1')),
-		before => q(SELECT credits_deduct('m1', 1, 'private')), waits => [qw(row log partition)] },
+	credits_erase_user => { sql => q(SELECT credits_erase_user('old')), waits => [qw(old_row log partition)] },
 	credits_drop_archive => { sql => q(SELECT credits_drop_archive('credit_history_archive_2025', 4)), waits => [qw(reader log partition)] },
 	credits_repair_guards => { sql => 'SELECT credits_repair_guards()', before => $broken, waits => [qw(row reader log)] },
 	credits_anchor => { sql => 'SELECT credits_anchor()', waits => [qw(anchor credit_anchor log row)] },
