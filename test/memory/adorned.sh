@@ -56,7 +56,7 @@ with indexes drop_guard maintenance
 with columns,checks,code drop_guard guards constraints verify verify_scale verify_open hold archive
 with triggers drop_guard
 with keys drop_guard guards verify verify_open hold
-with deferred drop_guard erase maintenance anchor undo import
+with deferred drop_guard erase maintenance verify verify_scale verify_open anchor undo import archive
 with indexes,columns,checks,code,triggers,keys drop_guard maintenance guards constraints verify verify_scale verify_open hold archive
 stop_server
 
