@@ -48,7 +48,8 @@ is_deeply(
 	[ grep { !$called{$_} && !$not_modelled{$_} } @writing ],
 	[], 'every function that may write is modelled, or said not to be');
 
-$node->safe_psql('postgres', 'DROP EXTENSION credits; ' . setup_database());
+$node->safe_psql('postgres', 'DROP EXTENSION credits CASCADE; ' . setup_database());
+adorn($node, 'postgres');
 
 # A database for some worlds, so that sweeps have little to do with old ones.
 my $databases = 0;

@@ -15,7 +15,7 @@ use Test::More;
 use Time::HiRes ();
 
 our @EXPORT = qw(
-  new_server add_database outcome is_outcome state_of json rows
+  new_server add_database adorn outcome is_outcome state_of json rows
   start_clients wait_clients wait_client run_clients client_results
   isolation poll_until is_clean is_gapless no_deadlock session
 );
@@ -49,14 +49,24 @@ lc_messages = 'C'
 	return $node;
 }
 
-# With CREDITS_ADORN (test/memory/adorned.sh), its tables have what apps and DBAs add.
 sub create_extension
 {
 	my ($node, $db) = @_;
 
 	$node->safe_psql($db, 'CREATE EXTENSION credits');
+	adorn($node, $db);
+	return;
+}
+
+# With CREDITS_ADORN (test/memory/adorned.sh), the tables get what apps and DBAs add.
+sub adorn
+{
+	my ($node, $db) = @_;
+
 	return unless $ENV{CREDITS_ADORN};
-	$node->safe_psql($db, slurp_file("$ENV{TESTDIR}/sql/setup.sql"));
+	$node->safe_psql($db, slurp_file("$ENV{TESTDIR}/sql/setup.sql"))
+	  unless $node->safe_psql($db, q(SELECT to_regnamespace('t')));
+	$node->safe_psql($db, 'CALL t.unadorn()');
 	$node->safe_psql($db, "SELECT t.adorn('credits', '{$ENV{CREDITS_ADORN}}')");
 	return;
 }
