@@ -120,6 +120,8 @@ $node->poll_query_until($db, "SELECT wait_event = 'advisory' FROM pg_stat_activi
 my $records = q(SELECT string_agg(state || CASE WHEN finished_at IS NULL THEN '' ELSE ' at an end' END, ', ' ORDER BY state)
 	FROM credit_reset_run WHERE kind = 'verify' AND accounts < 500);
 is($node->safe_psql($db, $records), 'running', 'its record says that it is running');
+is($node->safe_psql($db, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = $pid"),
+	1, '... and it has the lock by which others know that it is alive');
 $node->safe_psql($db, q(CALL credits_apply_plan('free')));
 is($node->safe_psql($db, $records), 'running', '... also when another run has begun');
 $node->safe_psql($db, "SELECT pg_cancel_backend($pid)");
