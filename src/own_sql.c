@@ -52,8 +52,15 @@ own_sql_begin(OwnSql *own)
 	GetUserIdAndSecContext(&own->user, &own->context);
 	own->settings = NewGUCNestLevel();
 	for (size_t i = 0; i < lengthof(pinned); i++)
-		(void) set_config_option(pinned[i].name, pinned[i].value, PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
+	{
+		/* The values are good, so what can fail is memory; PostgreSQL would call it 22023. */
+		if (set_config_option(pinned[i].name, pinned[i].value, PGC_USERSET, PGC_S_SESSION,
+							  GUC_ACTION_SAVE, true, DEBUG5, false) <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OUT_OF_MEMORY),
+					 errmsg("out of memory"),
+					 errdetail("Setting \"%s\" could not be changed.", pinned[i].name)));
+	}
 }
 
 /*

@@ -21,7 +21,7 @@ use Test::More;
 
 my $seed = $ENV{CREDITS_SEED} // int(rand(2**31 - 1));
 my $calls = $ENV{CREDITS_CALLS} // 2500;
-my @presets = qw(app billing auditor support admin monitor end_user);
+my @presets = qw(app billing server auditor support admin monitor end_user);
 
 diag("CREDITS_SEED=$seed CREDITS_CALLS=$calls");
 fuzz_init($seed);
