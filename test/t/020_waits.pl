@@ -62,6 +62,7 @@ my %calls = (
 	credits_revoke_role => { sql => q(SELECT credits_revoke_role('app_role', 'app')),
 		before => q(SELECT credits_grant_role('app_role', 'app')), waits => [qw(grant log row)] },
 	credits_run_verify => { sql => 'CALL credits_run_verify()', waits => [qw(row made)] },
+	credits_verify => { sql => 'SELECT * FROM credits_verify()', waits => [qw(row made credit_reset_run)] },
 );
 
 # These are about one account, or two that the caller names.
