@@ -189,7 +189,7 @@ SELECT credits_anchor() \\g /dev/null\n" . at_second('10 * <n> + 5'),
 	verify => reads('credits_verify()', "${workers}0;\n"),
 	'verify, parallel' => reads('credits_verify()', "${workers}2;\n"),
 	verify_anchor => reads('credits_verify_anchor()'),
-	run_verify => { call => 'CALL credits_run_verify(slice_size => 50)', done => 'SELECT true', is_alone => 1, is_slow => 1 },
+	run_verify => { call => 'CALL credits_run_verify(slice_size => 50)', done => 'SELECT true', is_alone => 1, is_slow => 1, is_run => 1 },
 );
 
 # --- The server.
