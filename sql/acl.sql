@@ -312,7 +312,7 @@ SELECT call, t.sqlstate('SELECT ' || call)
 -- set before the library is there to check.
 SELECT credits_grant_role('regress_credits_app', 'app') IS NOT NULL AS granted;
 SET ROLE regress_credits_app;
-SELECT t.sqlstate($$SET credits.clock = '2020-01-01 00:00:00+00'$$) AS clock, t.sqlstate($$SET credits.default_plan = 'free'$$) AS default_plan;
+SELECT t.sqlstate($$SET credits.clock = '2020-01-01 00:00:00+00'$$) AS clock, t.sqlstate($$SET credits.default_plan = 'free'$$) AS default_plan, t.sqlstate($$SET credits.log_refusals = off$$) AS log_refusals;
 RESET ROLE;
 \c -
 SET client_min_messages = error;

@@ -164,7 +164,7 @@ CREATE UNIQUE INDEX credit_history_key_idx ON @extschema@.credit_history (user_i
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_history', '');
 COMMENT ON TABLE @extschema@.credit_history IS 'Append-only: one row per operation, hash-chained per user; seq has no gaps.';
 COMMENT ON COLUMN @extschema@.credit_history.created_at IS 'The clock when the row was written.';
-COMMENT ON COLUMN @extschema@.credit_history.effective_at IS 'When the operation counts: never before the row before it (except after a clock_repair); an event''s own time.';
+COMMENT ON COLUMN @extschema@.credit_history.effective_at IS 'When the operation counts: never before the row before it (except after a clock_repair); an event''s own time; while a reset waits for a time zone, just before that reset.';
 COMMENT ON COLUMN @extschema@.credit_history.period_start IS 'Start of the period that the account is in after this row.';
 COMMENT ON COLUMN @extschema@.credit_history.amount IS 'Credits of the request, or what the event granted; signed for adjust and set_plan.';
 COMMENT ON COLUMN @extschema@.credit_history.held_monthly IS 'Monthly credits held after it; NULL: none.';
@@ -508,7 +508,7 @@ CREATE FUNCTION @extschema@.credits_deduct(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_deduct';
 COMMENT ON FUNCTION @extschema@.credits_deduct(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text) IS
-'Spends amount credits (1 .. 2^53-1) of user_id: monthly first, then granted, then purchased. Returns the receipt. Errors: UC001 insufficient_credits, UC002 account_not_found, UC003 idempotency_conflict, UC004 account_frozen, 22003, 22004, 22023, 25006, 40001, 55P03.';
+'Spends amount credits (1 .. 2^53-1) of user_id: monthly first, then granted, then purchased. Returns the receipt. Errors: UC001 insufficient_credits, UC002 account_not_found, UC003 idempotency_conflict, UC004 account_frozen, UC012 time_zone_unknown, 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_try_deduct(
     user_id pg_catalog.text, amount pg_catalog.int8,
@@ -527,7 +527,7 @@ CREATE FUNCTION @extschema@.credits_deduct_many(
     RETURNS SETOF pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'credits_deduct_many';
 COMMENT ON FUNCTION @extschema@.credits_deduct_many(pg_catalog.text[], pg_catalog.int8[], pg_catalog.text[], pg_catalog.text[], pg_catalog.jsonb[], pg_catalog.bool, pg_catalog.text[]) IS
-'A batch of at most 100000 deductions, the arrays'' elements side by side; a receipt per item, in item order. Accounts are locked in user order, each once; a user''s items are done in the batch''s order, and a key repeated in it is a replay. A refused item (UC001, UC002, UC003, UC004) answers {"ok": false, "error", ...}, or with all_or_nothing raises and undoes the batch. Waits at most 10 seconds for an account after the first. Other errors: 22003, 22004, 22023, 25006, 40001, 55P03.';
+'A batch of at most 100000 deductions, the arrays'' elements side by side; a receipt per item, in item order. Accounts are locked in user order, each once; a user''s items are done in the batch''s order, and a key repeated in it is a replay. A refused item (UC001, UC002, UC003, UC004, UC012) answers {"ok": false, "error", ...}, or with all_or_nothing raises and undoes the batch. Waits at most 10 seconds for an account after the first. Other errors: 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 /* Purchases and corrections. */
 CREATE FUNCTION @extschema@.credits_add_purchased(
@@ -545,7 +545,7 @@ CREATE FUNCTION @extschema@.credits_adjust(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_adjust';
 COMMENT ON FUNCTION @extschema@.credits_adjust(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'An administrator''s signed correction of one bucket (monthly, granted, purchased; granted only downwards); a reason is required. Below 0 is UC001. Other errors: UC002, UC003, 22003, 22004, 22023, 25006, 40001, 55P03.';
+'An administrator''s signed correction of one bucket (monthly, granted, purchased; granted only downwards); a reason is required. Below 0 is UC001. Other errors: UC002, UC003, UC012 (monthly), 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 /* Grants, holds, refunds, chargebacks. */
 CREATE FUNCTION @extschema@.credits_grant(
@@ -565,7 +565,7 @@ CREATE FUNCTION @extschema@.credits_hold(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_hold';
 COMMENT ON FUNCTION @extschema@.credits_hold(pg_catalog.text, pg_catalog.int8, pg_catalog.interval, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text) IS
-'Sets amount credits aside, in spending order, for expires_in (default 15 minutes; at most 31 days, a day being 24 hours, no months). The receipt''s seq is the hold_seq to capture or release; a hold that is neither ends by itself. Errors: UC001 (an overdraft limit does not count), UC002, UC003, UC004, 22003, 22004, 22023, 25006, 40001, 55P03.';
+'Sets amount credits aside, in spending order, for expires_in (default 15 minutes; at most 31 days, a day being 24 hours, no months). The receipt''s seq is the hold_seq to capture or release; a hold that is neither ends by itself. Errors: UC001 (an overdraft limit does not count), UC002, UC003, UC004, UC012, 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_capture(
     user_id pg_catalog.text, hold_seq pg_catalog.int8, amount pg_catalog.int8 DEFAULT NULL, keep_open pg_catalog.bool DEFAULT NULL,
@@ -575,7 +575,7 @@ CREATE FUNCTION @extschema@.credits_capture(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_capture';
 COMMENT ON FUNCTION @extschema@.credits_capture(pg_catalog.text, pg_catalog.int8, pg_catalog.int8, pg_catalog.bool, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text) IS
-'Spends amount credits (default: all) of a hold; more than it has is deducted from the balance. Closes the hold and gives the rest back, unless keep_open and any is left. A hold that has expired is settled once, as an ordinary deduction. Errors: UC001, UC002, UC003, UC004, UC005 hold_not_found, UC006 hold_closed, 22003, 22004, 22023, 25006, 40001, 55P03.';
+'Spends amount credits (default: all) of a hold; more than it has is deducted from the balance. Closes the hold and gives the rest back, unless keep_open and any is left. A hold that has expired is settled once, as an ordinary deduction. Errors: UC001, UC002, UC003, UC004, UC005 hold_not_found, UC006 hold_closed, UC012, 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_release(
     user_id pg_catalog.text, hold_seq pg_catalog.int8,
@@ -625,11 +625,11 @@ COMMENT ON FUNCTION @extschema@.credits_define_plan(pg_catalog.text, pg_catalog.
 
 CREATE FUNCTION @extschema@.credits_open_account(
     user_id pg_catalog.text, plan pg_catalog.text DEFAULT NULL,
-    cycle_anchor pg_catalog.timestamp DEFAULT NULL, time_zone pg_catalog.text DEFAULT NULL)
+    cycle_anchor pg_catalog.text DEFAULT NULL, time_zone pg_catalog.text DEFAULT NULL)
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_open_account';
-COMMENT ON FUNCTION @extschema@.credits_open_account(pg_catalog.text, pg_catalog.text, pg_catalog.timestamp, pg_catalog.text) IS
-'Opens an account and grants the plan''s first allowance. plan: default credits.default_plan, else none. cycle_anchor: wall-clock time in time_zone that anniversaries count from (default: now). time_zone: a name in pg_timezone_names (default UTC). Again with the same facts: a replay; other facts: UC003. Errors: UC004 (closed), UC009 plan_not_found, 22004, 22023, 25006, 40001.';
+COMMENT ON FUNCTION @extschema@.credits_open_account(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) IS
+'Opens an account and grants the plan''s first allowance. plan: default credits.default_plan, else none. cycle_anchor: the time that anniversaries count from (default: now), ISO 8601: without an offset the account''s local time, with an offset or Z an instant. time_zone: a name in pg_timezone_names (default UTC). Again with the same facts: a replay; other facts: UC003. Errors: UC004 (closed), UC009 plan_not_found, 22004, 22023, 25006, 40001.';
 
 CREATE FUNCTION @extschema@.credits_set_plan(
     user_id pg_catalog.text, plan pg_catalog.text, at pg_catalog.text DEFAULT NULL,
@@ -638,16 +638,16 @@ CREATE FUNCTION @extschema@.credits_set_plan(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_set_plan';
 COMMENT ON FUNCTION @extschema@.credits_set_plan(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'Changes the plan now (default) or at next_reset; plan NULL cancels. Now: a larger allowance adds the difference to what this period granted, a smaller one takes at most the difference from unspent monthly credits, so that leaving and coming back never grants twice. Errors: UC002, UC003, UC004 (closed), UC009, 22003, 22004, 22023, 25006, 40001.';
+'Changes the plan now (default) or at next_reset; plan NULL cancels. Now: a larger allowance adds the difference to what this period granted, a smaller one takes at most the difference from unspent monthly credits, so that leaving and coming back never grants twice. Errors: UC002, UC003, UC004 (closed), UC009, UC012, 22003, 22004, 22023, 25006, 40001.';
 
 CREATE FUNCTION @extschema@.credits_set_cycle(
-    user_id pg_catalog.text, cycle_anchor pg_catalog.timestamp DEFAULT NULL, time_zone pg_catalog.text DEFAULT NULL,
+    user_id pg_catalog.text, cycle_anchor pg_catalog.text DEFAULT NULL, time_zone pg_catalog.text DEFAULT NULL,
     reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
     metadata pg_catalog.jsonb DEFAULT NULL)
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_set_cycle';
-COMMENT ON FUNCTION @extschema@.credits_set_cycle(pg_catalog.text, pg_catalog.timestamp, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'Another cycle_anchor (wall-clock time in time_zone) or time_zone; NULL keeps it. The period is stretched to the first new boundary at or after its end, so that no change gives two allowances. Errors: UC002, UC003, 22004, 22023, 25006, 40001, 55P03.';
+COMMENT ON FUNCTION @extschema@.credits_set_cycle(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
+'Another cycle_anchor (as of credits_open_account) or time_zone; NULL keeps it. The period is stretched to the first new boundary at or after its end, so that no change gives two allowances; it keeps its end if only the zone changes, because the server does not know the old one. Errors: UC002, UC003, UC012 (no time_zone given), 22004, 22023, 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_freeze(user_id pg_catalog.text, reason pg_catalog.text DEFAULT NULL)
     RETURNS pg_catalog.jsonb
@@ -687,7 +687,7 @@ CREATE FUNCTION @extschema@.credits_balance_at(user_id pg_catalog.text, at pg_ca
     RETURNS pg_catalog.jsonb
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 1000 AS 'MODULE_PATHNAME', 'credits_balance_at';
 COMMENT ON FUNCTION @extschema@.credits_balance_at(pg_catalog.text, pg_catalog.timestamptz) IS
-'What the user had at a past time: after the last history row in effect by then, with what was due by then. The history up to there is replayed and verified. Errors: UC002 (no account then), UC008, 22004, 22023 (a time to come).';
+'What the user had at a past time: after the last history row in effect by then, with what was due by then. The history up to there is replayed and verified. Errors: UC002 (no account then), UC008, UC012, 22004, 22023 (a time to come).';
 
 CREATE FUNCTION @extschema@.credits_explain(user_id pg_catalog.text)
     RETURNS pg_catalog.jsonb
@@ -906,7 +906,7 @@ CREATE PROCEDURE @extschema@.credits_import(
     INOUT report pg_catalog.jsonb DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'credits_import';
 COMMENT ON PROCEDURE @extschema@.credits_import(pg_catalog.text, pg_catalog.text, pg_catalog.bool, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.interval, pg_catalog.jsonb) IS
-'Imports accounts from another application. source: a query with the columns user_id text and, as far as there are, plan text, monthly bigint, purchased bigint, last_reset timestamptz, cycle_anchor timestamp, time_zone text. history: a query with user_id text, created_at timestamptz, id, amount bigint, reason text, metadata jsonb. Both run as the caller. refresh: a user that has done nothing here since is imported anew if the source has changed. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Busy accounts are not waited for, but once more at the end, max_wait in all (default 10 seconds). Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, busy, failures, more} and the sums of source and target, with their difference; audited. Errors: 22004, 22023, 25006, 42804.';
+'Imports accounts from another application. source: a query with the columns user_id text and, as far as there are, plan text, monthly bigint, purchased bigint, last_reset timestamptz, cycle_anchor timestamp (local) or timestamptz (an instant), time_zone text. history: a query with user_id text, created_at timestamptz, id, amount bigint, reason text, metadata jsonb. Both run as the caller. refresh: a user that has done nothing here since is imported anew if the source has changed. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Busy accounts are not waited for, but once more at the end, max_wait in all (default 10 seconds). Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, busy, failures, more} and the sums of source and target, with their difference; audited. Errors: 22004, 22023, 25006, 42804.';
 
 /* Retention. */
 CREATE PROCEDURE @extschema@.credits_archive(
@@ -932,13 +932,20 @@ CREATE FUNCTION @extschema@.credits_transfer(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_transfer';
 COMMENT ON FUNCTION @extschema@.credits_transfer(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'Moves amount purchased credits (default: all) to another user''s account; a row in each, whose spender is the other user. Waits at most 10 seconds for the second account. Returns the receipt of the first. Errors: UC001, UC002, UC003, UC004, 22003, 22004, 22023, 25006, 40001, 55P03.';
+'Moves amount purchased credits (default: all) to another user''s account; a row in each, whose spender is the other user. Waits at most 10 seconds for the second account. Returns the receipt of the first. Errors: UC001, UC002, UC003, UC004, UC012, 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_close_account(user_id pg_catalog.text, reason pg_catalog.text DEFAULT NULL)
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_close_account';
 COMMENT ON FUNCTION @extschema@.credits_close_account(pg_catalog.text, pg_catalog.text) IS
 'Closes an account: the plan ends, monthly and granted credits expire, purchased ones are forfeited (credits_transfer moves them first), every grant ends, spent or not, spending and granting are UC004 from then on; purchases are still credited. credits_unfreeze opens it again, without a plan. Audited. Errors: UC002, UC004 (closed already), 55000 (open holds), 22004, 22023, 25006, 40001.';
+
+/* Accounts whose next reset will wait, or waits. */
+CREATE FUNCTION @extschema@.credits_unknown_zones()
+    RETURNS TABLE (user_id pg_catalog.text, time_zone pg_catalog.text, next_reset_at pg_catalog.timestamptz)
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'credits_unknown_zones';
+COMMENT ON FUNCTION @extschema@.credits_unknown_zones() IS
+'The accounts in a time zone that the server does not know any more: from next_reset_at on their reset waits, and spending is UC012. Give them another zone with credits_set_cycle, or install the zone.';
 
 /* Verification. */
 CREATE FUNCTION @extschema@.credits_verify_account(user_id pg_catalog.text)

@@ -154,6 +154,52 @@ SELECT args, t.sqlstate('SELECT credits_set_cycle(' || args || ')')
   ]) WITH ORDINALITY AS u(args, n) ORDER BY n;
 SELECT t.fingerprint() = :'before' AS nothing_written;
 
+-- An anchor without an offset is the account's local time; with one, as drivers write a
+-- date, it is an instant.  It depends on no setting of the session.
+SET credits.clock = '2026-08-15 00:00:00+00';
+SET timezone = 'Asia/Tokyo';
+SET datestyle = 'SQL, DMY';
+CREATE TABLE anchors (n int, given text, zone text);
+INSERT INTO anchors SELECT row_number() OVER (), given, zone FROM (VALUES
+    ('2026-01-31', 'Europe/Berlin'),
+    ('2026-01-31 02:30', 'Europe/Berlin'),
+    ('2026-01-31T02:30:00', 'Europe/Berlin'),
+    -- node-postgres and the like: a Date
+    ('2026-01-31T02:30:00.000+01:00', 'Europe/Berlin'),
+    ('2026-01-31T01:30:00.000Z', 'Europe/Berlin'),
+    ('2026-01-30T20:30:00-0500', 'Europe/Berlin'),
+    ('2026-01-31 10:30:00+09', 'Europe/Berlin'),
+    -- what is half past two in Berlin is the evening before in New York
+    ('2026-01-31T02:30:00.000+01:00', 'America/New_York'),
+    ('2026-01-31T02:30:00.000+01:00', NULL),
+    -- an offset of a date in summer; one with seconds; parts of a second
+    ('2026-07-31T02:30:00+01:00', 'Europe/Berlin'),
+    ('1890-01-31 00:53:28.5+00:53:28', 'UTC'),
+    ('2026-01-31T02:30:00.123456789Z', 'UTC'),
+    -- the year's ends are of the local time
+    ('9999-12-31T23:59:59Z', 'UTC'), ('0001-01-01T00:00:00Z', 'Asia/Tokyo')) v (given, zone);
+SELECT count(credits_open_account('anchor' || n, 'ann', given, zone)) AS opened FROM anchors;
+SELECT n, given, zone, to_char(cycle_anchor, 'YYYY-MM-DD HH24:MI:SS.US') AS anchor FROM anchors JOIN credit_account ON user_id = 'anchor' || n ORDER BY n;
+SELECT count(*) FILTER (WHERE (credits_open_account('anchor' || n, 'ann', given, zone) ->> 'replayed')::bool) AS replayed FROM anchors;
+-- set_cycle: in the new zone, or in the account's
+SELECT credits_set_cycle('anchor1', '2026-01-31T02:30:00.000+01:00', 'Asia/Kolkata') ->> 'ok' AS ok;
+SELECT credits_set_cycle('anchor2', '2026-01-15T02:30:00.000Z', NULL, NULL, 'ki') ->> 'replayed' AS replayed;
+SELECT credits_set_cycle('anchor2', '2026-01-15T02:30:00Z', NULL, NULL, 'ki') ->> 'replayed' AS replayed;
+SELECT t.sqlstate($$SELECT credits_set_cycle('anchor2', '2026-01-15T02:30:00', NULL, NULL, 'ki')$$) AS not_an_instant;
+SELECT user_id, to_char(cycle_anchor, 'YYYY-MM-DD HH24:MI') AS anchor, time_zone FROM credit_account WHERE user_id IN ('anchor1', 'anchor2') ORDER BY 1;
+-- what is neither is refused, and so are types that have lost their offset, or would get the session's
+SELECT given, t.sqlstate(format('SELECT credits_open_account(%L, %L, %s)', 'bad' || n, 'ann', given))
+  FROM unnest(ARRAY[$$''$$, $$'now'$$, $$'today'$$, $$'31/01/2026'$$, $$'2026-1-31'$$, $$'2026-02-30'$$, $$'2025-02-29 10:00'$$, $$'2026-01-31 24:00'$$,
+                    $$'2026-01-31 02:60'$$, $$'2026-01-31 02:30:60'$$, $$'2026-01-31 02'$$, $$'2026-01-31 02:30 Europe/Berlin'$$, $$'2026-01-31 02:30 CET'$$,
+                    $$'2026-01-31Z'$$, $$'2026-01-31 02:30+1'$$, $$'2026-01-31 02:30+16:00'$$, $$'2026-01-31 02:30+01:60'$$, $$'2026-01-31 02:30+01:00x'$$, $$'2026-01-31 02:30.5'$$,
+                    $$'2026-01-31 02:30:00.'$$, $$'2026-01-31 02:30 BC'$$, $$' 2026-01-31'$$, $$'10000-01-31'$$, $$'0000-01-31'$$, $$'9999-12-31T23:59:59-01:00'$$,
+                    $$'9999-12-31T23:59:59Z', 'Asia/Tokyo'$$, $$'0001-01-01T00:00:00Z', 'America/New_York'$$, $$timestamp '2026-01-31'$$, $$now()$$]) WITH ORDINALITY u (given, n) ORDER BY n;
+SET datestyle = 'ISO, YMD';
+SELECT credits_open_account('typed', 'ann', (timestamptz '2026-01-31 02:30+01')::text, 'Europe/Berlin') ->> 'ok' AS a_cast_says_which;
+SELECT cycle_anchor FROM credit_account WHERE user_id = 'typed';
+SET timezone = 'UTC';
+DROP TABLE anchors;
+
 SELECT * FROM credits_verify();
 DROP FUNCTION t.ends(jsonb);
 DROP EXTENSION credits;

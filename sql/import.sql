@@ -125,6 +125,14 @@ SELECT user_id, monthly, purchased FROM credit_account ORDER BY 1;
 SELECT user_id, count(*) FROM credit_history WHERE kind = 'imported' GROUP BY 1 ORDER BY 1;
 SELECT * FROM credits_verify();
 
+-- An anchor that is a timestamptz is an instant, shown by the account's clock.
+CALL credits_import($$SELECT 'at_anchor' AS user_id, 'pro' AS plan, timestamptz '2026-01-05 08:30Z' AS last_reset, timestamptz '2025-06-18 09:00+02' AS cycle_anchor, 'America/New_York' AS time_zone$$) \gset
+SELECT pg_temp.said(:'report');
+SELECT cycle_anchor, next_reset_at FROM credit_account WHERE user_id = 'at_anchor';
+SELECT sqlstate, message FROM t.refused($$CALL credits_import($i$SELECT 'at_anchor2' AS user_id, '2025-06-18 09:00+02' AS cycle_anchor$i$)$$);
+CALL credits_import($$SELECT 'at_anchor3' AS user_id, timestamptz 'infinity' AS cycle_anchor$$) \gset
+SELECT failed -> 0 ->> 'sqlstate' AS sqlstate FROM credit_reset_run WHERE run_id = (:'report'::jsonb ->> 'run_id')::uuid;
+
 -- Bad accounts are failures, each alone, and the others are imported.
 INSERT INTO app (id, plan, monthly, purchased, last_reset, time_zone) VALUES
     ('x1', 'none', 1, 1, NULL, NULL), ('x2', 'free', -1, 1, NULL, NULL), ('x3', 'free', 1, 9007199254740992, NULL, NULL),

@@ -95,6 +95,10 @@ SELECT count(*) AS rows FROM credits_history('auto3');
 SELECT count(*) AS opened FROM credit_account WHERE user_id = 'auto3';
 -- a default plan that does not exist
 SET credits.default_plan = 'gone';
+SELECT * FROM t.refused($$SELECT credits_deduct('d8', 1)$$);
+SELECT * FROM t.refused($$SELECT credits_balance('d8')$$);
+SELECT * FROM t.refused($$SELECT credits_open_account('d8')$$);
+SELECT * FROM t.refused($$SELECT credits_open_account('d8', 'gone')$$);
 SELECT sqlstate FROM t.refused($$SELECT credits_deduct('auto3', 1)$$);
 RESET credits.default_plan;
 

@@ -208,6 +208,22 @@ SELECT sqlstate, message FROM t.refused($$SELECT credits_deduct('a', 1)$$);
 ROLLBACK;
 SELECT count(*) AS bad FROM credits_verify();
 
+-- A default plan that is not there: of the session, of the database, of a role.
+SET credits.default_plan = 'nosuchplan';
+SELECT * FROM credits_verify();
+SELECT * FROM credits_verify_structure();
+RESET credits.default_plan;
+CREATE ROLE regress_credits_default;
+SELECT format('ALTER DATABASE %I SET credits.default_plan = %L', current_database(), 'nosuchplan') \gexec
+SELECT format('ALTER ROLE regress_credits_default IN DATABASE %I SET credits.default_plan = %L', current_database(), 'nor this') \gexec
+ALTER ROLE regress_credits_default SET credits.default_plan = '';
+SELECT * FROM credits_verify() ORDER BY problem;
+SELECT format('ALTER DATABASE %I SET credits.default_plan = %L', current_database(), 'free') \gexec
+SELECT format('ALTER ROLE regress_credits_default IN DATABASE %I RESET credits.default_plan', current_database()) \gexec
+SELECT * FROM credits_verify();
+SELECT format('ALTER DATABASE %I RESET credits.default_plan', current_database()) \gexec
+DROP ROLE regress_credits_default;
+
 SELECT sqlstate FROM t.refused($$SELECT * FROM credits_verify_account('nobody')$$);
 SELECT sqlstate FROM t.refused($$SELECT * FROM credits_verify_account(NULL)$$);
 DROP FUNCTION t.tampered(text);

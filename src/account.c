@@ -24,21 +24,40 @@ PG_FUNCTION_INFO_V1(credits_freeze);
 PG_FUNCTION_INFO_V1(credits_unfreeze);
 PG_FUNCTION_INFO_V1(credits_repair_clock);
 
+#define ANCHOR_ALLOWED "the account's local time, such as 2026-01-31 09:00, or an instant with its offset, such as 2026-01-31T09:00:00+01:00"
+
 typedef struct Opening
 {
 	const char *plan;			/* NULL: none */
 	bool		has_anchor;
-	CrLocal		anchor;
+	bool		is_instant;		/* the anchor came with an offset from UTC */
+	CrLocal		anchor;			/* then it is that instant until its zone is known */
 	const char *zone;
 } Opening;
 
+/*
+ * The anchor is a text, so that an offset in it is seen: a parameter of type
+ * timestamp would drop it without a word, and one of type timestamptz would read a
+ * local time in the session's zone.
+ */
 static void
 opening_anchor(Opening *opening, FunctionCallInfo fcinfo, int arg)
 {
-	opening->has_anchor = !PG_ARGISNULL(arg);
-	if (!opening->has_anchor)
+	char	   *text = arg_optional_text(fcinfo, arg);
+
+	opening->has_anchor = text != NULL;
+	if (text && !utc_parse_iso(text, &opening->anchor, &opening->is_instant))
+		error_bad_value("cycle_anchor", text, ANCHOR_ALLOWED);
+}
+
+/* The account's zone is known by now. */
+static void
+make_anchor_local(Opening *opening, const char *zone)
+{
+	if (!opening->is_instant)
 		return;
-	opening->anchor = PG_GETARG_TIMESTAMP(arg);
+	opening->anchor = zone_utc_to_local(NULL, zone, opening->anchor);
+	opening->is_instant = false;
 	if (!utc_is_ordinary(opening->anchor))
 		error_bad_value("cycle_anchor", "out of range", "a time in the years 1 to 9999");
 }
@@ -107,14 +126,17 @@ credits_open_account(PG_FUNCTION_ARGS)
 	CrVerdict	verdict;
 	Checkpoint	ckpt;
 	const CrPlanVersion *plan = NULL;
+	bool		is_default;
 	Datum		receipt;
 
 	request_init(&request, fcinfo, "credits_open_account()", CR_KIND_OPEN);
 	opening.plan = arg_optional_name(fcinfo, 1, "plan");
-	if (opening.plan == NULL)
+	is_default = opening.plan == NULL;
+	if (is_default)
 		opening.plan = settings_default_plan();
 	opening_anchor(&opening, fcinfo, 2);
 	opening_zone(&opening, fcinfo, 3);
+	make_anchor_local(&opening, opening.zone);
 	request.idempotency_key = "";
 	request_seal(&request, opening.has_anchor ? opening.anchor : PG_INT64_MIN,
 				 arg_optional_name(fcinfo, 1, "plan"), arg_optional_text(fcinfo, 3));
@@ -145,6 +167,8 @@ credits_open_account(PG_FUNCTION_ARGS)
 		if (opening.plan)
 		{
 			plan = plans_in_force(ledger.plans, opening.plan, ledger.now);
+			if (plan == NULL && is_default)
+				error_default_plan_not_found(opening.plan);
 			if (plan == NULL)
 				error_plan_not_found(opening.plan);
 		}
@@ -167,6 +191,7 @@ credits_set_cycle(PG_FUNCTION_ARGS)
 	Request		request;
 	Ledger		ledger;
 	Opening		cycle = {0};
+	const char *zone;
 	CrRow		row;
 	CrVerdict	verdict;
 	Datum		receipt;
@@ -178,16 +203,21 @@ credits_set_cycle(PG_FUNCTION_ARGS)
 	request_tail(&request, fcinfo, 3);
 	if (request.idempotency_key)
 		request_seal(&request, cycle.has_anchor ? cycle.anchor : PG_INT64_MIN, cycle.zone,
-					 NULL);
+					 cycle.is_instant ? "instant" : NULL);
 
 	ledger_begin(&ledger, &request);
 	if (!ledger_replay(&ledger, &receipt))
 	{
-		ledger_apply_due(&ledger);
+		/* Another zone is what a reset waits for whose zone is not known. */
+		if (!ledger_apply_ready(&ledger) && cycle.zone == NULL)
+			error_zone_unknown(&ledger.acc);
+		zone = cycle.zone ? cycle.zone : ledger.acc.facts.time_zone;
+		if (cycle.is_instant && !zone_is_known(NULL, zone))
+			error_zone_unknown(&ledger.acc);
+		make_anchor_local(&cycle, zone);
 		verdict = cr_set_cycle(&ledger.acc, &ledger.env, ledger.now,
 							   cycle.has_anchor ? cycle.anchor :
-							   ledger.acc.facts.cycle_anchor,
-							   cycle.zone ? cycle.zone : ledger.acc.facts.time_zone, &row);
+							   ledger.acc.facts.cycle_anchor, zone, &row);
 		if (verdict != CR_OK)
 			error_refused(verdict, &ledger.acc, 0);
 		receipt = ledger_append(&ledger, &row);
@@ -225,7 +255,7 @@ set_status(FunctionCallInfo fcinfo, const char *function, CrKind kind, CrStatus 
 	request.reason = arg_optional_text(fcinfo, 1);
 
 	ledger_begin_audited(&ledger, &request);
-	ledger_apply_due(&ledger);
+	(void) ledger_apply_ready(&ledger);
 	before = ledger.acc.facts.status;
 	verdict = cr_set_status(&ledger.acc, ledger.now, status, &row);
 	if (verdict != CR_OK)

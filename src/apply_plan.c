@@ -116,8 +116,9 @@ grant(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 		if (ledger_replay(ledger, &receipt))
 			return BULK_ALREADY;
 	}
-	verdict = cr_grant(&ledger->acc, ledger->now, ledger_next_seq(ledger), amount,
-					   many->ends_at, &row);
+	verdict = ledger->is_waiting && many->ends_at <= ledger->clock ? CR_ENDS_TOO_SOON :
+		cr_grant(&ledger->acc, ledger->now, ledger_next_seq(ledger), amount,
+				 many->ends_at, &row);
 	if (verdict != CR_OK)
 		error_refused(verdict, &ledger->acc, amount);
 	(void) ledger_push(ledger, &row);

@@ -174,6 +174,8 @@ refuse(Batch *batch, BatchItem *item, const Ledger *ledger, CrVerdict verdict)
 	refusal_begin(&buf);
 	if (verdict == CR_IS_FROZEN || verdict == CR_IS_CLOSED)
 		frozen_numbers(&buf, &ledger->acc);
+	else if (verdict == CR_ZONE_UNKNOWN)
+		zone_unknown_numbers(&buf, &ledger->acc);
 	else
 		insufficient_numbers(&buf, &ledger->acc, item->amount);
 	item->receipt = refusal_end(&buf);
@@ -258,8 +260,8 @@ decide(Batch *batch, BatchItem *item, Ledger *ledger, HTAB *keys)
 	ledger->request = &item->request;
 	if (key && replay(batch, item, ledger, keys))
 		return;
-	ledger_apply_due(ledger);
-	verdict = cr_deduct(&ledger->acc, ledger->now, item->amount, &row);
+	verdict = ledger_apply_ready(ledger) ?
+		cr_deduct(&ledger->acc, ledger->now, item->amount, &row) : CR_ZONE_UNKNOWN;
 	if (verdict != CR_OK)
 	{
 		refuse(batch, item, ledger, verdict);

@@ -59,6 +59,15 @@
 #define MAX_ASIDE 10000			/* accounts that a run comes back to */
 #define MAX_LISTED 100
 
+/* The type of a column; InvalidOid if the query has none such. */
+Oid
+bulk_column_type(const BulkItem *item, const char *name)
+{
+	int			column = SPI_fnumber(item->desc, name);
+
+	return column > 0 ? SPI_gettypeid(item->desc, column) : InvalidOid;
+}
+
 /* A column of an item by its name; NULL if the query has none such. */
 Datum
 bulk_column(const BulkItem *item, const char *name, Oid type, bool *isnull)
@@ -145,7 +154,10 @@ do_one(Bulk *bulk, Books *books, Plans *plans, BulkItem *item)
 		item->busy = true;
 		return;
 	}
-	ledger_apply_due(&ledger);
+	if (bulk->row_kind == CR_KIND_GRANT)
+		(void) ledger_apply_ready(&ledger);
+	else
+		ledger_apply_due(&ledger);
 	outcome = bulk->decide(bulk, &ledger, item);
 	if (outcome == BULK_DONE)
 	{

@@ -93,6 +93,7 @@ extern void bulk_arguments(Bulk *bulk, FunctionCallInfo fcinfo, int first);
 extern Datum bulk_result(FunctionCallInfo fcinfo, Datum report);
 extern void bulk_check_plan(const char *plan);
 extern bool bulk_is_undone(const char *user_id, int64 seq);
+extern Oid	bulk_column_type(const BulkItem *item, const char *name);
 extern Datum bulk_column(const BulkItem *item, const char *name, Oid type, bool *isnull);
 
 #endif

@@ -8,6 +8,7 @@
 #include "utils/json.h"
 
 #include "errors.h"
+#include "settings.h"
 #include "utc.h"
 
 static void
@@ -102,6 +103,15 @@ frozen_numbers(StringInfo buf, const CrAccount *acc)
 	json_text(buf, "error", "account_frozen");
 	json_text(buf, "user_id", acc->user_id);
 	json_text(buf, "status", cr_status_name(acc->facts.status));
+}
+
+void
+zone_unknown_numbers(StringInfo buf, const CrAccount *acc)
+{
+	json_text(buf, "error", "time_zone_unknown");
+	json_text(buf, "user_id", acc->user_id);
+	json_text(buf, "time_zone", acc->facts.time_zone);
+	json_time(buf, "next_reset_at", acc->next_reset_at);
 }
 
 void
@@ -217,6 +227,9 @@ error_refused(CrVerdict verdict, const CrAccount *acc, int64 amount)
 					 errdetail("%s", json_end(&buf)),
 					 errhint("Use a time after the account's, which never goes back.")));
 			break;
+		case CR_ZONE_UNKNOWN:
+			error_zone_unknown(acc);
+			break;
 		case CR_HOLD_CLOSED:
 		case CR_MORE_THAN_SPENT:
 		case CR_NOT_UNDOABLE:
@@ -270,6 +283,61 @@ error_plan_not_found(const char *plan)
 			 errmsg("plan not found"),
 			 errdetail("%s", json_end(&buf)),
 			 errhint("Define it with credits_define_plan; a version not yet in force does not count.")));
+}
+
+/* An unknown user's account was to be opened with the plan of the setting. */
+void
+error_default_plan_not_found(const char *plan)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "plan_not_found");
+	json_text(&buf, "plan", plan);
+	json_text(&buf, "setting", "credits.default_plan");
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_PLAN_NOT_FOUND),
+			 errmsg("plan \"%s\" of the setting credits.default_plan not found", plan),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Define it with credits_define_plan, or let credits.default_plan name a plan that is in force.")));
+}
+
+#define ZONE_HINT "Give the account another zone with credits_set_cycle, or install the zone on the server."
+
+char *
+zone_unknown_message(const CrAccount *acc)
+{
+	return psprintf("time zone \"%s\" of user \"%s\" is not known to this server",
+					acc->facts.time_zone, acc->user_id);
+}
+
+/* The account's reset, or what was asked for, takes a zone that the server does not have. */
+void
+error_zone_unknown(const CrAccount *acc)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	zone_unknown_numbers(&buf, acc);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_ZONE_UNKNOWN),
+			 errmsg("%s", zone_unknown_message(acc)),
+			 errdetail("%s", json_end(&buf)),
+			 errhint(ZONE_HINT)));
+}
+
+/* The same where only the zone is at hand. */
+void
+error_no_zone(const char *zone)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "time_zone_unknown");
+	json_text(&buf, "time_zone", zone);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_ZONE_UNKNOWN),
+			 errmsg("time zone \"%s\" is not known to this server", zone),
+			 errdetail("%s", json_end(&buf)),
+			 errhint(ZONE_HINT)));
 }
 
 void
@@ -628,6 +696,48 @@ error_out_of_range(const char *argument, int64 value, int64 max)
 			 errmsg("%s is out of range", argument),
 			 errdetail("%s", json_end(&buf)),
 			 errhint("Amounts are at most " INT64_FORMAT " credits.", max)));
+}
+
+/*
+ * Is it a refusal that an app passes on to its user?  Not what tells of tampering, of
+ * damage, or of something that a DBA has to set right.
+ */
+static bool
+is_refusal(int sqlstate)
+{
+	return sqlstate == ERRCODE_CREDITS_INSUFFICIENT ||
+		sqlstate == ERRCODE_CREDITS_ACCOUNT_NOT_FOUND ||
+		sqlstate == ERRCODE_CREDITS_IDEMPOTENCY ||
+		sqlstate == ERRCODE_CREDITS_FROZEN ||
+		sqlstate == ERRCODE_CREDITS_HOLD_NOT_FOUND ||
+		sqlstate == ERRCODE_CREDITS_HOLD_CLOSED ||
+		sqlstate == ERRCODE_CREDITS_REFUND_EXCEEDS ||
+		sqlstate == ERRCODE_CREDITS_PAYMENT_NOT_FOUND;
+}
+
+static emit_log_hook_type next_log_hook = NULL;
+
+/* A hook of others after ours is told that it does not go to the server's log. */
+static void
+keep_out_of_log(ErrorData *error)
+{
+	if (error->elevel == ERROR && is_refusal(error->sqlerrcode) && !settings_log_refusals())
+		error->output_to_server = false;
+	if (next_log_hook)
+		next_log_hook(error);
+}
+
+/* When the library is loaded, which is tried again if there was no memory for it. */
+void
+errors_watch_log(void)
+{
+	static bool is_watching = false;
+
+	if (is_watching)
+		return;
+	is_watching = true;
+	next_log_hook = emit_log_hook;
+	emit_log_hook = keep_out_of_log;
 }
 
 /*

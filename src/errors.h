@@ -27,6 +27,7 @@
 #define ERRCODE_CREDITS_PLAN_NOT_FOUND		MAKE_SQLSTATE('U', 'C', '0', '0', '9')
 #define ERRCODE_CREDITS_REFUND_EXCEEDS		MAKE_SQLSTATE('U', 'C', '0', '1', '0')
 #define ERRCODE_CREDITS_PAYMENT_NOT_FOUND	MAKE_SQLSTATE('U', 'C', '0', '1', '1')
+#define ERRCODE_CREDITS_ZONE_UNKNOWN		MAKE_SQLSTATE('U', 'C', '0', '1', '2')
 
 /* A flat JSON object, written as text. */
 extern void json_begin(StringInfo buf);
@@ -38,6 +39,7 @@ extern char *json_end(StringInfo buf);
 
 extern void insufficient_numbers(StringInfo buf, const CrAccount *acc, int64 required);
 extern void frozen_numbers(StringInfo buf, const CrAccount *acc);
+extern void zone_unknown_numbers(StringInfo buf, const CrAccount *acc);
 extern void not_found_numbers(StringInfo buf, const char *user_id);
 extern void conflict_numbers(StringInfo buf, const char *key, int64 seq, const char *kind);
 
@@ -48,6 +50,10 @@ pg_noreturn extern void error_refused(CrVerdict verdict, const CrAccount *acc,
 									  int64 amount);
 pg_noreturn extern void error_account_not_found(const char *user_id);
 pg_noreturn extern void error_plan_not_found(const char *plan);
+pg_noreturn extern void error_default_plan_not_found(const char *plan);
+extern char *zone_unknown_message(const CrAccount *acc);
+pg_noreturn extern void error_zone_unknown(const CrAccount *acc);
+pg_noreturn extern void error_no_zone(const char *zone);
 pg_noreturn extern void error_key_conflict(const char *key, int64 seq, const char *kind);
 pg_noreturn extern void error_payment_conflict(const char *payment_ref);
 pg_noreturn extern void error_payment_not_found(const char *payment_ref);
@@ -78,6 +84,7 @@ pg_noreturn extern void error_bad_value(const char *argument, const char *value,
 pg_noreturn extern void error_too_small(const char *argument, int64 value, int64 min);
 pg_noreturn extern void error_out_of_range(const char *argument, int64 value, int64 max);
 
+extern void errors_watch_log(void);
 extern ErrorData *error_of_subtransaction(MemoryContext memory, ResourceOwner owner);
 
 #endif

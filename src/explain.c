@@ -58,9 +58,12 @@ Datum
 credits_balance_at(PG_FUNCTION_ARGS)
 {
 	char	   *user_id;
+	CrTime		asked;
 	CrTime		at;
 	CrAccount	acc;
-	const CrPlanVersion *plan;
+	State		state;
+	CrEnv		env;
+	CrTime		now;
 	Judge		judge;
 	Checkpoint	ckpt;
 	Plans		plans;
@@ -72,10 +75,11 @@ credits_balance_at(PG_FUNCTION_ARGS)
 	user_id = arg_name(fcinfo, 0, "user_id");
 	if (PG_ARGISNULL(1))
 		error_null("at");
-	at = PG_GETARG_TIMESTAMPTZ(1);
+	asked = at = PG_GETARG_TIMESTAMPTZ(1);
 	if (!utc_is_ordinary(at))
 		error_bad_value("at", "out of range", "a time in the years 1 to 9999");
-	if (at > clock_statement())
+	now = clock_statement();
+	if (at > now)
 		error_bad_value("at", utc_text(at, text), "a time that is not to come");
 	seq = last_row_at(user_id, at);
 
@@ -91,8 +95,15 @@ credits_balance_at(PG_FUNCTION_ARGS)
 	judge_replay(&judge, &acc, user_id, seq);
 	plans_init(&plans, GetActiveSnapshot());
 	acc.next_event_at = cr_next_event(&acc);
-	plan = state_bring_up_to(&acc, &plans, Max(at, acc.effective_at));
-	result = state_object(&acc, plan, at);
+	at = Max(at, acc.effective_at);
+	env = plans_env(&plans);
+
+	/* What is written while the reset waits is of the moment before it. */
+	state = state_bring_up_to(&acc, &plans, at);
+	if (cr_waits_for_zone(&acc, &env, now) && at >= cr_waiting_time(&acc))
+		error_zone_unknown(&acc);
+	state.as_of = asked;
+	result = state_object(&acc, &state);
 	judge_end(&judge);
 	return result;
 }
@@ -300,6 +311,7 @@ credits_explain(PG_FUNCTION_ARGS)
 	CrAccount	acc;
 	CrTime		now;
 	CrTime		written_period;
+	State		state;
 	CrBuckets	written;
 	Flows		flows;
 	Plans		plans;
@@ -314,7 +326,7 @@ credits_explain(PG_FUNCTION_ARGS)
 	written_period = acc.period_start;
 	plans_init(&plans, GetActiveSnapshot());
 	lists_load(&acc, GetActiveSnapshot());
-	(void) state_bring_up_to(&acc, &plans, now);
+	state = state_bring_up_to(&acc, &plans, now);
 	sum_flows(&flows, user_id, written_period);
 
 	json_begin(&buf);
@@ -324,7 +336,9 @@ credits_explain(PG_FUNCTION_ARGS)
 	json_int(&buf, "owed", cr_owed(&acc));
 	json_text(&buf, "plan", acc.facts.plan);
 	json_text(&buf, "status", cr_status_name(acc.facts.status));
-	json_time(&buf, "as_of", now);
+	json_time(&buf, "as_of", state.as_of);
+	if (state.waits_for_zone)
+		json_bool(&buf, "time_zone_unknown", true);
 	open_object(&buf, "monthly");
 	json_int(&buf, "balance", acc.balance.monthly);
 	json_int(&buf, "held", acc.held.monthly);
@@ -338,7 +352,7 @@ credits_explain(PG_FUNCTION_ARGS)
 	json_int(&buf, "balance", acc.balance.granted);
 	json_int(&buf, "held", acc.held.granted);
 	json_int(&buf, "due", acc.balance.granted - written.granted);
-	put_grants(&buf, &acc, now);
+	put_grants(&buf, &acc, state.as_of);
 	put_flows(&buf, flows.granted);
 	appendStringInfoChar(&buf, '}');
 	open_object(&buf, "purchased");

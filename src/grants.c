@@ -40,9 +40,10 @@ credits_grant(PG_FUNCTION_ARGS)
 	ledger_begin(&ledger, &request);
 	if (!ledger_replay(&ledger, &receipt))
 	{
-		ledger_apply_due(&ledger);
-		verdict = cr_grant(&ledger.acc, ledger.now, ledger_next_seq(&ledger), amount,
-						   ends_at, &row);
+		(void) ledger_apply_ready(&ledger);
+		verdict = ledger.is_waiting && ends_at <= ledger.clock ? CR_ENDS_TOO_SOON :
+			cr_grant(&ledger.acc, ledger.now, ledger_next_seq(&ledger), amount,
+					 ends_at, &row);
 		if (verdict != CR_OK)
 			error_refused(verdict, &ledger.acc, amount);
 		receipt = ledger_append(&ledger, &row);
@@ -72,7 +73,7 @@ credits_set_overdraft(PG_FUNCTION_ARGS)
 	ledger_begin(&ledger, &request);
 	if (!ledger_replay(&ledger, &receipt))
 	{
-		ledger_apply_due(&ledger);
+		(void) ledger_apply_ready(&ledger);
 		verdict = cr_set_overdraft(&ledger.acc, ledger.now, limit, &row);
 		if (verdict != CR_OK)
 			error_refused(verdict, &ledger.acc, limit);

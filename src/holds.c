@@ -94,6 +94,14 @@ find_hold(Ledger *ledger, int64 seq)
 	return hold;
 }
 
+/* Does a capture of so much take more than what is held? */
+static bool
+spends_more(const CrHold *hold, int64 amount)
+{
+	return hold->state == CR_HOLD_EXPIRED ||
+		(hold->state == CR_HOLD_OPEN && amount > cr_hold_left(hold));
+}
+
 Datum
 credits_capture(PG_FUNCTION_ARGS)
 {
@@ -122,9 +130,11 @@ credits_capture(PG_FUNCTION_ARGS)
 	{
 		int64		amount;
 
-		ledger_apply_due(&ledger);
+		(void) ledger_apply_ready(&ledger);
 		hold = find_hold(&ledger, hold_seq);
 		amount = asked > 0 ? asked : cr_hold_left(hold);
+		if (ledger.is_waiting && spends_more(hold, amount))
+			error_zone_unknown(&ledger.acc);
 		verdict = cr_capture(&ledger.acc, ledger.now, hold, amount, keep_open, &row);
 		if (verdict == CR_HOLD_CLOSED)
 			error_hold_closed(request.user_id, hold);
@@ -156,7 +166,7 @@ credits_release(PG_FUNCTION_ARGS)
 	ledger_begin(&ledger, &request);
 	if (!ledger_replay(&ledger, &receipt))
 	{
-		ledger_apply_due(&ledger);
+		(void) ledger_apply_ready(&ledger);
 		hold = find_hold(&ledger, hold_seq);
 		if (cr_release(&ledger.acc, ledger.now, hold, &row) != CR_OK)
 			error_hold_closed(request.user_id, hold);

@@ -98,6 +98,25 @@ get_credits(const BulkItem *item, const char *name)
 	return credits;
 }
 
+/* A timestamp is the account's local time, a timestamptz an instant. */
+static void
+read_anchor(Source *source, const BulkItem *item)
+{
+	bool		is_instant = bulk_column_type(item, "cycle_anchor") == TIMESTAMPTZOID;
+	bool		isnull;
+
+	source->anchor = DatumGetTimestamp(bulk_column(item, "cycle_anchor",
+												   is_instant ? TIMESTAMPTZOID : TIMESTAMPOID,
+												   &isnull));
+	source->has_anchor = !isnull;
+	if (isnull)
+		return;
+	if (is_instant && utc_is_ordinary(source->anchor))
+		source->anchor = zone_utc_to_local(NULL, source->zone, source->anchor);
+	if (!utc_is_ordinary(source->anchor))
+		error_bad_value("cycle_anchor", "out of range", "a time in the years 1 to 9999");
+}
+
 static void
 read_source(Source *source, const BulkItem *item, CrTime now)
 {
@@ -118,10 +137,7 @@ read_source(Source *source, const BulkItem *item, CrTime now)
 		source->last_reset = CR_NEVER;
 	else if (!utc_is_ordinary(source->last_reset) || source->last_reset > now)
 		error_bad_value("last_reset", "out of range", "a time that is not in the future");
-	source->anchor = DatumGetTimestamp(bulk_column(item, "cycle_anchor", TIMESTAMPOID, &isnull));
-	source->has_anchor = !isnull;
-	if (source->has_anchor && !utc_is_ordinary(source->anchor))
-		error_bad_value("cycle_anchor", "out of range", "a time in the years 1 to 9999");
+	read_anchor(source, item);
 	if (source->plan && (source->plan[0] == '\0' || strlen(source->plan) > CR_MAX_NAME))
 		error_bad_length("plan", CR_MAX_NAME);
 
@@ -192,7 +208,7 @@ bring_up_to_date(Import *import, Ledger *ledger, const Source *source, CrTime at
 	CrAccount	there;
 	Past		past = {ledger->plans, at};
 	CrEnv		env = {.ctx = &past,.local_to_utc = zone_local_to_utc,
-		.utc_to_local = zone_utc_to_local,.plan_at = past_plan_at,
+		.utc_to_local = zone_utc_to_local,.knows_zone = zone_is_known,.plan_at = past_plan_at,
 	.plan_version = past_plan_version};
 
 	memset(in, 0, sizeof(*in));
@@ -223,7 +239,7 @@ bring_up_to_date(Import *import, Ledger *ledger, const Source *source, CrTime at
 	there.facts.time_zone = in->zone;
 	there.period_start = there.effective_at = in->period_start;
 	there.next_reset_at = there.next_event_at = in->next_reset_at;
-	if (!cr_fold_due(&there, &env, at))
+	if (cr_fold_due(&there, &env, at) != CR_FOLDED)
 		error_plan_not_found(source->plan);
 	in->plan = env.plan_version(env.ctx, there.facts.plan, there.facts.plan_version);
 	count_due(import, there.balance.monthly - in->monthly);

@@ -56,7 +56,7 @@ transfer_on(void *arg)
 			error_refused(verdict, &from->acc, amount);
 		transfer->receipt = ledger_append(from, &row);
 
-		ledger_apply_due(to);
+		(void) ledger_apply_ready(to);
 		verdict = cr_transfer_in(&to->acc, to->now, amount, &row);
 		if (verdict != CR_OK)
 			error_refused(verdict, &to->acc, amount);
@@ -115,7 +115,7 @@ credits_close_account(PG_FUNCTION_ARGS)
 	request.reason = arg_optional_text(fcinfo, 1);
 
 	ledger_begin_audited(&ledger, &request);
-	ledger_apply_due(&ledger);
+	(void) ledger_apply_ready(&ledger);
 	verdict = cr_close(&ledger.acc, ledger.now, &row);
 	if (verdict != CR_OK)
 		error_refused(verdict, &ledger.acc, 0);

@@ -196,6 +196,7 @@ ledger_lock(Ledger *ledger)
 	ledger->is_busy = false;
 	ledger->n_rows = 0;
 	ledger->is_up_to_date = false;
+	ledger->is_waiting = false;
 	ledger->is_locked = true;
 	return ((ledger->version || find_account(ledger)) && lock_version(ledger)) ||
 		(!ledger->is_busy && lock_unknown(ledger));
@@ -308,6 +309,7 @@ ledger_lock_at(Ledger *ledger, TupleTableSlot *slot)
 {
 	ledger->n_rows = 0;
 	ledger->is_up_to_date = false;
+	ledger->is_waiting = false;
 	ledger->version = slot;
 	ledger->is_locked = true;
 	if (books_lock(ledger->books, slot, LockWaitSkip) != BOOKS_FOUND)
@@ -368,7 +370,7 @@ open_by_default(Ledger *ledger)
 	{
 		plan = plans_in_force(ledger->plans, name, ledger->now);
 		if (plan == NULL && ledger->request->kind != CR_KIND_PURCHASE)
-			error_plan_not_found(name);
+			error_default_plan_not_found(name);
 	}
 	if (cr_open(&ledger->acc, &ledger->env, ledger->now, plan,
 				zone_utc_to_local(NULL, "UTC", ledger->now), "UTC", &row) != CR_OK)
@@ -393,26 +395,48 @@ load_lists(Ledger *ledger)
 	lists_load(acc, SnapshotSelf);
 }
 
-/* Applies what is due up to now, in memory, once. */
-void
-ledger_apply_due(Ledger *ledger)
+/*
+ * Applies what is due up to now, in memory, once.  False if the reset, and what is
+ * due after it, waits for the account's time zone: then the account's time is just
+ * before the reset.
+ */
+bool
+ledger_apply_ready(Ledger *ledger)
 {
 	if (ledger->is_up_to_date)
-		return;
+		return !ledger->is_waiting;
 	ledger->is_up_to_date = true;
 	load_lists(ledger);
 	if (ledger->is_new)
 	{
 		if (ledger->request->kind != CR_KIND_OPEN && ledger->request->kind != CR_KIND_IMPORT)
 			open_by_default(ledger);
-		return;
+		return true;
 	}
 	if (!cr_is_due(&ledger->acc, ledger->now))
-		return;
+		return true;
 	ledger->plans->emit = push_event;
 	ledger->plans->emit_ctx = ledger;
-	if (!cr_fold_due(&ledger->acc, &ledger->env, ledger->now))
-		error_corrupted("credit_plan", "a plan that an account has is missing");
+	switch (cr_fold_due(&ledger->acc, &ledger->env, ledger->now))
+	{
+		case CR_FOLDED:
+			break;
+		case CR_WAITS_FOR_ZONE:
+			ledger->is_waiting = true;
+			ledger->now = cr_waiting_time(&ledger->acc);
+			break;
+		case CR_PLAN_MISSING:
+			error_corrupted("credit_plan", "a plan that an account has is missing");
+	}
+	return !ledger->is_waiting;
+}
+
+/* The same for a call that needs all of it applied: UC012 if the reset waits. */
+void
+ledger_apply_due(Ledger *ledger)
+{
+	if (!ledger_apply_ready(ledger))
+		error_zone_unknown(&ledger->acc);
 }
 
 /* Numbers, stamps and signs a row: the account's new head. */

@@ -20,6 +20,10 @@
  *
  * An act that is in the audit log begins with ledger_begin_audited.
  *
+ * If the server does not know the account's time zone any more, a reset that is due
+ * waits, and ledger_apply_due is UC012.  Calls that give credits to the account, or
+ * back to it, do not have to wait with it: they use ledger_apply_ready.
+ *
  * Several requests of one account: set ledger.request to each in turn, push
  * their rows, and write once.
  */
@@ -54,6 +58,7 @@ typedef struct Ledger
 	Datum	   *metadata;		/* theirs, where they have any */
 	int			n_rows;
 	bool		is_up_to_date;	/* what was due is applied */
+	bool		is_waiting;		/* but the reset, which waits for the account's time zone */
 	int			room;
 } Ledger;
 
@@ -66,6 +71,7 @@ extern void ledger_read_at(Ledger *ledger, TupleTableSlot *slot);
 extern bool ledger_lock(Ledger *ledger);
 extern bool ledger_replay(Ledger *ledger, Datum *receipt);
 extern void ledger_apply_due(Ledger *ledger);
+extern bool ledger_apply_ready(Ledger *ledger);
 extern int64 ledger_next_seq(const Ledger *ledger);
 extern int	ledger_push(Ledger *ledger, const CrRow *row);
 extern CrRow *ledger_push_as_is(Ledger *ledger, const CrRow *row);

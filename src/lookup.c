@@ -200,6 +200,17 @@ lookup_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row)
 }
 
 /*
+ * Above READ COMMITTED: did the row in the slot, which is one that nobody updates,
+ * commit since the transaction's snapshot?
+ */
+bool
+lookup_is_news(const Lookup *lookup)
+{
+	return IsolationUsesXactSnapshot() &&
+		!table_tuple_satisfies_snapshot(lookup->heap, lookup->slot, GetTransactionSnapshot());
+}
+
+/*
  * Finds the row of a key that the caller has locked, first waiting for any
  * transaction that has just inserted it and not ended.  The lock is let go
  * meanwhile: that transaction may want it again.  Above READ COMMITTED a
@@ -234,8 +245,7 @@ lookup_settled(Lookup *lookup, StoreTable table, StoreIndex index, LockClass loc
 		XactLockTableWait(dirty.xmin, NULL, NULL, XLTW_None);
 		lock_name(lock_class, key, ExclusiveLock);
 	}
-	if (IsolationUsesXactSnapshot() &&
-		!table_tuple_satisfies_snapshot(lookup->heap, lookup->slot, GetTransactionSnapshot()))
+	if (lookup_is_news(lookup))
 		error_serialization();
 	return true;
 }
@@ -262,6 +272,39 @@ lookup_opened(const char *user_id, bool *busy)
 	}
 	lookup_end(&lookup);
 	return true;
+}
+
+/*
+ * Under SERIALIZABLE, what was looked up without an MVCC snapshot, or not found so,
+ * becomes a read like any other, so that who adds it meanwhile conflicts with what
+ * the transaction does about it.
+ */
+static void
+note_read(StoreTable table, StoreIndex index, const char *key)
+{
+	Lookup		lookup;
+
+	if (!IsolationIsSerializable())
+		return;
+	lookup_begin(&lookup, table, index, GetTransactionSnapshot());
+	lookup_text_key(&lookup, 1, key);
+	while (lookup_next(&lookup, ForwardScanDirection))
+		;
+	lookup_end(&lookup);
+}
+
+/* For a caller who is told that there is no such payment, and credits none. */
+void
+lookup_note_absent_payment(const char *payment_ref)
+{
+	note_read(TABLE_PAYMENT, INDEX_PAYMENT, payment_ref);
+}
+
+/* A plan's versions are few, and new ones are rare: whether it has any or not. */
+void
+lookup_note_plan(const char *plan)
+{
+	note_read(TABLE_PLAN, INDEX_PLAN, plan);
 }
 
 /* The payment of a reference; call it under the reference's lock. */

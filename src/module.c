@@ -7,6 +7,7 @@
 #include "fmgr.h"
 
 #include "commit.h"
+#include "errors.h"
 #include "settings.h"
 
 PG_MODULE_MAGIC;
@@ -17,5 +18,6 @@ void
 _PG_init(void)
 {
 	settings_define();
+	errors_watch_log();
 	commit_init();
 }

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -18,6 +19,7 @@ typedef struct LoadedPlan
 	const char *name;
 	int			count;
 	CrPlanVersion *versions;	/* newest first */
+	bool	   *is_news;		/* of each: using it is 40001 */
 } LoadedPlan;
 
 void
@@ -52,12 +54,16 @@ load(Plans *plans, const char *name)
 	int			room = 4;
 	Lookup		lookup;
 	const char *complaint;
+	bool		was_there = false;
 
 	plan->name = pstrdup(name);
 	if (plans->snapshot == NULL)
 		lock_versions(plans, plan->name);
 	plan->count = 0;
 	plan->versions = palloc(sizeof(CrPlanVersion) * room);
+	plan->is_news = palloc(sizeof(bool) * room);
+	if (plans->snapshot == NULL)
+		lookup_note_plan(name);
 	lookup_begin(&lookup, TABLE_PLAN, INDEX_PLAN,
 				 plans->snapshot ? plans->snapshot : SnapshotSelf);
 	lookup_text_key(&lookup, 1, name);
@@ -67,12 +73,17 @@ load(Plans *plans, const char *name)
 		{
 			room *= 2;
 			plan->versions = repalloc(plan->versions, sizeof(CrPlanVersion) * room);
+			plan->is_news = repalloc(plan->is_news, sizeof(bool) * room);
 		}
+		plan->is_news[plan->count] = plans->snapshot == NULL && lookup_is_news(&lookup);
+		was_there |= !plan->is_news[plan->count];
 		complaint = plan_read(&plan->versions[plan->count++], lookup.slot);
 		if (complaint && !plans->lenient)
 			error_corrupted("credit_plan", complaint);
 	}
 	lookup_end(&lookup);
+	if (was_there && !IsolationIsSerializable())
+		memset(plan->is_news, false, sizeof(bool) * plan->count);
 	return plan;
 }
 
@@ -96,6 +107,21 @@ find(Plans *plans, const char *name)
 	return plan;
 }
 
+/*
+ * A version that the answer depends on.  What the transaction did before may depend
+ * on its not being there: so it is 40001 if the transaction's snapshot, above READ
+ * COMMITTED, does not have the plan at all, or, under SERIALIZABLE, the version.
+ * REPEATABLE READ takes a new version of a plan that it knows: a boundary uses the
+ * one that is in force, whoever applies it.
+ */
+static const CrPlanVersion *
+use(const LoadedPlan *plan, int i)
+{
+	if (plan->is_news[i])
+		error_serialization();
+	return &plan->versions[i];
+}
+
 /* The version in force at a time, or NULL. */
 const CrPlanVersion *
 plans_in_force(Plans *plans, const char *name, CrTime at)
@@ -105,7 +131,7 @@ plans_in_force(Plans *plans, const char *name, CrTime at)
 	for (int i = 0; i < plan->count; i++)
 	{
 		if (plan->versions[i].effective_from <= at)
-			return &plan->versions[i];
+			return use(plan, i);
 	}
 	return NULL;
 }
@@ -115,7 +141,7 @@ plans_newest(Plans *plans, const char *name)
 {
 	const LoadedPlan *plan = find(plans, name);
 
-	return plan->count > 0 ? &plan->versions[0] : NULL;
+	return plan->count > 0 ? use(plan, 0) : NULL;
 }
 
 static const CrPlanVersion *
@@ -153,6 +179,7 @@ plans_env(Plans *plans)
 		.ctx = plans,
 		.local_to_utc = zone_local_to_utc,
 		.utc_to_local = zone_utc_to_local,
+		.knows_zone = zone_is_known,
 		.plan_at = env_plan_at,
 		.plan_version = env_plan_version,
 		.emit = env_emit,

@@ -99,6 +99,7 @@ static const Right routine_rights[] = {
 	{"credits_explain", SERVER | AUDITOR | SUPPORT | ADMIN},
 	{"credits_account_state", AUDITOR | SUPPORT | ADMIN},
 	{"credits_now", AUDITOR | SUPPORT | ADMIN},
+	{"credits_unknown_zones", AUDITOR | SUPPORT | ADMIN},
 	{"credits_history", SERVER | AUDITOR | SUPPORT | ADMIN},
 	{"credits_verify", AUDITOR},
 	{"credits_run_verify", AUDITOR},

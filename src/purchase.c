@@ -97,10 +97,13 @@ credits_add_purchased(PG_FUNCTION_ARGS)
 			receipt = replay_payment(&request, &payment, amount);
 		else
 		{
-			ledger_apply_due(&ledger);
+			(void) ledger_apply_ready(&ledger);
 			verdict = cr_purchase(&ledger.acc, ledger.now, amount, &row);
 			if (verdict != CR_OK)
+			{
+				lookup_note_absent_payment(request.payment_ref);
 				error_refused(verdict, &ledger.acc, amount);
+			}
 			writer = insert_payment(&ledger, amount);
 			receipt = ledger_append(&ledger, &row);
 			writer_end(writer);
@@ -156,7 +159,10 @@ credits_adjust(PG_FUNCTION_ARGS)
 	ledger_begin(&ledger, &request);
 	if (!ledger_replay(&ledger, &receipt))
 	{
-		ledger_apply_due(&ledger);
+		if (bucket == CR_MONTHLY)
+			ledger_apply_due(&ledger);	/* what it corrects would be gone with the reset */
+		else
+			(void) ledger_apply_ready(&ledger);
 		verdict = cr_adjust(&ledger.acc, ledger.now, bucket, delta, &row);
 		if (verdict == CR_INSUFFICIENT)
 			error_bucket_insufficient(&ledger.acc, bucket_name,

@@ -59,7 +59,7 @@ imagine_account(CrAccount *acc, const char *user_id, Plans *plans, CrTime at)
 		error_account_not_found(user_id);
 	plan = plans_in_force(plans, name, at);
 	if (plan == NULL)
-		error_plan_not_found(name);
+		error_default_plan_not_found(name);
 	cr_account_init(acc, user_id);
 	if (cr_open(acc, &env, at, plan, zone_utc_to_local(NULL, "UTC", at), "UTC", &row) != CR_OK)
 		elog(ERROR, "could not imagine an account");
@@ -70,15 +70,15 @@ balance(const char *user_id)
 {
 	CrAccount	acc;
 	Plans		plans;
-	const CrPlanVersion *plan;
+	State		state;
 	CrTime		now = clock_statement();
 
 	plans_init(&plans, GetActiveSnapshot());
 	if (!lookup_account(user_id, GetActiveSnapshot(), &acc))
 		imagine_account(&acc, user_id, &plans, now);
-	plan = state_bring_up_to(&acc, &plans, Max(now, acc.effective_at));
+	state = state_bring_up_to(&acc, &plans, Max(now, acc.effective_at));
 
-	return state_object(&acc, plan, Max(now, acc.effective_at));
+	return state_object(&acc, &state);
 }
 
 Datum
@@ -102,7 +102,7 @@ credits_account_state(PG_FUNCTION_ARGS)
 	bool		nulls[12] = {0};
 	CrAccount	acc;
 	Plans		plans;
-	const CrPlanVersion *plan;
+	State		state;
 
 	store_attach(fcinfo);
 	if (get_call_result_type(fcinfo, NULL, &out) != TYPEFUNC_COMPOSITE || out->natts != 12)
@@ -127,7 +127,7 @@ credits_account_state(PG_FUNCTION_ARGS)
 	account_from_values(&acc, in_values, in_nulls);
 
 	plans_init(&plans, GetActiveSnapshot());
-	plan = state_bring_up_to(&acc, &plans, Max(clock_statement(), acc.effective_at));
+	state = state_bring_up_to(&acc, &plans, Max(clock_statement(), acc.effective_at));
 	values[0] = Int64GetDatum(acc.balance.monthly);
 	values[1] = Int64GetDatum(acc.balance.granted);
 	values[2] = Int64GetDatum(acc.balance.purchased);
@@ -144,7 +144,7 @@ credits_account_state(PG_FUNCTION_ARGS)
 	values[9] = TimestampTzGetDatum(acc.period_start);
 	nulls[10] = acc.next_reset_at == CR_NEVER;
 	values[10] = TimestampTzGetDatum(acc.next_reset_at);
-	values[11] = BoolGetDatum(cr_is_low(&acc, plan));
+	values[11] = BoolGetDatum(cr_is_low(&acc, state.plan));
 	return HeapTupleGetDatum(heap_form_tuple(out, values, nulls));
 }
 

@@ -90,7 +90,7 @@ credits_refund(PG_FUNCTION_ARGS)
 	{
 		int64		amount;
 
-		ledger_apply_due(&ledger);
+		(void) ledger_apply_ready(&ledger);
 		find_spent(&ledger, seq, &spent, &spending);
 		amount = asked > 0 ? asked : spent.amount - spent.refunded;
 		verdict = amount == 0 ? CR_MORE_THAN_SPENT :
@@ -184,7 +184,10 @@ credits_revoke_purchase(PG_FUNCTION_ARGS)
 	CommandCounterIncrement();
 	lock_name(LOCK_PAYMENT, request.payment_ref, ExclusiveLock);
 	if (!lookup_payment(request.payment_ref, &payment))
+	{
+		lookup_note_absent_payment(request.payment_ref);
 		error_payment_not_found(request.payment_ref);
+	}
 	request.user_id = payment.user_id;
 	if (request.idempotency_key)
 		request_seal(&request, asked, NULL, NULL);
@@ -205,7 +208,7 @@ credits_revoke_purchase(PG_FUNCTION_ARGS)
 			int64		amount = asked > 0 ? asked : left;
 			Writer	   *writer;
 
-			ledger_apply_due(&ledger);
+			(void) ledger_apply_ready(&ledger);
 			verdict = cr_revoke(&ledger.acc, ledger.now, amount, payment.seq, &row);
 			if (verdict != CR_OK)
 				error_refused(verdict, &ledger.acc, amount);

@@ -151,6 +151,12 @@ run_count_row(void *counts, const CrRow *row)
 void
 run_failed(Run *run, const char *user_id, const ErrorData *error)
 {
+	run_failed_with(run, user_id, error->sqlerrcode, error->message);
+}
+
+void
+run_failed_with(Run *run, const char *user_id, int sqlstate, const char *message)
+{
 	StringInfoData buf;
 	MemoryContext old = MemoryContextSwitchTo(run->memory);
 
@@ -159,15 +165,15 @@ run_failed(Run *run, const char *user_id, const ErrorData *error)
 	{
 		json_begin(&buf);
 		json_text(&buf, "user_id", user_id);
-		json_text(&buf, "sqlstate", unpack_sql_state(error->sqlerrcode));
+		json_text(&buf, "sqlstate", unpack_sql_state(sqlstate));
 		run->failed = lappend(run->failed, json_end(&buf));
 		json_begin(&buf);
 		json_text(&buf, "user_id", user_id);
-		json_text(&buf, "sqlstate", unpack_sql_state(error->sqlerrcode));
-		json_text(&buf, "message", error->message);
+		json_text(&buf, "sqlstate", unpack_sql_state(sqlstate));
+		json_text(&buf, "message", message);
 		run->messages = lappend(run->messages, json_end(&buf));
 		ereport(WARNING,
-				(errmsg("account \"%s\" failed: %s", user_id, error->message)));
+				(errmsg("account \"%s\" failed: %s", user_id, message)));
 	}
 	MemoryContextSwitchTo(old);
 }

@@ -50,6 +50,7 @@ extern void run_finding(Run *run, TupleTableSlot *finding, char *(*as_json) (Tup
 extern void run_add(Run *run, const RunCounts *counts);
 extern void run_count_row(void *counts, const CrRow *row);
 extern void run_failed(Run *run, const char *user_id, const ErrorData *error);
+extern void run_failed_with(Run *run, const char *user_id, int sqlstate, const char *message);
 extern bool run_is_fatal(int sqlstate, bool own_transactions);
 extern int64 run_done(const Run *run);
 extern void run_save(Run *run);

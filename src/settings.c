@@ -5,7 +5,8 @@
  * Who could move the clock could have the next month's credits today, so that
  * and the plan are for superusers.  So is allowing the ledger to be dropped:
  * nobody else may change a row of it, and yet the owner of the schema that it is
- * in, on most servers the database's owner, could destroy all of them.  Early
+ * in, on most servers the database's owner, could destroy all of them.  And so is
+ * what is kept out of the server's log, which is the superusers' to read.  Early
  * lock release shows others no more than synchronous_commit = off does, which
  * anybody may set.
  */
@@ -24,6 +25,7 @@ static char *clock_text = NULL;
 static char *default_plan = NULL;
 static bool early_lock_release = false;
 static bool allow_drop = false;
+static bool log_refusals = true;
 static int	key_retention = 90 * 24 * 60;	/* minutes */
 static CrTime fixed_clock = CR_NEVER;	/* CR_NEVER: the real one */
 
@@ -151,6 +153,16 @@ define_allow_drop(void)
 }
 
 static void
+define_log_refusals(void)
+{
+	DefineCustomBoolVariable("credits.log_refusals",
+							 "Writes refusals to the server's log, as PostgreSQL does with any error.",
+							 "While off, UC001 to UC006, UC010 and UC011 are told to the client alone.",
+							 &log_refusals, true, PGC_SUSET, 0,
+							 NULL, NULL, NULL);
+}
+
+static void
 define_key_retention(void)
 {
 	DefineCustomIntVariable("credits.key_retention",
@@ -169,7 +181,7 @@ settings_define(void)
 {
 	static void (*const definitions[]) (void) = {
 		define_clock, define_default_plan, define_early_lock_release, define_allow_drop,
-		define_key_retention
+		define_key_retention, define_log_refusals
 	};
 	static int	defined = 0;
 
@@ -194,6 +206,12 @@ bool
 settings_allow_drop(void)
 {
 	return allow_drop;
+}
+
+bool
+settings_log_refusals(void)
+{
+	return log_refusals;
 }
 
 /* In microseconds. */

@@ -11,6 +11,7 @@ extern void settings_define(void);
 extern const char *settings_default_plan(void);
 extern bool settings_early_lock_release(void);
 extern bool settings_allow_drop(void);
+extern bool settings_log_refusals(void);
 extern int64_t settings_key_retention(void);
 extern CrTime clock_now(void);
 extern CrTime clock_statement(void);

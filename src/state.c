@@ -10,24 +10,42 @@
 #include "receipt.h"
 #include "state.h"
 
-/* Everything due by then applied.  The plan's version, or NULL without a plan. */
-const CrPlanVersion *
+/*
+ * Everything due by then applied; if the reset waits for a time zone that the server
+ * does not know, everything due before it.
+ */
+State
 state_bring_up_to(CrAccount *acc, Plans *plans, CrTime at)
 {
+	State		state = {.as_of = at};
 	CrEnv		env = plans_env(plans);
 
-	if (cr_is_due(acc, at) && acc->open == NULL && cr_has_open(acc))
-		lists_load(acc, plans->snapshot);
-	if (cr_is_due(acc, at) && !cr_fold_due(acc, &env, at))
-		error_corrupted("credit_plan", "a plan that an account has is missing");
-	return acc->facts.plan ?
-		env.plan_version(plans, acc->facts.plan, acc->facts.plan_version) : NULL;
+	if (cr_is_due(acc, at))
+	{
+		if (acc->open == NULL && cr_has_open(acc))
+			lists_load(acc, plans->snapshot);
+		switch (cr_fold_due(acc, &env, at))
+		{
+			case CR_FOLDED:
+				break;
+			case CR_WAITS_FOR_ZONE:
+				state.waits_for_zone = true;
+				state.as_of = cr_waiting_time(acc);
+				break;
+			case CR_PLAN_MISSING:
+				error_corrupted("credit_plan", "a plan that an account has is missing");
+		}
+	}
+	if (acc->facts.plan)
+		state.plan = env.plan_version(plans, acc->facts.plan, acc->facts.plan_version);
+	return state;
 }
 
 /* What credits_balance answers. */
 Datum
-state_object(const CrAccount *acc, const CrPlanVersion *plan, CrTime as_of)
+state_object(const CrAccount *acc, const State *state)
 {
+	const CrPlanVersion *plan = state->plan;
 	Object		object;
 
 	object_begin(&object);
@@ -48,6 +66,8 @@ state_object(const CrAccount *acc, const CrPlanVersion *plan, CrTime as_of)
 	object_time(&object, "next_reset_at", acc->next_reset_at);
 	object_bool(&object, "low", cr_is_low(acc, plan));
 	object_int(&object, "seq", acc->history_seq);
-	object_time(&object, "as_of", as_of);
+	object_time(&object, "as_of", state->as_of);
+	if (state->waits_for_zone)
+		object_bool(&object, "time_zone_unknown", true);
 	return object_end(&object);
 }

@@ -123,5 +123,8 @@ extern bool lookup_account_latest(const char *user_id);
 extern bool lookup_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row);
 extern bool lookup_opened(const char *user_id, bool *busy);
 extern bool lookup_payment(const char *payment_ref, Payment *payment);
+extern void lookup_note_absent_payment(const char *payment_ref);
+extern bool lookup_is_news(const Lookup *lookup);
+extern void lookup_note_plan(const char *plan);
 
 #endif

@@ -206,7 +206,7 @@ lost_race(const Sweep *sweep, const ErrorData *failure)
 
 /*
  * Applies what is due to the account in the slot.  False if somebody else is at
- * it: it is left for the next sweep.
+ * it, or its reset waits for a time zone: it is left for the next sweep.
  */
 static bool
 reset_one(Sweep *sweep, const char *user_id, Books *books, Plans *plans,
@@ -230,7 +230,18 @@ reset_one(Sweep *sweep, const char *user_id, Books *books, Plans *plans,
 		}
 		if (!cr_is_due(&ledger.acc, ledger.now))
 			return true;
-		ledger_apply_due(&ledger);
+
+		/*
+		 * If the reset waits, what was due before it is written, and next time it
+		 * is a failure.  Raised, it would end the batch.
+		 */
+		if (!ledger_apply_ready(&ledger) && ledger.n_rows == 0)
+		{
+			pass(sweep, user_id);
+			run_failed_with(&sweep->run, user_id, ERRCODE_CREDITS_ZONE_UNKNOWN,
+							zone_unknown_message(&ledger.acc));
+			return false;
+		}
 		if (write_one(sweep, &ledger))
 			break;
 	}
@@ -461,7 +472,25 @@ sweep_batch(Sweep *sweep, int64 limit)
 	return !sweep->blocked && (done > 0 || sweep->run.counts.skipped_locked > before);
 }
 
-/* What a sweep would do, without writing or locking. */
+/* What a sweep would do with an account.  One whose reset waits would fail. */
+static void
+imagine_reset(Sweep *sweep, CrAccount *acc, const CrEnv *env, CrTime now)
+{
+	switch (cr_fold_due(acc, env, Max(now, acc->effective_at)))
+	{
+		case CR_FOLDED:
+			sweep->run.counts.accounts++;
+			break;
+		case CR_WAITS_FOR_ZONE:
+			run_failed_with(&sweep->run, acc->user_id, ERRCODE_CREDITS_ZONE_UNKNOWN,
+							zone_unknown_message(acc));
+			break;
+		case CR_PLAN_MISSING:
+			error_corrupted("credit_plan", "a plan that an account has is missing");
+	}
+}
+
+/* The same for all that are due, without writing or locking. */
 static void
 dry_run(Sweep *sweep)
 {
@@ -474,6 +503,7 @@ dry_run(Sweep *sweep)
 	CrEnv		env;
 	Lookup		lookup;
 
+	sweep->run.memory = sweep->memory;
 	plans_init(&plans, snapshot);
 	plans.emit = run_count_row;
 	plans.emit_ctx = &sweep->run.counts;
@@ -486,7 +516,7 @@ dry_run(Sweep *sweep)
 		CrAccount	acc;
 
 		CHECK_FOR_INTERRUPTS();
-		if (sweep->run.counts.accounts >= sweep->max_accounts)
+		if (run_done(&sweep->run) >= sweep->max_accounts)
 		{
 			sweep->more = true;
 			break;
@@ -495,9 +525,7 @@ dry_run(Sweep *sweep)
 		account_from_slot(&acc, lookup.slot);
 		if (cr_has_open(&acc))
 			lists_load(&acc, snapshot);
-		if (!cr_fold_due(&acc, &env, Max(now, acc.effective_at)))
-			error_corrupted("credit_plan", "a plan that an account has is missing");
-		sweep->run.counts.accounts++;
+		imagine_reset(sweep, &acc, &env, now);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(memory);
 	}

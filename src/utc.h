@@ -10,6 +10,7 @@
 #define UTC_TEXT_SIZE 48
 
 extern bool utc_is_ordinary(CrTime at);
+extern bool utc_parse_iso(const char *text, CrTime *at, bool *is_instant);
 extern bool utc_parse(const char *text, CrTime *at);
 extern char *utc_text(CrTime at, char text[UTC_TEXT_SIZE]);
 

@@ -5,11 +5,16 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "catalog/pg_db_role_setting.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -24,6 +29,8 @@
 #include "drop_guard.h"
 #include "guards.h"
 #include "plan.h"
+#include "plans.h"
+#include "settings.h"
 #include "store.h"
 #include "verify_anchors.h"
 #include "verify_archive.h"
@@ -335,6 +342,71 @@ verify_audit_log(Findings *findings)
 	MemoryContextDelete(row_memory);
 }
 
+/*
+ * The setting may be the database's or a role's (ALTER DATABASE, ALTER ROLE), which
+ * take whatever it says: the plan could be defined later.
+ */
+static void
+verify_default_plan(Findings *findings, const char *name, const char *whose)
+{
+	Plans		plans;
+
+	plans_init(&plans, GetActiveSnapshot());
+	plans.lenient = true;
+	if (plans_in_force(&plans, name, clock_statement()) == NULL)
+		findings_report(findings, "credits.default_plan", NULL, 0,
+						psprintf("plan \"%s\" %s is not there, or not in force", name, whose));
+}
+
+/* Settings that are stored for this database, or for all. */
+static void
+verify_stored_settings(Findings *findings)
+{
+	static const char prefix[] = "credits.default_plan=";
+	Relation	rel = table_open(DbRoleSettingRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		Form_pg_db_role_setting form = (Form_pg_db_role_setting) GETSTRUCT(tuple);
+		bool		isnull;
+		Datum		config = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig,
+										  RelationGetDescr(rel), &isnull);
+		Datum	   *items;
+		int			count;
+
+		if (isnull || (OidIsValid(form->setdatabase) && form->setdatabase != MyDatabaseId))
+			continue;
+		deconstruct_array(DatumGetArrayTypeP(config), TEXTOID, -1, false, TYPALIGN_INT,
+						  &items, NULL, &count);
+		for (int i = 0; i < count; i++)
+		{
+			char	   *item = TextDatumGetCString(items[i]);
+			char	   *role;
+
+			if (strncmp(item, prefix, strlen(prefix)) != 0 || item[strlen(prefix)] == '\0')
+				continue;
+			role = OidIsValid(form->setrole) ? GetUserNameFromId(form->setrole, true) : NULL;
+			verify_default_plan(findings, item + strlen(prefix),
+								role ? psprintf("set for the role \"%s\"", role) :
+								"set for the database");
+		}
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+static void
+verify_settings(Findings *findings)
+{
+	int64		before = findings->count;
+
+	verify_stored_settings(findings);
+	if (findings->count == before && settings_default_plan())
+		verify_default_plan(findings, settings_default_plan(), "of the session");
+}
+
 /* What does not grow with the number of accounts. */
 void
 verify_base(Findings *findings)
@@ -342,6 +414,7 @@ verify_base(Findings *findings)
 	verify_guards(findings);
 	verify_plans(findings);
 	verify_audit_log(findings);
+	verify_settings(findings);
 }
 
 /*

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "pgtime.h"
 #include "utils/datetime.h"
@@ -41,8 +42,34 @@ find_zone(const char *zone)
 	pg_tz	   *tz = load_zone(zone);
 
 	if (tz == NULL)
-		error_corrupted(zone, "the time zone is not known to this server");
+		error_no_zone(zone);
 	return tz;
+}
+
+/*
+ * Does the server know a zone that was known when an account got it?  Systems stop
+ * shipping some.  A session that has read a zone knows it to its end, and one
+ * that has not found it looks again at its next statement.  A name that is a rule of
+ * its own ("EST5EDT") is known without a file.
+ */
+bool
+zone_is_known(void *ctx, const char *zone)
+{
+	static char unknown[TZ_STRLEN_MAX + 1] = "";
+	static TimestampTz statement;
+	bool		known;
+
+	(void) ctx;
+	if (unknown[0] != '\0' && strcmp(zone, unknown) == 0 &&
+		statement == GetCurrentStatementStartTimestamp())
+		return false;
+	known = load_zone(zone) != NULL;
+	if (!known)
+	{
+		strlcpy(unknown, zone, sizeof(unknown));
+		statement = GetCurrentStatementStartTimestamp();
+	}
+	return known;
 }
 
 static void

@@ -13,7 +13,7 @@ SET search_path = credits;
 SET credits.clock = :'opened';
 SELECT credits_grant_role('bench_app', 'app') \g /dev/null
 SELECT credits_define_plan('bench', 1000, 'anniversary') \g /dev/null
-SELECT count(credits_open_account(user_id, 'bench', anchor)) FROM (SELECT user_id, anchor FROM bench.due ORDER BY n) u \g /dev/null
+SELECT count(credits_open_account(user_id, 'bench', anchor::text)) FROM (SELECT user_id, anchor FROM bench.due ORDER BY n) u \g /dev/null
 SELECT count(credits_add_purchased((4400000000000000 + n)::text, 1000000000, 'pay_' || n)) FROM generate_series(1, :others) n \g /dev/null
 SELECT count(credits_deduct(user_id, 1)) FROM (SELECT user_id FROM bench.users ORDER BY n) u \g /dev/null
 RESET credits.clock;

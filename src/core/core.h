@@ -98,8 +98,17 @@ typedef enum CrVerdict
 	CR_HOLD_CLOSED,				/* UC006 */
 	CR_MORE_THAN_SPENT,			/* UC010 */
 	CR_NOT_UNDOABLE,			/* too late: the period or grant has ended, or undone already */
-	CR_HAS_HOLDS				/* 55000: holds are open */
+	CR_HAS_HOLDS,				/* 55000: holds are open */
+	CR_ZONE_UNKNOWN				/* UC012: it takes the account's time zone, which is not known */
 } CrVerdict;
+
+/* What came of applying what is due. */
+typedef enum CrFold
+{
+	CR_FOLDED,					/* all of it is applied */
+	CR_WAITS_FOR_ZONE,			/* the next reset is not, nor what is due after it */
+	CR_PLAN_MISSING				/* the plan table's rules exclude that */
+} CrFold;
 
 typedef struct CrBuckets
 {
@@ -276,13 +285,15 @@ typedef struct CrRow
 /*
  * What the core asks of its surroundings.  plan_at gives the version of a plan
  * in force at a time, plan_version a certain version; NULL if there is none.
- * The pointers stay valid for the whole call.
+ * The pointers stay valid for the whole call.  Local time is asked for only in
+ * zones that are known.
  */
 typedef struct CrEnv
 {
 	void	   *ctx;
 	CrTime		(*local_to_utc) (void *ctx, const char *zone, CrLocal local);
 	CrLocal		(*utc_to_local) (void *ctx, const char *zone, CrTime utc);
+	bool		(*knows_zone) (void *ctx, const char *zone);	/* NULL: it knows all */
 	const CrPlanVersion *(*plan_at) (void *ctx, const char *plan, CrTime at);
 	const CrPlanVersion *(*plan_version) (void *ctx, const char *plan, int32_t version);
 	void		(*emit) (void *ctx, const CrRow *row);	/* may be NULL */
@@ -324,6 +335,7 @@ extern CrHold *cr_open_hold(const CrAccount *acc, int64_t seq);
 extern int64_t cr_hold_left(const CrHold *hold);
 
 /* period.c: when a period ends */
+extern bool cr_knows_zone(const CrEnv *env, const char *zone);
 extern CrTime cr_next_boundary(const CrEnv *env, CrCycle cycle, const char *zone,
 							   CrLocal anchor, CrTime after);
 extern CrTime cr_period_end(const CrEnv *env, CrCycle old_cycle, CrCycle new_cycle,
@@ -421,7 +433,9 @@ extern void cr_archive(CrAccount *acc, CrTime at, int64_t upto, CrRow *row);
 
 /* due.c: what time does to an account; the events that rules.c does not have */
 extern bool cr_is_due(const CrAccount *acc, CrTime upto);
-extern bool cr_fold_due(CrAccount *acc, const CrEnv *env, CrTime upto);
+extern bool cr_waits_for_zone(const CrAccount *acc, const CrEnv *env, CrTime upto);
+extern CrTime cr_waiting_time(const CrAccount *acc);
+extern CrFold cr_fold_due(CrAccount *acc, const CrEnv *env, CrTime upto);
 extern void cr_apply_grant_end(CrAccount *acc, CrGrant *grant, CrRow *row);
 extern void cr_apply_plan_change(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 								 CrRow *row);

@@ -6,6 +6,13 @@
  * applied at its own instant with the plan then in force, however late, and
  * reads, calls and the sweep all use this one function.  At one instant holds
  * end first, then grants, then a scheduled plan change comes, then the boundary.
+ *
+ * A boundary needs the account's time zone, for the end of the next period.  If
+ * the zone is not known, the boundary waits, and so does all that is due after
+ * it: the account's time stands still just before the boundary.  Rows that are
+ * written meanwhile are of that moment.  So the order of rows is the order of
+ * time also when the boundary is applied in the end, and it gives the same as if
+ * those calls had come in time.
  */
 #include "core/inside.h"
 
@@ -131,6 +138,26 @@ fold_boundary(CrAccount *acc, const CrEnv *env, CrTime upto, const CrPlanVersion
 	return true;
 }
 
+/*
+ * Is the end of the period due, and waits for the account's time zone?  Without
+ * a plan the next period has no end, so nothing waits.
+ */
+bool
+cr_waits_for_zone(const CrAccount *acc, const CrEnv *env, CrTime upto)
+{
+	const char *next = acc->facts.scheduled_plan ? acc->facts.scheduled_plan : acc->facts.plan;
+
+	return acc->next_reset_at != CR_NEVER && acc->next_reset_at <= upto &&
+		next && next[0] != '\0' && !cr_knows_zone(env, acc->facts.time_zone);
+}
+
+/* Where the account's time stands while its reset waits. */
+CrTime
+cr_waiting_time(const CrAccount *acc)
+{
+	return acc->next_reset_at - 1;
+}
+
 /* The end of the period, with the plan change that was scheduled for it. */
 static bool
 end_period(CrAccount *acc, const CrEnv *env, CrTime upto)
@@ -160,15 +187,21 @@ end_period(CrAccount *acc, const CrEnv *env, CrTime upto)
 }
 
 /*
- * Applies, in time order, every event up to and including a time.  False if a
- * plan that the account has is not there, which the plan table's rules exclude.
- * Boundaries are not put together across the end of a hold or grant.
+ * Applies, in time order, every event up to and including a time, or up to a
+ * boundary that waits.  Boundaries are not put together across the end of a hold
+ * or grant.
  */
-bool
+CrFold
 cr_fold_due(CrAccount *acc, const CrEnv *env, CrTime upto)
 {
 	CrRow		row;
+	CrFold		result = CR_FOLDED;
 
+	if (cr_waits_for_zone(acc, env, upto))
+	{
+		upto = cr_waiting_time(acc);
+		result = CR_WAITS_FOR_ZONE;
+	}
 	for (;;)
 	{
 		CrHold	   *hold = cr_next_hold_end(acc);
@@ -188,11 +221,11 @@ cr_fold_due(CrAccount *acc, const CrEnv *env, CrTime upto)
 		else if (acc->next_reset_at != CR_NEVER && acc->next_reset_at <= upto)
 		{
 			if (!end_period(acc, env, other <= upto ? other - 1 : upto))
-				return false;
+				return CR_PLAN_MISSING;
 		}
 		else
 			break;
 	}
 	acc->next_event_at = cr_next_event(acc);
-	return true;
+	return result;
 }

@@ -94,6 +94,12 @@ move_to_month(CrLocal anchor, int64_t target)
 		(anchor - anchor_days * CR_DAY);
 }
 
+bool
+cr_knows_zone(const CrEnv *env, const char *zone)
+{
+	return env->knows_zone == NULL || env->knows_zone(env->ctx, zone);
+}
+
 /* The first boundary of the cycle strictly after a time. */
 CrTime
 cr_next_boundary(const CrEnv *env, CrCycle cycle, const char *zone,

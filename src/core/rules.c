@@ -309,25 +309,35 @@ cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket, int64_t delta, CrRow *row)
 	return CR_OK;
 }
 
+/* Does the period keep its end with another plan?  A stored end is final. */
+static bool
+keeps_end(const CrAccount *acc, const CrEnv *env, const CrPlanVersion *plan)
+{
+	const CrPlanVersion *old = NULL;
+
+	if (plan == NULL)
+		return true;
+	if (acc->next_reset_at == CR_NEVER)
+		return false;
+	if (acc->facts.plan)
+		old = env->plan_version(env->ctx, acc->facts.plan, acc->facts.plan_version);
+	return old && old->cycle == plan->cycle;
+}
+
 /*
- * The end that a period gets with another plan: a stored end is final, only
- * another cycle stretches it; an open-ended period starts anew.
+ * The end that a period gets with another plan: only another cycle stretches it;
+ * an open-ended period starts anew.
  */
 CrTime
 cr_end_with_plan(const CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan)
 {
-	const CrPlanVersion *old = NULL;
 	const char *zone = acc->facts.time_zone;
 	CrLocal		anchor = acc->facts.cycle_anchor;
 
-	if (plan == NULL)
+	if (keeps_end(acc, env, plan))
 		return acc->next_reset_at;
 	if (acc->next_reset_at == CR_NEVER)
 		return cr_next_boundary(env, plan->cycle, zone, anchor, at);
-	if (acc->facts.plan)
-		old = env->plan_version(env->ctx, acc->facts.plan, acc->facts.plan_version);
-	if (old && old->cycle == plan->cycle)
-		return acc->next_reset_at;
 	return cr_stretch(env, plan->cycle, zone, anchor, acc->next_reset_at);
 }
 
@@ -336,6 +346,8 @@ CrVerdict
 cr_set_plan(CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan,
 			CrRow *row)
 {
+	if (!keeps_end(acc, env, plan) && !cr_knows_zone(env, acc->facts.time_zone))
+		return CR_ZONE_UNKNOWN;
 	return cr_apply_plan(acc, at, plan, cr_end_with_plan(acc, env, at, plan), row);
 }
 
@@ -378,6 +390,9 @@ cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
  * at or after its end, so that none gets two allowances.  That of a cancelled plan
  * gets one by the anchor: whichever plan comes next, it starts where a period of
  * one of the cycles does.
+ *
+ * If only the zone changes, because the old one is not known any more, the period
+ * keeps its end: it was made by the old zone, which the new one stands for.
  */
 CrVerdict
 cr_set_cycle(CrAccount *acc, const CrEnv *env, CrTime at, CrLocal anchor, const char *zone,
@@ -386,8 +401,12 @@ cr_set_cycle(CrAccount *acc, const CrEnv *env, CrTime at, CrLocal anchor, const 
 	const CrPlanVersion *plan = acc->facts.plan ?
 		env->plan_version(env->ctx, acc->facts.plan, acc->facts.plan_version) : NULL;
 	CrTime		end = acc->next_reset_at;
+	bool		moves = anchor != acc->facts.cycle_anchor ||
+		(!cr_text_equal(zone, acc->facts.time_zone) && cr_knows_zone(env, acc->facts.time_zone));
 
-	if (anchor != acc->facts.cycle_anchor || !cr_text_equal(zone, acc->facts.time_zone))
+	if (moves && !cr_knows_zone(env, zone))
+		return CR_ZONE_UNKNOWN;
+	if (moves)
 		end = cr_stretch(env, plan ? plan->cycle : CR_ANNIVERSARY, zone, anchor, end);
 	return cr_apply_cycle(acc, at, anchor, zone, end, row);
 }

@@ -27,7 +27,7 @@ BEGIN
                 answer := credits_add_purchased(e.user_id, e.amount, e.payment_ref,
                                                 metadata => e.more);
             WHEN 'open_account' THEN
-                answer := credits_open_account(e.user_id, e.plan, e.cycle_anchor, e.time_zone);
+                answer := credits_open_account(e.user_id, e.plan, e.cycle_anchor::text, e.time_zone);
             WHEN 'set_plan' THEN
                 answer := credits_set_plan(e.user_id, e.plan, e.moment, e.reason, e.idempotency_key);
             WHEN 'adjust' THEN

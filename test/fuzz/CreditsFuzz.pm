@@ -142,6 +142,12 @@ my %names = (
 				'localtime', 'posixrules', 'FOO5BAR', '../../../etc/passwd', 'EST5EDT', '<+03>-3',
 				'Etc/GMT+12', '+05'));
 	},
+	cycle_anchor => sub {
+		my $at = pick('2026-01-31', '2024-02-29', '2026-03-29 02:30', '2026-10-25T02:30:00', '0001-01-01 00:00', '9999-12-31 23:59:59.999999999');
+
+		return quoted($at) if one_in(3);
+		return quoted($at . pick('Z', '+01', '+01:00', '-0530', '+15:59:59', '-15:59:59', '+16', '+', ':', ' BC', 'T', '.', '+1', '-00:00:60'));
+	},
 	payment_ref => sub { return quoted('pay_' . below(12)); },
 	idempotency_key => sub { return one_in(2) ? quoted('key_' . below(20)) : 'NULL'; },
 	reference => sub { return quoted(pick('pay_1', 'key_1')); },
@@ -244,12 +250,6 @@ my %types;
 
 		return pick(@times) . '::timestamptz' if $is_wild && one_in(2);
 		return "(current_setting('credits.clock')::timestamptz + interval '$at s')";
-	},
-	'timestamp without time zone' => sub {
-		my $at = pick(@times) =~ s/\+00//r;
-
-		return "$at\::timestamp" if one_in(2);
-		return pick("'2026-01-31 10:00'", "'2024-02-29'", "'2026-03-29 02:30'") . '::timestamp';
 	},
 	interval => sub {
 		return "interval '" . pick(

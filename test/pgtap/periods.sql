@@ -55,7 +55,7 @@ END $$;
 SET LOCAL credits.clock = '2023-12-01 00:00:00+00';
 SELECT lives_ok($$SELECT credits_define_plan('calendar', 10, 'calendar'), credits_define_plan('anniversary', 10, 'anniversary')$$, 'two plans');
 SET LOCAL credits.clock = '2024-02-01 12:00:00+00';
-SELECT is((SELECT count(credits_open_account(who, cycle, anchor, zone)) FROM opened), (SELECT count(*) FROM opened), 'accounts of each cycle in each zone');
+SELECT is((SELECT count(credits_open_account(who, cycle, anchor::text, zone)) FROM opened), (SELECT count(*) FROM opened), 'accounts of each cycle in each zone');
 SELECT cmp_ok((SELECT count(*) FROM zone), '>', 50::bigint, 'there are many zones');
 SELECT is_empty($$SELECT who FROM opened JOIN credit_account ON user_id = who WHERE next_reset_at IS DISTINCT FROM pg_temp.boundary(anchor, zone, '2024-02-01 12:00:00+00')$$,
                 'the first period ends at the first boundary');

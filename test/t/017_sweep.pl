@@ -34,7 +34,7 @@ SELECT credits_define_plan('own_day', 100, 'anniversary');
 	$node->safe_psql(
 		$db, qq(
 SET credits.clock = '2026-01-20 00:00:00+00';
-SELECT credits_open_account('user_' || to_char(n, 'FM0000'), 'own_day', timestamp '2026-01-05' + n * interval '1 minute')
+SELECT credits_open_account('user_' || to_char(n, 'FM0000'), 'own_day', (timestamp '2026-01-05' + n * interval '1 minute')::text)
   FROM generate_series(1, $accounts) n;
 SELECT credits_deduct('user_' || to_char(n, 'FM0000'), 30) FROM generate_series(1, $accounts) n;
 ));

@@ -194,8 +194,8 @@ my %reserved = map { $_ => 1 } $error_text =~ /^(UC\d{3}.*?are reserved)/ms
   ? $1 =~ /UC\d{3}/g : ();
 is_same_set(
 	[ keys %reserved, grep { /^UC/ } keys %error ],
-	[ map { sprintf 'UC%03d', $_ } 1 .. 11 ],
-	'UC001 to UC011 are listed or reserved');
+	[ map { sprintf 'UC%03d', $_ } 1 .. 12 ],
+	'UC001 to UC012 are listed or reserved');
 
 # A standard error's name is the one that PostgreSQL knows it by.
 for my $row (grep { $_->{SQLSTATE} !~ /^UC/ } @errors)
@@ -322,10 +322,20 @@ answers(
 	q(SELECT credits_set_cycle('user_1', NULL, 'UTC')));
 answers('Refusal',
 	q(SELECT credits_try_deduct('user_1', 1000)), q(SELECT credits_try_deduct('user_2', 1)));
+
+# An account whose reset waits for a zone that the server does not know.
+my $unknown_zone = q(BEGIN;
+DO $$BEGIN PERFORM credits_open_account('user_5', 'free'); END$$;
+ALTER TABLE credit_account DISABLE TRIGGER credits_guard;
+UPDATE credit_account SET time_zone = 'Asia/Nowhere' WHERE user_id = 'user_5';
+SET LOCAL credits.clock = '2026-03-15 12:00Z';
+);
 answers('Balance', q(SELECT credits_balance('user_1')), q(SELECT credits_balance('user_2')),
+	"$unknown_zone SELECT credits_balance('user_5')",
 	q(SET request.jwt.claims = '{"sub": "user_1"}'; SELECT credits_my_balance()));
-answers('Balance', q(SELECT credits_balance_at('user_1', '2026-01-15 12:00Z')));
-answers('Explanation', q(SELECT credits_explain('user_1')), q(SELECT credits_explain('user_4')));
+answers('Balance', q(SELECT credits_balance_at('user_1', '2026-01-15 12:00Z')), "$unknown_zone SELECT credits_balance('user_5')");
+answers('Explanation', q(SELECT credits_explain('user_1')), q(SELECT credits_explain('user_4')),
+	"$unknown_zone SELECT credits_explain('user_5')");
 answers(
 	'Run report',
 	q(SELECT credits_reset_due(dry_run => true)),
@@ -379,10 +389,12 @@ my %provoke = (
 	UC005 => [q(SELECT credits_capture('user_4', 2)), q(SELECT credits_release('user_2', 8))],
 	UC006 => [ q(SELECT credits_capture('user_4', 4)), q(SELECT credits_release('user_4', 7)) ],
 	UC007 => [ 'DELETE FROM credit_plan', 'UPDATE credit_plan SET version = 1', 'TRUNCATE credit_plan' ],
-	UC009 => [ q(SELECT credits_set_plan('user_1', 'none')), q(SELECT credits_open_account('user_3', 'pro')) ],
+	UC009 => [ q(SELECT credits_set_plan('user_1', 'none')), q(SELECT credits_open_account('user_3', 'pro')),
+		q(SET credits.default_plan = 'none'; SELECT credits_balance('nobody')) ],
 	UC010 => [ q(SELECT credits_refund('user_4', 5, 1)), q(SELECT credits_refund('user_4', 5)),
 		q(SELECT credits_revoke_purchase('payment_4', 3)) ],
 	UC011 => [q(SELECT credits_revoke_purchase('payment_0'))],
+	UC012 => ["$unknown_zone SELECT credits_deduct('user_5', 1)"],
 	'0A000' => [
 		'SELECT credits_schedule_reset()',
 		"BEGIN; CREATE TRIGGER t BEFORE INSERT ON credit_history FOR EACH ROW

@@ -336,6 +336,96 @@ test_zones(void)
 	is_time(world.acc.next_reset_at, MAR, "and the next is the next month's");
 }
 
+/* The boundary waits for a zone that is not known, and all that is due after it. */
+static void
+test_unknown_zone(void)
+{
+	const CrTime end = FEB - HOUR;	/* in Berlin */
+	CrAccount  *acc = &world.acc;
+	CrAccount	before;
+	CrRow		row;
+	CrFold		fold;
+
+	world_init(&world);
+	world_plan(&world, "free", utc(2020, 1, 1, 0, 0, 0), 100, CR_CALENDAR, 0);
+	world_plan(&world, "max", utc(2020, 1, 1, 0, 0, 0), 300, CR_CALENDAR, 0);
+	world_plan(&world, "yearday", utc(2020, 1, 1, 0, 0, 0), 300, CR_ANNIVERSARY, 0);
+	world_open(&world, JAN + 9 * DAY, "free", JAN, "Europe/Berlin");
+	world_grant(&world, JAN + 9 * DAY, 1, JAN + 20 * DAY);
+	world_grant(&world, JAN + 9 * DAY, 2, end);
+	world_grant(&world, JAN + 9 * DAY, 4, FEB);
+	world_hold(&world, JAN + 9 * DAY, 10, end);
+	world_hold(&world, JAN + 9 * DAY, 20, FEB);
+	world.hidden_zone = "Europe/Berlin";
+	world.zone_calls = 0;
+	before = *acc;
+
+	ok(cr_fold_due(acc, &world.env, end - 1) == CR_FOLDED && world.n_rows == 7,
+	   "until the end of the period nothing waits");
+	fold = cr_fold_due(acc, &world.env, APR);
+	ok(fold == CR_WAITS_FOR_ZONE && world.n_rows == 7 && world.zone_calls == 0,
+	   "then the boundary waits, and what is due at its instant or after");
+	ok(acc->period_start == before.period_start && acc->next_reset_at == end &&
+		   acc->balance.granted == 6 && acc->held.monthly == 30,
+	   "the state is the one before it");
+	ok(cr_waits_for_zone(acc, &world.env, end) && !cr_waits_for_zone(acc, &world.env, end - 1),
+	   "it waits from its instant on");
+	is_time(cr_waiting_time(acc), end - 1, "the account's time stands just before it");
+	ok(acc->next_event_at == end, "and is looked at again whenever it is due");
+	ok(cr_purchase(acc, cr_waiting_time(acc), 5, &row) == CR_OK, "what credits it goes on");
+	row.seq = ++acc->history_seq;
+	world.rows[world.n_rows++] = row;
+
+	world.hidden_zone = NULL;
+	ok(cr_fold_due(acc, &world.env, FEB) == CR_FOLDED && world.n_rows == 13,
+	   "the zone is back: all of it comes");
+	ok(world.rows[8].kind == CR_KIND_HOLD_END && world.rows[8].effective_at == end &&
+		   world.rows[9].kind == CR_KIND_GRANT_END && world.rows[10].kind == CR_KIND_RESET &&
+		   world.rows[10].effective_at == end && world.rows[11].effective_at == FEB,
+	   "in the order of time");
+	is_int(acc->balance.monthly, 100, "with the allowance");
+
+	/* what needs no zone does not wait for it */
+	world.hidden_zone = "Europe/Berlin";
+	before = *acc;
+	before.facts.scheduled_plan = "";
+	ok(!cr_waits_for_zone(&before, &world.env, APR), "a plan that ends");
+	before.facts.scheduled_plan = "max";
+	ok(cr_waits_for_zone(&before, &world.env, APR), "but one that another follows");
+	before.facts.plan = before.facts.scheduled_plan = NULL;
+	ok(!cr_waits_for_zone(&before, &world.env, APR), "a cancelled plan");
+	before = *acc;
+	before.next_reset_at = CR_NEVER;
+	ok(!cr_waits_for_zone(&before, &world.env, CR_NEVER), "an open-ended period");
+	world.zone_calls = 0;
+	ok(cr_set_plan(&before, &world.env, FEB, NULL, &row) == CR_OK, "cancelling");
+	before = *acc;
+	ok(cr_set_plan(&before, &world.env, FEB, world_plan_at(&world, "max", FEB), &row) == CR_OK,
+	   "a plan of the same cycle");
+	before = *acc;
+	ok(cr_set_plan(&before, &world.env, FEB, world_plan_at(&world, "yearday", FEB), &row) ==
+		   CR_ZONE_UNKNOWN && same_account(&before, acc),
+	   "one of another cycle does");
+	ok(cr_set_cycle(&before, &world.env, FEB, JAN, "Europe/Berlin", &row) == CR_OK,
+	   "the same cycle again");
+	before = *acc;
+	ok(cr_set_cycle(&before, &world.env, FEB, JAN + DAY, "Europe/Berlin", &row) ==
+		   CR_ZONE_UNKNOWN && same_account(&before, acc),
+	   "another anchor does");
+	ok(cr_set_cycle(&before, &world.env, FEB, JAN, "Asia/Tokyo", &row) == CR_OK &&
+		   before.next_reset_at == acc->next_reset_at && world.zone_calls == 0,
+	   "another zone keeps the end");
+	before = *acc;
+	ok(cr_set_cycle(&before, &world.env, FEB, JAN + DAY, "Asia/Tokyo", &row) == CR_OK &&
+		   before.next_reset_at > acc->next_reset_at,
+	   "with another anchor the period is stretched");
+	world.hidden_zone = NULL;
+	before = *acc;
+	ok(cr_set_cycle(&before, &world.env, FEB, JAN, "Asia/Tokyo", &row) == CR_OK &&
+		   before.next_reset_at > acc->next_reset_at,
+	   "as it is by a zone while the old one is known");
+}
+
 void
 test_due(void)
 {
@@ -345,4 +435,5 @@ test_due(void)
 	test_clamp();
 	test_owed_and_held();
 	test_zones();
+	test_unknown_zone();
 }

@@ -63,6 +63,7 @@ typedef struct World
 	CrRow		rows[MAX_ROWS];
 	int			n_rows;
 	int			zone_calls;		/* how often a zone was asked */
+	const char *hidden_zone;	/* that the server does not know; NULL: it knows all */
 	CrOpen		open;			/* what world_lists gives */
 	char		memory[1 << 17];	/* for it, and for the rows' allocations */
 	size_t		used;

@@ -24,6 +24,12 @@ env_utc_to_local(void *ctx, const char *zone, CrTime at)
 	return zone_to_local(zone, at);
 }
 
+static bool
+env_knows_zone(void *ctx, const char *zone)
+{
+	return !same_text(((World *) ctx)->hidden_zone, zone);
+}
+
 static const CrPlanVersion *
 env_plan_at(void *ctx, const char *plan, CrTime at)
 {
@@ -117,6 +123,7 @@ world_init(World *w)
 	w->env.ctx = w;
 	w->env.local_to_utc = env_local_to_utc;
 	w->env.utc_to_local = env_utc_to_local;
+	w->env.knows_zone = env_knows_zone;
 	w->env.plan_at = env_plan_at;
 	w->env.plan_version = env_plan_version;
 	w->env.emit = env_emit;
