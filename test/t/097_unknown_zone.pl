@@ -204,8 +204,9 @@ is_deeply([ @$report{qw(accounts failures more)} ], [ 2, 1, JSON::PP::false ], '
 $report = json(value("$feb SELECT credits_reset_due(batch_size => 2)"));
 $report = json(value("$feb CALL credits_run_reset()"));
 is_deeply([ @$report{qw(accounts failures more)} ], [ 1, 1, JSON::PP::false ], 'a run passes it by, when what was due before is written');
-is($node->safe_psql($db, q(SELECT failed -> 0 ->> 'user_id', failed -> 0 ->> 'sqlstate', failed -> 0 ->> 'message' FROM credit_reset_run WHERE failures > 0 AND kind = 'reset' ORDER BY started_at DESC LIMIT 1)),
-	qq(lost|UC012|time zone "$zone" of user "lost" is not known to this server), '... and says so');
+is_deeply($report->{failed}, [ { user_id => 'lost', sqlstate => 'UC012', message => qq(time zone "$zone" of user "lost" is not known to this server) } ], '... and says so');
+is($node->safe_psql($db, q(SELECT failed -> 0 ->> 'user_id', failed -> 0 ->> 'sqlstate' FROM credit_reset_run WHERE failures > 0 AND kind = 'reset' ORDER BY started_at DESC LIMIT 1)),
+	'lost|UC012', '... in its record, too');
 is(value("$feb SELECT credits_balance('other') ->> 'monthly'"), 109, 'nobody else waits');
 
 # --- What goes on.
