@@ -137,12 +137,35 @@ guarded_tables(void)
 	return list;
 }
 
+/* A guard under another name refuses the ledger's own writes, too. */
+static void
+drop_renamed_guards(Oid relid, const char *table)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	List	   *names = NIL;
+	ListCell   *cell;
+
+	for (int i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)
+	{
+		const Trigger *trigger = &rel->trigdesc->triggers[i];
+		FmgrInfo	function;
+
+		fmgr_info(trigger->tgfoid, &function);
+		if (function.fn_addr == credits_guard && strcmp(trigger->tgname, GUARD_NAME) != 0)
+			names = lappend(names, pstrdup(trigger->tgname));
+	}
+	table_close(rel, AccessShareLock);
+	foreach(cell, names)
+		own_sql_execute(psprintf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(cell)), table));
+}
+
 static void
 put_guard_back(Oid relid)
 {
 	const char *schema = quote_identifier(store_schema_name());
 	const char *name = quote_identifier(get_rel_name(relid));
 
+	drop_renamed_guards(relid, psprintf("%s.%s", schema, name));
 	own_sql_execute(psprintf("DROP TRIGGER IF EXISTS " GUARD_NAME " ON %s.%s", schema, name));
 	own_sql_execute(psprintf("CREATE TRIGGER " GUARD_NAME " BEFORE UPDATE OR DELETE OR TRUNCATE "
 					 "ON %s.%s FOR EACH STATEMENT EXECUTE FUNCTION %s.credits_guard()",

@@ -211,6 +211,16 @@ ledger_begin(Ledger *ledger, const Request *request)
 		error_account_not_found(request->user_id);
 }
 
+/* Waits for locks end soon: before anybody searches for a deadlock. */
+static void
+lock_briefly(void)
+{
+	int			brief = Max(Min(BRIEF_WAIT_MS, DeadlockTimeout / 2), 1);
+
+	if (LockTimeout == 0 || LockTimeout > brief)
+		LockTimeout = brief;
+}
+
 /*
  * Locks the account, and tries the audit log; or, for that is what turned out to be
  * busy, waits for the log, and tries the account.  False: not both, and neither is
@@ -224,7 +234,6 @@ lock_with_log(const Request *request, bool log_first)
 	ErrorData  *volatile failure = NULL;
 	volatile bool both = false;
 	int			usual = LockTimeout;
-	int			brief = Max(Min(BRIEF_WAIT_MS, DeadlockTimeout / 2), 1);
 
 	if (log_first)
 		audit_lock();
@@ -235,8 +244,8 @@ lock_with_log(const Request *request, bool log_first)
 		Ledger		ledger;
 
 		ledger_prepare(&ledger, request, NULL, NULL);
-		if (log_first && (usual == 0 || usual > brief))
-			LockTimeout = brief;
+		if (log_first)
+			lock_briefly();
 		(void) ledger_lock(&ledger);
 		CHECK_FOR_INTERRUPTS();
 		LockTimeout = usual;

@@ -341,24 +341,26 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 			usage = true;
 		}
 		presets_change(role, bit, 0, true);
-		if (!(had & bit))
-		{
-			Record		record = {.granted_at = clock_now(),.cluster = this_cluster(),
-				.role_oid = roleid,.granted_usage = usage,.role_name = role,.preset = preset};
-
-			write_record(&record);
-		}
 	}
 	else if (OidIsValid(roleid))
 	{
 		presets_change(role, bit, had & ~bit, false);
 		if ((had & ~bit) == 0 && usage)
 			change_usage(role, false);
-		if (had & bit)
-			remove_record(held_by(records, roleid, preset));
 	}
 	SPI_finish();
 	own_sql_end(&own);
+
+	/* With the caller's settings: a DBA's triggers fire here. */
+	if (grant && !(had & bit))
+	{
+		Record		record = {.granted_at = clock_now(),.cluster = this_cluster(),
+			.role_oid = roleid,.granted_usage = usage,.role_name = role,.preset = preset};
+
+		write_record(&record);
+	}
+	else if (!grant && (had & bit))
+		remove_record(held_by(records, roleid, preset));
 
 	changed = ((had & bit) != 0) != grant;
 	if (changed)

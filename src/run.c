@@ -114,15 +114,6 @@ run_start(Run *run, const char *kind)
 	insert_row(run);
 }
 
-/* A run that was imagined, and is over. */
-void
-run_record_finished(Run *run)
-{
-	run->state = RUN_FINISHED;
-	run->finished_at = clock_now();
-	insert_row(run);
-}
-
 void
 run_add(Run *run, const RunCounts *counts)
 {
@@ -338,6 +329,54 @@ stop_dead(bool sweeps)
 		writer_end(writer);
 	}
 	end_lookup(&lookup);
+}
+
+/*
+ * Leaves the record of a run that was imagined, if that can be written: what a
+ * verification finds matters more than that it is recorded.  If it goes on, it first
+ * ends the records of runs that died.  False: a warning says why not.
+ */
+bool
+run_try_record(Run *run)
+{
+	MemoryContext memory = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile failure = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(memory);
+	PG_TRY();
+	{
+		if (run->state == RUN_RUNNING)
+			stop_dead(false);
+		insert_row(run);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		failure = error_of_subtransaction(memory, owner);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(memory);
+	CurrentResourceOwner = owner;
+	if (failure == NULL)
+		return true;
+	if (ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
+		ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION))
+		ReThrowError(failure);
+	ereport(WARNING,
+			(errcode(failure->sqlerrcode),
+			 errmsg("the verification cannot be recorded: %s", failure->message)));
+	return false;
+}
+
+/* The same when it is over. */
+void
+run_record_finished(Run *run)
+{
+	run->state = RUN_FINISHED;
+	run->finished_at = clock_now();
+	(void) run_try_record(run);
 }
 
 /* Those that were killed.  Of a sweep only another one can tell. */

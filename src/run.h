@@ -45,6 +45,7 @@ typedef struct Run
 } Run;
 
 extern void run_start(Run *run, const char *kind);
+extern bool run_try_record(Run *run);
 extern void run_record_finished(Run *run);
 extern void run_finding(Run *run, TupleTableSlot *finding, char *(*as_json) (TupleTableSlot *));
 extern void run_add(Run *run, const RunCounts *counts);

@@ -127,13 +127,24 @@ named_job(void)
 					"CURRENT_USER::pg_catalog.text", quote_literal_cstr(job_name()));
 }
 
+/*
+ * Of the jobs that the caller sees, those that are his to take out: who is exempt from
+ * row security sees all, and only a superuser may take out another role's.
+ */
+static const char *
+own_job(void)
+{
+	return superuser() ? "true" :
+		"j.username::pg_catalog.text OPERATOR(pg_catalog.=) CURRENT_USER::pg_catalog.text";
+}
+
 /* The remembered job, if it still is one of ours. */
 static char *
 same_job(int64 job)
 {
 	return psprintf("j.jobid OPERATOR(pg_catalog.=) " INT64_FORMAT "::pg_catalog.int8 AND "
 					"pg_catalog.strpos(j.command::pg_catalog.text, 'credits_run_reset') "
-					"OPERATOR(pg_catalog.>) 0", job);
+					"OPERATOR(pg_catalog.>) 0 AND %s", job, own_job());
 }
 
 static void
@@ -172,7 +183,7 @@ unschedule_hidden(int64 job)
 
 	if (superuser() ||
 		run(psprintf("SELECT pg_catalog.count(*) FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) "
-					 INT64_FORMAT "::pg_catalog.int8", job)) > 0)
+					 INT64_FORMAT "::pg_catalog.int8 AND %s", job, own_job())) > 0)
 		return 0;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(memory);

@@ -225,13 +225,17 @@ report(const VerifyRun *run)
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json_end(&buf)));
 }
 
+static bool
+begin_record(VerifyRun *run)
+{
+	run->record.sample = run->share.sample;
+	return run_try_record(&run->record);
+}
+
 /* The record's lock says to others that the run is alive. */
 static void
 verify_recorded(VerifyRun *run)
 {
-	run_stop_dead();
-	run_start(&run->record, "verify");
-	run->record.sample = run->share.sample;
 	run_attend(&run->record);
 	PG_TRY();
 	{
@@ -278,14 +282,12 @@ credits_run_verify(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(run.memory);
 	EnsurePortalSnapshotExists();
 	progress_begin();
-	run.recorded = !XactReadOnly && !RecoveryInProgress();
+	run_imagine(&run.record, "verify");
+	run.recorded = !XactReadOnly && !RecoveryInProgress() && begin_record(&run);
 	if (run.recorded)
 		verify_recorded(&run);
 	else
-	{
-		run_imagine(&run.record, "verify");
 		verify_all(&run);
-	}
 	progress_end();
 	SPI_finish();
 	MemoryContextSwitchTo(run.memory);

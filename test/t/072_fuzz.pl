@@ -191,7 +191,8 @@ WITH history AS (
            coalesce(owed_monthly, 0) AS owed_monthly
       FROM history h
 ), steps AS (
-    SELECT *, net - coalesce(lag(net) OVER w, 0) AS step, coalesce(lag(owed_monthly) OVER w, 0) AS owed_before
+    SELECT *, net - coalesce(lag(net) OVER w, 0) AS step, coalesce(lag(owed_monthly) OVER w, 0) AS owed_before,
+           seq = 1 OR lag(seq) OVER w = seq - 1 AS follows    -- else the year of the row before was dropped
       FROM sums WINDOW w AS (PARTITION BY user_id ORDER BY seq)
 ), expected AS (
     SELECT *, CASE
@@ -203,7 +204,7 @@ WITH history AS (
            WHEN kind = 'undo' THEN amount + CASE WHEN of_kind = 'import' THEN owed_before ELSE 0 END
            ELSE -expired END AS should
       FROM steps)
-SELECT user_id, seq, kind, amount, step, should FROM expected WHERE step <> should LIMIT 5
+SELECT user_id, seq, kind, amount, step, should FROM expected WHERE step <> should AND follows LIMIT 5
 )),
 	'',
 	'no credit comes or goes without a row that says so');

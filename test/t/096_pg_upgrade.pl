@@ -60,7 +60,9 @@ sub contents
 SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
  WHERE nspname = 'App credits' AND relkind IN ('r', 'v') ORDER BY relname));
 	return $node->safe_psql($db,
-		"SET search_path = 'App credits'; " . join ' ', map { "SELECT '$_', t FROM $_ t ORDER BY t::text COLLATE \"C\";" } @tables);
+		"SET search_path = 'App credits'; " . join ' ', map { "SELECT '$_', t FROM $_ t"
+			. ($_ eq 'credit_reset_run' ? q( WHERE kind <> 'verify') : '')    # where it was verified
+			. ' ORDER BY t::text COLLATE "C";' } @tables);
 }
 
 my $heads = q(SELECT user_id, history_seq, encode(history_hash, 'hex') FROM credit_account ORDER BY user_id);
