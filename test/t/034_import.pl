@@ -297,7 +297,8 @@ is_clean_here('all of it verifies');
 work() if eval { value('DROP FUNCTION migration.refuse() CASCADE'); 1 };
 my @both = run_clients($node, $db, [ ($blocks{3}[1]) x 2 ], barrier => 1);
 my @reports = map { report($_->{out}) } @both;
-is($_->{err}, '', 'an import beside another') for @both;
+# What one leaves as busy, the other has in hand.
+unlike($_->{err}, qr{ERROR|WARNING|FATAL}, 'an import beside another') for @both;
 is_deeply([ map { $_->{difference} + $_->{failures} + $_->{skipped} } @reports ], [ 0, 0 ], '... is complete');
 is(wrong(), '0', '... and right');
 is(value(q(SELECT count(*) FROM (SELECT user_id FROM credits.credit_history WHERE kind IN ('import', 'undo') GROUP BY user_id
