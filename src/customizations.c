@@ -129,11 +129,11 @@ static const char *const after_data[] = {
 	" ) AS s (n, statement) WHERE g.tgrelid = $1 AND NOT g.tgisinternal AND g.tgparentid = 0 AND g.tgname <> '" GUARD_NAME "'"
 	" AND (s.n < 3 OR g.tgenabled <> 'O') ORDER BY g.tgname, s.n",
 
-	/* publications that name the table */
-	"SELECT format('DO $do$ BEGIN ALTER PUBLICATION %I ADD TABLE %s%s%s%s; EXCEPTION WHEN duplicate_object THEN NULL; END $do$;', p.pubname,"
+	/* publications that name the table; a name may hold whatever a quote ends with */
+	"SELECT format('DO %L;', format('BEGIN ALTER PUBLICATION %I ADD TABLE %s%s%s%s; EXCEPTION WHEN duplicate_object THEN NULL; END', p.pubname,"
 	" CASE WHEN (SELECT relkind FROM pg_class WHERE oid = $1) = 'r' THEN 'ONLY ' END, " THE_TABLE ","
 	" (SELECT format(' (%s)', string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)) FROM pg_attribute a WHERE a.attrelid = $1 AND a.attnum = ANY (" CR_PUBLISHED_COLUMNS ") HAVING count(*) > 0),"
-	" ' WHERE (' || pg_get_expr(" CR_PUBLISHED_ROWS ", r.prrelid) || ')')"
+	" ' WHERE (' || pg_get_expr(" CR_PUBLISHED_ROWS ", r.prrelid) || ')'))"
 	" FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid WHERE r.prrelid = $1 ORDER BY p.pubname",
 };
 

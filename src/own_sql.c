@@ -8,7 +8,9 @@
  * search_path an = in it could be an operator that the caller has made, and that
  * would be a way to become the owner.  So the settings that decide what a piece of
  * SQL means are fixed here, and the user is switched here and nowhere else
- * (test/t/041_architecture.pl).
+ * (test/t/041_architecture.pl).  It is still the caller's session, with his
+ * temporary objects and what PL/pgSQL has compiled: no setting changes that, so
+ * DDL that sets off event triggers is for the owner alone (archived.c).
  *
  * An error needs no own_sql_end: the end of the transaction or subtransaction
  * undoes both, the user and the settings.
