@@ -329,10 +329,11 @@ SELECT credits.credits_anchor();
 	{
 		$as->do('TRUNCATE hers.planted');
 		my ($state) = $as->run($call);
-		is($state, '00000', "planted operator: $call") or diag($as->{stderr});
+		# A partition would be made as the owner, with the event trigger: that is for the owner alone.
+		is($state, $call =~ /archive/ ? '42501' : '00000', "planted operator: $call") or diag($as->{stderr});
 		is($as->do(q(SELECT coalesce(string_agg(DISTINCT who, ' '), '') FROM hers.planted WHERE who OPERATOR(pg_catalog.<>) 'role_admin')), '', '... nothing of the caller runs as anybody else');
 	}
-	is($node->safe_psql('planted', q(SELECT count(*) > 0 FROM credits.credit_history_archive)), 't', '(something was archived)');
+	is($node->safe_psql('planted', q(SELECT count(*) FROM credits.credit_history_archive)), 0, 'nothing was archived');
 	$as->quit;
 }
 
