@@ -65,7 +65,7 @@ Datum
 credits_apply_plan(PG_FUNCTION_ARGS)
 {
 	Bulk		bulk = {.function = "credits_apply_plan()",.kind = "apply_plan",
-		.as_owner = true,.row_kind = CR_KIND_SET_PLAN,.decide = apply_plan};
+		.reads_own_tables = true,.row_kind = CR_KIND_SET_PLAN,.decide = apply_plan};
 	Oid			types[2] = {TEXTOID, TIMESTAMPTZOID};
 	Datum		values[2];
 	char	   *query;

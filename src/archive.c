@@ -11,9 +11,14 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "catalog/dependency.h"
+#include "catalog/partition.h"
+#include "catalog/pg_event_trigger.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -32,6 +37,8 @@
 #include "audit.h"
 #include "bulk.h"
 #include "checkpoint.h"
+#include "compat.h"
+#include "customizations.h"
 #include "digest.h"
 #include "errors.h"
 #include "locks.h"
@@ -217,6 +224,57 @@ partition_for(Bulk *bulk, int year)
 	return partition;
 }
 
+/* Does the database have event triggers that are not the extension's? */
+static bool
+has_event_triggers(void)
+{
+	Relation	rel = table_open(EventTriggerRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+	bool		found = false;
+
+	while (!found && (tuple = systable_getnext(scan)) != NULL)
+	{
+		Form_pg_event_trigger trigger = (Form_pg_event_trigger) GETSTRUCT(tuple);
+
+		found = trigger->evtenabled != TRIGGER_DISABLED &&
+			getExtensionOfObject(EventTriggerRelationId, trigger->oid) != store_extension();
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/*
+ * A partition is made as the owner.  A DBA's code can run along: event triggers, and
+ * functions in what the partition takes from the archive (indexes, constraints,
+ * defaults).  In the caller's session that code can meet temporary objects of the
+ * caller, and types that PL/pgSQL looked up under the caller's search_path, so the
+ * caller could become the owner by it.  Then only the owner may make it.
+ */
+static void
+check_may_make(int year)
+{
+	if (cr_owns_relation(archive_parent(), GetUserId()))
+		return;
+	if (has_event_triggers() || OidIsValid(get_default_partition_oid(archive_parent())) || archive_is_customized())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("only the extension's owner may make \"%s\"", archive_name(year)),
+				 errdetail("The database has event triggers, or " ARCHIVE_NAME " has a default partition, or what credits_dump_customizations() lists. Their functions would run as the owner."),
+				 errhint("As the owner, call credits_archive() once; then others can archive into it.")));
+}
+
+/* The archive is locked; another transaction may have made it before. */
+static void
+make_if_missing(int year)
+{
+	if (OidIsValid(archive_partition(year)))
+		return;
+	check_may_make(year);
+	archive_make(year);
+}
+
 /* What the last try lacked, by trying again until a time; false: in vain. */
 static bool
 obtain_partition(Bulk *bulk, TimestampTz until)
@@ -229,9 +287,16 @@ obtain_partition(Bulk *bulk, TimestampTz until)
 
 		AcceptInvalidationMessages();
 		partition = archive_partition(year);
-		if (OidIsValid(partition) ? ConditionalLockRelationOid(partition, RowExclusiveLock) :
-			archive_try_make(year))
+		if (OidIsValid(partition))
+		{
+			if (ConditionalLockRelationOid(partition, RowExclusiveLock))
+				return true;
+		}
+		else if (archive_try_lock())
+		{
+			make_if_missing(year);
 			return true;
+		}
 	} while (lock_pause(until));
 	return false;
 }
@@ -392,7 +457,7 @@ Datum
 credits_archive(PG_FUNCTION_ARGS)
 {
 	Archive		archive = {0};
-	Bulk		bulk = {.function = "credits_archive()",.kind = "archive",.as_owner = true,
+	Bulk		bulk = {.function = "credits_archive()",.kind = "archive",.reads_own_tables = true,
 	.row_kind = CR_KIND_ARCHIVE,.decide = archive_account,.obtain = obtain_partition,
 	.report = report_rows,.ctx = &archive};
 	Oid			types[] = {TIMESTAMPTZOID};

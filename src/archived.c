@@ -8,14 +8,10 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/table.h"
-#include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
-#include "catalog/pg_event_trigger.h"
 #include "catalog/pg_inherits.h"
-#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -169,41 +165,6 @@ make_partition(int year)
 	own_sql_end(&own);
 }
 
-/*
- * A partition is made as the owner, and event triggers of others run along.  In the
- * caller's session they can meet his temporary objects, and types that were looked
- * up under his search_path before, so he could become the owner by them: then only
- * the owner may make it.
- */
-static void
-check_event_triggers(int year)
-{
-	Relation	rel;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		found = false;
-
-	if (cr_owns_relation(archive_parent(), GetUserId()))
-		return;
-	rel = table_open(EventTriggerRelationId, AccessShareLock);
-	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
-	while (!found && (tuple = systable_getnext(scan)) != NULL)
-	{
-		Form_pg_event_trigger trigger = (Form_pg_event_trigger) GETSTRUCT(tuple);
-
-		found = trigger->evtenabled != TRIGGER_DISABLED &&
-			getExtensionOfObject(EventTriggerRelationId, trigger->oid) != store_extension();
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	if (found)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("only the extension's owner may make \"%s\", because this database has event triggers",
-						archive_name(year)),
-				 errhint("As the owner, call credits_archive() once; then others can archive into it.")));
-}
-
 /* Partitions have the columns that their parent has, in its order. */
 static void
 check_parent(void)
@@ -228,13 +189,11 @@ archive_partition(int year)
 }
 
 /*
- * Makes the partition of a year, unless somebody has meanwhile.  False: another
- * transaction changes the archive; nothing is waited for.  It is attached to the
- * archive, not made as a part of it, so that nobody who reads that is in the way, or
- * is kept waiting.
+ * Locks the archive, so that a partition can be made.  False: another transaction
+ * changes it; nothing is waited for.
  */
 bool
-archive_try_make(int year)
+archive_try_lock(void)
 {
 	Oid			parent = archive_parent();
 	Oid			others = get_default_partition_oid(parent);
@@ -243,13 +202,19 @@ archive_try_make(int year)
 		(OidIsValid(others) && !ConditionalLockRelationOid(others, AccessExclusiveLock)))
 		return false;
 	AcceptInvalidationMessages();
-	if (!OidIsValid(archive_partition(year)))
-	{
-		check_parent();
-		check_event_triggers(year);
-		make_partition(year);
-	}
 	return true;
+}
+
+/*
+ * Makes the partition of a year.  The archive is locked.  The table is made by itself
+ * and then attached, because a lock that CREATE TABLE ... PARTITION OF needs would
+ * wait for everybody that reads the archive.
+ */
+void
+archive_make(int year)
+{
+	check_parent();
+	make_partition(year);
 }
 
 /* Locks the partitions that there are. */

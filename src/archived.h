@@ -39,7 +39,8 @@ extern char *archive_name(int year);
 extern const char *archive_problem(Relation rel);
 extern void archive_check(Relation rel);
 extern Oid	archive_partition(int year);
-extern bool archive_try_make(int year);
+extern bool archive_try_lock(void);
+extern void archive_make(int year);
 extern void archive_lock(LOCKMODE mode);
 
 extern void archived_open(Archived *archived, Snapshot snapshot);

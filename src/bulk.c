@@ -454,20 +454,14 @@ fetch(Bulk *bulk, Portal portal, int64 limit, BulkItem **items)
 	return count;
 }
 
-/* Read as the tables' owner: who may start the run may not read them. */
+/* The extension's own tables are read with their owner's rights: a caller may lack them. */
 static Portal
 open_query(Bulk *bulk, const char *query, int nargs, Oid *types, Datum *values)
 {
-	OwnSql		own;
-	Portal		portal;
-
-	if (bulk->as_owner)
-		own_sql_begin_as_owner(&own, store_table(TABLE_ACCOUNT));
-	portal = SPI_cursor_open_with_args(NULL, query, nargs, types, values, NULL, true,
-									   CURSOR_OPT_NO_SCROLL);
-	if (bulk->as_owner)
-		own_sql_end(&own);
-	return portal;
+	if (bulk->reads_own_tables)
+		return own_sql_open(query, nargs, types, values, store_table(TABLE_ACCOUNT));
+	return SPI_cursor_open_with_args(NULL, query, nargs, types, values, NULL, true,
+									 CURSOR_OPT_NO_SCROLL);
 }
 
 static void

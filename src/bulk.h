@@ -55,7 +55,7 @@ struct Bulk
 	const char *kind;			/* of the run */
 	CrKind		row_kind;
 	const char *reason;
-	bool		as_owner;		/* the query reads the extension's own tables */
+	bool		reads_own_tables;	/* the query reads the extension's own tables */
 	void		(*prepare) (Bulk *bulk, BulkItem *items, int count);	/* may be NULL */
 	BulkOutcome (*decide) (Bulk *bulk, Ledger *ledger, const BulkItem *item);
 	void		(*settle) (Bulk *bulk, bool good);	/* the batch stays, or not; may be NULL */

@@ -22,6 +22,7 @@
 
 #include "archived.h"
 #include "compat.h"
+#include "customizations.h"
 #include "errors.h"
 #include "guards.h"
 #include "own_sql.h"
@@ -157,18 +158,24 @@ our_check_names(void)
 	return PointerGetDatum(construct_array(names, lengthof(our_checks), TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-/* What the queries find for a table, a statement a row. */
+/* Runs a query about a table; SPI has the statements that it finds. */
 static void
-put_statements(ReturnSetInfo *rsinfo, const char *const *queries, int count, Oid relid, int natts)
+find_statements(const char *query, Oid relid, int natts)
 {
 	Oid			types[] = {OIDOID, INT4OID, OIDARRAYOID, TEXTARRAYOID};
 	Datum		arguments[] = {ObjectIdGetDatum(relid), Int32GetDatum(natts), our_indexes(),
 	our_check_names()};
 
+	if (SPI_execute_with_args(query, lengthof(types), types, arguments, NULL, true, 0) < 0)
+		elog(ERROR, "could not execute: %s", query);
+}
+
+static void
+put_statements(ReturnSetInfo *rsinfo, const char *const *queries, int count, Oid relid, int natts)
+{
 	for (int i = 0; i < count; i++)
 	{
-		if (SPI_execute_with_args(queries[i], lengthof(types), types, arguments, NULL, true, 0) < 0)
-			elog(ERROR, "could not execute: %s", queries[i]);
+		find_statements(queries[i], relid, natts);
 		for (uint64 row = 0; row < SPI_processed; row++)
 		{
 			bool		isnull;
@@ -177,6 +184,28 @@ put_statements(ReturnSetInfo *rsinfo, const char *const *queries, int count, Oid
 			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &statement, &isnull);
 		}
 	}
+}
+
+/* Has a DBA added anything to the parent of the archive? */
+bool
+archive_is_customized(void)
+{
+	Oid			parent = archive_parent();
+	int			natts = store_table_natts(TABLE_HISTORY);
+	bool		found = false;
+	OwnSql		own;
+
+	own_sql_begin(&own);
+	SPI_connect();
+	for (size_t i = 0; !found && i < lengthof(before_data) + lengthof(after_data); i++)
+	{
+		find_statements(i < lengthof(before_data) ? before_data[i] :
+						after_data[i - lengthof(before_data)], parent, natts);
+		found = SPI_processed > 0;
+	}
+	SPI_finish();
+	own_sql_end(&own);
+	return found;
 }
 
 static void

@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "utils/portal.h"
+
 typedef struct OwnSql
 {
 	Oid			user;			/* who called, and how */
@@ -18,5 +20,7 @@ extern void own_sql_begin(OwnSql *own);
 extern void own_sql_begin_as_owner(OwnSql *own, Oid relid);
 extern void own_sql_end(const OwnSql *own);
 extern void own_sql_execute(const char *command);
+extern Portal own_sql_open(const char *sql, int nargs, const Oid *types, const Datum *values,
+						   Oid relid);
 
 #endif

@@ -177,7 +177,7 @@ Datum
 credits_undo_run(PG_FUNCTION_ARGS)
 {
 	Undo		undo = {0};
-	Bulk		bulk = {.function = "credits_undo_run()",.kind = "undo",.as_owner = true,
+	Bulk		bulk = {.function = "credits_undo_run()",.kind = "undo",.reads_own_tables = true,
 	.row_kind = CR_KIND_UNDO,.ctx = &undo};
 	Oid			types[2];
 	Datum		values[2];

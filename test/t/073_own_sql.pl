@@ -128,6 +128,27 @@ sub gained
 	return $out;
 }
 
+# The runs read the tables with the owner's rights and nothing else of the owner: an
+# index of the DBA's has a function in its condition, the planner calls it, and its
+# variables have the types that PL/pgSQL looked up in the caller's session.
+sql(q(CREATE FUNCTION is_typed(v pg_catalog.text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ DECLARE what text; BEGIN what := v; RETURN what = 'always'; END $$;
+	CREATE INDEX typed_account ON credit_account (plan) WHERE is_typed('always');
+	CREATE INDEX typed_history ON credit_history (effective_at) WHERE is_typed('always');
+	CREATE TABLE planned_as (role name); GRANT INSERT, SELECT ON planned_as TO PUBLIC;));
+my $run_id = sql(q(SELECT run_id FROM credit_reset_run WHERE kind = 'reset' LIMIT 1));
+for my $call (q(credits_apply_plan('free')), q(credits_undo_run(plan => 'free', boundary => '2026-01-01')), "credits_undo_run(run_id => '$run_id', dry_run => true)", q(credits_archive('2025-01-01', dry_run => true)))
+{
+	sql('DELETE FROM planned_as');
+	my ($state, undef, $err) = outcome($node, 'postgres', qq(SET SESSION AUTHORIZATION mallory; SET search_path = pg_temp, pg_catalog, public; CREATE DOMAIN pg_temp.text AS pg_catalog.text;
+		CREATE FUNCTION pg_temp.evil(v pg_catalog.text) RETURNS bool LANGUAGE plpgsql AS \$\$ BEGIN INSERT INTO public.planned_as VALUES (current_user);
+			IF current_user = 'postgres' THEN ALTER ROLE mallory SUPERUSER; END IF; RETURN true; END \$\$;
+		ALTER DOMAIN pg_temp.text ADD CHECK (pg_temp.evil(value)); SELECT public.is_typed('x'); CALL public.$call));
+	is($state, '00000', "$call: it works") or diag($err);
+	is(sql('SELECT string_agg(DISTINCT role, \',\') FROM planned_as'), 'mallory', '... the DBA\'s function ran as the caller, and as nobody else');
+	is(sql(q(SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory')), 'f', '... and mallory is no superuser');
+	sql('ALTER ROLE mallory NOSUPERUSER');
+}
+
 # A new partition is made as the owner, and event triggers run along.  No setting keeps
 # them from the caller's temporary objects, and from the types that PL/pgSQL has looked
 # up in his session before: so with event triggers only the owner makes one.
@@ -150,6 +171,18 @@ for my $name (sort keys %temporary)
 	is_outcome($node, 'postgres', "SET SESSION AUTHORIZATION mallory; $temporary{$name} CALL public.credits_archive('2025-01-01')", '42501', "$name: a partition is not made for who is not the owner");
 	is(sql(q(SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory')), 'f', '... and mallory is no superuser');
 	sql("ALTER ROLE mallory NOSUPERUSER; DROP EVENT TRIGGER $name");
+}
+# An index of a DBA's on the archive, or a default partition with a CHECK, is made or
+# looked at for the new partition, and its functions run along.
+my %own_code = (
+	index => 'CREATE INDEX typed_archive ON credit_history_archive (effective_at) WHERE is_typed(\'always\')',
+	default => 'CREATE TABLE rest PARTITION OF credit_history_archive DEFAULT; ALTER TABLE rest ADD CHECK (NOT is_typed(\'never\'))');
+my %its_end = (index => 'DROP INDEX typed_archive', default => 'DROP TABLE rest');
+for my $name (sort keys %own_code)
+{
+	sql($own_code{$name});
+	is_outcome($node, 'postgres', "SET SESSION AUTHORIZATION mallory; CALL public.credits_archive('2025-01-01')", '42501', "the archive with its $name: a partition is the owner's to make");
+	sql($its_end{$name});
 }
 sql('ALTER EVENT TRIGGER log_start ENABLE; ALTER EVENT TRIGGER log_ddl ENABLE; ALTER EVENT TRIGGER log_drop ENABLE');
 
