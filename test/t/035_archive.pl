@@ -202,5 +202,42 @@ is(archive('2024-08-10')->{accounts}, 2, 'two accounts end with ends at one inst
 clean($db, '... and verify');
 is(independent($db), '', '... independently, too');
 
+# The commands of docs/retention.md, as they stand there: the database app, the extension in
+# the schema credits, which comes after public in the search path.
+{
+	my $folder = PostgreSQL::Test::Utils::tempdir('page');
+	my ($section) = slurp_file("$FindBin::RealBin/../../docs/retention.md") =~ /^## Exporting a year and dropping it\n(.*?)^## /ms;
+	my ($export, $return) = $section =~ /^```\w*\n(.*?)^```$/msg;
+	my $partitions = q(SELECT string_agg(inhrelid::regclass || '', ' ' ORDER BY inhrelid::regclass || '') FROM pg_inherits WHERE inhparent = 'credits.credit_history_archive'::regclass);
+
+	sub as_said
+	{
+		my ($commands, @shell) = @_;
+		local %ENV = (%ENV, PGHOST => $node->host, PGPORT => $node->port);
+		my $out = '';
+
+		ok(IPC::Run::run(\@shell, '<', \$commands, '>', \$out, '2>&1', init => sub { chdir $folder or die "$folder: $!" }), 'the commands succeed')
+		  or diag($out);
+		return $out;
+	}
+
+	symlink "$FindBin::RealBin/..", "$folder/test" or die "$folder/test: $!";
+	$node->safe_psql('postgres', 'CREATE DATABASE app');
+	$db = 'app';
+	at('2023-06-10 00:00Z', q(CREATE SCHEMA credits; CREATE EXTENSION credits SCHEMA credits;
+		ALTER DATABASE app SET search_path = "$user", public, credits; SET search_path = public, credits;
+		SELECT credits_define_plan('free', 10); SELECT credits_open_account('u' || n, 'free') FROM generate_series(1, 3) n;
+		SELECT credits_deduct('u' || n, 1, 'two' || chr(10) || 'lines' || chr(92)) FROM generate_series(1, 3) n));
+	at('2024-07-10 00:00Z', 'SELECT credits.credits_reset_due(); SELECT credits.credits_anchor()');
+	is(json($node->safe_psql($db, q(SET credits.clock = '2024-07-10 00:00Z'; CALL credits.credits_archive('2024-01-01'))))->{accounts}, 3, 'a year of the page is archived');
+	my $before = $node->safe_psql($db, $partitions);
+
+	like(as_said($export, 'bash', '-e'), qr/: clean\n.*"ok": true/s, 'the year of the page is exported, clean and dropped');
+	isnt($node->safe_psql($db, $partitions), $before, '... and gone');
+	like(as_said($return, 'psql', '-XAt', '-v', 'ON_ERROR_STOP=1', '-d', $db), qr/"repaired": 1\}$/m, '... and brought back, with its guard');
+	is($node->safe_psql($db, $partitions), $before, '... where it was');
+	is($node->safe_psql($db, 'SELECT * FROM credits.credits_verify()'), '', '... and verifies');
+}
+
 $node->stop;
 done_testing();
