@@ -464,6 +464,36 @@ IPC::Run::run([ 'psql', '-XqAt', '-d', $new->connstr('missing'), '-f', $section{
 my @missing_errors = $missing_err =~ /ERROR: (.*)/g;
 like("@missing_errors", qr/\A insert or update on table "credit_account" violates foreign key constraint "credit_account_user_id_fkey"\z/, 'missing: the foreign key fails, and nothing else does');
 
+# A role that was renamed and not granted to again before the dump: what docs/rights.md says, as
+# it stands there.
+{
+	my ($mend) = slurp_file("$FindBin::RealBin/../../docs/rights.md") =~ /^If that was forgotten.*?^```sql\n(.*?)^```$/ms;
+	my $dump = PostgreSQL::Test::Utils::tempdir() . '/forgotten.dump';
+	my $who = sub { return $new->safe_psql('forgotten', q(SELECT role_name, preset, role_oid = 'app_new'::regrole FROM credits_roles() ORDER BY 2)) };
+	my $may = sub {
+		return $new->safe_psql('forgotten', q(SELECT has_function_privilege('app_new', 'credits_deduct(text, bigint, text, text, jsonb, text)', 'EXECUTE'),
+			has_table_privilege('app_new', 'credit_reset_run', 'SELECT'), has_schema_privilege('app_new', 'credits', 'USAGE')));
+	};
+
+	$old->safe_psql('postgres', 'CREATE DATABASE forgotten');
+	$old->safe_psql('forgotten', q(CREATE SCHEMA credits; CREATE EXTENSION credits SCHEMA credits; SET search_path = public, credits;
+		CREATE ROLE app_server; SELECT credits_grant_role('app_server', 'server'), credits_grant_role('app_server', 'monitor');
+		ALTER ROLE app_server RENAME TO app_new));
+	run_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $old->connstr('forgotten') ], 'forgotten: pg_dump');
+	$new->safe_psql('postgres', 'CREATE ROLE app_new');
+	$new->safe_psql('postgres', 'CREATE DATABASE forgotten; ALTER DATABASE forgotten SET search_path = public, credits');
+	run_ok([ 'pg_restore', '--exit-on-error', '-d', $new->connstr('forgotten'), $dump ], 'forgotten: pg_restore');
+	is($may->(), 't|t|t', 'forgotten: the role has its rights');
+	is($who->(), "app_server|monitor|\napp_server|server|", 'forgotten: the records are nobody\'s');
+	$new->safe_psql('forgotten', $mend);
+	is($who->(), "app_new|monitor|t\napp_new|server|t", 'forgotten: they are the role\'s again');
+	is($new->safe_psql('forgotten', q(SELECT string_agg(DISTINCT role_name, ' ') FROM credit_role)), 'app_new', '... by its new name');
+	$new->safe_psql('forgotten', q(SELECT credits_revoke_role('app_new', 'server')));
+	is($may->(), 'f|t|t', '... so that one preset can be revoked');
+	$new->safe_psql('forgotten', q(SELECT credits_revoke_role('app_new', 'monitor')));
+	is($may->(), 'f|f|f', '... and the last one takes the USAGE along');
+}
+
 $old->stop;
 $new->stop;
 done_testing();
