@@ -373,7 +373,6 @@ subtest 'README.md' => sub {
 	is($images->(), 2, 'Node: a refusal leaves no row');
 
 	# The webhook: a fragment, which has these names from around it.
-	query('app', q{SELECT credits_grant_role('app_server', 'billing')});
 	write_text("$folder/webhook.js", <<"END");
 import pg from 'pg';
 const client = new pg.Client();
@@ -394,6 +393,28 @@ END
 	is($images->(), 3, 'Python: and there is one row in image');
 	write_text("$folder/app.py", $python->{text} =~ s/user_2abc/user_7/r =~ s/req-81c0/req-2/r);
 	is(run_sh($folder, '/usr/bin/python3 app.py', 'Python, too little'), "402: needs 5, has 2\n", 'Python: too little is said');
+};
+
+# A receipt in TypeScript has what docs/reference.md says of it.
+subtest 'the type of a receipt' => sub {
+	my ($section) = read_text("$root/docs/reference.md") =~ /^### Receipt\n(.*?)^### /ms;
+	my %type = (boolean => 'boolean', number => 'number', string => 'string', 'string or null' => 'string | null');
+	my %said;
+
+	while ($section =~ /^\| `(\w+)` \| ([^|]+) \| (always|sometimes) \|/mg)
+	{
+		$said{$1} = ($3 eq 'sometimes' ? '?' : '') . ': ' . ($type{$2} // "no type for $2");
+	}
+	$said{ok} = ': true';
+	cmp_ok(scalar(keys %said), '>', 20, 'the reference has fields');
+
+	my @types = read_text("$root/docs/orms.md") =~ /^export type Receipt = \{\n(.*?)^\};/msg;
+	is(scalar @types, 3, 'each part of the page has the type');
+	for my $type (@types)
+	{
+		my %has = $type =~ /(\w+)(\??: [^;]+);/g;
+		is_deeply(\%has, \%said, 'its fields are those of the reference');
+	}
 };
 
 # Which row of the app's belongs to a receipt is for a unique key to say, in every
