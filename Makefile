@@ -38,9 +38,9 @@ REGRESS = setup install plan open deduct deduct_many idempotency purchase adjust
 MODULE_big = $(EXTENSION)
 DATA = $(sort $(wildcard sql/$(EXTENSION)--*.sql))
 CORE_SRCS = $(sort $(wildcard src/core/*.c))
-SRCS = $(sort $(wildcard src/*.c)) $(CORE_SRCS)
+SRCS = $(sort $(wildcard src/*.c src/*/*.c))
 OBJS = $(SRCS:.c=.o)
-HDRS = $(wildcard src/*.h src/core/*.h)
+HDRS = $(wildcard src/*/*.h)
 
 REGRESS_OPTS = --encoding=UTF8 --no-locale
 # Who runs installcheck (on Debian, the user postgres) need not own the tree.

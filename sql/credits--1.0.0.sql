@@ -13,7 +13,7 @@ $credits$;
 
 /*
  * Tables.  The ledger reads and writes them below the executor by attribute
- * number (src/store.h names them and checks them against the catalog), so
+ * number (src/store/columns.h names them and checks them against the catalog), so
  * columns are only ever added at the end.  Fixed-width columns come first.
  * No sequences and no foreign keys: ids are (user_id, seq), and the one
  * writer keeps the references.

@@ -6,9 +6,9 @@
 
 #include "fmgr.h"
 
-#include "commit.h"
-#include "errors.h"
-#include "settings.h"
+#include "base/errors.h"
+#include "base/settings.h"
+#include "store/early_release.h"
 
 PG_MODULE_MAGIC;
 

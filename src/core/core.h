@@ -12,8 +12,8 @@
  * 2000-01-01 00:00 UTC (PostgreSQL's TimestampTz); a CrLocal is the same count
  * read off a wall clock of the account's time zone.
  */
-#ifndef CREDITS_CORE_H
-#define CREDITS_CORE_H
+#ifndef CREDITS_CORE_CORE_H
+#define CREDITS_CORE_CORE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -200,7 +200,7 @@ typedef struct CrHold
  * What an account has beyond its sums: the grants that have not ended, and holds.
  * Memory comes from whoever made it, and lasts as long as it does.
  */
-typedef struct CrOpen
+typedef struct CrLots
 {
 	void	   *(*alloc) (void *ctx, size_t size);
 	void	   *ctx;
@@ -213,7 +213,7 @@ typedef struct CrOpen
 	CrPart	   *parts;			/* the allocations of the row at hand */
 	int			n_parts;
 	int			room_parts;
-} CrOpen;
+} CrLots;
 
 typedef struct CrAccount
 {
@@ -229,7 +229,7 @@ typedef struct CrAccount
 	CrTime		effective_at;	/* of the last history row */
 	int64_t		history_seq;	/* 0: no row yet */
 	uint8_t		history_hash[CR_HASH_LEN];
-	CrOpen	   *open;			/* needed where cr_has_open, or to open one */
+	CrLots	   *lots;			/* needed where cr_has_lots, or to open one */
 } CrAccount;
 
 /*
@@ -327,11 +327,11 @@ extern const char *cr_hold_state_name(CrHoldState state);
 extern bool cr_hold_state_parse(const char *name, CrHoldState *state);
 
 /* open.c: grants and holds that are open */
-extern bool cr_has_open(const CrAccount *acc);
+extern bool cr_has_lots(const CrAccount *acc);
 extern CrTime cr_next_event(const CrAccount *acc);
-extern CrGrant *cr_open_add_grant(CrOpen *open, int64_t seq, CrTime ends_at);
-extern CrHold *cr_open_add_hold(CrOpen *open, int64_t seq, int n_parts);
-extern CrHold *cr_open_hold(const CrAccount *acc, int64_t seq);
+extern CrGrant *cr_lots_add_grant(CrLots *lots, int64_t seq, CrTime ends_at);
+extern CrHold *cr_lots_add_hold(CrLots *lots, int64_t seq, int n_parts);
+extern CrHold *cr_find_hold(const CrAccount *acc, int64_t seq);
 extern int64_t cr_hold_left(const CrHold *hold);
 
 /* period.c: when a period ends */

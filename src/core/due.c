@@ -14,7 +14,7 @@
  * time also when the boundary is applied in the end, and it gives the same as if
  * those calls had come in time.
  */
-#include "core/inside.h"
+#include "core/private.h"
 
 bool
 cr_is_due(const CrAccount *acc, CrTime upto)

@@ -10,7 +10,7 @@
  */
 #include <string.h>
 
-#include "core/inside.h"
+#include "core/private.h"
 
 static const char *
 compare_rows(const CrRow *expected, const CrRow *row)
@@ -165,7 +165,7 @@ turn_problem(const CrAccount *acc, const CrRow *row)
 static CrHold *
 named_hold(const CrAccount *acc, const CrRow *row)
 {
-	return row->has_ref_seq ? cr_open_hold(acc, row->ref_seq) : NULL;
+	return row->has_ref_seq ? cr_find_hold(acc, row->ref_seq) : NULL;
 }
 
 static const char *

@@ -47,7 +47,7 @@ cr_row_finish(CrRow *row, const CrAccount *before, CrAccount *after)
 {
 	after->effective_at = row->effective_at;
 	if (after->next_reset_at < after->next_event_at ||
-		(after->next_reset_at != before->next_reset_at && !cr_has_open(after)))
+		(after->next_reset_at != before->next_reset_at && !cr_has_lots(after)))
 		after->next_event_at = after->next_reset_at;
 
 	row->period_start = after->period_start;

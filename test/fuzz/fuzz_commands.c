@@ -69,7 +69,7 @@ replay_all(void)
 	CrAccount	acc;
 
 	cr_account_init(&acc, world.acc.user_id);
-	acc.open = world_lists(&replayed);
+	acc.lots = world_lists(&replayed);
 	for (int i = 0; i < world.n_rows; i++)
 	{
 		const char *complaint = world_replay(&world, &acc, &world.rows[i], i);
@@ -79,7 +79,7 @@ replay_all(void)
 	}
 	REQUIRE(same_account(&acc, &world.acc), "the replay comes to another account:\n%s\n%s",
 			show_account(&acc), show_account(&world.acc));
-	REQUIRE(same_lists(acc.open, world.acc.open), "the replay comes to other lists");
+	REQUIRE(same_lists(acc.lots, world.acc.lots), "the replay comes to other lists");
 }
 
 int

@@ -33,8 +33,6 @@ my %no_finding = (
 	'cache lookup failed for function N' => 'elog',
 	'only N of N shares were verified' => 'elog',
 	'could not execute: …' => 'elog',
-	'only the extension\'s owner may make "…", because this database has event triggers' => 'a right that the caller lacks',
-	'As the owner, call credits_archive() once; then others can archive into it.' => 'its hint',
 	'the writer of "…" is another table\'s' => 'elog',
 	'credits_guard must be fired by BEFORE UPDATE, DELETE or TRUNCATE FOR EACH STATEMENT' => 'an error of a trigger that somebody made',
 	'credits_drop_guard must be fired on ddl_command_start' => 'the same',
@@ -42,7 +40,7 @@ my %no_finding = (
 	'Only a superuser can do that.' => 'a hint');
 my %has;
 for my $file (map { glob "$root/src/$_" }
-	qw(verify_account.c verify_anchors.c verify_archive.c verify_filter.c verify_open.c verify_structure.c verify_parallel.c core/replay.c guards.c drop_guard.c anchors.c checkpoint.c rows.c lists.c archived.c store.h))
+	qw(verify/judge.c verify/anchor_check.c verify/archive_check.c verify/filter.c verify/judge_lots.c verify/verify_structure.c verify/parallel.c core/replay.c admin/guards.c admin/drop_guard.c tables/anchor_rows.c tables/checkpoint.c tables/rows.c tables/lot_rows.c tables/archive_partitions.c store/relations.h))
 {
 	my $source = slurp_file($file) =~ s{/\*.*?\*/}{}gsr;
 	my $piece = qr/(?:"(?:[^"\\\n]|\\.)*"|INT64_FORMAT)/;
@@ -57,9 +55,9 @@ for my $file (map { glob "$root/src/$_" }
 		$has{$text} = $file;
 	}
 }
-for my $file (glob "$root/src/*.c")
+for my $file (glob "$root/src/*/*.c")
 {
-	next if $file =~ /zone\.c$/;
+	next if $file =~ m{base/zone\.c$};
 	for my $arguments (slurp_file($file) =~ /error_corrupted\(([^;]*)\);/g)
 	{
 		$has{$_} = $file for grep { / / && !/^, / } $arguments =~ /"([^"]*)"/g;

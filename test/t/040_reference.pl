@@ -174,7 +174,7 @@ SELECT format('%s %s %L %s', name, vartype, boot_val, context) FROM pg_settings 
 	'the settings');
 
 # The sources: errors that they raise, kinds, audit actions.
-my $sources = join '', map { read_text($_) } glob("$root/src/*.[ch] $root/src/core/*.[ch]");
+my $sources = join '', map { read_text($_) } glob("$root/src/*.[ch] $root/src/*/*.[ch]");
 my $include = `pg_config --includedir-server`;
 chomp $include;
 my %sqlstate;
@@ -367,7 +367,7 @@ answers('Repair receipt', q(SELECT credits_repair_guards()));
 
 # Without pg_cron there is no receipt of scheduling; its source stands in.
 $seen{'Schedule receipt'} = 1;
-my $schedule = read_text("$root/src/schedule.c");
+my $schedule = read_text("$root/src/admin/schedule.c");
 is_same_set(
 	[ map { $_->{field} } table($objects->{'Schedule receipt'}) ],
 	[ do { my %f = map { $_ => 1 } $schedule =~ /object_\w+\(&object, "(\w+)"/g; keys %f } ],

@@ -78,7 +78,7 @@ account_breaks(const CrAccount *acc)
 
 /* Are grants and holds the same but for their numbers? */
 bool
-same_lists(const CrOpen *a, const CrOpen *b)
+same_lists(const CrLots *a, const CrLots *b)
 {
 	if (a->n_grants != b->n_grants || a->n_holds != b->n_holds)
 		return false;
@@ -114,14 +114,14 @@ same_lists(const CrOpen *a, const CrOpen *b)
 const char *
 lists_break(const CrAccount *acc)
 {
-	const CrOpen *open = acc->open;
+	const CrLots *lots = acc->lots;
 	CrBuckets	held = {0, 0, 0};
 	int64_t		granted = 0;
 	CrTime		next = acc->next_reset_at;
 
-	for (int i = 0; i < open->n_grants; i++)
+	for (int i = 0; i < lots->n_grants; i++)
 	{
-		const CrGrant *grant = &open->grants[i];
+		const CrGrant *grant = &lots->grants[i];
 
 		if (grant->left < 0 || grant->left > grant->amount)
 			return "more or less left of a grant than it had";
@@ -137,9 +137,9 @@ lists_break(const CrAccount *acc)
 	}
 	if (granted != acc->balance.granted)
 		return "what is left of the grants is not the granted balance";
-	for (int i = 0; i < open->n_holds; i++)
+	for (int i = 0; i < lots->n_holds; i++)
 	{
-		const CrHold *hold = &open->holds[i];
+		const CrHold *hold = &lots->holds[i];
 		int64_t		left = hold->monthly + hold->purchased;
 
 		if (hold->monthly < 0 || hold->purchased < 0)

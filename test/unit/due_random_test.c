@@ -202,7 +202,7 @@ model_run(const Command *cmd)
 			model.frozen = cmd->op == OP_FREEZE;
 			return CR_OK;
 		default:
-			break;				/* open_random_test.c */
+			break;				/* lots_random_test.c */
 	}
 	return CR_OK;
 }

@@ -89,7 +89,7 @@ replay_rows(CrAccount *acc, int n_rows)
 	const char *complaint = NULL;
 
 	cr_account_init(acc, world.acc.user_id);
-	acc->open = world_lists(&replayed);
+	acc->lots = world_lists(&replayed);
 	for (int i = 0; i < n_rows && complaint == NULL; i++)
 		complaint = world_replay(&world, acc, &world.rows[i], i);
 	return complaint;
@@ -102,7 +102,7 @@ replays(const char *name)
 	const char *complaint = replay_rows(&acc, world.n_rows);
 
 	ok(complaint == NULL && same_account(&acc, &world.acc) &&
-		   same_lists(acc.open, world.acc.open) && world.broken == NULL,
+		   same_lists(acc.lots, world.acc.lots) && world.broken == NULL,
 	   "%s: its rows replay", name);
 	if (complaint || world.broken)
 		note("%s", complaint ? complaint : world.broken);
@@ -390,13 +390,13 @@ test_undo_others(void)
 	world_grant(&world, T0 + 2, 20, FEB - DAY);
 	world_deduct(&world, T0 + 3, 105);
 	world_hold(&world, T0 + 4, 8, T0 + DAY);
-	acc->open->grants[0].changed = false;
+	acc->lots->grants[0].changed = false;
 	undo(T0 + 5, 1);
 	row_is(&world, CR_KIND_UNDO, -7, B(0, -7, 0), B(0, 8, 0), NO_PAIRS,
 		   "what is left of a grant goes, without what is held");
 	is_about(3, "its row names the grant");
-	ok(acc->open->grants[0].closed && acc->open->grants[0].changed &&
-		   acc->open->grants[0].left == 0 && !acc->open->grants[1].closed,
+	ok(acc->lots->grants[0].closed && acc->lots->grants[0].changed &&
+		   acc->lots->grants[0].left == 0 && !acc->lots->grants[1].closed,
 	   "that grant is closed");
 	is_int(undo(T0 + 6, 1), CR_NOT_UNDOABLE, "once");
 	world_release(&world, T0 + 7, 0);
@@ -644,8 +644,8 @@ test_close(void)
 	world_hold(&world, T0 + 8, 1, T0 + HOUR);
 	is_int(run(OP_CLOSE, T0 + 9, 0), CR_HAS_HOLDS, "not with an open hold");
 	world_release(&world, T0 + 10, 0);
-	for (int i = 0; i < acc->open->n_grants; i++)
-		acc->open->grants[i].changed = false;
+	for (int i = 0; i < acc->lots->n_grants; i++)
+		acc->lots->grants[i].changed = false;
 	is_int(run(OP_CLOSE, T0 + 2 * DAY, 0), CR_OK, "an account is closed");
 	row_is(&world, CR_KIND_CLOSE, 150, B(-70, -30, -50), NOTHING, PAIRS(3, 20, 2, 10),
 		   "all that is left goes, the grants in their order");
@@ -657,9 +657,9 @@ test_close(void)
 		   acc->next_reset_at == FEB && acc->period_start == T0,
 	   "without a plan, to the period's end");
 	is_int(acc->facts.period_granted, 30, "which has granted what was spent of it");
-	ok(!acc->open->grants[0].closed && !acc->open->grants[0].changed &&
-		   acc->open->grants[1].closed && acc->open->grants[1].changed &&
-		   acc->open->grants[2].closed && acc->open->grants[2].changed,
+	ok(!acc->lots->grants[0].closed && !acc->lots->grants[0].changed &&
+		   acc->lots->grants[1].closed && acc->lots->grants[1].changed &&
+		   acc->lots->grants[2].closed && acc->lots->grants[2].changed,
 	   "grants are closed that had not ended");
 	replays("closing");
 	acc = fresh(0);
@@ -671,13 +671,13 @@ test_close(void)
 	world_purchase(&world, T0 + 2, 30);
 	world_hold(&world, T0 + 3, 1, T0 + 4);
 	world_fold(&world, T0 + 5);
-	acc->open->grants[0].changed = false;
+	acc->lots->grants[0].changed = false;
 	run(OP_CLOSE, T0 + 5, 0);
 	ok(last_row()->kind == CR_KIND_CLOSE && last_row()->amount == 30 &&
 		   last_row()->forfeited == 30 && last_row()->expired == 0,
 	   "closed when its hold has ended");
 	is_int(acc->facts.period_granted, 100, "all of the allowance was spent");
-	ok(acc->open->grants[0].closed && acc->open->grants[0].changed,
+	ok(acc->lots->grants[0].closed && acc->lots->grants[0].changed,
 	   "an empty grant is closed too");
 	is_int(run(OP_CLOSE, T0 + 6, 0), CR_IS_CLOSED, "closed already");
 	is_int(world_capture(&world, T0 + 6, 0, 1, false), CR_IS_CLOSED, "no late capture");

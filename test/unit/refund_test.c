@@ -31,10 +31,10 @@ last_row(void)
 static CrGrant *
 grant_of(int64_t seq)
 {
-	for (int i = 0; i < world.acc.open->n_grants; i++)
+	for (int i = 0; i < world.acc.lots->n_grants; i++)
 	{
-		if (world.acc.open->grants[i].seq == seq)
-			return &world.acc.open->grants[i];
+		if (world.acc.lots->grants[i].seq == seq)
+			return &world.acc.lots->grants[i];
 	}
 	return NULL;
 }

@@ -333,7 +333,7 @@ static void
 start_replay(CrAccount *acc)
 {
 	cr_account_init(acc, world.acc.user_id);
-	acc->open = world_lists(&replayed);
+	acc->lots = world_lists(&replayed);
 }
 
 /*
@@ -361,7 +361,7 @@ replay_all(bool with_changes)
 			if (!changes[c].make(&changed, &acc))
 				continue;
 			seen[c][row->kind]++;
-			state.open = world_copy_lists(&tried, acc.open);
+			state.lots = world_copy_lists(&tried, acc.lots);
 			before = state;
 			if (replay(&state, &changed, i) == NULL)
 			{
@@ -380,7 +380,7 @@ replay_all(bool with_changes)
 			return "a true row is complained about";
 		}
 	}
-	if (!same_account(&acc, &world.acc) || !same_lists(acc.open, world.acc.open))
+	if (!same_account(&acc, &world.acc) || !same_lists(acc.lots, world.acc.lots))
 	{
 		note("replayed %s", show_account(&acc));
 		note("account  %s", show_account(&world.acc));
@@ -516,7 +516,7 @@ replay_to_last(void)
 static void
 complains(CrAccount acc, const CrRow *row, const char *name)
 {
-	acc.open = world_copy_lists(&tried, acc.open);
+	acc.lots = world_copy_lists(&tried, acc.lots);
 	ok(replay(&acc, row, (int) row->seq - 1) != NULL, "%s", name);
 }
 

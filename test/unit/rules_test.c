@@ -24,9 +24,9 @@ set_balance(CrAccount *acc, int64_t monthly, int64_t granted, int64_t purchased)
 	acc->balance.monthly = monthly;
 	acc->balance.granted = granted;
 	acc->balance.purchased = purchased;
-	acc->open = world_lists(&world);
+	acc->lots = world_lists(&world);
 	if (granted > 0)
-		cr_open_add_grant(acc->open, 1, utc(2090, 1, 1, 0, 0, 0))->left = granted;
+		cr_lots_add_grant(acc->lots, 1, utc(2090, 1, 1, 0, 0, 0))->left = granted;
 }
 
 /* A row full of rubbish, which a refused call must not touch. */

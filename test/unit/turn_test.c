@@ -21,7 +21,7 @@ replay_world(void)
 	const char *complaint = NULL;
 
 	cr_account_init(&acc, world.acc.user_id);
-	acc.open = world_lists(&replayed);
+	acc.lots = world_lists(&replayed);
 	for (int i = 0; i < world.n_rows && complaint == NULL; i++)
 		complaint = cr_replay(&acc, &world.env, &world.rows[i], NULL, 0);
 	if (complaint)
@@ -54,7 +54,7 @@ hold_end(int n)
 	CrRow		row;
 
 	replay_world();
-	cr_apply_hold_end(&acc, &acc.open->holds[n], &row);
+	cr_apply_hold_end(&acc, &acc.lots->holds[n], &row);
 	return row;
 }
 
@@ -64,7 +64,7 @@ grant_end(int n)
 	CrRow		row;
 
 	replay_world();
-	cr_apply_grant_end(&acc, &acc.open->grants[n], &row);
+	cr_apply_grant_end(&acc, &acc.lots->grants[n], &row);
 	return row;
 }
 

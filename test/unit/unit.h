@@ -64,7 +64,7 @@ typedef struct World
 	int			n_rows;
 	int			zone_calls;		/* how often a zone was asked */
 	const char *hidden_zone;	/* that the server does not know; NULL: it knows all */
-	CrOpen		open;			/* what world_lists gives */
+	CrLots		lots;			/* what world_lists gives */
 	char		memory[1 << 17];	/* for it, and for the rows' allocations */
 	size_t		used;
 	bool		strict;			/* every step is checked; see world_run() */
@@ -125,8 +125,8 @@ typedef struct Command
 } Command;
 
 extern void world_init(World *w);
-extern CrOpen *world_lists(World *w);
-extern CrOpen *world_copy_lists(World *w, const CrOpen *from);
+extern CrLots *world_lists(World *w);
+extern CrLots *world_copy_lists(World *w, const CrLots *from);
 extern const CrRow *world_nth(const World *w, Op op, int target);
 extern bool world_spent(const World *w, int64_t seq, int n_rows, CrSpent *spent);
 extern const char *world_replay(const World *w, CrAccount *acc, const CrRow *row, int n_rows);
@@ -157,7 +157,7 @@ extern bool same_account(const CrAccount *a, const CrAccount *b);
 extern const char *row_breaks(const CrAccount *before, const CrAccount *after,
 							  const CrRow *row);
 extern const char *account_breaks(const CrAccount *acc);
-extern bool same_lists(const CrOpen *a, const CrOpen *b);
+extern bool same_lists(const CrLots *a, const CrLots *b);
 extern const char *lists_break(const CrAccount *acc);
 /* The pairs of allocations, ended by one of no credits. */
 #define PAIRS(...) ((const int64_t[]) {__VA_ARGS__, 0, 0})

@@ -83,29 +83,29 @@ env_emit(void *ctx, const CrRow *row)
 }
 
 /* Empty lists of grants and holds; those that were given before are gone. */
-CrOpen *
+CrLots *
 world_lists(World *w)
 {
-	memset(&w->open, 0, sizeof(w->open));
+	memset(&w->lots, 0, sizeof(w->lots));
 	w->used = 0;
-	w->open.alloc = take_memory;
-	w->open.ctx = w;
-	return &w->open;
+	w->lots.alloc = take_memory;
+	w->lots.ctx = w;
+	return &w->lots;
 }
 
 /* The world's lists are those of another from now on. */
-CrOpen *
-world_copy_lists(World *w, const CrOpen *from)
+CrLots *
+world_copy_lists(World *w, const CrLots *from)
 {
-	CrOpen	   *open = world_lists(w);
+	CrLots	   *lots = world_lists(w);
 
 	for (int i = 0; i < from->n_grants; i++)
-		*cr_open_add_grant(open, from->grants[i].seq, from->grants[i].ends_at) =
+		*cr_lots_add_grant(lots, from->grants[i].seq, from->grants[i].ends_at) =
 			from->grants[i];
 	for (int i = 0; i < from->n_holds; i++)
 	{
 		const CrHold *hold = &from->holds[i];
-		CrHold	   *copy = cr_open_add_hold(open, hold->seq, hold->n_parts);
+		CrHold	   *copy = cr_lots_add_hold(lots, hold->seq, hold->n_parts);
 		CrPart	   *parts = copy->parts;
 
 		*copy = *hold;
@@ -113,7 +113,7 @@ world_copy_lists(World *w, const CrOpen *from)
 		if (hold->n_parts > 0)
 			memcpy(parts, hold->parts, sizeof(CrPart) * (size_t) hold->n_parts);
 	}
-	return open;
+	return lots;
 }
 
 void
@@ -128,7 +128,7 @@ world_init(World *w)
 	w->env.plan_version = env_plan_version;
 	w->env.emit = env_emit;
 	cr_account_init(&w->acc, "user_2abc");
-	w->acc.open = world_lists(w);
+	w->acc.lots = world_lists(w);
 }
 
 const CrPlanVersion *
@@ -342,7 +342,7 @@ run_about_row(World *w, const Command *cmd, CrTime at, CrRow *row)
 			amount = spent.amount - spent.refunded;
 		return cr_refund(acc, at, &spent, amount ? amount : 1, row);
 	}
-	hold = cr_open_hold(acc, about->seq);
+	hold = cr_find_hold(acc, about->seq);
 	if (cmd->op == OP_RELEASE)
 		return cr_release(acc, at, hold, row);
 	return cr_capture(acc, at, hold, amount ? amount : cr_hold_left(hold), cmd->keep_open,
@@ -407,7 +407,7 @@ run(World *w, const Command *cmd, CrTime at, CrRow *row)
 
 /* Of a strict world: what the command did wrong, whatever it was. */
 static const char *
-step_breaks(const World *w, const CrAccount *before, const CrOpen *lists,
+step_breaks(const World *w, const CrAccount *before, const CrLots *lists,
 			CrVerdict verdict, const CrRow *row)
 {
 	const char *wrong = NULL;
@@ -415,7 +415,7 @@ step_breaks(const World *w, const CrAccount *before, const CrOpen *lists,
 	if (verdict == CR_OK)
 		wrong = row_breaks(before, &w->acc, row);
 	else if (memcmp(before, &w->acc, sizeof(*before)) != 0 ||
-			 !same_lists(lists, w->acc.open))
+			 !same_lists(lists, w->acc.lots))
 		wrong = "a refused command changed something";
 	if (wrong == NULL)
 		wrong = account_breaks(&w->acc);
@@ -440,16 +440,16 @@ world_run(World *w, const Command *cmd)
 	}
 	before = w->acc;
 	if (w->strict)
-		world_copy_lists(&lists_before, w->acc.open);
+		world_copy_lists(&lists_before, w->acc.lots);
 	verdict = run(w, cmd, at, &row);
 	if (w->strict && w->broken == NULL)
-		w->broken = step_breaks(w, &before, &lists_before.open, verdict, &row);
+		w->broken = step_breaks(w, &before, &lists_before.lots, verdict, &row);
 	if (verdict == CR_OK)
 		append(w, &row);
 	return verdict;
 }
 
-/* Kinds that no random command of open_random_test.c is for. */
+/* Kinds that no random command of lots_random_test.c is for. */
 bool
 world_never_makes(CrKind kind)
 {

@@ -1,0 +1,417 @@
+/*
+ * roles.c
+ *		Who has been granted which preset: credits_grant_role,
+ *		credits_revoke_role, credits_roles.
+ *
+ * Granting a preset is recorded in credit_role; taking it back revokes what no
+ * other preset of that role still gives.
+ *
+ * A record is about a role, which is an OID, and its name may change.  But OIDs
+ * are a cluster's own, and a dump carries the rows to another: there the rights
+ * were granted anew by name, and a stranger may have the OID.  So a record also
+ * has the identifier of the cluster that its OID is of, and whose it is now is
+ * found out each time:
+ *
+ *	- written in this cluster: the role with that OID, if there is one; where it has
+ *	  another name by now, it must have some of the preset's rights;
+ *	- otherwise, the role of that name, if it has all of the preset's rights: then it
+ *	  came with a dump;
+ *	- otherwise nobody: the role was dropped, or is not in this cluster.
+ *
+ * A record gives no right, so a wrong guess could at most keep one from being
+ * taken back.  What was found out is written down whenever a preset is granted or
+ * revoked.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "admin/presets.h"
+#include "admin/roles.h"
+#include "base/clock.h"
+#include "base/compat.h"
+#include "base/json.h"
+#include "ledger/request.h"
+#include "store/columns.h"
+#include "store/locks.h"
+#include "store/lookup.h"
+#include "store/own_sql.h"
+#include "store/relations.h"
+#include "store/writer.h"
+#include "tables/audit_log.h"
+#include "tables/rows.h"
+
+PG_FUNCTION_INFO_V1(credits_grant_role);
+PG_FUNCTION_INFO_V1(credits_revoke_role);
+PG_FUNCTION_INFO_V1(credits_roles);
+
+/* A row of credit_role, and whose it is now. */
+typedef struct Record
+{
+	TimestampTz granted_at;
+	int64		cluster;
+	Oid			role_oid;
+	bool		granted_usage;	/* by a preset, not by somebody else */
+	const char *role_name;
+	const char *preset;
+	Oid			holder;			/* InvalidOid: nobody's */
+	const char *holder_name;
+} Record;
+
+/* Only the tables' owner (or a superuser) may go on. */
+void
+roles_check_owner(const char *function)
+{
+	if (!compat_owns_relation(store_table(TABLE_ROLE), GetUserId()))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("only the extension's owner may call %s", function)));
+}
+
+/* Without USAGE on the schema no right in it is worth anything. */
+static void
+change_usage(const char *role, bool grant)
+{
+	own_sql_execute(psprintf("%s USAGE ON SCHEMA %s %s %s", grant ? "GRANT" : "REVOKE",
+							 quote_identifier(store_schema_name()), grant ? "TO" : "FROM",
+							 quote_identifier(role)));
+}
+
+static int64
+this_cluster(void)
+{
+	return (int64) GetSystemIdentifier();
+}
+
+/* See the head of this file. */
+static void
+find_holder(Record *record)
+{
+	int			preset = preset_find(record->preset);
+	const char *name = record->cluster == this_cluster() ?
+		GetUserNameFromId(record->role_oid, true) : NULL;
+	Oid			by_name;
+
+	record->holder = InvalidOid;
+	if (preset == 0)
+		return;					/* no record of ours */
+	if (name && (strcmp(name, record->role_name) == 0 ||
+				 preset_share(preset, record->role_oid) != PRESET_NONE))
+	{
+		record->holder = record->role_oid;
+		record->holder_name = name;
+		return;
+	}
+	by_name = get_role_oid(record->role_name, true);
+	if (OidIsValid(by_name) && preset_share(preset, by_name) == PRESET_ALL)
+	{
+		record->holder = by_name;
+		record->holder_name = record->role_name;
+	}
+}
+
+/* All records, with their holders. */
+static List *
+read_records(Snapshot snapshot)
+{
+	List	   *records = NIL;
+	ListCell   *cell;
+	Lookup		lookup;
+
+	lookup_begin(&lookup, TABLE_ROLE, INDEX_ROLE, snapshot);
+	while (lookup_next(&lookup, ForwardScanDirection))
+	{
+		Record	   *record = palloc0(sizeof(Record));
+		Datum	   *values = lookup.slot->tts_values;
+
+		slot_getallattrs(lookup.slot);
+		record->granted_at = DatumGetTimestampTz(values[ROLE_GRANTED_AT - 1]);
+		record->cluster = DatumGetInt64(values[ROLE_SYSTEM_IDENTIFIER - 1]);
+		record->role_oid = DatumGetObjectId(values[ROLE_ROLE_OID - 1]);
+		record->granted_usage = DatumGetBool(values[ROLE_GRANTED_USAGE - 1]);
+		record->role_name = slot_text(lookup.slot, ROLE_ROLE_NAME);
+		record->preset = slot_text(lookup.slot, ROLE_PRESET);
+		records = lappend(records, record);
+	}
+	lookup_end(&lookup);
+	foreach(cell, records)
+		find_holder(lfirst(cell));
+	return records;
+}
+
+static void
+write_record(const Record *record)
+{
+	Writer	   *writer = writer_begin(TABLE_ROLE, CurrentMemoryContext);
+	Datum	   *values;
+
+	writer_clear(writer);
+	memset(writer->slot->tts_isnull, 0, sizeof(bool) * ROLE_NATTS);
+	values = writer->slot->tts_values;
+	values[ROLE_GRANTED_AT - 1] = TimestampTzGetDatum(record->granted_at);
+	values[ROLE_SYSTEM_IDENTIFIER - 1] = Int64GetDatum(record->cluster);
+	values[ROLE_ROLE_OID - 1] = ObjectIdGetDatum(record->role_oid);
+	values[ROLE_GRANTED_USAGE - 1] = BoolGetDatum(record->granted_usage);
+	values[ROLE_ROLE_NAME - 1] = CStringGetTextDatum(record->role_name);
+	values[ROLE_PRESET - 1] = CStringGetTextDatum(record->preset);
+	writer_insert(writer);
+	writer_end(writer);
+}
+
+static void
+remove_record(const Record *record)
+{
+	Lookup		lookup;
+	Writer	   *writer;
+
+	lookup_begin(&lookup, TABLE_ROLE, INDEX_ROLE, SnapshotSelf);
+	lookup_key(&lookup, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(record->cluster));
+	lookup_key(&lookup, 2, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(record->role_oid));
+	lookup_text_key(&lookup, 3, record->preset);
+	if (lookup_next(&lookup, ForwardScanDirection))
+	{
+		writer = writer_begin(TABLE_ROLE, CurrentMemoryContext);
+		writer_delete(writer, lookup.slot);
+		writer_end(writer);
+	}
+	lookup_end(&lookup);
+}
+
+static void
+audit_role(const char *action, const char *role, const char *preset)
+{
+	Object		after;
+
+	object_begin(&after);
+	object_text(&after, "preset", preset);
+	audit_append(action, role, (Datum) 0, object_end(&after));
+}
+
+/* The record of a preset that the role holds; NULL: none. */
+static Record *
+held_by(List *records, Oid role, const char *preset)
+{
+	ListCell   *cell;
+
+	foreach(cell, records)
+	{
+		Record	   *record = lfirst(cell);
+
+		if (OidIsValid(role) && record->holder == role && strcmp(record->preset, preset) == 0)
+			return record;
+	}
+	return NULL;
+}
+
+static bool
+is_settled(const Record *record)
+{
+	return !OidIsValid(record->holder) ||
+		(record->holder == record->role_oid && record->cluster == this_cluster() &&
+		 strcmp(record->role_name, record->holder_name) == 0);
+}
+
+/* Writes down who holds what under its OID and name of now, once each. */
+static List *
+settle(List *records)
+{
+	List	   *settled = NIL;
+	ListCell   *cell;
+
+	foreach(cell, records)
+	{
+		if (is_settled(lfirst(cell)))
+			settled = lappend(settled, lfirst(cell));
+	}
+	foreach(cell, records)
+	{
+		Record	   *record = lfirst(cell);
+
+		if (is_settled(record))
+			continue;
+		remove_record(record);
+		if (held_by(settled, record->holder, record->preset) != NULL)
+			continue;
+		record->cluster = this_cluster();
+		record->role_oid = record->holder;
+		record->role_name = record->holder_name;
+		write_record(record);
+		settled = lappend(settled, record);
+	}
+	return settled;
+}
+
+/* Forgets the presets of a role of this name that is no more. */
+static bool
+forget_dropped(List *records, const char *role)
+{
+	bool		forgotten = false;
+	ListCell   *cell;
+
+	foreach(cell, records)
+	{
+		const Record *record = lfirst(cell);
+
+		if (OidIsValid(record->holder) || strcmp(record->role_name, role) != 0)
+			continue;
+		remove_record(record);
+		audit_role("revoke_role", role, record->preset);
+		forgotten = true;
+	}
+	return forgotten;
+}
+
+/* 42704; a role that was renamed is named. */
+static void
+error_no_role(const List *records, const char *role)
+{
+	ListCell   *cell;
+	const char *now = NULL;
+
+	foreach(cell, records)
+	{
+		const Record *record = lfirst(cell);
+
+		if (OidIsValid(record->holder) && strcmp(record->role_name, role) == 0)
+			now = record->holder_name;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("role \"%s\" does not exist", role),
+			 now ? errhint("It is now called \"%s\".", now) : 0));
+}
+
+static Datum
+change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
+{
+	char	   *role;
+	char	   *preset;
+	int			bit,
+				had = 0;
+	bool		forgotten;
+	bool		usage = false;
+	bool		changed;
+	Oid			roleid;
+	List	   *records;
+	ListCell   *cell;
+	OwnSql		own;
+	Object		object;
+
+	store_attach(fcinfo);
+	role = arg_name(fcinfo, 0, "role_name");
+	preset = arg_name(fcinfo, 1, "preset");
+	bit = preset_bit(preset);
+	writer_check_allowed(function);
+	roles_check_owner(function);
+
+	/* One change at a time, so that nobody's rights are derived from a past. */
+	lock_name(LOCK_ROLES, "", ExclusiveLock);
+	CommandCounterIncrement();
+	roleid = get_role_oid(role, true);
+	records = read_records(SnapshotSelf);
+	forgotten = forget_dropped(records, role);
+	if (!OidIsValid(roleid) && (grant || !forgotten))
+		error_no_role(records, role);
+	records = settle(records);
+	foreach(cell, records)
+	{
+		const Record *record = lfirst(cell);
+
+		if (!OidIsValid(roleid) || record->holder != roleid)
+			continue;
+		had |= preset_find(record->preset);
+		usage |= record->granted_usage;
+	}
+
+	own_sql_begin(&own);
+	SPI_connect();
+	if (grant)
+	{
+		if (!compat_has_schema_usage(store_schema(), roleid))
+		{
+			change_usage(role, true);
+			usage = true;
+		}
+		presets_change(role, bit, 0, true);
+	}
+	else if (OidIsValid(roleid))
+	{
+		presets_change(role, bit, had & ~bit, false);
+		if ((had & ~bit) == 0 && usage)
+			change_usage(role, false);
+	}
+	SPI_finish();
+	own_sql_end(&own);
+
+	/* With the caller's settings: a DBA's triggers fire here. */
+	if (grant && !(had & bit))
+	{
+		Record		record = {.granted_at = clock_now(),.cluster = this_cluster(),
+			.role_oid = roleid,.granted_usage = usage,.role_name = role,.preset = preset};
+
+		write_record(&record);
+	}
+	else if (!grant && (had & bit))
+		remove_record(held_by(records, roleid, preset));
+
+	changed = ((had & bit) != 0) != grant;
+	if (changed)
+		audit_role(grant ? "grant_role" : "revoke_role", role, preset);
+	else if (!grant)
+		changed = forgotten;
+	object_begin(&object);
+	object_bool(&object, "ok", true);
+	object_text(&object, "role", role);
+	object_text(&object, "preset", preset);
+	object_bool(&object, "changed", changed);
+	return object_end(&object);
+}
+
+Datum
+credits_grant_role(PG_FUNCTION_ARGS)
+{
+	return change_role(fcinfo, "credits_grant_role()", true);
+}
+
+Datum
+credits_revoke_role(PG_FUNCTION_ARGS)
+{
+	return change_role(fcinfo, "credits_revoke_role()", false);
+}
+
+/* Who has which preset, by the names of now. */
+Datum
+credits_roles(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ListCell   *cell;
+
+	store_attach(fcinfo);
+	InitMaterializedSRF(fcinfo, 0);
+	foreach(cell, read_records(GetActiveSnapshot()))
+	{
+		const Record *record = lfirst(cell);
+		bool		found = OidIsValid(record->holder);
+		Datum		values[] = {
+			CStringGetTextDatum(found ? record->holder_name : record->role_name),
+			CStringGetTextDatum(record->preset),
+			TimestampTzGetDatum(record->granted_at),
+			ObjectIdGetDatum(record->holder),
+			found ? (Datum) 0 : CStringGetTextDatum("the role was dropped, or is not in this cluster")
+		};
+		bool		nulls[] = {false, false, false, !found, found};
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}

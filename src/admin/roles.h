@@ -1,0 +1,12 @@
+/*
+ * roles.h
+ *		Presets of rights.
+ */
+#ifndef CREDITS_ADMIN_ROLES_H
+#define CREDITS_ADMIN_ROLES_H
+
+#include "postgres.h"
+
+extern void roles_check_owner(const char *function);
+
+#endif

@@ -1,0 +1,31 @@
+/*
+ * digest.h
+ *		SHA-256 as the server has it, and the digests that are made with it.
+ */
+#ifndef CREDITS_BASE_DIGEST_H
+#define CREDITS_BASE_DIGEST_H
+
+#include "core/core.h"
+
+#define SALT_LEN			16
+#define CHAIN_BUFFER_SIZE	16384	/* more than a row without allocations takes */
+
+extern void sha256(const void *data, size_t len, uint8_t out[CR_HASH_LEN]);
+extern void salted_digest(const uint8_t *salt, size_t salt_len, const char *text,
+						  uint8_t out[CR_HASH_LEN]);
+extern const uint8_t *text_digest(const CrRow *row, const char *text, const uint8_t *stored,
+								  uint8_t out[CR_HASH_LEN]);
+extern void new_salt(uint8_t out[SALT_LEN]);
+extern void new_uuid(uint8_t out[CR_UUID_LEN]);
+extern void row_hash(const uint8_t prev[CR_HASH_LEN], const CrRow *row,
+					 uint8_t out[CR_HASH_LEN]);
+extern void audit_hash(const uint8_t prev[CR_HASH_LEN], const CrAuditRow *row,
+					   uint8_t out[CR_HASH_LEN]);
+extern void audit_genesis_hash(uint8_t out[CR_HASH_LEN]);
+extern void leaf_hash(const char *user_id, int64_t seq, const uint8_t hash[CR_HASH_LEN],
+					  uint8_t out[CR_HASH_LEN]);
+extern void anchor_hash(const CrAnchor *anchor, uint8_t out[CR_HASH_LEN]);
+extern void anchor_genesis_hash(uint8_t out[CR_HASH_LEN]);
+extern void genesis_hash(const char *user_id, uint8_t out[CR_HASH_LEN]);
+
+#endif

@@ -1,0 +1,702 @@
+/*
+ * errors.c
+ *		Every error of the ledger.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/json.h"
+#include "base/settings.h"
+
+/* The DETAIL of a UC error starts with its name. */
+static void
+json_begin_error(StringInfo buf, const char *name)
+{
+	json_begin(buf);
+	json_text(buf, "error", name);
+}
+
+/*
+ * The numbers behind a refusal, for its DETAIL and for calls that answer
+ * instead of raising.
+ */
+void
+insufficient_numbers(StringInfo buf, const CrAccount *acc, int64 required)
+{
+	json_text(buf, "error", "insufficient_credits");
+	json_text(buf, "user_id", acc->user_id);
+	json_int(buf, "required", required);
+	json_int(buf, "available", cr_available(acc));
+	json_int(buf, "monthly", acc->balance.monthly);
+	json_int(buf, "granted", acc->balance.granted);
+	json_int(buf, "purchased", acc->balance.purchased);
+	json_int(buf, "held", cr_held(acc));
+	json_int(buf, "owed", cr_owed(acc));
+	json_int(buf, "overdraft_limit", acc->facts.overdraft_limit);
+	json_time(buf, "next_reset_at", acc->next_reset_at);
+}
+
+void
+frozen_numbers(StringInfo buf, const CrAccount *acc)
+{
+	json_text(buf, "error", "account_frozen");
+	json_text(buf, "user_id", acc->user_id);
+	json_text(buf, "status", cr_status_name(acc->facts.status));
+}
+
+void
+zone_unknown_numbers(StringInfo buf, const CrAccount *acc)
+{
+	json_text(buf, "error", "time_zone_unknown");
+	json_text(buf, "user_id", acc->user_id);
+	json_text(buf, "time_zone", acc->facts.time_zone);
+	json_time(buf, "next_reset_at", acc->next_reset_at);
+}
+
+void
+not_found_numbers(StringInfo buf, const char *user_id)
+{
+	json_text(buf, "error", "account_not_found");
+	json_text(buf, "user_id", user_id);
+}
+
+void
+conflict_numbers(StringInfo buf, const char *key, int64 seq, const char *kind)
+{
+	json_text(buf, "error", "idempotency_conflict");
+	json_text(buf, "idempotency_key", key);
+	json_int(buf, "seq", seq);
+	json_text(buf, "kind", kind);
+}
+
+pg_noreturn static void
+error_insufficient(const CrAccount *acc, int64 required)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	insufficient_numbers(&buf, acc, required);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_INSUFFICIENT),
+			 errmsg("insufficient credits"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Buy credits, wait for the next reset, or ask for less.")));
+}
+
+/* credits_adjust takes from one bucket alone. */
+void
+error_bucket_insufficient(const CrAccount *acc, const char *bucket, int64 balance,
+						  int64 required)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "insufficient_credits");
+	json_text(&buf, "user_id", acc->user_id);
+	json_text(&buf, "bucket", bucket);
+	json_int(&buf, "required", required);
+	json_int(&buf, "available", balance);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_INSUFFICIENT),
+			 errmsg("insufficient %s credits", bucket),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("No bucket's balance goes below 0.")));
+}
+
+/* The core refused. */
+void
+error_refused(CrVerdict verdict, const CrAccount *acc, int64 amount)
+{
+	StringInfoData buf;
+
+	switch (verdict)
+	{
+		case CR_OK:
+			break;
+		case CR_INSUFFICIENT:
+			error_insufficient(acc, amount);
+			break;
+		case CR_IS_FROZEN:
+		case CR_IS_CLOSED:
+			json_begin(&buf);
+			frozen_numbers(&buf, acc);
+			ereport(ERROR,
+					(errcode(ERRCODE_CREDITS_FROZEN),
+					 errmsg("account is %s", verdict == CR_IS_FROZEN ? "frozen" : "closed"),
+					 errdetail("%s", json_end(&buf)),
+					 errhint("An administrator can release it with credits_unfreeze.")));
+			break;
+		case CR_OVER_CAP:
+			json_begin(&buf);
+			json_text(&buf, "user_id", acc->user_id);
+			json_int(&buf, "amount", amount);
+			json_int(&buf, "available", cr_available(acc));
+			json_int(&buf, "held", cr_held(acc));
+			json_int(&buf, "max", CR_MAX_CREDITS);
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("account would pass the largest total"),
+					 errdetail("%s", json_end(&buf)),
+					 errhint("An account's total is at most 2^53 - 1 credits.")));
+			break;
+		case CR_NO_PERIOD:
+			json_begin(&buf);
+			json_text(&buf, "user_id", acc->user_id);
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("account has no next reset to change the plan at"),
+					 errdetail("%s", json_end(&buf)),
+					 errhint("Use at => 'now'.")));
+			break;
+		case CR_NOT_AHEAD:
+			json_begin(&buf);
+			json_text(&buf, "user_id", acc->user_id);
+			json_time(&buf, "effective_at", acc->effective_at);
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("account's time is not ahead of the clock"),
+					 errdetail("%s", json_end(&buf)),
+					 errhint("There is nothing to repair.")));
+			break;
+		case CR_ENDS_TOO_SOON:
+			json_begin(&buf);
+			json_text(&buf, "user_id", acc->user_id);
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the end is not in the future"),
+					 errdetail("%s", json_end(&buf)),
+					 errhint("Use a time after the account's, which never goes back.")));
+			break;
+		case CR_ZONE_UNKNOWN:
+			error_zone_unknown(acc);
+			break;
+		case CR_HOLD_CLOSED:
+		case CR_MORE_THAN_SPENT:
+		case CR_NOT_UNDOABLE:
+			break;				/* the call itself says which */
+		case CR_HAS_HOLDS:
+			json_begin(&buf);
+			json_text(&buf, "user_id", acc->user_id);
+			json_int(&buf, "held", cr_held(acc));
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("account has open holds"),
+					 errdetail("%s", json_end(&buf)),
+					 errhint("Capture or release them first.")));
+			break;
+		case CR_GRANT_UPWARDS:
+			json_begin(&buf);
+			json_text(&buf, "user_id", acc->user_id);
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("granted credits can only be adjusted downwards"),
+					 errdetail("%s", json_end(&buf)),
+					 errhint("Adjust the monthly or purchased bucket instead.")));
+			break;
+	}
+	elog(ERROR, "unexpected verdict %d", (int) verdict);
+}
+
+void
+error_account_not_found(const char *user_id)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	not_found_numbers(&buf, user_id);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_ACCOUNT_NOT_FOUND),
+			 errmsg("account not found"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Open it with credits_open_account, or set credits.default_plan.")));
+}
+
+void
+error_plan_not_found(const char *plan)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "plan_not_found");
+	json_text(&buf, "plan", plan);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_PLAN_NOT_FOUND),
+			 errmsg("plan not found"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Define it with credits_define_plan; a version not yet in force does not count.")));
+}
+
+/* An unknown user's account was to be opened with the plan of the setting. */
+void
+error_default_plan_not_found(const char *plan)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "plan_not_found");
+	json_text(&buf, "plan", plan);
+	json_text(&buf, "setting", "credits.default_plan");
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_PLAN_NOT_FOUND),
+			 errmsg("plan \"%s\" of the setting credits.default_plan not found", plan),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Define it with credits_define_plan, or let credits.default_plan name a plan that is in force.")));
+}
+
+#define ZONE_HINT "Give the account another zone with credits_set_cycle, or install the zone on the server."
+
+char *
+zone_unknown_message(const CrAccount *acc)
+{
+	return psprintf("time zone \"%s\" of user \"%s\" is not known to this server",
+					acc->facts.time_zone, acc->user_id);
+}
+
+/* The account's reset, or what was asked for, takes a zone that the server does not have. */
+void
+error_zone_unknown(const CrAccount *acc)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	zone_unknown_numbers(&buf, acc);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_ZONE_UNKNOWN),
+			 errmsg("%s", zone_unknown_message(acc)),
+			 errdetail("%s", json_end(&buf)),
+			 errhint(ZONE_HINT)));
+}
+
+/* The same where only the zone is at hand. */
+void
+error_no_zone(const char *zone)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "time_zone_unknown");
+	json_text(&buf, "time_zone", zone);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_ZONE_UNKNOWN),
+			 errmsg("time zone \"%s\" is not known to this server", zone),
+			 errdetail("%s", json_end(&buf)),
+			 errhint(ZONE_HINT)));
+}
+
+void
+error_key_conflict(const char *key, int64 seq, const char *kind)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	conflict_numbers(&buf, key, seq, kind);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_IDEMPOTENCY),
+			 errmsg("idempotency key was used for another request"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Use a new key for a new request, and the same arguments for a retry.")));
+}
+
+/* Says nothing of the other user: who may add purchases may not read them. */
+void
+error_payment_conflict(const char *payment_ref)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "idempotency_conflict");
+	json_text(&buf, "payment_ref", payment_ref);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_IDEMPOTENCY),
+			 errmsg("payment was credited with another user or amount"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("A payment_ref is credited once for ever.")));
+}
+
+void
+error_payment_not_found(const char *payment_ref)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "payment_not_found");
+	json_text(&buf, "payment_ref", payment_ref);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_PAYMENT_NOT_FOUND),
+			 errmsg("payment not found"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Use the payment_ref that credits_add_purchased was given.")));
+}
+
+void
+error_hold_not_found(const char *user_id, int64 seq)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "hold_not_found");
+	json_text(&buf, "user_id", user_id);
+	json_int(&buf, "hold_seq", seq);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_HOLD_NOT_FOUND),
+			 errmsg("hold not found"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Use the seq of the receipt that credits_hold gave.")));
+}
+
+void
+error_hold_closed(const char *user_id, const CrHold *hold)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "hold_closed");
+	json_text(&buf, "user_id", user_id);
+	json_int(&buf, "hold_seq", hold->seq);
+	json_text(&buf, "state", cr_hold_state_name(hold->state));
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_HOLD_CLOSED),
+			 errmsg("hold is closed"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("A hold is settled once; use credits_deduct for more.")));
+}
+
+void
+error_refund_exceeds(const char *user_id, int64 seq, int64 amount, int64 spent, int64 refunded)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "refund_exceeds_deduction");
+	json_text(&buf, "user_id", user_id);
+	json_int(&buf, "seq", seq);
+	json_int(&buf, "amount", amount);
+	json_int(&buf, "spent", spent);
+	json_int(&buf, "refunded", refunded);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_REFUND_EXCEEDS),
+			 errmsg("refund exceeds what was spent and not refunded yet"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Leave amount out to refund what is left.")));
+}
+
+void
+error_revoke_exceeds(const char *payment_ref, int64 amount, int64 paid, int64 revoked)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "refund_exceeds_deduction");
+	json_text(&buf, "payment_ref", payment_ref);
+	json_int(&buf, "amount", amount);
+	json_int(&buf, "purchased", paid);
+	json_int(&buf, "revoked", revoked);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_REFUND_EXCEEDS),
+			 errmsg("chargeback exceeds what was purchased and not revoked yet"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Leave amount out to revoke what is left.")));
+}
+
+void
+error_not_spent(const char *user_id, int64 seq)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "user_id", user_id);
+	json_int(&buf, "seq", seq);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("seq is no deduction or capture of the user"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Use the seq of the receipt that the deduction or capture gave.")));
+}
+
+void
+error_hold_archived(const char *user_id, int64 seq)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "hold_closed");
+	json_text(&buf, "user_id", user_id);
+	json_int(&buf, "hold_seq", seq);
+	json_bool(&buf, "archived", true);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_HOLD_CLOSED),
+			 errmsg("hold is closed"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Its row was archived; use credits_deduct for more.")));
+}
+
+void
+error_archived_row(const char *user_id, int64 seq)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "user_id", user_id);
+	json_int(&buf, "seq", seq);
+	json_bool(&buf, "archived", true);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("the row was archived and cannot be refunded any more"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Use credits_grant or credits_adjust to give credits back.")));
+}
+
+void
+error_archive_dropped(int year)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the archive of %d was dropped, so no more rows of that year can go there", year),
+			 errhint("Bring it back from its export first.")));
+}
+
+/* since: the time of the newest archived row. */
+void
+error_archived_time(const char *user_id, CrTime since)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "user_id", user_id);
+	json_time(&buf, "archived_until", since);
+	json_bool(&buf, "archived", true);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("the history of that time was archived"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Look in credit_history_archive, or in what was exported from it.")));
+}
+
+void
+error_open_conflict(const char *user_id)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "idempotency_conflict");
+	json_text(&buf, "user_id", user_id);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_IDEMPOTENCY),
+			 errmsg("account was opened with other facts"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Use credits_set_plan to change the plan.")));
+}
+
+void
+error_append_only(const char *table, const char *command)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "append_only_violation");
+	json_text(&buf, "table", table);
+	json_text(&buf, "command", command);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_APPEND_ONLY),
+			 errmsg("\"%s\" refuses %s", table, command),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Change credits with the credits_ functions only.")));
+}
+
+/* A DROP that would take the ledger along: what it would destroy. */
+void
+error_drop_refused(int64 accounts, int64 purchased, int64 history_rows)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_int(&buf, "accounts", accounts);
+	json_int(&buf, "purchased", purchased);
+	json_int(&buf, "history_rows", history_rows);
+	ereport(ERROR,
+			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+			 errmsg("dropping this would destroy the ledger"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Dump the database first. Then a superuser can SET credits.allow_drop = on.")));
+}
+
+void
+error_corrupted(const char *object, const char *problem)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "ledger_corrupted");
+	json_text(&buf, "object", object);
+	json_text(&buf, "problem", problem);
+	ereport(ERROR,
+			(errcode(ERRCODE_CREDITS_CORRUPTED),
+			 errmsg("ledger is corrupted: %s: %s", object, problem),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Run credits_verify(). docs/runbook-verification.md says what to do about each finding.")));
+}
+
+void
+error_serialization(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent update"),
+			 errhint("Retry the transaction.")));
+}
+
+/* An exclusive lock that was not to be had.  pids: a JSON array of who has it. */
+void
+error_in_use(const char *kind, const char *name, const char *pids)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "object", kind);
+	json_text(&buf, "name", name);
+	appendStringInfo(&buf, ", \"pids\": %s", pids);
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("%s \"%s\" is in use", kind, name),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Transactions that have used it are still open: pg_stat_activity shows these processes (0 is a prepared transaction). End them, or try again; lock_timeout says for how long it is tried.")));
+}
+
+/* What is not waited for: inside a bulk run or sweep, which comes back to it. */
+void
+error_busy(const char *kind, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("%s \"%s\" is locked by another transaction", kind, name),
+			 errhint("Try again when that has ended.")));
+}
+
+void
+error_waited_long(int limit_ms)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_int(&buf, "waited_ms", limit_ms);
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("gave up waiting for another transaction while an account was locked"),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Retry the call; lock_timeout can make the wait shorter.")));
+}
+
+void
+error_null(const char *argument)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			 errmsg("%s must not be null", argument),
+			 errdetail("{\"argument\": \"%s\"}", argument)));
+}
+
+void
+error_bad_length(const char *argument, int max)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s must have 1 to %d bytes", argument, max),
+			 errdetail("{\"argument\": \"%s\", \"max_bytes\": %d}", argument, max)));
+}
+
+void
+error_bad_value(const char *argument, const char *value, const char *allowed)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "argument", argument);
+	json_text(&buf, "value", value);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s is not valid", argument),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Use %s.", allowed)));
+}
+
+void
+error_too_small(const char *argument, int64 value, int64 min)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "argument", argument);
+	json_int(&buf, "value", value);
+	json_int(&buf, "min", min);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s is too small", argument),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Use at least " INT64_FORMAT ".", min)));
+}
+
+void
+error_out_of_range(const char *argument, int64 value, int64 max)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "argument", argument);
+	json_int(&buf, "value", value);
+	json_int(&buf, "max", max);
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("%s is out of range", argument),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Amounts are at most " INT64_FORMAT " credits.", max)));
+}
+
+/*
+ * Is it a refusal that an app passes on to its user?  Not what tells of tampering, of
+ * damage, or of something that a DBA has to set right.
+ */
+static bool
+is_refusal(int sqlstate)
+{
+	return sqlstate == ERRCODE_CREDITS_INSUFFICIENT ||
+		sqlstate == ERRCODE_CREDITS_ACCOUNT_NOT_FOUND ||
+		sqlstate == ERRCODE_CREDITS_IDEMPOTENCY ||
+		sqlstate == ERRCODE_CREDITS_FROZEN ||
+		sqlstate == ERRCODE_CREDITS_HOLD_NOT_FOUND ||
+		sqlstate == ERRCODE_CREDITS_HOLD_CLOSED ||
+		sqlstate == ERRCODE_CREDITS_REFUND_EXCEEDS ||
+		sqlstate == ERRCODE_CREDITS_PAYMENT_NOT_FOUND;
+}
+
+static emit_log_hook_type next_log_hook = NULL;
+
+/* A hook of others after ours is told that it does not go to the server's log. */
+static void
+keep_out_of_log(ErrorData *error)
+{
+	if (error->elevel == ERROR && is_refusal(error->sqlerrcode) && !settings_log_refusals())
+		error->output_to_server = false;
+	if (next_log_hook)
+		next_log_hook(error);
+}
+
+/* When the library is loaded, which is tried again if there was no memory for it. */
+void
+errors_watch_log(void)
+{
+	static bool is_watching = false;
+
+	if (is_watching)
+		return;
+	is_watching = true;
+	next_log_hook = emit_log_hook;
+	emit_log_hook = keep_out_of_log;
+}
+
+/*
+ * In a PG_CATCH: ends the internal subtransaction that failed, and gives the error.
+ * The other way round, which is the usual one, a copy that finds no memory is an
+ * error inside the subtransaction, which nobody ends then: not even the client's
+ * statement, after which its session is in a failed transaction.
+ */
+ErrorData *
+error_of_subtransaction(MemoryContext memory, ResourceOwner owner)
+{
+	ErrorData  *failure;
+
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(memory);
+	CurrentResourceOwner = owner;
+	failure = CopyErrorData();
+	FlushErrorState();
+	return failure;
+}

@@ -1,0 +1,124 @@
+/*
+ * settings.c
+ *		The extension's settings (GUCs).
+ *
+ * Who could move the clock could have the next month's credits today, so that
+ * and the plan are for superusers.  So is allowing the ledger to be dropped:
+ * nobody else may change a row of it, and yet the owner of the schema that it is
+ * in, on most servers the database's owner, could destroy all of them.  And so is
+ * what is kept out of the server's log, which is the superusers' to read.  Early
+ * lock release shows others no more than synchronous_commit = off does, which
+ * anybody may set.
+ */
+#include "postgres.h"
+
+#include "utils/guc.h"
+
+#include "base/clock.h"
+#include "base/compat.h"
+#include "base/settings.h"
+
+static char *default_plan = NULL;
+static bool early_lock_release = false;
+static bool allow_drop = false;
+static bool log_refusals = true;
+static int	key_retention = 90 * 24 * 60;	/* minutes */
+
+static void
+define_default_plan(void)
+{
+	DefineCustomStringVariable("credits.default_plan",
+							   "Plan that an unknown user's account is opened with by the first call; empty: none.",
+							   "While empty, a call for an unknown user is UC002.",
+							   &default_plan, "", PGC_SUSET, 0,
+							   NULL, NULL, NULL);
+}
+
+static void
+define_early_lock_release(void)
+{
+	DefineCustomBoolVariable("credits.early_lock_release",
+							 "Lets go of an account's lock when the commit is written, and answers when it is durable.",
+							 "Others may see what a crash then forgets, as with synchronous_commit = off.",
+							 &early_lock_release, false, PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+}
+
+static void
+define_allow_drop(void)
+{
+	DefineCustomBoolVariable("credits.allow_drop",
+							 "Lets DROP EXTENSION, DROP SCHEMA and DROP OWNED destroy a ledger with accounts.",
+							 "While off, such a statement is refused and says what it would destroy.",
+							 &allow_drop, false, PGC_SUSET, GUC_NOT_IN_SAMPLE,
+							 NULL, NULL, NULL);
+}
+
+static void
+define_log_refusals(void)
+{
+	DefineCustomBoolVariable("credits.log_refusals",
+							 "Writes refusals to the server's log, as PostgreSQL does with any error.",
+							 "While off, UC001 to UC006, UC010 and UC011 are told to the client alone.",
+							 &log_refusals, true, PGC_SUSET, 0,
+							 NULL, NULL, NULL);
+}
+
+static void
+define_key_retention(void)
+{
+	DefineCustomIntVariable("credits.key_retention",
+							"How long idempotency keys are kept: archiving stops before a younger one.",
+							"A call with a key that was archived is a new call.",
+							&key_retention, 90 * 24 * 60, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MIN,
+							NULL, NULL, NULL);
+}
+
+/*
+ * Loading that fails, for want of memory, is tried again by the session's next
+ * call, and a variable can be defined once only.
+ */
+void
+settings_define(void)
+{
+	static void (*const definitions[]) (void) = {
+		clock_define, define_default_plan, define_early_lock_release, define_allow_drop,
+		define_key_retention, define_log_refusals
+	};
+	static int	defined = 0;
+
+	for (; defined < (int) lengthof(definitions); defined++)
+		definitions[defined] ();
+	compat_reserve_guc_prefix("credits");
+}
+
+const char *
+settings_default_plan(void)
+{
+	return default_plan && default_plan[0] ? default_plan : NULL;
+}
+
+bool
+settings_early_lock_release(void)
+{
+	return early_lock_release;
+}
+
+bool
+settings_allow_drop(void)
+{
+	return allow_drop;
+}
+
+bool
+settings_log_refusals(void)
+{
+	return log_refusals;
+}
+
+/* In microseconds. */
+int64_t
+settings_key_retention(void)
+{
+	return key_retention * INT64_C(60000000);
+}

@@ -1,0 +1,611 @@
+/*
+ * archive.c
+ *		credits_archive and credits_drop_archive: old history moves to the
+ *		archive, and out of it.
+ *
+ * An account's oldest rows go, as far as an anchor has them, and only where no row
+ * that stays is about one of them that the checkpoint does not speak for: grants,
+ * holds and purchases it has; what was refunded or undone goes only together with
+ * the refund or undo.  What goes is replayed before, so what could not be verified
+ * stays where it is.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "catalog/dependency.h"
+#include "catalog/partition.h"
+#include "catalog/pg_event_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "admin/dump_customizations.h"
+#include "admin/roles.h"
+#include "base/clock.h"
+#include "base/compat.h"
+#include "base/digest.h"
+#include "base/errors.h"
+#include "base/json.h"
+#include "base/settings.h"
+#include "bulk/bulk.h"
+#include "ledger/ledger.h"
+#include "ledger/request.h"
+#include "store/columns.h"
+#include "store/locks.h"
+#include "store/lookup.h"
+#include "store/own_sql.h"
+#include "store/relations.h"
+#include "store/writer.h"
+#include "tables/anchor_rows.h"
+#include "tables/archive_partitions.h"
+#include "tables/audit_log.h"
+#include "tables/checkpoint.h"
+#include "tables/find.h"
+#include "tables/rows.h"
+#include "verify/judge.h"
+#include "verify/judge_lots.h"
+
+PG_FUNCTION_INFO_V1(credits_archive);
+PG_FUNCTION_INFO_V1(credits_drop_archive);
+
+/* Fewer rows are left alone: archiving writes a row of its own. */
+#define WORTH_IT 2
+
+typedef struct Archive
+{
+	CrTime		before;
+	CrTime		keys_before;	/* younger keys stay */
+	int			year;			/* whose partition was not to be had without waiting */
+} Archive;
+
+/* An account's rows that are in the history, as far as the choice needs them. */
+typedef struct Rows
+{
+	int64		first;			/* seq of the first */
+	Numbers		times;			/* effective_at of each */
+	Numbers		spans;			/* pairs: a row, and one about it */
+	int64		limit;			/* no row after it goes */
+	Numbers		seals;			/* rows about earlier archiving */
+} Rows;
+
+/* The newest leaf of the user, whose row is as it says; false: none. */
+static bool
+anchored_upto(const char *user_id, Snapshot snapshot, int64 *seq)
+{
+	Lookup		lookup;
+	Leaf		leaf;
+	CrRow		row;
+	const char *problem = NULL;
+	bool		found;
+
+	lookup_begin(&lookup, TABLE_ANCHOR_LEAF, INDEX_ANCHOR_LEAF, snapshot);
+	lookup_text_key(&lookup, 1, user_id);
+	found = lookup_next(&lookup, BackwardScanDirection);
+	if (found)
+		problem = leaf_read(&leaf, lookup.slot);
+	lookup_end(&lookup);
+	if (!found)
+		return false;
+	if (problem)
+		error_corrupted("credit_anchor_leaf", problem);
+	*seq = leaf.seq;
+	if (find_row(user_id, leaf.seq, snapshot, &row))
+	{
+		if (memcmp(row.hash, leaf.hash, CR_HASH_LEN) != 0)
+			error_corrupted("credit_history", "a row is not the one that its anchor has");
+		return true;
+	}
+	return checkpoint_covers(user_id, leaf.seq, snapshot);	/* nothing was anchored since */
+}
+
+static void
+add_row(Rows *rows, const Archive *archive, const CrRow *row)
+{
+	bool		keyed = row->idempotency_key && row->idempotency_key[0] != '\0' &&
+		row->created_at > archive->keys_before;
+
+	if (rows->times.count == 0)
+		rows->first = row->seq;
+	numbers_add(&rows->times, row->effective_at);
+	if (row->seq <= rows->limit && (row->effective_at >= archive->before || keyed))
+		rows->limit = row->seq - 1;
+	if ((row->kind == CR_KIND_REFUND || row->kind == CR_KIND_UNDO) && row->has_ref_seq)
+	{
+		numbers_add(&rows->spans, row->ref_seq);
+		numbers_add(&rows->spans, row->seq);
+	}
+	if (row->kind == CR_KIND_ARCHIVE)
+		numbers_add(&rows->seals, row->seq);
+}
+
+static void
+read_rows(Rows *rows, const Archive *archive, const char *user_id, Snapshot snapshot)
+{
+	Lookup		lookup;
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext memory = AllocSetContextCreate(old, "credits archive row",
+												 ALLOCSET_DEFAULT_SIZES);
+
+	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY, snapshot);
+	lookup_text_key(&lookup, 1, user_id);
+	while (lookup_next(&lookup, ForwardScanDirection))
+	{
+		CrRow		row;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(memory);
+		row_from_slot(&row, lookup.slot);
+		MemoryContextSwitchTo(old);
+		add_row(rows, archive, &row);
+		MemoryContextReset(memory);
+	}
+	lookup_end(&lookup);
+	MemoryContextDelete(memory);
+}
+
+/*
+ * The last row that can go; 0: none.  No row that stays may be about one that
+ * goes, nor be before it in time, as after the repair of a clock that ran ahead:
+ * what had ended once must not be open again.
+ */
+static int64
+choose(const Rows *rows)
+{
+	int64		upto = rows->limit;
+	int64		before = 0;
+
+	while (upto != before && upto >= rows->first)
+	{
+		before = upto;
+		for (int i = 0; i < rows->spans.count; i += 2)
+		{
+			if (rows->spans.values[i] <= upto && rows->spans.values[i + 1] > upto)
+				upto = rows->spans.values[i] - 1;
+		}
+		for (int64 i = rows->times.count - 1; i > upto - rows->first && upto >= rows->first; i--)
+		{
+			while (upto >= rows->first &&
+				   rows->times.values[upto - rows->first] > rows->times.values[i])
+				upto--;
+		}
+	}
+	return upto >= rows->first ? upto : 0;
+}
+
+/* Would enough go?  Rows about earlier archiving do not count. */
+static bool
+is_worth_it(const Rows *rows, int64 upto)
+{
+	int64		count = upto - rows->first + 1;
+
+	for (int i = 0; i < rows->seals.count; i++)
+	{
+		if (rows->seals.values[i] <= upto)
+			count--;
+	}
+	return upto > 0 && count >= WORTH_IT;
+}
+
+/* The account as it was after the last row that goes; it needs the judge. */
+static void
+make_checkpoint(Judge *judge, Checkpoint *ckpt, const char *user_id, int64 upto)
+{
+	CrAccount	acc;
+
+	memset(ckpt, 0, sizeof(*ckpt));
+	(void) judge_from_checkpoint(judge, &acc, ckpt, user_id);
+	judge->lots.collect = ckpt;
+	judge_replay(judge, &acc, user_id, upto);
+	judge_lots_finish(&judge->lots, &acc, ckpt);
+}
+
+/*
+ * The partition for rows of a year.  One that was dropped is not made again: it
+ * would lack the rows that went with it, and nobody could tell those from rows that
+ * were taken out.  While accounts are locked none is made, and none waited for.
+ */
+static Oid
+partition_for(Bulk *bulk, int year)
+{
+	Oid			partition = archive_partition(year);
+
+	if (!OidIsValid(partition) &&
+		audit_has("drop_archive", archive_name(year), SnapshotSelf))
+		error_archive_dropped(year);
+	if (!OidIsValid(partition) || !ConditionalLockRelationOid(partition, RowExclusiveLock))
+	{
+		((Archive *) bulk->ctx)->year = year;
+		bulk->lacks = true;
+		error_busy("partition", archive_name(year));
+	}
+	return partition;
+}
+
+/* Does the database have event triggers that are not the extension's? */
+static bool
+has_event_triggers(void)
+{
+	Relation	rel = table_open(EventTriggerRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+	bool		found = false;
+
+	while (!found && (tuple = systable_getnext(scan)) != NULL)
+	{
+		Form_pg_event_trigger trigger = (Form_pg_event_trigger) GETSTRUCT(tuple);
+
+		found = trigger->evtenabled != TRIGGER_DISABLED &&
+			getExtensionOfObject(EventTriggerRelationId, trigger->oid) != store_extension();
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/*
+ * A partition is made as the owner.  A DBA's code can run along: event triggers, and
+ * functions in what the partition takes from the archive (indexes, constraints,
+ * defaults).  In the caller's session that code can meet temporary objects of the
+ * caller, and types that PL/pgSQL looked up under the caller's search_path, so the
+ * caller could become the owner by it.  Then only the owner may make it.
+ */
+static void
+check_may_make(int year)
+{
+	if (compat_owns_relation(archive_parent(), GetUserId()))
+		return;
+	if (has_event_triggers() || OidIsValid(get_default_partition_oid(archive_parent())) || archive_is_customized())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("only the extension's owner may make \"%s\"", archive_name(year)),
+				 errdetail("The database has event triggers, or " ARCHIVE_NAME " has a default partition, or what credits_dump_customizations() lists. Their functions would run as the owner."),
+				 errhint("As the owner, call credits_archive() once; then others can archive into it.")));
+}
+
+/* The archive is locked; another transaction may have made it before. */
+static void
+make_if_missing(int year)
+{
+	if (OidIsValid(archive_partition(year)))
+		return;
+	check_may_make(year);
+	archive_make(year);
+}
+
+/* What the last try lacked, by trying again until a time; false: in vain. */
+static bool
+obtain_partition(Bulk *bulk, TimestampTz until)
+{
+	int			year = ((Archive *) bulk->ctx)->year;
+
+	do
+	{
+		Oid			partition;
+
+		AcceptInvalidationMessages();
+		partition = archive_partition(year);
+		if (OidIsValid(partition))
+		{
+			if (ConditionalLockRelationOid(partition, RowExclusiveLock))
+				return true;
+		}
+		else if (archive_try_lock())
+		{
+			make_if_missing(year);
+			return true;
+		}
+	} while (lock_pause(until));
+	return false;
+}
+
+/* Moves the rows up to one, year by year as they come. */
+static int64
+move_rows(Bulk *bulk, Writer *history, const char *user_id, int64 upto, Snapshot snapshot)
+{
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext memory = AllocSetContextCreate(old, "credits archive row",
+												 ALLOCSET_DEFAULT_SIZES);
+	Writer	   *partition = NULL;
+	int			year = 0;
+	int64		count = 0;
+	Lookup		rows;
+
+	lookup_in(&rows, history->rel, writer_index(history, INDEX_HISTORY),
+			  writer_read_slot(history), snapshot);
+	lookup_text_key(&rows, 1, user_id);
+	lookup_key(&rows, 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
+	while (lookup_next(&rows, ForwardScanDirection))
+	{
+		bool		isnull;
+		int			its_year = year_of(DatumGetTimestampTz(slot_getattr(rows.slot, HIST_CREATED_AT,
+																		&isnull)));
+
+		CHECK_FOR_INTERRUPTS();
+		if (partition == NULL || its_year != year)
+		{
+			if (partition)
+				writer_end(partition);
+			year = its_year;
+			partition = writer_begin_partition(partition_for(bulk, year), CurrentMemoryContext);
+		}
+		MemoryContextSwitchTo(memory);
+		writer_copy_to(partition, rows.slot);
+		writer_queue(partition);
+		writer_delete(history, rows.slot);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(memory);
+		count++;
+	}
+	if (partition)
+		writer_end(partition);
+	lookup_end(&rows);
+	MemoryContextDelete(memory);
+	return count;
+}
+
+static bool
+is_kept(const Numbers *numbers, bool holds, int64 seq)
+{
+	for (int i = 0; i < numbers->count;
+		 i += holds ? hold_length(numbers, i) : GRANT_NUMBERS)
+	{
+		if (numbers->values[i] == seq)
+			return true;
+	}
+	return false;
+}
+
+/* Grants that have ended and holds that are settled go with the rows that opened them. */
+static void
+remove_settled(StoreTable table, StoreIndex index, AttrNumber seq_column,
+			   const Checkpoint *ckpt, const Numbers *kept, Snapshot snapshot)
+{
+	Writer	   *writer = NULL;
+	Lookup		lookup;
+
+	lookup_begin(&lookup, table, index, snapshot);
+	lookup_text_key(&lookup, 1, ckpt->acc.user_id);
+	lookup_key(&lookup, 2, BTLessEqualStrategyNumber, F_INT8LE,
+			   Int64GetDatum(ckpt->acc.history_seq));
+	while (lookup_next(&lookup, ForwardScanDirection))
+	{
+		bool		isnull;
+		int64		seq = DatumGetInt64(slot_getattr(lookup.slot, seq_column, &isnull));
+
+		if (is_kept(kept, table == TABLE_HOLD, seq))
+			continue;
+		if (writer == NULL)
+			writer = writer_begin(table, CurrentMemoryContext);
+		writer_delete(writer, lookup.slot);
+	}
+	lookup_end(&lookup);
+	if (writer)
+		writer_end(writer);
+}
+
+static void
+push_seal(Ledger *ledger, const Checkpoint *ckpt)
+{
+	uint8_t    *digest = palloc(CR_HASH_LEN);
+	CrRow		row;
+	CrRow	   *pushed;
+
+	checkpoint_digest(ckpt, digest);
+	cr_archive(&ledger->acc, ledger->now, ckpt->acc.history_seq, &row);
+	pushed = ledger_push_as_is(ledger, &row);
+	pushed->request_digest = digest;
+}
+
+static void
+move(Bulk *bulk, Ledger *ledger, const char *user_id, int64 upto, Snapshot snapshot)
+{
+	Judge		judge;
+	Checkpoint	ckpt;
+	Writer	   *writer;
+
+	judge_begin(&judge, snapshot);
+	make_checkpoint(&judge, &ckpt, user_id, upto);
+	(void) move_rows(bulk, ledger->books->history, user_id, upto, snapshot);
+	remove_settled(TABLE_GRANT, INDEX_GRANT, GRANT_SEQ, &ckpt, &ckpt.grants, snapshot);
+	remove_settled(TABLE_HOLD, INDEX_HOLD, HOLD_SEQ, &ckpt, &ckpt.holds, snapshot);
+	writer = writer_begin(TABLE_CHECKPOINT, CurrentMemoryContext);
+	checkpoint_save(writer, &ckpt);
+	writer_end(writer);
+	push_seal(ledger, &ckpt);
+	judge_end(&judge);
+}
+
+/*
+ * Its account is locked, so nobody adds rows to the history; what the latest
+ * snapshot has is all of it.  The newest row stays.
+ */
+static BulkOutcome
+archive_account(Bulk *bulk, Ledger *ledger, const BulkItem *item)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Rows		rows = {0};
+	int64		upto = 0;
+
+	if (anchored_upto(item->user_id, snapshot, &rows.limit))
+	{
+		rows.limit = Min(rows.limit, ledger->acc.history_seq - 1);
+		read_rows(&rows, bulk->ctx, item->user_id, snapshot);
+		upto = choose(&rows);
+		if (!is_worth_it(&rows, upto))
+			upto = 0;
+	}
+	if (upto > 0)
+	{
+		if (!bulk->dry_run)
+			move(bulk, ledger, item->user_id, upto, snapshot);
+		bulk->batch.rows += upto - rows.first + 1;
+	}
+	UnregisterSnapshot(snapshot);
+	return upto > 0 ? BULK_DONE : BULK_SKIPPED;
+}
+
+static void
+report_rows(Bulk *bulk, Object *object)
+{
+	object_int(object, "rows", bulk->counts.rows);
+}
+
+Datum
+credits_archive(PG_FUNCTION_ARGS)
+{
+	Archive		archive = {0};
+	Bulk		bulk = {.function = "credits_archive()",.kind = "archive",.reads_own_tables = true,
+	.row_kind = CR_KIND_ARCHIVE,.decide = archive_account,.obtain = obtain_partition,
+	.report = report_rows,.ctx = &archive};
+	Oid			types[] = {TIMESTAMPTZOID};
+	Datum		values[1];
+	const char *schema;
+	CrTime		now = clock_now();
+
+	store_attach(fcinfo);
+	if (PG_ARGISNULL(0))
+		error_null("before");
+	values[0] = PG_GETARG_DATUM(0);
+	archive.before = PG_GETARG_TIMESTAMPTZ(0);
+	if (TIMESTAMP_NOT_FINITE(archive.before) || archive.before > now)
+		error_bad_value("before", timestamptz_to_str(archive.before),
+						"a time that is not to come");
+	archive.keys_before = now - settings_key_retention();
+	bulk_arguments(&bulk, fcinfo, 1);
+	schema = quote_identifier(store_schema_name());
+	return bulk_result(fcinfo, bulk_run(&bulk, fcinfo,
+										psprintf("SELECT a.user_id FROM ONLY %s.credit_account a"
+												 " WHERE (SELECT h.effective_at FROM ONLY %s.credit_history h"
+												 " WHERE h.user_id OPERATOR(pg_catalog.=) a.user_id ORDER BY h.seq LIMIT 1)"
+												 " OPERATOR(pg_catalog.<) $1"
+												 " AND EXISTS (SELECT FROM ONLY %s.credit_anchor_leaf l"
+												 " WHERE l.user_id OPERATOR(pg_catalog.=) a.user_id)"
+												 " ORDER BY a.user_id", schema, schema, schema),
+										1, types, values));
+}
+
+/*
+ * The digest of a partition's rows, by user and seq, is what the audit log keeps of
+ * them: SHA-256 over all their hashes.
+ */
+static int64
+digest_rows(Oid relid, uint8_t digest[CR_HASH_LEN])
+{
+	Relation	partition;
+	Archived	archived;
+	int64		count = 0;
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext memory = AllocSetContextCreate(old, "credits archive row",
+												 ALLOCSET_DEFAULT_SIZES);
+	uint8_t		link[2 * CR_HASH_LEN] = {0};
+
+	partition = table_open(relid, NoLock);
+	archive_check(partition);
+	table_close(partition, NoLock);
+	archived_open(&archived, GetActiveSnapshot());
+	for (int i = 0; i < archived.n_parts; i++)
+	{
+		Lookup	   *rows = &archived.parts[i].rows;
+
+		if (RelationGetRelid(rows->heap) != relid)
+			continue;
+		lookup_again(rows);
+		lookup_after_key(rows, 1, NULL);
+		while (lookup_next(rows, ForwardScanDirection))
+		{
+			CHECK_FOR_INTERRUPTS();
+			MemoryContextSwitchTo(memory);
+			row_hash_read(link + CR_HASH_LEN, rows->slot);
+			sha256(link, sizeof(link), link);
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(memory);
+			count++;
+		}
+	}
+	archived_close(&archived);
+	MemoryContextDelete(memory);
+	memcpy(digest, link, CR_HASH_LEN);
+	return count;
+}
+
+static void
+check_partition(Oid relid, const char *name)
+{
+	if (!OidIsValid(relid) || archive_year(relid) == 0 ||
+		archive_partition(archive_year(relid)) != relid)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("\"%s\" is no partition of " ARCHIVE_NAME, name)));
+}
+
+/* A lock on a partition that nobody is made to queue behind. */
+static void
+lock_until(Oid relid, LOCKMODE mode, TimestampTz deadline)
+{
+	while (!ConditionalLockRelationOid(relid, mode))
+	{
+		if (!lock_pause(deadline))
+			error_in_use("table", get_rel_name(relid), lock_relation_holders(relid));
+	}
+}
+
+Datum
+credits_drop_archive(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	int64		expected;
+	int64		count;
+	Oid			relid;
+	uint8_t		digest[CR_HASH_LEN];
+	OwnSql		own;
+	Object		object;
+
+	store_attach(fcinfo);
+	name = arg_name(fcinfo, 0, "partition");
+	if (PG_ARGISNULL(1))
+		error_null("rows");
+	expected = PG_GETARG_INT64(1);
+	writer_check_allowed("credits_drop_archive()");
+	roles_check_owner("credits_drop_archive()");
+	relid = get_relname_relid(name, store_schema());
+	check_partition(relid, name);
+	lock_until(relid, ShareRowExclusiveLock, lock_deadline());
+	check_partition(relid, name);
+	PushActiveSnapshot(GetLatestSnapshot());
+	count = digest_rows(relid, digest);
+	PopActiveSnapshot();
+	if (count != expected)
+		error_bad_value("rows", psprintf(INT64_FORMAT, expected),
+						psprintf("the " INT64_FORMAT " that the partition has", count));
+
+	audit_lock_with_tables(list_make2_oid(archive_parent(), relid));
+	own_sql_begin(&own);
+	SPI_connect();
+	own_sql_execute(psprintf("DROP TABLE %s.%s", quote_identifier(store_schema_name()),
+							 quote_identifier(name)));
+	SPI_finish();
+	own_sql_end(&own);
+	object_begin(&object);
+	object_int(&object, "rows", count);
+	object_text(&object, "digest", hash_text(digest));
+	audit_append("drop_archive", name, object_end(&object), (Datum) 0);
+
+	object_begin(&object);
+	object_bool(&object, "ok", true);
+	object_int(&object, "rows", count);
+	object_text(&object, "digest", hash_text(digest));
+	object_text(&object, "partition", name);
+	return object_end(&object);
+}

@@ -1,0 +1,136 @@
+/*
+ * grant_many.c
+ *		credits_grant_many: the same grant, or one of its own, for many users.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "base/errors.h"
+#include "base/sums.h"
+#include "base/utc.h"
+#include "bulk/bulk.h"
+#include "ledger/ledger.h"
+#include "ledger/request.h"
+#include "store/relations.h"
+
+PG_FUNCTION_INFO_V1(credits_grant_many);
+
+typedef struct GrantMany
+{
+	CrTime		ends_at;
+	const char *key;
+} GrantMany;
+
+/* The same grant to a user twice is one if there is a key, which is the run's. */
+static BulkOutcome
+grant(Bulk *bulk, Ledger *ledger, const BulkItem *item)
+{
+	GrantMany  *many = bulk->ctx;
+	Request    *request;
+	bool		isnull;
+	int64		amount = DatumGetInt64(bulk_column(item, "amount", INT8OID, &isnull));
+	CrRow		row;
+	CrVerdict	verdict;
+
+	if (isnull)
+		error_null("amount");
+	check_amount(amount, "amount");
+	if (many->key)
+	{
+		Datum		receipt;
+
+		request = memcpy(palloc(sizeof(Request)), ledger->request, sizeof(Request));
+		request->idempotency_key = many->key;
+		request_seal(request, amount, psprintf(INT64_FORMAT, many->ends_at), NULL);
+		ledger->request = request;
+		if (ledger_replay(ledger, &receipt))
+			return BULK_ALREADY;
+	}
+	verdict = ledger->is_waiting && many->ends_at <= ledger->clock ? CR_ENDS_TOO_SOON :
+		cr_grant(&ledger->acc, ledger->now, ledger_next_seq(ledger), amount,
+				 many->ends_at, &row);
+	if (verdict != CR_OK)
+		error_refused(verdict, &ledger->acc, amount);
+	(void) ledger_push(ledger, &row);
+	sum_add(&bulk->batch.run.granted, amount);
+	return BULK_DONE;
+}
+
+/* What is wrong with an element ends the call before it begins. */
+static void
+check_elements(ArrayType *users, ArrayType *amounts)
+{
+	Datum	   *user_ids;
+	Datum	   *values;
+	bool	   *no_user;
+	bool	   *no_value;
+	int			n_users;
+	int			n_values;
+
+	if (ARR_NDIM(users) > 1)
+		error_bad_value("user_ids", "an array of arrays", "a plain array");
+	if (ARR_NDIM(amounts) > 1)
+		error_bad_value("amounts", "an array of arrays", "a plain array");
+	deconstruct_array(users, TEXTOID, -1, false, TYPALIGN_INT, &user_ids, &no_user, &n_users);
+	deconstruct_array(amounts, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &values, &no_value,
+					  &n_values);
+	if (n_users != n_values)
+		error_bad_value("amounts", psprintf("%d elements", n_values),
+						psprintf("as many elements as user_ids has, %d", n_users));
+	for (int i = 0; i < n_users; i++)
+	{
+		int			length;
+
+		if (no_user[i])
+			error_null("user_id");
+		if (no_value[i])
+			error_null("amount");
+		length = VARSIZE_ANY_EXHDR(PG_DETOAST_DATUM_PACKED(user_ids[i]));
+		if (length < 1 || length > CR_MAX_NAME)
+			error_bad_length("user_id", CR_MAX_NAME);
+		check_amount(DatumGetInt64(values[i]), "amount");
+	}
+	pfree(user_ids);
+	pfree(values);
+}
+
+/*
+ * Users and amounts side by side; a user that comes twice gets the sum, so that
+ * each account is locked and written once.
+ */
+Datum
+credits_grant_many(PG_FUNCTION_ARGS)
+{
+	GrantMany	many = {0};
+	Bulk		bulk = {.function = "credits_grant_many()",.kind = "grant",
+		.row_kind = CR_KIND_GRANT,.decide = grant,.ctx = &many};
+	Oid			types[2] = {TEXTARRAYOID, INT8ARRAYOID};
+	Datum		values[2];
+
+	store_attach(fcinfo);
+	for (int i = 0; i < 3; i++)
+	{
+		static const char *const names[] = {"user_ids", "amounts", "expires_at"};
+
+		if (PG_ARGISNULL(i))
+			error_null(names[i]);
+	}
+	values[0] = PG_GETARG_DATUM(0);
+	values[1] = PG_GETARG_DATUM(1);
+	check_elements(PG_GETARG_ARRAYTYPE_P(0), PG_GETARG_ARRAYTYPE_P(1));
+	many.ends_at = PG_GETARG_TIMESTAMPTZ(2);
+	if (!utc_is_ordinary(many.ends_at))
+		error_bad_value("expires_at", "out of range", "a time in the years 1 to 9999");
+	bulk.reason = arg_optional_text(fcinfo, 3);
+	many.key = arg_optional_name(fcinfo, 4, "idempotency_key");
+	bulk_arguments(&bulk, fcinfo, 5);
+	return bulk_result(fcinfo, bulk_run(&bulk, fcinfo,
+										"SELECT u.user_id, pg_catalog.sum(u.amount)::pg_catalog.int8 AS amount"
+										" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) u (user_id, amount)"
+										" GROUP BY u.user_id ORDER BY u.user_id COLLATE pg_catalog.\"C\"",
+										2, types, values));
+}

@@ -1,0 +1,162 @@
+/*
+ * balance.c
+ *		Balances and histories, for apps, people and end users.
+ *
+ * Reads use the statement's snapshot, write nothing and take no lock on any
+ * row, so they work on a hot standby.  What is due is applied in memory by the
+ * same core that would write it.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+
+#include "base/clock.h"
+#include "base/errors.h"
+#include "base/settings.h"
+#include "base/zone.h"
+#include "calls/current_user_id.h"
+#include "ledger/request.h"
+#include "ledger/state.h"
+#include "store/columns.h"
+#include "store/relations.h"
+#include "tables/find.h"
+#include "tables/plan_versions.h"
+#include "tables/rows.h"
+
+#define DEFAULT_PAGE 50
+#define MAX_PAGE 1000
+
+PG_FUNCTION_INFO_V1(credits_balance);
+PG_FUNCTION_INFO_V1(credits_account_state);
+PG_FUNCTION_INFO_V1(credits_now);
+PG_FUNCTION_INFO_V1(credits_my_balance);
+
+/*
+ * A user without an account: what the first call would open, if a default plan
+ * is set.
+ */
+static void
+imagine_account(CrAccount *acc, const char *user_id, Plans *plans, CrTime at)
+{
+	const char *name = settings_default_plan();
+	const CrPlanVersion *plan;
+	CrEnv		env = plans_env(plans);
+	CrRow		row;
+
+	if (name == NULL)
+		error_account_not_found(user_id);
+	plan = plans_in_force(plans, name, at);
+	if (plan == NULL)
+		error_default_plan_not_found(name);
+	cr_account_init(acc, user_id);
+	if (cr_open(acc, &env, at, plan, zone_utc_to_local(NULL, "UTC", at), "UTC", &row) != CR_OK)
+		elog(ERROR, "could not imagine an account");
+}
+
+static Datum
+balance(const char *user_id)
+{
+	CrAccount	acc;
+	Plans		plans;
+	State		state;
+	CrTime		now = clock_statement();
+
+	plans_init(&plans, GetActiveSnapshot());
+	if (!find_account(user_id, GetActiveSnapshot(), &acc))
+		imagine_account(&acc, user_id, &plans, now);
+	state = state_bring_up_to(&acc, &plans, Max(now, acc.effective_at));
+
+	return state_object(&acc, &state);
+}
+
+Datum
+credits_balance(PG_FUNCTION_ARGS)
+{
+	store_attach(fcinfo);
+	return balance(arg_name(fcinfo, 0, "user_id"));
+}
+
+/* A row of credit_account as the view credit_balance shows it. */
+Datum
+credits_account_state(PG_FUNCTION_ARGS)
+{
+	HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(0);
+	HeapTupleData tuple;
+	TupleDesc	in;
+	TupleDesc	out;
+	Datum	   *in_values;
+	bool	   *in_nulls;
+	Datum		values[12];
+	bool		nulls[12] = {0};
+	CrAccount	acc;
+	Plans		plans;
+	State		state;
+
+	store_attach(fcinfo);
+	if (get_call_result_type(fcinfo, NULL, &out) != TYPEFUNC_COMPOSITE || out->natts != 12)
+		elog(ERROR, "return type must be a row type");
+	in = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header),
+								HeapTupleHeaderGetTypMod(header));
+	if (in->natts < ACC_NATTS)
+		elog(ERROR, "argument is not a row of credit_account");
+	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+	ItemPointerSetInvalid(&tuple.t_self);
+	tuple.t_tableOid = InvalidOid;
+	tuple.t_data = header;
+	in_values = palloc(sizeof(Datum) * in->natts);
+	in_nulls = palloc(sizeof(bool) * in->natts);
+	heap_deform_tuple(&tuple, in, in_values, in_nulls);
+	ReleaseTupleDesc(in);
+	for (int i = 0; i < ACC_NEXT_RESET_AT - 1; i++)
+	{
+		if (in_nulls[i])
+			PG_RETURN_NULL();	/* the row of an outer join without a partner */
+	}
+	account_from_values(&acc, in_values, in_nulls);
+
+	plans_init(&plans, GetActiveSnapshot());
+	state = state_bring_up_to(&acc, &plans, Max(clock_statement(), acc.effective_at));
+	values[0] = Int64GetDatum(acc.balance.monthly);
+	values[1] = Int64GetDatum(acc.balance.granted);
+	values[2] = Int64GetDatum(acc.balance.purchased);
+	values[3] = Int64GetDatum(cr_available(&acc));
+	values[4] = Int64GetDatum(cr_held(&acc));
+	values[5] = Int64GetDatum(cr_owed(&acc));
+	nulls[6] = nulls[7] = acc.facts.plan == NULL;
+	if (acc.facts.plan)
+	{
+		values[6] = CStringGetTextDatum(acc.facts.plan);
+		values[7] = Int32GetDatum(acc.facts.plan_version);
+	}
+	values[8] = CStringGetTextDatum(cr_status_name(acc.facts.status));
+	values[9] = TimestampTzGetDatum(acc.period_start);
+	nulls[10] = acc.next_reset_at == CR_NEVER;
+	values[10] = TimestampTzGetDatum(acc.next_reset_at);
+	values[11] = BoolGetDatum(cr_is_low(&acc, state.plan));
+	return HeapTupleGetDatum(heap_form_tuple(out, values, nulls));
+}
+
+/* The time that all of these are of. */
+Datum
+credits_now(PG_FUNCTION_ARGS)
+{
+	(void) fcinfo;
+	PG_RETURN_TIMESTAMPTZ(clock_statement());
+}
+
+Datum
+credits_my_balance(PG_FUNCTION_ARGS)
+{
+	char	   *user_id = current_user_id();
+
+	if (user_id == NULL)
+		PG_RETURN_NULL();
+	store_attach(fcinfo);
+	return balance(user_id);
+}

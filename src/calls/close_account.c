@@ -1,0 +1,38 @@
+/*
+ * close_account.c
+ *		credits_close_account: nothing is left, and nothing is granted any more.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+
+#include "base/errors.h"
+#include "ledger/ledger.h"
+#include "ledger/request.h"
+#include "tables/audit_log.h"
+
+PG_FUNCTION_INFO_V1(credits_close_account);
+
+Datum
+credits_close_account(PG_FUNCTION_ARGS)
+{
+	Request		request;
+	Ledger		ledger;
+	CrRow		row;
+	CrVerdict	verdict;
+	Datum		receipt;
+
+	request_init(&request, fcinfo, "credits_close_account()", CR_KIND_CLOSE);
+	request.reason = arg_optional_text(fcinfo, 1);
+
+	ledger_begin_audited(&ledger, &request);
+	(void) ledger_apply_ready(&ledger);
+	verdict = cr_close(&ledger.acc, ledger.now, &row);
+	if (verdict != CR_OK)
+		error_refused(verdict, &ledger.acc, 0);
+	receipt = ledger_append(&ledger, &row);
+	ledger_end(&ledger);
+	audit_append("close_account", request.user_id, (Datum) 0, receipt);
+	return receipt;
+}

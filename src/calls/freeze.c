@@ -1,0 +1,69 @@
+/*
+ * freeze.c
+ *		credits_freeze and credits_unfreeze.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+
+#include "base/errors.h"
+#include "base/json.h"
+#include "ledger/ledger.h"
+#include "ledger/request.h"
+#include "tables/audit_log.h"
+
+PG_FUNCTION_INFO_V1(credits_freeze);
+PG_FUNCTION_INFO_V1(credits_unfreeze);
+
+static Datum
+status_object(CrStatus status)
+{
+	Object		object;
+
+	object_begin(&object);
+	object_text(&object, "status", cr_status_name(status));
+	return object_end(&object);
+}
+
+/*
+ * An administrative act is in the account's history and in the audit log; its
+ * reason, which may be personal, is in the history alone, where it can be
+ * erased.
+ */
+static Datum
+set_status(FunctionCallInfo fcinfo, const char *function, CrKind kind, CrStatus status)
+{
+	Request		request;
+	Ledger		ledger;
+	CrRow		row;
+	CrStatus	before;
+	CrVerdict	verdict;
+	Datum		receipt;
+
+	request_init(&request, fcinfo, function, kind);
+	request.reason = arg_optional_text(fcinfo, 1);
+
+	ledger_begin_audited(&ledger, &request);
+	(void) ledger_apply_ready(&ledger);
+	before = ledger.acc.facts.status;
+	verdict = cr_set_status(&ledger.acc, ledger.now, status, &row);
+	if (verdict != CR_OK)
+		error_refused(verdict, &ledger.acc, 0);
+	receipt = ledger_append(&ledger, &row);
+	ledger_end(&ledger);
+	audit_append(cr_kind_name(kind), request.user_id,
+				 status_object(before), status_object(status));
+	return receipt;
+}
+
+Datum
+credits_freeze(PG_FUNCTION_ARGS)
+{
+	return set_status(fcinfo, "credits_freeze()", CR_KIND_FREEZE, CR_FROZEN);
+}
+
+Datum
+credits_unfreeze(PG_FUNCTION_ARGS)
+{
+	return set_status(fcinfo, "credits_unfreeze()", CR_KIND_UNFREEZE, CR_ACTIVE);
+}

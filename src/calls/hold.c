@@ -1,0 +1,177 @@
+/*
+ * hold.c
+ *		credits_hold, credits_capture and credits_release.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/errors.h"
+#include "ledger/ledger.h"
+#include "ledger/request.h"
+#include "tables/checkpoint.h"
+#include "tables/lot_rows.h"
+
+#define DEFAULT_HOLD (15 * INT64_C(60000000))
+
+PG_FUNCTION_INFO_V1(credits_hold);
+PG_FUNCTION_INFO_V1(credits_capture);
+PG_FUNCTION_INFO_V1(credits_release);
+
+/* How long to hold, in microseconds: a day is 24 hours, a month is nothing certain. */
+static int64
+arg_expires_in(FunctionCallInfo fcinfo, int arg)
+{
+	const char *allowed = "more than 0 and at most 31 days, a day being 24 hours, without months";
+	Interval   *interval;
+	int64		length;
+
+	if (PG_ARGISNULL(arg))
+		return DEFAULT_HOLD;
+	interval = PG_GETARG_INTERVAL_P(arg);
+	if (interval->month != 0 || interval->day < -31 || interval->day > 31 ||
+		interval->time < -2 * CR_LONGEST_HOLD || interval->time > 2 * CR_LONGEST_HOLD)
+		error_bad_value("expires_in", "out of range", allowed);
+	length = interval->day * CR_DAY + interval->time;
+	if (length <= 0 || length > CR_LONGEST_HOLD)
+		error_bad_value("expires_in", "out of range", allowed);
+	return length;
+}
+
+Datum
+credits_hold(PG_FUNCTION_ARGS)
+{
+	Request		request;
+	Ledger		ledger;
+	CrRow		row;
+	CrVerdict	verdict;
+	Datum		receipt;
+	int64		amount;
+	int64		length;
+
+	request_init(&request, fcinfo, "credits_hold()", CR_KIND_HOLD);
+	amount = arg_amount(fcinfo, 1, "amount");
+	length = arg_expires_in(fcinfo, 2);
+	request_tail(&request, fcinfo, 3);
+	request.spender = arg_optional_name(fcinfo, 6, "spender");
+	if (request.idempotency_key)
+		request_seal(&request, amount, psprintf(INT64_FORMAT, length), NULL);
+
+	ledger_begin(&ledger, &request);
+	if (!ledger_replay(&ledger, &receipt))
+	{
+		ledger_apply_due(&ledger);
+		verdict = cr_hold(&ledger.acc, ledger.now, ledger_next_seq(&ledger), amount,
+						  ledger.now + length, &row);
+		if (verdict != CR_OK)
+			error_refused(verdict, &ledger.acc, amount);
+		receipt = ledger_append(&ledger, &row);
+	}
+	ledger_end(&ledger);
+	return receipt;
+}
+
+static int64
+arg_hold_seq(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(1))
+		error_null("hold_seq");
+	return PG_GETARG_INT64(1);
+}
+
+/* The hold that a call is about, after what is due. */
+static CrHold *
+find_hold(Ledger *ledger, int64 seq)
+{
+	CrHold	   *hold = lots_find_hold(&ledger->acc, seq, SnapshotSelf);
+
+	if (hold == NULL && checkpoint_covers(ledger->acc.user_id, seq, SnapshotSelf))
+		error_hold_archived(ledger->acc.user_id, seq);
+	if (hold == NULL)
+		error_hold_not_found(ledger->acc.user_id, seq);
+	return hold;
+}
+
+/* Does a capture of so much take more than what is held? */
+static bool
+spends_more(const CrHold *hold, int64 amount)
+{
+	return hold->state == CR_HOLD_EXPIRED ||
+		(hold->state == CR_HOLD_OPEN && amount > cr_hold_left(hold));
+}
+
+Datum
+credits_capture(PG_FUNCTION_ARGS)
+{
+	Request		request;
+	Ledger		ledger;
+	CrRow		row;
+	CrVerdict	verdict;
+	CrHold	   *hold;
+	Datum		receipt;
+	int64		hold_seq;
+	int64		asked;			/* 0: all */
+	bool		keep_open;
+
+	request_init(&request, fcinfo, "credits_capture()", CR_KIND_CAPTURE);
+	hold_seq = arg_hold_seq(fcinfo);
+	asked = PG_ARGISNULL(2) ? 0 : arg_amount(fcinfo, 2, "amount");
+	keep_open = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
+	request_tail(&request, fcinfo, 4);
+	request.spender = arg_optional_name(fcinfo, 7, "spender");
+	if (request.idempotency_key)
+		request_seal(&request, asked, psprintf(INT64_FORMAT, hold_seq),
+					 keep_open ? "keep_open" : NULL);
+
+	ledger_begin(&ledger, &request);
+	if (!ledger_replay(&ledger, &receipt))
+	{
+		int64		amount;
+
+		(void) ledger_apply_ready(&ledger);
+		hold = find_hold(&ledger, hold_seq);
+		amount = asked > 0 ? asked : cr_hold_left(hold);
+		if (ledger.is_waiting && spends_more(hold, amount))
+			error_zone_unknown(&ledger.acc);
+		verdict = cr_capture(&ledger.acc, ledger.now, hold, amount, keep_open, &row);
+		if (verdict == CR_HOLD_CLOSED)
+			error_hold_closed(request.user_id, hold);
+		if (verdict != CR_OK)
+			error_refused(verdict, &ledger.acc, hold->state == CR_HOLD_OPEN ?
+						  amount - cr_hold_left(hold) : amount);
+		receipt = ledger_append(&ledger, &row);
+	}
+	ledger_end(&ledger);
+	return receipt;
+}
+
+Datum
+credits_release(PG_FUNCTION_ARGS)
+{
+	Request		request;
+	Ledger		ledger;
+	CrRow		row;
+	CrHold	   *hold;
+	Datum		receipt;
+	int64		hold_seq;
+
+	request_init(&request, fcinfo, "credits_release()", CR_KIND_RELEASE);
+	hold_seq = arg_hold_seq(fcinfo);
+	request_tail(&request, fcinfo, 2);
+	if (request.idempotency_key)
+		request_seal(&request, 0, psprintf(INT64_FORMAT, hold_seq), NULL);
+
+	ledger_begin(&ledger, &request);
+	if (!ledger_replay(&ledger, &receipt))
+	{
+		(void) ledger_apply_ready(&ledger);
+		hold = find_hold(&ledger, hold_seq);
+		if (cr_release(&ledger.acc, ledger.now, hold, &row) != CR_OK)
+			error_hold_closed(request.user_id, hold);
+		receipt = ledger_append(&ledger, &row);
+	}
+	ledger_end(&ledger);
+	return receipt;
+}

@@ -1,0 +1,101 @@
+/*
+ * transfer.c
+ *		credits_transfer: purchased credits go to another user.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+
+#include "base/errors.h"
+#include "ledger/ledger.h"
+#include "ledger/request.h"
+#include "store/locks.h"
+
+PG_FUNCTION_INFO_V1(credits_transfer);
+
+typedef struct Transfer
+{
+	Request		out;
+	Request		in;
+	Ledger		from;
+	Ledger		to;
+	bool		from_first;		/* its user comes first */
+	int64		asked;			/* 0: all */
+	Datum		receipt;
+} Transfer;
+
+/* With the first of the two accounts locked. */
+static void
+transfer_on(void *arg)
+{
+	Transfer   *transfer = arg;
+	Ledger	   *from = &transfer->from;
+	Ledger	   *to = &transfer->to;
+	CrRow		row;
+	CrVerdict	verdict;
+
+	if (transfer->from_first)
+		ledger_begin(to, &transfer->in);
+	else
+		ledger_begin(from, &transfer->out);
+	if (!ledger_replay(from, &transfer->receipt))
+	{
+		int64		amount;
+
+		ledger_apply_due(from);
+		amount = transfer->asked > 0 ? transfer->asked : from->acc.balance.purchased;
+		if (amount == 0)
+			error_bucket_insufficient(&from->acc, "purchased", 0, 1);
+		verdict = cr_transfer_out(&from->acc, from->now, amount, &row);
+		if (verdict == CR_INSUFFICIENT)
+			error_bucket_insufficient(&from->acc, "purchased", from->acc.balance.purchased, amount);
+		if (verdict != CR_OK)
+			error_refused(verdict, &from->acc, amount);
+		transfer->receipt = ledger_append(from, &row);
+
+		(void) ledger_apply_ready(to);
+		verdict = cr_transfer_in(&to->acc, to->now, amount, &row);
+		if (verdict != CR_OK)
+			error_refused(verdict, &to->acc, amount);
+		(void) ledger_append(to, &row);
+	}
+	ledger_end(to);
+	ledger_end(from);
+}
+
+/*
+ * Purchased credits from one user to another: two accounts, locked in the order
+ * of their users, a row in each, which name each other as spender.  Whoever has the
+ * second is not waited for for long, because the first is locked meanwhile.
+ */
+Datum
+credits_transfer(PG_FUNCTION_ARGS)
+{
+	Transfer	transfer;
+	Request    *out = &transfer.out;
+	Request    *in = &transfer.in;
+
+	request_init(out, fcinfo, "credits_transfer()", CR_KIND_TRANSFER_OUT);
+	out->spender = arg_name(fcinfo, 1, "to_user_id");
+	transfer.asked = PG_ARGISNULL(2) ? 0 : arg_amount(fcinfo, 2, "amount");
+	request_tail(out, fcinfo, 3);
+	if (strcmp(out->spender, out->user_id) == 0)
+		error_bad_value("to_user_id", out->spender, "another user");
+	if (out->idempotency_key)
+		request_seal(out, transfer.asked, out->spender, NULL);
+	*in = *out;
+	in->kind = CR_KIND_TRANSFER_IN;
+	in->user_id = out->spender;
+	in->spender = out->user_id;
+	in->idempotency_key = NULL;
+	in->has_digest = false;
+
+	transfer.from_first = strcmp(out->user_id, in->user_id) < 0;
+	if (transfer.from_first)
+		ledger_begin(&transfer.from, out);
+	else
+		ledger_begin(&transfer.to, in);
+	lock_limit_waits(transfer_on, &transfer);
+	return transfer.receipt;
+}

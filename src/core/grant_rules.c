@@ -1,0 +1,33 @@
+/*
+ * grant_rules.c
+ *		Granting credits that end.
+ */
+#include "core/private.h"
+
+/* Credits that end; seq is the number that the row will have. */
+CrVerdict
+cr_grant(CrAccount *acc, CrTime at, int64_t seq, int64_t amount, CrTime ends_at, CrRow *row)
+{
+	CrAccount	after = *acc;
+	int64_t		nothing = 0;
+	CrGrant    *grant;
+
+	if (acc->facts.status == CR_CLOSED)
+		return CR_IS_CLOSED;
+	if (ends_at <= at)
+		return CR_ENDS_TOO_SOON;
+	if (!cr_credit(&after, &after.balance.granted, &nothing, amount))
+		return CR_OVER_CAP;
+	grant = cr_lots_add_grant(acc->lots, seq, ends_at);
+	grant->amount = grant->left = amount;
+	grant->changed = grant->is_new = true;
+	if (ends_at < after.next_event_at)
+		after.next_event_at = ends_at;
+
+	cr_row_init(row, CR_KIND_GRANT, at, amount);
+	row->has_ends_at = true;
+	row->ends_at = ends_at;
+	cr_row_finish(row, acc, &after);
+	*acc = after;
+	return CR_OK;
+}

@@ -1,0 +1,215 @@
+/*
+ * lots.c
+ *		The grants and holds of an account.
+ *
+ * Most accounts have neither, and then nothing of this is needed: the sums in
+ * the account say so.
+ */
+#include <string.h>
+
+#include "core/private.h"
+
+/* Do the sums say that there are grants or holds that time or spending changes? */
+bool
+cr_has_lots(const CrAccount *acc)
+{
+	return acc->balance.granted > 0 || acc->held.monthly > 0 || acc->held.granted > 0 ||
+		acc->held.purchased > 0;
+}
+
+/* Room for one more of count things. */
+static void *
+grow(CrLots *lots, void *old, int count, int *room, size_t size)
+{
+	void	   *bigger;
+
+	if (count < *room)
+		return old;
+	*room = *room ? *room * 2 : 4;
+	bigger = lots->alloc(lots->ctx, size * (size_t) *room);
+	if (count > 0)
+		memcpy(bigger, old, size * (size_t) count);
+	return bigger;
+}
+
+/* A grant in its place in the order in which they burn. */
+CrGrant *
+cr_lots_add_grant(CrLots *lots, int64_t seq, CrTime ends_at)
+{
+	int			at;
+
+	lots->grants = grow(lots, lots->grants, lots->n_grants, &lots->room_grants,
+						sizeof(CrGrant));
+	at = lots->n_grants++;
+	while (at > 0 && (lots->grants[at - 1].ends_at > ends_at ||
+					  (lots->grants[at - 1].ends_at == ends_at &&
+					   lots->grants[at - 1].seq > seq)))
+	{
+		lots->grants[at] = lots->grants[at - 1];
+		at--;
+	}
+	memset(&lots->grants[at], 0, sizeof(CrGrant));
+	lots->grants[at].seq = seq;
+	lots->grants[at].ends_at = ends_at;
+	return &lots->grants[at];
+}
+
+/*
+ * A hold, younger than those there are, with room for parts.  Pointers to holds
+ * are good until the next one is added.
+ */
+CrHold *
+cr_lots_add_hold(CrLots *lots, int64_t seq, int n_parts)
+{
+	CrHold	   *hold;
+
+	lots->holds = grow(lots, lots->holds, lots->n_holds, &lots->room_holds, sizeof(CrHold));
+	hold = &lots->holds[lots->n_holds++];
+	memset(hold, 0, sizeof(*hold));
+	hold->seq = seq;
+	hold->n_parts = n_parts;
+	if (n_parts > 0)
+		hold->parts = lots->alloc(lots->ctx, sizeof(CrPart) * (size_t) n_parts);
+	return hold;
+}
+
+CrHold *
+cr_find_hold(const CrAccount *acc, int64_t seq)
+{
+	for (int i = acc->lots ? acc->lots->n_holds - 1 : -1; i >= 0; i--)
+	{
+		if (acc->lots->holds[i].seq == seq)
+			return &acc->lots->holds[i];
+	}
+	return NULL;
+}
+
+int64_t
+cr_hold_left(const CrHold *hold)
+{
+	int64_t		left = hold->monthly + hold->purchased;
+
+	for (int i = 0; i < hold->n_parts; i++)
+		left += hold->parts[i].credits;
+	return left;
+}
+
+/* The open hold that ends first, the oldest of several. */
+CrHold *
+cr_next_hold_end(const CrAccount *acc)
+{
+	CrHold	   *next = NULL;
+
+	for (int i = 0; acc->lots && i < acc->lots->n_holds; i++)
+	{
+		CrHold	   *hold = &acc->lots->holds[i];
+
+		if (hold->state == CR_HOLD_OPEN && (next == NULL || hold->ends_at < next->ends_at))
+			next = hold;
+	}
+	return next;
+}
+
+/* The grant with anything left that ends first. */
+CrGrant *
+cr_next_grant_end(const CrAccount *acc)
+{
+	for (int i = 0; acc->lots && i < acc->lots->n_grants; i++)
+	{
+		if (acc->lots->grants[i].left > 0)
+			return &acc->lots->grants[i];
+	}
+	return NULL;
+}
+
+/* When something happens next. */
+CrTime
+cr_next_event(const CrAccount *acc)
+{
+	CrTime		next = acc->next_reset_at;
+	CrHold	   *hold = cr_next_hold_end(acc);
+	CrGrant    *grant = cr_next_grant_end(acc);
+
+	if (hold && hold->ends_at < next)
+		next = hold->ends_at;
+	if (grant && grant->ends_at < next)
+		next = grant->ends_at;
+	return next;
+}
+
+/* The allocations of the row at hand. */
+void
+cr_parts_begin(CrLots *lots)
+{
+	lots->n_parts = 0;
+}
+
+void
+cr_parts_add(CrLots *lots, int64_t source, int64_t credits)
+{
+	if (credits == 0)
+		return;
+	lots->parts = grow(lots, lots->parts, lots->n_parts, &lots->room_parts, sizeof(CrPart));
+	lots->parts[lots->n_parts].source = source;
+	lots->parts[lots->n_parts++].credits = credits;
+}
+
+/* They are the row's until the next one is made. */
+void
+cr_parts_to_row(const CrLots *lots, CrRow *row)
+{
+	row->n_allocations = lots->n_parts;
+	row->allocations = lots->n_parts > 0 ? lots->parts : NULL;
+}
+
+/* Takes granted credits that there are, from the grants in their order. */
+void
+cr_burn(CrAccount *acc, int64_t credits)
+{
+	CrLots	   *lots = acc->lots;
+
+	acc->balance.granted -= credits;
+	for (int i = 0; i < lots->n_grants && credits > 0; i++)
+	{
+		CrGrant    *grant = &lots->grants[i];
+		int64_t		taken = grant->left < credits ? grant->left : credits;
+
+		if (taken == 0)
+			continue;
+		grant->left -= taken;
+		grant->changed = true;
+		credits -= taken;
+		cr_parts_add(lots, grant->seq, taken);
+	}
+}
+
+/*
+ * The grant, if it still takes anything back.  At the instant of its end it does
+ * so for a hold that ends then.
+ */
+CrGrant *
+cr_find_grant(const CrAccount *acc, int64_t seq, CrTime at, bool at_its_end)
+{
+	for (int i = 0; i < acc->lots->n_grants; i++)
+	{
+		CrGrant    *grant = &acc->lots->grants[i];
+
+		if (grant->seq == seq)
+			return grant->closed || grant->ends_at < at ||
+				(grant->ends_at == at && !at_its_end) ? NULL : grant;
+	}
+	return NULL;
+}
+
+/*
+ * Credits go back to a grant.  One that was empty had no end to wait for, and has
+ * one again.
+ */
+void
+cr_grant_return(CrAccount *acc, CrGrant *grant, int64_t credits)
+{
+	grant->left += credits;
+	grant->changed = true;
+	if (grant->ends_at < acc->next_event_at)
+		acc->next_event_at = grant->ends_at;
+}

@@ -1,0 +1,30 @@
+/*
+ * private.h
+ *		What the core's files share and nobody else needs.
+ */
+#ifndef CREDITS_CORE_PRIVATE_H
+#define CREDITS_CORE_PRIVATE_H
+
+#include "core/core.h"
+
+/* buckets.c */
+extern bool cr_credit(CrAccount *acc, int64_t *bucket, int64_t *owed, int64_t amount);
+extern CrVerdict cr_may_spend(const CrAccount *acc, int64_t amount);
+extern void cr_take(int64_t *bucket, int64_t *wanted);
+extern void cr_spend(CrAccount *acc, int64_t amount, bool every_source);
+
+/* plan_rules.c */
+extern void cr_set_facts_plan(CrFacts *facts, const CrPlanVersion *plan);
+
+/* lots.c */
+extern void cr_parts_begin(CrLots *lots);
+extern void cr_parts_add(CrLots *lots, int64_t source, int64_t credits);
+extern void cr_parts_to_row(const CrLots *lots, CrRow *row);
+extern void cr_burn(CrAccount *acc, int64_t credits);
+extern CrGrant *cr_find_grant(const CrAccount *acc, int64_t seq, CrTime at,
+								 bool at_its_end);
+extern void cr_grant_return(CrAccount *acc, CrGrant *grant, int64_t credits);
+extern CrHold *cr_next_hold_end(const CrAccount *acc);
+extern CrGrant *cr_next_grant_end(const CrAccount *acc);
+
+#endif

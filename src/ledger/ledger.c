@@ -1,0 +1,674 @@
+/*
+ * ledger.c
+ *		One account, locked: look up the key, apply what is due, let the core
+ *		decide, append.
+ *
+ * Lock first, then decide: everything is decided on the account version whose
+ * row lock is held.  The usual deduction, and the sweep's usual account, which
+ * nobody interferes with, may instead be decided on the version that was read,
+ * and written by an update that takes the lock and succeeds only if that is
+ * still the newest version: then nothing has happened in between, and locking
+ * first would have given the same.  Whatever else comes out is decided again
+ * under the lock.
+ *
+ * Rows are kept in memory until the core has accepted the whole call, so that
+ * a refused or failed call writes nothing.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/builtins.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+
+#include "base/clock.h"
+#include "base/compat.h"
+#include "base/digest.h"
+#include "base/errors.h"
+#include "base/settings.h"
+#include "base/zone.h"
+#include "ledger/books.h"
+#include "ledger/ledger.h"
+#include "ledger/receipt.h"
+#include "ledger/request.h"
+#include "store/early_release.h"
+#include "store/locks.h"
+#include "store/writer.h"
+#include "tables/audit_log.h"
+#include "tables/find.h"
+#include "tables/lot_rows.h"
+#include "tables/plan_versions.h"
+#include "tables/rows.h"
+
+#define BRIEF_WAIT_MS 100
+
+static void
+push_row(Ledger *ledger, const CrRow *row)
+{
+	if (ledger->n_rows == ledger->room)
+	{
+		ledger->room = ledger->room ? ledger->room * 2 : 4;
+		ledger->rows = ledger->rows ?
+			repalloc(ledger->rows, sizeof(CrRow) * ledger->room) :
+			palloc(sizeof(CrRow) * ledger->room);
+		ledger->metadata = ledger->metadata ?
+			repalloc(ledger->metadata, sizeof(Datum) * ledger->room) :
+			palloc(sizeof(Datum) * ledger->room);
+	}
+	ledger->metadata[ledger->n_rows] = (Datum) 0;
+	ledger->rows[ledger->n_rows] = *row;
+	if (row->n_allocations > 0)	/* the core uses their memory again */
+	{
+		size_t		size = sizeof(CrPart) * row->n_allocations;
+
+		ledger->rows[ledger->n_rows].allocations =
+			memcpy(palloc(size), row->allocations, size);
+	}
+	ledger->n_rows++;
+}
+
+static void
+push_event(void *ctx, const CrRow *row)
+{
+	push_row(ctx, row);
+}
+
+/* books, plans: shared by a call's accounts; NULL: the ledger's own. */
+void
+ledger_prepare(Ledger *ledger, const Request *request, Books *books, Plans *plans)
+{
+	writer_check_allowed(request->function);
+	commit_locks_account();
+	memset(ledger, 0, sizeof(*ledger));
+	ledger->request = request;
+	if (plans == NULL)
+	{
+		plans_init(&ledger->own_plans, NULL);
+		plans = &ledger->own_plans;
+	}
+	ledger->plans = plans;
+	ledger->env = plans_env(plans);
+	if (books == NULL)
+	{
+		books_open(&ledger->own_books, false);
+		books = &ledger->own_books;
+	}
+	ledger->books = books;
+}
+
+/*
+ * Finds the account, in its turn: whoever finds somebody at it joins the queue of
+ * those who did, and holds the head of that queue to the end of its transaction.
+ * Without it, PostgreSQL's queue for a row wakes two for each that goes on: the
+ * next, and who then becomes the next, only to wait again.  What keeps the account
+ * correct is its row lock alone, so nobody has to queue here, and a transaction
+ * does so for one account only: one of a million calls must not need a million
+ * locks.
+ */
+static bool
+seek_account(Ledger *ledger)
+{
+	const char *user_id = ledger->request->user_id;
+	Books	   *books = ledger->books;
+	bool		found = books_find(books, user_id);
+
+	if (found && !books->skips && books_state(books, books->accounts.slot) == BOOKS_BUSY &&
+		commit_may_queue())
+	{
+		lock_name(LOCK_TURN, user_id, ExclusiveLock);
+		books_refresh(books);
+		found = books_find(books, user_id);
+	}
+	ledger->version = found ? books->accounts.slot : NULL;
+	return found;
+}
+
+/* Time is read after the version; an account's never goes back. */
+static void
+read_version(Ledger *ledger)
+{
+	account_from_slot(&ledger->acc, ledger->version);
+	ledger->clock = clock_now();
+	ledger->now = Max(ledger->clock, ledger->acc.effective_at);
+}
+
+/* Locks the account that was found, if it still is. */
+static bool
+lock_version(Ledger *ledger)
+{
+	BooksResult result = books_lock(ledger->books, ledger->version,
+									ledger->books->skips ? LockWaitSkip : LockWaitBlock);
+
+	ledger->is_busy = result == BOOKS_SKIPPED;
+	if (result != BOOKS_FOUND)
+		return false;
+	read_version(ledger);
+	return strcmp(ledger->acc.user_id, ledger->request->user_id) == 0;
+}
+
+/*
+ * A user without an account: unknown (false), or to be opened by this call.
+ * Opening is one at a time, so whoever waited finds the account that the other
+ * opened.
+ */
+static bool
+lock_unknown(Ledger *ledger)
+{
+	const Request *request = ledger->request;
+
+	if (request->kind != CR_KIND_OPEN && request->kind != CR_KIND_PURCHASE &&
+		request->kind != CR_KIND_IMPORT && settings_default_plan() == NULL)
+	{
+		if (IsolationUsesXactSnapshot() && find_account_latest(request->user_id))
+			error_serialization();
+		return false;
+	}
+	if (!ledger->books->skips)
+		lock_name(LOCK_OPENING, request->user_id, ExclusiveLock);
+	else if (!try_lock_name(LOCK_OPENING, request->user_id, ExclusiveLock))
+	{
+		ledger->is_busy = true;
+		return false;
+	}
+	if (find_opened(request->user_id, ledger->books->skips ? &ledger->is_busy : NULL))
+	{
+		unlock_name(LOCK_OPENING, request->user_id, ExclusiveLock);
+		books_refresh(ledger->books);
+		if (seek_account(ledger) && lock_version(ledger))
+			return true;
+		if (!ledger->is_busy)
+			elog(ERROR, "could not lock an account that was just opened");
+	}
+	if (ledger->is_busy)
+	{
+		unlock_name(LOCK_OPENING, request->user_id, ExclusiveLock);
+		return false;
+	}
+	ledger->is_new = true;
+	cr_account_init(&ledger->acc, request->user_id);
+	ledger->clock = ledger->now = clock_now();
+	return true;
+}
+
+/*
+ * Locks the account of the request's user and reads it and the clock, anew if
+ * it was peeked at before.  False if the user is unknown; or the account is busy,
+ * where the books skip such.
+ */
+bool
+ledger_lock(Ledger *ledger)
+{
+	ledger->is_busy = false;
+	ledger->n_rows = 0;
+	ledger->is_up_to_date = false;
+	ledger->is_waiting = false;
+	ledger->is_locked = true;
+	return ((ledger->version || seek_account(ledger)) && lock_version(ledger)) ||
+		(!ledger->is_busy && lock_unknown(ledger));
+}
+
+/* Begins with the account locked; an unknown user is UC002. */
+void
+ledger_begin(Ledger *ledger, const Request *request)
+{
+	ledger_prepare(ledger, request, NULL, NULL);
+	if (!ledger_lock(ledger))
+		error_account_not_found(request->user_id);
+}
+
+/* Waits for locks end soon: before anybody searches for a deadlock. */
+static void
+lock_briefly(void)
+{
+	int			brief = Max(Min(BRIEF_WAIT_MS, DeadlockTimeout / 2), 1);
+
+	if (LockTimeout == 0 || LockTimeout > brief)
+		LockTimeout = brief;
+}
+
+/*
+ * Locks the account, and tries the audit log; or, for that is what turned out to be
+ * busy, waits for the log, and tries the account.  False: not both, and neither is
+ * locked.  A subtransaction is what lets go of a row's lock.
+ */
+static bool
+lock_with_log(const Request *request, bool log_first)
+{
+	MemoryContext memory = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile failure = NULL;
+	volatile bool both = false;
+	int			usual = LockTimeout;
+
+	if (log_first)
+		audit_lock();
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(memory);
+	PG_TRY();
+	{
+		Ledger		ledger;
+
+		ledger_prepare(&ledger, request, NULL, NULL);
+		if (log_first)
+			lock_briefly();
+		(void) ledger_lock(&ledger);
+		CHECK_FOR_INTERRUPTS();
+		LockTimeout = usual;
+		ledger_end(&ledger);
+		both = log_first || audit_try_lock();
+		if (both)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		LockTimeout = usual;
+		failure = error_of_subtransaction(memory, owner);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(memory);
+	CurrentResourceOwner = owner;
+	if (failure && !(log_first && failure->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE))
+		ReThrowError(failure);
+	if (!both && log_first)
+		audit_unlock();
+	return both;
+}
+
+/*
+ * Begins an act that the audit log records.  It waits for the log without holding the
+ * account, and for the account without holding the log, but for a moment.
+ */
+void
+ledger_begin_audited(Ledger *ledger, const Request *request)
+{
+	bool		log_first = false;
+
+	while (!lock_with_log(request, log_first))
+		log_first = !log_first;
+	ledger_begin(ledger, request);
+}
+
+/*
+ * Reads the account and does not lock it.  False if that is not enough, because
+ * somebody is at it, or to open it: then ledger_lock comes next.
+ */
+static bool
+peek(Ledger *ledger)
+{
+	BooksState	state = BOOKS_OLD;
+
+	for (int tries = 0; tries < 10 && state == BOOKS_OLD; tries++)
+	{
+		if (tries > 0)
+			books_refresh(ledger->books);
+		if (!seek_account(ledger))
+			return false;
+		state = books_state(ledger->books, ledger->version);
+	}
+	if (state != BOOKS_FREE)
+		return false;
+	read_version(ledger);
+	return true;
+}
+
+/*
+ * Locks the account in the slot, and reads it and the clock, anew if it was read
+ * before.  False if somebody else has it locked, or it is gone: the sweep has many
+ * accounts, in an order of its own, so it does not wait for one.
+ */
+bool
+ledger_lock_at(Ledger *ledger, TupleTableSlot *slot)
+{
+	ledger->n_rows = 0;
+	ledger->is_up_to_date = false;
+	ledger->is_waiting = false;
+	ledger->version = slot;
+	ledger->is_locked = true;
+	if (books_lock(ledger->books, slot, LockWaitSkip) != BOOKS_FOUND)
+		return false;
+	read_version(ledger);
+	return true;
+}
+
+/* The same without the lock, for a write that may be in vain. */
+void
+ledger_read_at(Ledger *ledger, TupleTableSlot *slot)
+{
+	ledger->version = slot;
+	read_version(ledger);
+}
+
+static bool
+find_key(Ledger *ledger, CrRow *row)
+{
+	const Request *request = ledger->request;
+
+	return request->idempotency_key && !ledger->is_new &&
+		books_find_key(ledger->books, request->user_id, request->idempotency_key, row);
+}
+
+/*
+ * If the request's key was used before: its first receipt, or UC003.  The key
+ * is looked up before events, freeze or funds.
+ */
+bool
+ledger_replay(Ledger *ledger, Datum *receipt)
+{
+	const Request *request = ledger->request;
+	CrRow		row;
+
+	if (!find_key(ledger, &row))
+		return false;
+	if (row.request_digest == NULL ||
+		memcmp(row.request_digest, request->digest, CR_HASH_LEN) != 0)
+		error_key_conflict(request->idempotency_key, row.seq, cr_kind_name(row.kind));
+	*receipt = receipt_from_row(&row, true);
+	return true;
+}
+
+/*
+ * A call other than credits_open_account opens an unknown user's account: with
+ * the default plan, or for a purchase without any if there is none.  The empty
+ * key marks an opening row with facts that credits_open_account replays.
+ */
+static void
+open_by_default(Ledger *ledger)
+{
+	const char *name = settings_default_plan();
+	const CrPlanVersion *plan = NULL;
+	CrRow		row;
+
+	if (name)
+	{
+		plan = plans_in_force(ledger->plans, name, ledger->now);
+		if (plan == NULL && ledger->request->kind != CR_KIND_PURCHASE)
+			error_default_plan_not_found(name);
+	}
+	if (cr_open(&ledger->acc, &ledger->env, ledger->now, plan,
+				zone_utc_to_local(NULL, "UTC", ledger->now), "UTC", &row) != CR_OK)
+		elog(ERROR, "could not open an account");
+	if (plan)
+		row.idempotency_key = "";
+	push_row(ledger, &row);
+}
+
+/*
+ * Reads the account's grants and holds if what comes next may change them: time,
+ * spending where there are grants, and the calls that are about them.
+ */
+static void
+load_lists(Ledger *ledger)
+{
+	CrAccount  *acc = &ledger->acc;
+
+	if (ledger->request->kind < CR_KIND_GRANT &&
+		(cr_is_due(acc, ledger->now) ? !cr_has_lots(acc) : acc->balance.granted == 0))
+		return;
+	lots_load(acc, SnapshotSelf);
+}
+
+/*
+ * Applies what is due up to now, in memory, once.  False if the reset, and what is
+ * due after it, waits for the account's time zone: then the account's time is just
+ * before the reset.
+ */
+bool
+ledger_apply_ready(Ledger *ledger)
+{
+	if (ledger->is_up_to_date)
+		return !ledger->is_waiting;
+	ledger->is_up_to_date = true;
+	load_lists(ledger);
+	if (ledger->is_new)
+	{
+		if (ledger->request->kind != CR_KIND_OPEN && ledger->request->kind != CR_KIND_IMPORT)
+			open_by_default(ledger);
+		return true;
+	}
+	if (!cr_is_due(&ledger->acc, ledger->now))
+		return true;
+	ledger->plans->emit = push_event;
+	ledger->plans->emit_ctx = ledger;
+	switch (cr_fold_due(&ledger->acc, &ledger->env, ledger->now))
+	{
+		case CR_FOLDED:
+			break;
+		case CR_WAITS_FOR_ZONE:
+			ledger->is_waiting = true;
+			ledger->now = cr_waiting_time(&ledger->acc);
+			break;
+		case CR_PLAN_MISSING:
+			error_corrupted("credit_plan", "a plan that an account has is missing");
+	}
+	return !ledger->is_waiting;
+}
+
+/* The same for a call that needs all of it applied: UC012 if the reset waits. */
+void
+ledger_apply_due(Ledger *ledger)
+{
+	if (!ledger_apply_ready(ledger))
+		error_zone_unknown(&ledger->acc);
+}
+
+/* Numbers, stamps and signs a row: the account's new head. */
+static void
+sign_row(Ledger *ledger, CrRow *row, const char *actor)
+{
+	CrAccount  *acc = &ledger->acc;
+
+	if (acc->history_seq == 0)
+		genesis_hash(acc->user_id, acc->history_hash);
+	row->user_id = acc->user_id;
+	row->seq = ++acc->history_seq;
+	row->created_at = ledger->clock;
+	row->actor = actor;
+	row->run_id = ledger->request->run_id;
+	if (row->reason || row->metadata)
+	{
+		uint8_t    *salt = palloc(SALT_LEN);
+
+		new_salt(salt);
+		row->text_salt = salt;
+		row->text_salt_len = SALT_LEN;
+	}
+	row_hash(acc->history_hash, row, row->hash);
+	memcpy(acc->history_hash, row->hash, CR_HASH_LEN);
+}
+
+/* False if the account was not locked and is not what was read any more. */
+static bool
+write_account(Ledger *ledger)
+{
+	Writer	   *writer = ledger->books->account;
+
+	if (ledger->is_new)
+		writer_clear(writer);
+	else
+		writer_copy(writer, ledger->version);
+	account_to_slot(&ledger->acc, writer->slot);
+	if (ledger->is_new)
+		writer_insert(writer);
+	else if (ledger->is_locked)
+		writer_update(writer, ledger->version);
+	else
+		return writer_try_update(writer, ledger->version);
+	return true;
+}
+
+static void
+write_row(Ledger *ledger, int i)
+{
+	Writer	   *writer = ledger->books->history;
+
+	writer_clear(writer);
+	row_to_slot(&ledger->rows[i], writer->slot, ledger->metadata[i]);
+	if (ledger->books->many)
+		writer_queue(writer);
+	else
+		writer_insert(writer);
+}
+
+static void
+sign_rows(Ledger *ledger)
+{
+	const char *actor = GetUserNameFromId(GetOuterUserId(), false);
+
+	Assert(cr_available(&ledger->acc) + cr_held(&ledger->acc) <= CR_MAX_CREDITS);
+	for (int i = 0; i < ledger->n_rows; i++)
+		sign_row(ledger, &ledger->rows[i], actor);
+}
+
+static void
+write_rows(Ledger *ledger)
+{
+	for (int i = 0; i < ledger->n_rows; i++)
+		write_row(ledger, i);
+	if (ledger->acc.lots)
+		lots_save(&ledger->acc, &ledger->books->grants, &ledger->books->holds,
+				   ledger->books->memory);
+}
+
+/*
+ * Writes the account as it is after the rows that were pushed, and them.  False,
+ * and nothing is written, if the account was peeked at and has changed since.  A
+ * DBA's triggers fire when the books are closed and all is written, so that they
+ * can call the ledger themselves.
+ */
+bool
+ledger_write(Ledger *ledger)
+{
+	sign_rows(ledger);
+	if (!write_account(ledger))
+		return false;
+	write_rows(ledger);
+	return true;
+}
+
+/*
+ * The account that was just updated is again what it was before, in a version of
+ * its own, which is found next.  Nobody else has seen another.
+ */
+static void
+take_back(Ledger *ledger)
+{
+	Books	   *books = ledger->books;
+	TupleTableSlot *before = writer_read_slot(books->account);
+
+	ExecCopySlot(before, ledger->version);
+	ledger->version = NULL;
+	books_refresh(books);
+	if (!books_find(books, ledger->request->user_id))
+		elog(ERROR, "an account that was just updated is gone");
+	writer_copy(books->account, before);
+	writer_update(books->account, books->accounts.slot);
+	ExecDropSingleTupleTableSlot(before);
+	books_refresh(books);
+}
+
+/* The seq that the call's own row will have. */
+int64
+ledger_next_seq(const Ledger *ledger)
+{
+	return ledger->acc.history_seq + ledger->n_rows + 1;
+}
+
+/*
+ * Keeps the request's own row, after the events', to be written.  Gives its
+ * place among the rows.
+ */
+int
+ledger_push(Ledger *ledger, const CrRow *row)
+{
+	const Request *request = ledger->request;
+	int			place = ledger->n_rows;
+	CrRow	   *own;
+
+	push_row(ledger, row);
+	own = &ledger->rows[place];
+	own->spender = request->spender;
+	own->payment_ref = request->payment_ref;
+	own->idempotency_key = request->idempotency_key;
+	own->request_digest = request->has_digest ? request->digest : NULL;
+	own->reason = request->reason;
+	own->metadata = request->metadata;
+	ledger->metadata[place] = request->metadata_datum;
+	return place;
+}
+
+/*
+ * Keeps a row that has nothing of the request but its run.  The pointer is good
+ * until the next one is pushed.
+ */
+CrRow *
+ledger_push_as_is(Ledger *ledger, const CrRow *row)
+{
+	push_row(ledger, row);
+	return &ledger->rows[ledger->n_rows - 1];
+}
+
+/* A row that was just pushed gets metadata. */
+void
+ledger_set_metadata(Ledger *ledger, CrRow *pushed, Datum metadata)
+{
+	Request		request;
+
+	request_set_metadata(&request, metadata);
+	pushed->metadata = request.metadata;
+	ledger->metadata[pushed - ledger->rows] = request.metadata_datum;
+}
+
+/* Writes the request's own row after the events', and gives its receipt. */
+Datum
+ledger_append(Ledger *ledger, const CrRow *row)
+{
+	int			place = ledger_push(ledger, row);
+
+	(void) ledger_write(ledger);
+	return receipt_from_row(&ledger->rows[place], false);
+}
+
+/*
+ * The usual deduction: nobody else is at the account, its key is new, nothing is
+ * due, there are no grants, there is enough.  It needs no lock but its update's.  Gives its place
+ * among the rows; -1 where ledger_lock has to come next.
+ *
+ * Should somebody lock the account between the look and the update, and change
+ * nothing, the update waits and succeeds.  Meanwhile something may have become due,
+ * or been anchored: that is decided again, with the time after the wait.
+ */
+int
+ledger_deduct_unlocked(Ledger *ledger, int64 amount)
+{
+	CrRow		row;
+	int			place;
+
+	if (!peek(ledger) || find_key(ledger, &row) ||
+		cr_is_due(&ledger->acc, ledger->now) || ledger->acc.balance.granted > 0 ||
+		cr_deduct(&ledger->acc, ledger->now, amount, &row) != CR_OK)
+		return -1;
+	place = ledger_push(ledger, &row);
+	sign_rows(ledger);
+	if (!write_account(ledger))
+		return -1;
+	if (ledger->books->account->waited)
+	{
+		take_back(ledger);
+		return -1;
+	}
+	write_rows(ledger);
+	return place;
+}
+
+void
+ledger_end(Ledger *ledger)
+{
+	if (ledger->books == &ledger->own_books)
+		books_close(ledger->books);
+	if (ledger->is_new)
+		unlock_name(LOCK_OPENING, ledger->request->user_id, ExclusiveLock);
+}

@@ -1,0 +1,74 @@
+/*
+ * state.c
+ *		An account as it stands at a time, for reading: what is due is applied in
+ *		memory by the same core that would write it.
+ */
+#include "postgres.h"
+
+#include "base/errors.h"
+#include "base/json.h"
+#include "ledger/state.h"
+#include "tables/lot_rows.h"
+#include "tables/plan_versions.h"
+
+/*
+ * Everything due by then applied; if the reset waits for a time zone that the server
+ * does not know, everything due before it.
+ */
+State
+state_bring_up_to(CrAccount *acc, Plans *plans, CrTime at)
+{
+	State		state = {.as_of = at};
+	CrEnv		env = plans_env(plans);
+
+	if (cr_is_due(acc, at))
+	{
+		if (acc->lots == NULL && cr_has_lots(acc))
+			lots_load(acc, plans->snapshot);
+		switch (cr_fold_due(acc, &env, at))
+		{
+			case CR_FOLDED:
+				break;
+			case CR_WAITS_FOR_ZONE:
+				state.waits_for_zone = true;
+				state.as_of = cr_waiting_time(acc);
+				break;
+			case CR_PLAN_MISSING:
+				error_corrupted("credit_plan", "a plan that an account has is missing");
+		}
+	}
+	if (acc->facts.plan)
+		state.plan = env.plan_version(plans, acc->facts.plan, acc->facts.plan_version);
+	return state;
+}
+
+/* What credits_balance answers. */
+Datum
+state_object(const CrAccount *acc, const State *state)
+{
+	const CrPlanVersion *plan = state->plan;
+	Object		object;
+
+	object_begin(&object);
+	object_text(&object, "user_id", acc->user_id);
+	object_int(&object, "monthly", acc->balance.monthly);
+	object_int(&object, "granted", acc->balance.granted);
+	object_int(&object, "purchased", acc->balance.purchased);
+	object_int(&object, "available", cr_available(acc));
+	object_int(&object, "held", cr_held(acc));
+	object_int(&object, "owed", cr_owed(acc));
+	object_int(&object, "overdraft_limit", acc->facts.overdraft_limit);
+	object_text(&object, "plan", acc->facts.plan);
+	object_text(&object, "scheduled_plan", acc->facts.scheduled_plan);
+	object_int(&object, "monthly_credits", plan ? plan->monthly_credits : 0);
+	object_text(&object, "status", cr_status_name(acc->facts.status));
+	object_text(&object, "time_zone", acc->facts.time_zone);
+	object_time(&object, "period_start", acc->period_start);
+	object_time(&object, "next_reset_at", acc->next_reset_at);
+	object_bool(&object, "low", cr_is_low(acc, plan));
+	object_int(&object, "seq", acc->history_seq);
+	object_time(&object, "as_of", state->as_of);
+	if (state->waits_for_zone)
+		object_bool(&object, "time_zone_unknown", true);
+	return object_end(&object);
+}

@@ -1,0 +1,13 @@
+/*
+ * early_release.h
+ *		Early lock release.
+ */
+#ifndef CREDITS_STORE_EARLY_RELEASE_H
+#define CREDITS_STORE_EARLY_RELEASE_H
+
+extern void commit_init(void);
+extern void commit_locks_account(void);
+extern void commit_is_administrative(void);
+extern bool commit_may_queue(void);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * lookup.h
+ *		Reading the extension's tables by index.
+ */
+#ifndef CREDITS_STORE_LOOKUP_H
+#define CREDITS_STORE_LOOKUP_H
+
+#include "postgres.h"
+
+#include "access/sdir.h"
+#include "access/skey.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "nodes/lockoptions.h"
+#include "utils/snapshot.h"
+
+#include "store/columns.h"
+#include "store/relations.h"
+
+typedef struct Lookup
+{
+	Relation	heap;
+	Relation	index;
+	Snapshot	snapshot;
+	struct IndexScanDescData *scan; /* NULL until the first row is asked for */
+	MemoryContext memory;
+	bool		positioned;		/* with the keys there are */
+	bool		owns_relations;	/* else somebody else has them open */
+	TupleTableSlot *slot;
+	ScanKeyData keys[3];
+	int			nkeys;
+} Lookup;
+
+extern void lookup_begin(Lookup *lookup, StoreTable table, StoreIndex index,
+						 Snapshot snapshot);
+extern void lookup_in(Lookup *lookup, Relation heap, Relation index, TupleTableSlot *slot,
+					  Snapshot snapshot);
+extern void lookup_again(Lookup *lookup);
+extern void lookup_key(Lookup *lookup, AttrNumber index_column, StrategyNumber strategy,
+					   RegProcedure operator_function, Datum value);
+extern void lookup_text_key(Lookup *lookup, AttrNumber index_column, const char *value);
+extern void lookup_after_key(Lookup *lookup, AttrNumber index_column, const char *value);
+extern void lookup_upto_key(Lookup *lookup, AttrNumber index_column, const char *value);
+extern bool lookup_next(Lookup *lookup, ScanDirection direction);
+extern bool lookup_lock(Lookup *lookup, LockWaitPolicy wait);
+extern void lookup_end(Lookup *lookup);
+extern bool lookup_is_news(const Lookup *lookup);
+
+#endif

@@ -1,0 +1,288 @@
+/*
+ * relations.c
+ *		Where the extension's tables and indexes are.
+ *
+ * Their OIDs are looked up once per backend in the schema of the function that
+ * was called, and again after any of them changed: a relcache invalidation of
+ * a relation that is in the cache, or of all, empties it.  The column numbers
+ * that the C code uses are checked against the catalog at the same time.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
+#include "nodes/primnodes.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/typcache.h"
+
+#include "base/errors.h"
+#include "store/columns.h"
+#include "store/relations.h"
+
+typedef struct IndexName
+{
+	const char *name;
+	StoreTable	table;
+	bool		unique;
+	bool		partial;		/* only where its last column is not NULL */
+	int			nkeys;
+	AttrNumber	keys[3];
+} IndexName;
+
+static const IndexName indexes[INDEX_COUNT] = {
+	[INDEX_PLAN] = {"credit_plan_pkey", TABLE_PLAN, true, false,
+	2, {PLAN_PLAN, PLAN_VERSION}},
+	[INDEX_ACCOUNT] = {"credit_account_pkey", TABLE_ACCOUNT, true, false,
+	1, {ACC_USER_ID, 0}},
+	[INDEX_ACCOUNT_NEXT_EVENT] = {"credit_account_next_event_idx", TABLE_ACCOUNT, false, false,
+	1, {ACC_NEXT_EVENT_AT, 0}},
+	[INDEX_HISTORY] = {"credit_history_pkey", TABLE_HISTORY, true, false,
+	2, {HIST_USER_ID, HIST_SEQ}},
+	[INDEX_HISTORY_KEY] = {"credit_history_key_idx", TABLE_HISTORY, true, true,
+	2, {HIST_USER_ID, HIST_IDEMPOTENCY_KEY}},
+	[INDEX_PAYMENT] = {"credit_payment_pkey", TABLE_PAYMENT, true, false,
+	1, {PAY_PAYMENT_REF, 0}},
+	[INDEX_RESET_RUN] = {"credit_reset_run_pkey", TABLE_RESET_RUN, true, false,
+	1, {RUN_RUN_ID, 0}},
+	[INDEX_RESET_RUN_STATE] = {"credit_reset_run_state_idx", TABLE_RESET_RUN, false, false,
+	1, {RUN_STATE, 0}},
+	[INDEX_AUDIT_LOG] = {"credit_audit_log_pkey", TABLE_AUDIT_LOG, true, false,
+	1, {AUDIT_SEQ, 0}},
+	[INDEX_ROLE] = {"credit_role_pkey", TABLE_ROLE, true, false,
+	3, {ROLE_SYSTEM_IDENTIFIER, ROLE_ROLE_OID, ROLE_PRESET}},
+	[INDEX_HISTORY_REF] = {"credit_history_ref_idx", TABLE_HISTORY, false, true,
+	2, {HIST_USER_ID, HIST_REF_SEQ}},
+	[INDEX_GRANT] = {"credit_grant_pkey", TABLE_GRANT, true, false,
+	2, {GRANT_USER_ID, GRANT_SEQ}},
+	[INDEX_GRANT_ENDS] = {"credit_grant_ends_idx", TABLE_GRANT, false, false,
+	2, {GRANT_USER_ID, GRANT_ENDS_AT}},
+	[INDEX_HOLD] = {"credit_hold_pkey", TABLE_HOLD, true, false,
+	2, {HOLD_USER_ID, HOLD_SEQ}},
+	[INDEX_HOLD_OPEN] = {"credit_hold_open_idx", TABLE_HOLD, false, true,
+	2, {HOLD_USER_ID, HOLD_ENDS_AT}},
+	[INDEX_ANCHOR] = {"credit_anchor_pkey", TABLE_ANCHOR, true, false,
+	1, {ANCHOR_NO, 0}},
+	[INDEX_ANCHOR_LEAF] = {"credit_anchor_leaf_pkey", TABLE_ANCHOR_LEAF, true, false,
+	2, {LEAF_USER_ID, LEAF_ANCHOR_NO}},
+	[INDEX_CHECKPOINT] = {"credit_checkpoint_pkey", TABLE_CHECKPOINT, true, false,
+	1, {ACC_USER_ID, 0}},
+};
+
+static struct
+{
+	Oid			schema;			/* InvalidOid: nothing is cached */
+	Oid			tables[TABLE_COUNT];
+	Oid			indexes[INDEX_COUNT];
+}			cache;
+
+static Oid	attached_schema = InvalidOid;
+
+static void
+invalidate(Datum arg, Oid relid)
+{
+	(void) arg;
+	if (relid != InvalidOid)
+	{
+		int			i;
+
+		for (i = 0; i < TABLE_COUNT && cache.tables[i] != relid; i++)
+			;
+		if (i == TABLE_COUNT)
+		{
+			for (i = 0; i < INDEX_COUNT && cache.indexes[i] != relid; i++)
+				;
+			if (i == INDEX_COUNT)
+				return;
+		}
+	}
+	cache.schema = InvalidOid;
+}
+
+static Oid
+find_relation(const char *name)
+{
+	Oid			relid = get_relname_relid(name, attached_schema);
+
+	if (!OidIsValid(relid))
+		error_corrupted(name, "it does not exist");
+	return relid;
+}
+
+/*
+ * Has a relation the columns of a table where the code looks for them, by name,
+ * type and number?  Rows of the history are in the archive's partitions too, and
+ * one of these can be attached whose columns stand in another order.
+ */
+bool
+store_has_columns(Relation rel, StoreTable table)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	bool		good = desc->natts >= tables[table].natts;
+
+	for (int i = 0; good && i < tables[table].natts; i++)
+	{
+		const Column *column = &tables[table].columns[i];
+		Form_pg_attribute found = TupleDescAttr(desc, i);
+
+		good = !found->attisdropped && strcmp(NameStr(found->attname), column->name) == 0 &&
+			found->atttypid == column->type && (found->attnotnull || !column->not_null);
+	}
+	return good;
+}
+
+static void
+check_columns(StoreTable table, Oid relid)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
+	bool		good = rel->rd_rel->relkind == RELKIND_RELATION && store_has_columns(rel, table);
+
+	relation_close(rel, AccessShareLock);
+	if (!good)
+		error_corrupted(tables[table].name, STORE_WRONG_COLUMNS);
+}
+
+static bool
+is_not_null(List *predicate, AttrNumber column)
+{
+	NullTest   *test = list_length(predicate) == 1 ? linitial(predicate) : NULL;
+
+	return test && IsA(test, NullTest) && test->nulltesttype == IS_NOT_NULL &&
+		IsA(test->arg, Var) && ((Var *) test->arg)->varattno == column;
+}
+
+/* Does a key of an index find what is equal byte for byte, and nothing else? */
+static bool
+is_exact(Relation rel, int key, Oid type)
+{
+	return rel->rd_indoption[key] == 0 &&
+		rel->rd_indcollation[key] == (type == TEXTOID ? C_COLLATION_OID : InvalidOid) &&
+		rel->rd_opfamily[key] == lookup_type_cache(type, TYPECACHE_BTREE_OPFAMILY)->btree_opf;
+}
+
+/*
+ * Everything is found by these indexes, so one that is not what it should be
+ * would hide rows, let a key in twice, or take one for another.
+ */
+static void
+check_index(const IndexName *index, Oid relid)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
+	Form_pg_index form = rel->rd_index;
+	bool		good = rel->rd_rel->relkind == RELKIND_INDEX &&
+		rel->rd_rel->relam == BTREE_AM_OID &&
+		form->indrelid == find_relation(tables[index->table].name) &&
+		form->indisvalid && form->indisunique == index->unique &&
+		form->indnkeyatts == index->nkeys &&
+		(index->partial ?
+		 is_not_null(RelationGetIndexPredicate(rel), index->keys[index->nkeys - 1]) :
+		 RelationGetIndexPredicate(rel) == NIL);
+
+	for (int i = 0; good && i < index->nkeys; i++)
+		good = form->indkey.values[i] == index->keys[i] &&
+			is_exact(rel, i, tables[index->table].columns[index->keys[i] - 1].type);
+	relation_close(rel, AccessShareLock);
+	if (!good)
+		error_corrupted(index->name, "the index is not this version's");
+}
+
+static void
+fill_cache(void)
+{
+	Oid			found_tables[TABLE_COUNT];
+	Oid			found_indexes[INDEX_COUNT];
+
+	for (int i = 0; i < TABLE_COUNT; i++)
+	{
+		found_tables[i] = find_relation(tables[i].name);
+		check_columns(i, found_tables[i]);
+	}
+	for (int i = 0; i < INDEX_COUNT; i++)
+	{
+		found_indexes[i] = find_relation(indexes[i].name);
+		check_index(&indexes[i], found_indexes[i]);
+	}
+
+	memcpy(cache.tables, found_tables, sizeof(found_tables));
+	memcpy(cache.indexes, found_indexes, sizeof(found_indexes));
+	cache.schema = attached_schema;
+}
+
+void
+store_attach_schema(Oid schema)
+{
+	static bool registered = false;
+
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
+		registered = true;
+	}
+	attached_schema = schema;
+	if (cache.schema != attached_schema)
+		fill_cache();
+}
+
+/*
+ * Every SQL-callable function that touches a table calls this first: the
+ * extension's schema is the one that its function is in.
+ */
+void
+store_attach(FunctionCallInfo fcinfo)
+{
+	store_attach_schema(get_func_namespace(fcinfo->flinfo->fn_oid));
+}
+
+Oid
+store_schema(void)
+{
+	return attached_schema;
+}
+
+const char *
+store_schema_name(void)
+{
+	return get_namespace_name(attached_schema);
+}
+
+/* An invalidation can arrive whenever a lock is taken. */
+Oid
+store_table(StoreTable table)
+{
+	if (cache.schema != attached_schema)
+		fill_cache();
+	return cache.tables[table];
+}
+
+const char *
+store_table_name(StoreTable table)
+{
+	return tables[table].name;
+}
+
+/* How many columns are the extension's own. */
+int
+store_table_natts(StoreTable table)
+{
+	return tables[table].natts;
+}
+
+/* The extension that the tables belong to. */
+Oid
+store_extension(void)
+{
+	return getExtensionOfObject(RelationRelationId, store_table(TABLE_ACCOUNT));
+}
+
+Oid
+store_index(StoreIndex index)
+{
+	if (cache.schema != attached_schema)
+		fill_cache();
+	return cache.indexes[index];
+}

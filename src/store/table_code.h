@@ -1,0 +1,18 @@
+/*
+ * table_code.h
+ *		The code that writing a table runs.
+ */
+#ifndef CREDITS_STORE_TABLE_CODE_H
+#define CREDITS_STORE_TABLE_CODE_H
+
+#include "postgres.h"
+
+#include "nodes/execnodes.h"
+#include "utils/relcache.h"
+
+extern bool code_has_triggers(Relation rel);
+extern ExprState **code_checks(Relation rel);
+extern ExprState **code_defaults(Relation rel, int ours, bool *is_foreign);
+extern bool code_is_foreign(const ResultRelInfo *rri);
+
+#endif

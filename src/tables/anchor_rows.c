@@ -1,0 +1,340 @@
+/*
+ * anchor_rows.c
+ *		Anchors and their leaves: as rows, and as the text that a witness keeps.
+ *
+ * An anchor has a leaf for each user whose newest history row is another than
+ * in the anchor before, and a tree over the newest leaf of every user.
+ */
+#include "postgres.h"
+
+#include "port/pg_bitutils.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "base/compat.h"
+#include "base/digest.h"
+#include "base/utc.h"
+#include "store/columns.h"
+#include "store/lookup.h"
+#include "store/relations.h"
+#include "store/writer.h"
+#include "tables/anchor_rows.h"
+#include "tables/rows.h"
+
+#define TEXT_TAG "credits-anchor-1"
+#define NEARBY_LEAVES 8			/* of one user, read rather than jumped over */
+
+/* The bytes of a hash; what is none is a complaint, and zeros. */
+static void
+get_hash(TupleTableSlot *slot, AttrNumber attno, uint8_t out[CR_HASH_LEN],
+		 const char **complaint)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(slot, attno, &isnull);
+	bytea	   *bytes = isnull ? NULL : DatumGetByteaPP(value);
+
+	if (bytes && VARSIZE_ANY_EXHDR(bytes) == CR_HASH_LEN)
+	{
+		memcpy(out, VARDATA_ANY(bytes), CR_HASH_LEN);
+		return;
+	}
+	memset(out, 0, CR_HASH_LEN);
+	*complaint = "a hash is not 32 bytes";
+}
+
+static int64
+get_int(TupleTableSlot *slot, AttrNumber attno)
+{
+	bool		isnull;
+
+	return DatumGetInt64(slot_getattr(slot, attno, &isnull));
+}
+
+/* A row, and what is wrong with it as such, or NULL. */
+const char *
+anchor_read(CrAnchor *anchor, TupleTableSlot *slot)
+{
+	const char *complaint = NULL;
+
+	anchor->anchor_no = get_int(slot, ANCHOR_NO);
+	anchor->created_at = get_int(slot, ANCHOR_CREATED_AT);
+	anchor->accounts = get_int(slot, ANCHOR_ACCOUNTS);
+	anchor->changed = get_int(slot, ANCHOR_CHANGED);
+	anchor->audit_seq = get_int(slot, ANCHOR_AUDIT_SEQ);
+	get_hash(slot, ANCHOR_AUDIT_HASH, anchor->audit_hash, &complaint);
+	get_hash(slot, ANCHOR_ROOT, anchor->root, &complaint);
+	get_hash(slot, ANCHOR_CHANGED_ROOT, anchor->changed_root, &complaint);
+	get_hash(slot, ANCHOR_PREVIOUS_HASH, anchor->previous_hash, &complaint);
+	get_hash(slot, ANCHOR_HASH, anchor->hash, &complaint);
+	return complaint;
+}
+
+const char *
+leaf_read(Leaf *leaf, TupleTableSlot *slot)
+{
+	const char *complaint = NULL;
+
+	leaf->anchor_no = get_int(slot, LEAF_ANCHOR_NO);
+	leaf->seq = get_int(slot, LEAF_SEQ);
+	get_hash(slot, LEAF_HASH, leaf->hash, &complaint);
+	return complaint;
+}
+
+/* What would be the leaf of an account: the head of its history. */
+const char *
+head_read(Leaf *leaf, TupleTableSlot *slot)
+{
+	const char *complaint = NULL;
+
+	leaf->anchor_no = 0;
+	leaf->seq = get_int(slot, ACC_HISTORY_SEQ);
+	get_hash(slot, ACC_HISTORY_HASH, leaf->hash, &complaint);
+	return complaint;
+}
+
+/* The hash of the history row in a slot; zeros if it has none. */
+void
+row_hash_read(uint8_t hash[CR_HASH_LEN], TupleTableSlot *slot)
+{
+	const char *complaint;
+
+	get_hash(slot, HIST_HASH, hash, &complaint);
+}
+
+/* False if there is none. */
+bool
+anchors_newest(Snapshot snapshot, CrAnchor *anchor)
+{
+	Lookup		lookup;
+	bool		found;
+
+	lookup_begin(&lookup, TABLE_ANCHOR, INDEX_ANCHOR, snapshot);
+	found = lookup_next(&lookup, BackwardScanDirection);
+	if (found)
+		(void) anchor_read(anchor, lookup.slot);
+	lookup_end(&lookup);
+	return found;
+}
+
+static Datum
+hash_datum(const uint8_t hash[CR_HASH_LEN])
+{
+	bytea	   *result = palloc(VARHDRSZ + CR_HASH_LEN);
+
+	SET_VARSIZE(result, VARHDRSZ + CR_HASH_LEN);
+	memcpy(VARDATA(result), hash, CR_HASH_LEN);
+	return PointerGetDatum(result);
+}
+
+void
+anchor_insert(const CrAnchor *anchor)
+{
+	Writer	   *writer = writer_begin(TABLE_ANCHOR, CurrentMemoryContext);
+	Datum	   *values;
+
+	writer_clear(writer);
+	memset(writer->slot->tts_isnull, 0, sizeof(bool) * ANCHOR_NATTS);
+	values = writer->slot->tts_values;
+	values[ANCHOR_NO - 1] = Int64GetDatum(anchor->anchor_no);
+	values[ANCHOR_CREATED_AT - 1] = Int64GetDatum(anchor->created_at);
+	values[ANCHOR_ACCOUNTS - 1] = Int64GetDatum(anchor->accounts);
+	values[ANCHOR_CHANGED - 1] = Int64GetDatum(anchor->changed);
+	values[ANCHOR_AUDIT_SEQ - 1] = Int64GetDatum(anchor->audit_seq);
+	values[ANCHOR_AUDIT_HASH - 1] = hash_datum(anchor->audit_hash);
+	values[ANCHOR_ROOT - 1] = hash_datum(anchor->root);
+	values[ANCHOR_CHANGED_ROOT - 1] = hash_datum(anchor->changed_root);
+	values[ANCHOR_PREVIOUS_HASH - 1] = hash_datum(anchor->previous_hash);
+	values[ANCHOR_HASH - 1] = hash_datum(anchor->hash);
+	writer_insert(writer);
+	writer_end(writer);
+}
+
+/* writer: of the leaves; they are there when it ends. */
+void
+leaf_insert(Writer *writer, const char *user_id, const Leaf *leaf)
+{
+	Datum	   *values;
+
+	writer_clear(writer);
+	memset(writer->slot->tts_isnull, 0, sizeof(bool) * LEAF_NATTS);
+	values = writer->slot->tts_values;
+	values[LEAF_ANCHOR_NO - 1] = Int64GetDatum(leaf->anchor_no);
+	values[LEAF_SEQ - 1] = Int64GetDatum(leaf->seq);
+	values[LEAF_USER_ID - 1] = CStringGetTextDatum(user_id);
+	values[LEAF_HASH - 1] = hash_datum(leaf->hash);
+	writer_queue(writer);
+}
+
+/* A key lasts as long as rows are read with it, which is longer than a call. */
+static void
+walk_to_user_after(LeafWalk *walk, const char *user_id)
+{
+	MemoryContext old;
+
+	MemoryContextReset(walk->key_memory);
+	old = MemoryContextSwitchTo(walk->key_memory);
+	lookup_again(&walk->rows);
+	lookup_after_key(&walk->rows, 1, user_id);
+	MemoryContextSwitchTo(old);
+	walk->more = lookup_next(&walk->rows, ForwardScanDirection);
+}
+
+void
+leaf_walk_begin(LeafWalk *walk, Snapshot snapshot)
+{
+	walk->key_memory = AllocSetContextCreate(CurrentMemoryContext, "credits leaf key",
+											 ALLOCSET_SMALL_SIZES);
+	initStringInfo(&walk->user_id);
+	lookup_begin(&walk->rows, TABLE_ANCHOR_LEAF, INDEX_ANCHOR_LEAF, snapshot);
+	lookup_begin(&walk->newest, TABLE_ANCHOR_LEAF, INDEX_ANCHOR_LEAF, snapshot);
+	walk_to_user_after(walk, NULL);
+}
+
+static bool
+is_of_user(const LeafWalk *walk)
+{
+	char	   *user_id = slot_text(walk->rows.slot, LEAF_USER_ID);
+	bool		same = strcmp(user_id, walk->user_id.data) == 0;
+
+	pfree(user_id);
+	return same;
+}
+
+/*
+ * The next user with leaves, and the newest of them.  An anchor a day makes
+ * thousands of them, so after a few the rest is jumped over.
+ */
+bool
+leaf_walk_next(LeafWalk *walk)
+{
+	int			count = 0;
+	bool		same;
+
+	if (!walk->more)
+		return false;
+	resetStringInfo(&walk->user_id);
+	appendStringInfoString(&walk->user_id, slot_text(walk->rows.slot, LEAF_USER_ID));
+	do
+	{
+		(void) leaf_read(&walk->leaf, walk->rows.slot);
+		walk->more = lookup_next(&walk->rows, ForwardScanDirection);
+		same = walk->more && is_of_user(walk);
+	} while (same && ++count < NEARBY_LEAVES);
+	if (same)
+	{
+		lookup_again(&walk->newest);
+		lookup_text_key(&walk->newest, 1, walk->user_id.data);
+		if (lookup_next(&walk->newest, BackwardScanDirection))
+			(void) leaf_read(&walk->leaf, walk->newest.slot);
+		walk_to_user_after(walk, walk->user_id.data);
+	}
+	return true;
+}
+
+void
+leaf_walk_end(LeafWalk *walk)
+{
+	lookup_end(&walk->newest);
+	lookup_end(&walk->rows);
+	MemoryContextDelete(walk->key_memory);
+	pfree(walk->user_id.data);
+}
+
+/* leaves: how many there will be at most. */
+void
+tree_begin(CrTree *tree, int64 leaves)
+{
+	int			digits = leaves > 0 ? pg_leftmost_one_pos64((uint64) leaves) + 1 : 0;
+
+	tree->count = 0;
+	tree->nodes = palloc((size_t) Min(digits + 1, CR_TREE_NODES) * CR_HASH_LEN);
+}
+
+/* A user's row, or the audit log's (NULL). */
+void
+tree_add(CrTree *tree, const char *user_id, int64 seq, const uint8_t hash[CR_HASH_LEN])
+{
+	uint8_t		leaf[CR_HASH_LEN];
+
+	leaf_hash(user_id, seq, hash, leaf);
+	cr_tree_add(tree, sha256, leaf);
+}
+
+void
+tree_root(const CrTree *tree, uint8_t out[CR_HASH_LEN])
+{
+	cr_tree_root(tree, sha256, out);
+}
+
+char *
+hash_text(const uint8_t hash[CR_HASH_LEN])
+{
+	char	   *text = palloc(CR_HASH_LEN * 2 + 1);
+
+	text[hex_encode((const char *) hash, CR_HASH_LEN, text)] = '\0';
+	return text;
+}
+
+/* All that the anchor's hash covers, and the hash: one line of ASCII. */
+char *
+anchor_text(const CrAnchor *anchor)
+{
+	char		at[UTC_TEXT_SIZE];
+
+	return psprintf(TEXT_TAG " " INT64_FORMAT " %s " INT64_FORMAT " " INT64_FORMAT " "
+					INT64_FORMAT " %s %s %s %s", anchor->anchor_no,
+					utc_text(anchor->created_at, at), anchor->accounts, anchor->changed,
+					anchor->audit_seq, hash_text(anchor->root),
+					hash_text(anchor->changed_root), hash_text(anchor->previous_hash),
+					hash_text(anchor->hash));
+}
+
+static bool
+parse_hash(const char *text, uint8_t out[CR_HASH_LEN])
+{
+	if (strlen(text) != CR_HASH_LEN * 2 ||
+		strspn(text, "0123456789abcdef") != CR_HASH_LEN * 2)
+		return false;
+	(void) hex_decode(text, CR_HASH_LEN * 2, (char *) out);
+	return true;
+}
+
+/*
+ * The anchor of a text, without audit_hash, which is not in it.  False if it is
+ * not what anchor_text gave, blanks around it aside: its hash tells.
+ */
+bool
+anchor_parse(const char *text, CrAnchor *anchor)
+{
+	enum
+	{
+		TAG, NO, AT, ACCOUNTS, CHANGED, AUDIT_SEQ, ROOT, CHANGED_ROOT, PREVIOUS, HASH, WORDS
+	};
+	char	   *copy = pstrdup(text);
+	char	   *word[WORDS];
+	char	   *rest = NULL;
+	int			count = 0;
+	uint8_t		hash[CR_HASH_LEN];
+
+	for (char *next = strtok_r(copy, " \t\r\n", &rest); next;
+		 next = strtok_r(NULL, " \t\r\n", &rest))
+	{
+		if (count == WORDS)
+			return false;
+		word[count++] = next;
+	}
+	if (count != WORDS)
+		return false;
+	memset(anchor, 0, sizeof(*anchor));
+	anchor->anchor_no = strtoll(word[NO], NULL, 10);
+	anchor->accounts = strtoll(word[ACCOUNTS], NULL, 10);
+	anchor->changed = strtoll(word[CHANGED], NULL, 10);
+	anchor->audit_seq = strtoll(word[AUDIT_SEQ], NULL, 10);
+	if (!utc_parse(word[AT], &anchor->created_at) || !parse_hash(word[ROOT], anchor->root) ||
+		!parse_hash(word[CHANGED_ROOT], anchor->changed_root) ||
+		!parse_hash(word[PREVIOUS], anchor->previous_hash) ||
+		!parse_hash(word[HASH], anchor->hash))
+		return false;
+	anchor_hash(anchor, hash);
+	return memcmp(hash, anchor->hash, CR_HASH_LEN) == 0 && strcmp(word[TAG], TEXT_TAG) == 0;
+}

@@ -1,0 +1,67 @@
+/*
+ * checkpoint.h
+ *		What archived rows leave behind: the account as it was after the last of
+ *		them, and what of them later rows and calls are about.
+ */
+#ifndef CREDITS_TABLES_CHECKPOINT_H
+#define CREDITS_TABLES_CHECKPOINT_H
+
+#include "postgres.h"
+
+#include "core/core.h"
+#include "store/writer.h"
+
+/* Numbers in a row, as a column of type int8[] has them. */
+typedef struct Numbers
+{
+	int64	   *values;
+	int			count;
+	int			room;
+} Numbers;
+
+/* How many numbers each has; a hold's pairs come besides. */
+#define GRANT_NUMBERS		5	/* seq, amount, remaining, ends_at, closed */
+#define HOLD_NUMBERS		7	/* seq, amount, monthly, purchased, period_start, ends_at,
+								 * pairs */
+#define PURCHASE_NUMBERS	3	/* seq, amount, revoked */
+#define ARCHIVED_NUMBERS	2	/* year, rows */
+
+/* How many the hold has that begins at one of them. */
+static inline int
+hold_length(const Numbers *holds, int at)
+{
+	return HOLD_NUMBERS + 2 * (int) holds->values[at + 6];
+}
+
+typedef struct Checkpoint
+{
+	CrAccount	acc;			/* after row acc.history_seq; without lists */
+	Numbers		grants;			/* that had not ended */
+	Numbers		holds;			/* that can still be captured */
+	Numbers		purchases;
+	const char **payment_refs;	/* of these */
+	int			room_refs;
+	Numbers		archived;
+	int64		opened_seq;		/* of the row that opened it with facts; 0: none */
+	const uint8_t *opened_digest;	/* NULL: none */
+	const char *opened_plan;	/* NULL: none */
+	CrLocal		opened_anchor;
+	const char *opened_zone;
+} Checkpoint;
+
+extern void numbers_add(Numbers *numbers, int64 value);
+extern const char *checkpoint_read(Checkpoint *ckpt, TupleTableSlot *slot);
+extern bool checkpoint_usable(const char *user_id, Snapshot snapshot, Checkpoint *ckpt);
+extern bool checkpoint_find(const char *user_id, Snapshot snapshot, Checkpoint *ckpt);
+extern bool checkpoint_covers(const char *user_id, int64 seq, Snapshot snapshot);
+extern void checkpoint_save(Writer *writer, const Checkpoint *ckpt);
+extern void checkpoint_digest(const Checkpoint *ckpt, uint8_t out[CR_HASH_LEN]);
+extern void checkpoint_add_purchase(Checkpoint *ckpt, int64 seq, int64 amount,
+									const char *payment_ref);
+extern void checkpoint_add_row(Checkpoint *ckpt, CrTime created_at);
+extern int	checkpoint_purchases(const Checkpoint *ckpt);
+extern int64 checkpoint_time(CrTime at);
+extern CrTime checkpoint_from_time(int64 value);
+extern int	year_of(CrTime at);
+
+#endif

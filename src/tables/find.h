@@ -1,0 +1,23 @@
+/*
+ * find.h
+ *		Finding one row: an account, a history row, a payment.
+ */
+#ifndef CREDITS_TABLES_FIND_H
+#define CREDITS_TABLES_FIND_H
+
+#include "postgres.h"
+
+#include "utils/snapshot.h"
+
+#include "core/core.h"
+#include "tables/rows.h"
+
+extern bool find_account(const char *user_id, Snapshot snapshot, CrAccount *acc);
+extern bool find_account_latest(const char *user_id);
+extern bool find_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row);
+extern bool find_opened(const char *user_id, bool *busy);
+extern bool find_payment(const char *payment_ref, Payment *payment);
+extern void note_absent_payment(const char *payment_ref);
+extern void note_plan_read(const char *plan);
+
+#endif

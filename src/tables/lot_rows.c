@@ -1,0 +1,303 @@
+/*
+ * lot_rows.c
+ *		An account's grants and holds: from their tables and back.
+ *
+ * They change only with their account, under its lock, so whoever has that reads
+ * the newest.  Grants that have ended are not read: they take part in nothing.
+ */
+#include "postgres.h"
+
+#include "access/stratnum.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/errors.h"
+#include "store/columns.h"
+#include "store/lookup.h"
+#include "store/relations.h"
+#include "store/writer.h"
+#include "tables/lot_rows.h"
+#include "tables/rows.h"
+
+static void *
+take_memory(void *ctx, size_t size)
+{
+	return MemoryContextAlloc(ctx, size);
+}
+
+/* Empty ones, in the current memory context. */
+CrLots *
+lots_make(void)
+{
+	CrLots	   *lots = palloc0(sizeof(CrLots));
+
+	lots->alloc = take_memory;
+	lots->ctx = CurrentMemoryContext;
+	return lots;
+}
+
+static int64
+get_int(TupleTableSlot *slot, AttrNumber attno)
+{
+	return DatumGetInt64(slot->tts_values[attno - 1]);
+}
+
+/* What is wrong with a stored grant; NULL if it can be read. */
+const char *
+grant_read(CrGrant *grant, TupleTableSlot *slot)
+{
+	slot_getallattrs(slot);
+	memset(grant, 0, sizeof(*grant));
+	for (int i = 0; i < GRANT_NATTS; i++)
+	{
+		if (slot->tts_isnull[i])
+			return "a column is NULL that must not be";
+	}
+	grant->seq = get_int(slot, GRANT_SEQ);
+	grant->amount = get_int(slot, GRANT_AMOUNT);
+	grant->left = get_int(slot, GRANT_REMAINING);
+	grant->ends_at = DatumGetTimestampTz(slot->tts_values[GRANT_ENDS_AT - 1]);
+	grant->closed = DatumGetBool(slot->tts_values[GRANT_CLOSED - 1]);
+	return NULL;
+}
+
+/* The same for a hold; its parts are in the current memory context. */
+const char *
+hold_read(CrHold *hold, TupleTableSlot *slot)
+{
+	char	   *state;
+
+	slot_getallattrs(slot);
+	memset(hold, 0, sizeof(*hold));
+	for (int i = 0; i < HOLD_STATE; i++)
+	{
+		if (slot->tts_isnull[i])
+			return "a column is NULL that must not be";
+	}
+	hold->seq = get_int(slot, HOLD_SEQ);
+	hold->amount = get_int(slot, HOLD_AMOUNT);
+	hold->monthly = get_int(slot, HOLD_MONTHLY);
+	hold->purchased = get_int(slot, HOLD_PURCHASED);
+	hold->period_start = DatumGetTimestampTz(slot->tts_values[HOLD_PERIOD_START - 1]);
+	hold->ends_at = slot->tts_isnull[HOLD_ENDS_AT - 1] ? CR_NEVER :
+		DatumGetTimestampTz(slot->tts_values[HOLD_ENDS_AT - 1]);
+	if (!slot->tts_isnull[HOLD_ALLOCATIONS - 1])
+	{
+		hold->parts = unconstify(CrPart *,
+								 parts_from_array(slot->tts_values[HOLD_ALLOCATIONS - 1],
+												  &hold->n_parts));
+		if (hold->n_parts < 0)
+		{
+			hold->n_parts = 0;
+			return "allocations is not an array of pairs";
+		}
+	}
+	state = TextDatumGetCString(slot->tts_values[HOLD_STATE - 1]);
+	return cr_hold_state_parse(state, &hold->state) ? NULL : "state is not known";
+}
+
+static void
+load_grants(CrAccount *acc, Snapshot snapshot)
+{
+	Lookup		lookup;
+
+	lookup_begin(&lookup, TABLE_GRANT, INDEX_GRANT_ENDS, snapshot);
+	lookup_text_key(&lookup, 1, acc->user_id);
+	lookup_key(&lookup, 2, BTGreaterStrategyNumber, F_TIMESTAMPTZ_GT,
+			   TimestampTzGetDatum(acc->effective_at));
+	while (lookup_next(&lookup, ForwardScanDirection))
+	{
+		CrGrant		grant;
+		const char *problem = grant_read(&grant, lookup.slot);
+
+		if (problem)
+			error_corrupted("credit_grant", problem);
+		*cr_lots_add_grant(acc->lots, grant.seq, grant.ends_at) = grant;
+	}
+	lookup_end(&lookup);
+}
+
+static CrHold *
+add_hold(CrAccount *acc, TupleTableSlot *slot)
+{
+	CrHold		hold;
+	CrHold	   *added;
+	const char *problem = hold_read(&hold, slot);
+
+	if (problem)
+		error_corrupted("credit_hold", problem);
+	added = cr_lots_add_hold(acc->lots, hold.seq, 0);
+	*added = hold;
+	return added;
+}
+
+static int
+compare_holds(const void *a, const void *b)
+{
+	int64		left = ((const CrHold *) a)->seq;
+	int64		right = ((const CrHold *) b)->seq;
+
+	return left < right ? -1 : left > right;
+}
+
+static void
+load_holds(CrAccount *acc, Snapshot snapshot)
+{
+	Lookup		lookup;
+
+	lookup_begin(&lookup, TABLE_HOLD, INDEX_HOLD_OPEN, snapshot);
+	lookup_text_key(&lookup, 1, acc->user_id);
+	while (lookup_next(&lookup, ForwardScanDirection))
+		(void) add_hold(acc, lookup.slot);
+	lookup_end(&lookup);
+	qsort(acc->lots->holds, acc->lots->n_holds, sizeof(CrHold), compare_holds);
+}
+
+/*
+ * What an account has beyond its sums, as a snapshot sees it: SnapshotSelf under
+ * the account's lock.
+ */
+void
+lots_load(CrAccount *acc, Snapshot snapshot)
+{
+	acc->lots = lots_make();
+	load_grants(acc, snapshot);
+	if (cr_held(acc) > 0)
+		load_holds(acc, snapshot);
+}
+
+/* A hold by its number, open or not; NULL if there is none. */
+CrHold *
+lots_find_hold(CrAccount *acc, int64 seq, Snapshot snapshot)
+{
+	CrHold	   *hold = cr_find_hold(acc, seq);
+	Lookup		lookup;
+
+	if (hold)
+		return hold;
+	lookup_begin(&lookup, TABLE_HOLD, INDEX_HOLD, snapshot);
+	lookup_text_key(&lookup, 1, acc->user_id);
+	lookup_key(&lookup, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(seq));
+	if (lookup_next(&lookup, ForwardScanDirection))
+		hold = add_hold(acc, lookup.slot);
+	lookup_end(&lookup);
+	return hold;
+}
+
+static void
+set(TupleTableSlot *slot, AttrNumber attno, Datum value)
+{
+	slot->tts_values[attno - 1] = value;
+	slot->tts_isnull[attno - 1] = false;
+}
+
+static void
+grant_to_slot(const CrGrant *grant, const char *user_id, TupleTableSlot *slot)
+{
+	set(slot, GRANT_AMOUNT, Int64GetDatum(grant->amount));
+	set(slot, GRANT_REMAINING, Int64GetDatum(grant->left));
+	set(slot, GRANT_SEQ, Int64GetDatum(grant->seq));
+	set(slot, GRANT_ENDS_AT, TimestampTzGetDatum(grant->ends_at));
+	set(slot, GRANT_CLOSED, BoolGetDatum(grant->closed));
+	set(slot, GRANT_USER_ID, CStringGetTextDatum(user_id));
+}
+
+static void
+hold_to_slot(const CrHold *hold, const char *user_id, TupleTableSlot *slot)
+{
+	bool		is_open = hold->state == CR_HOLD_OPEN;
+	bool		any = false;
+
+	set(slot, HOLD_AMOUNT, Int64GetDatum(hold->amount));
+	set(slot, HOLD_MONTHLY, Int64GetDatum(hold->monthly));
+	set(slot, HOLD_PURCHASED, Int64GetDatum(hold->purchased));
+	set(slot, HOLD_SEQ, Int64GetDatum(hold->seq));
+	set(slot, HOLD_PERIOD_START, TimestampTzGetDatum(hold->period_start));
+	set(slot, HOLD_USER_ID, CStringGetTextDatum(user_id));
+	set(slot, HOLD_STATE, CStringGetTextDatum(cr_hold_state_name(hold->state)));
+	set(slot, HOLD_ENDS_AT, is_open ? TimestampTzGetDatum(hold->ends_at) : (Datum) 0);
+	slot->tts_isnull[HOLD_ENDS_AT - 1] = !is_open;
+	for (int i = 0; i < hold->n_parts; i++)
+		any = any || hold->parts[i].credits > 0;
+	set(slot, HOLD_ALLOCATIONS, any ? parts_to_array(hold->parts, hold->n_parts) : (Datum) 0);
+	slot->tts_isnull[HOLD_ALLOCATIONS - 1] = !any;
+}
+
+/* A row to be filled in: a new one, or the stored one, which there must be. */
+static void
+begin_row(Writer *writer, Lookup *stored, bool is_new, StoreTable table, StoreIndex index,
+		  const char *user_id, int64 seq)
+{
+	if (is_new)
+	{
+		writer_clear(writer);
+		return;
+	}
+	lookup_begin(stored, table, index, SnapshotSelf);
+	lookup_text_key(stored, 1, user_id);
+	lookup_key(stored, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(seq));
+	if (!lookup_next(stored, ForwardScanDirection))
+		error_corrupted(store_table_name(table), "a row that was read is gone");
+	writer_copy(writer, stored->slot);
+}
+
+static void
+end_row(Writer *writer, Lookup *stored, bool is_new)
+{
+	if (is_new)
+	{
+		writer_insert(writer);
+		return;
+	}
+	writer_update(writer, stored->slot);
+	lookup_end(stored);
+}
+
+/* The writer of a table, begun when it is needed. */
+static Writer *
+need(Writer **writer, StoreTable table, MemoryContext memory)
+{
+	if (*writer == NULL)
+		*writer = writer_begin(table, memory);
+	if ((*writer)->table != table)
+		elog(ERROR, "the writer of \"%s\" is another table's", store_table_name(table));
+	return *writer;
+}
+
+/*
+ * Writes what has changed since it was read.  The tables are opened when they
+ * are needed, in memory that lasts until whoever has the writers ends them.
+ */
+void
+lots_save(const CrAccount *acc, Writer **grants, Writer **holds, MemoryContext memory)
+{
+	Writer	   *writer;
+	Lookup		stored;
+
+	for (int i = 0; i < acc->lots->n_grants; i++)
+	{
+		const CrGrant *grant = &acc->lots->grants[i];
+
+		if (!grant->changed)
+			continue;
+		writer = need(grants, TABLE_GRANT, memory);
+		begin_row(writer, &stored, grant->is_new, TABLE_GRANT, INDEX_GRANT, acc->user_id,
+				  grant->seq);
+		grant_to_slot(grant, acc->user_id, writer->slot);
+		end_row(writer, &stored, grant->is_new);
+	}
+	for (int i = 0; i < acc->lots->n_holds; i++)
+	{
+		const CrHold *hold = &acc->lots->holds[i];
+
+		if (!hold->changed)
+			continue;
+		writer = need(holds, TABLE_HOLD, memory);
+		begin_row(writer, &stored, hold->is_new, TABLE_HOLD, INDEX_HOLD, acc->user_id,
+				  hold->seq);
+		hold_to_slot(hold, acc->user_id, writer->slot);
+		end_row(writer, &stored, hold->is_new);
+	}
+}

@@ -1,0 +1,651 @@
+/*
+ * rows.c
+ *		Table rows and the core's structs, both ways.
+ *
+ * Reading copies texts and digests into the current memory context, so a
+ * struct outlives the slot that it came from.  Verification, which looks at a
+ * row once, borrows instead: bytes stay where the slot has them, and texts,
+ * which want a NUL behind them, go to an arena that each row uses anew.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "base/digest.h"
+#include "base/errors.h"
+#include "store/columns.h"
+#include "tables/rows.h"
+
+/* One row's columns, whichever way they were fetched. */
+typedef struct Columns
+{
+	const Datum *values;
+	const bool *nulls;
+	RowArena   *arena;			/* NULL: copy */
+} Columns;
+
+static int64
+get_int(const Columns *c, AttrNumber attno)
+{
+	return DatumGetInt64(c->values[attno - 1]);
+}
+
+/* A number that mostly is 0 is NULL then: it takes no room in the row. */
+static int64
+get_count(const Columns *c, AttrNumber attno)
+{
+	return c->nulls[attno - 1] ? 0 : get_int(c, attno);
+}
+
+static CrTime
+get_time(const Columns *c, AttrNumber attno)
+{
+	return c->nulls[attno - 1] ? CR_NEVER : DatumGetTimestampTz(c->values[attno - 1]);
+}
+
+/* A variable-length value where it is, unless it is compressed or elsewhere. */
+static inline struct varlena *
+get_varlena(Datum value)
+{
+	struct varlena *found = (struct varlena *) DatumGetPointer(value);
+
+	return VARATT_IS_COMPRESSED(found) || VARATT_IS_EXTERNAL(found) ?
+		PG_DETOAST_DATUM_PACKED(value) : found;
+}
+
+static char *
+get_text(const Columns *c, AttrNumber attno)
+{
+	Datum		value = c->values[attno - 1];
+	RowArena   *arena = c->arena;
+	struct varlena *packed;
+	size_t		len;
+	char	   *result;
+
+	if (c->nulls[attno - 1])
+		return NULL;
+	if (arena == NULL)
+		return TextDatumGetCString(value);
+	packed = get_varlena(value);
+	len = VARSIZE_ANY_EXHDR(packed);
+	if (len < sizeof(arena->data) - arena->used)
+	{
+		result = arena->data + arena->used;
+		arena->used += len + 1;
+	}
+	else
+		result = palloc(len + 1);
+	memcpy(result, VARDATA_ANY(packed), len);
+	result[len] = '\0';
+	return result;
+}
+
+/* Is a column NULL that the table does not let be NULL? */
+static bool
+any_null(const Columns *c, AttrNumber first, AttrNumber last, const char **complaint)
+{
+	for (AttrNumber i = first; i <= last; i++)
+	{
+		if (c->nulls[i - 1])
+		{
+			*complaint = "a column is NULL that must not be";
+			return true;
+		}
+	}
+	return false;
+}
+
+/* A bytea; NULL if it is null. */
+static const uint8_t *
+get_bytes(const Columns *c, AttrNumber attno, size_t *len)
+{
+	bytea	   *value;
+
+	*len = 0;
+	if (c->nulls[attno - 1])
+		return NULL;
+	value = c->arena ? get_varlena(c->values[attno - 1]) :
+		DatumGetByteaPCopy(c->values[attno - 1]);
+	*len = VARSIZE_ANY_EXHDR(value);
+	return (const uint8_t *) VARDATA_ANY(value);
+}
+
+/*
+ * A digest, or NULL.  Reading never throws for what a row holds, so that
+ * verification can name the row: the first complaint is kept instead.
+ */
+static const uint8_t *
+get_digest(const Columns *c, AttrNumber attno, const char **complaint)
+{
+	size_t		len;
+	const uint8_t *bytes = get_bytes(c, attno, &len);
+
+	if (bytes == NULL || len == CR_HASH_LEN)
+		return bytes;
+	*complaint = "a digest or hash has a wrong length";
+	return palloc0(CR_HASH_LEN);
+}
+
+static CrStatus
+get_status(const Columns *c, AttrNumber attno, const char **complaint)
+{
+	CrStatus	status = CR_FROZEN;
+
+	if (!cr_status_parse(get_text(c, attno), &status))
+		*complaint = "status is not known";
+	return status;
+}
+
+/* A plan's version; 0 for none. */
+static int32
+get_version(const Columns *c, AttrNumber attno, const char **complaint)
+{
+	int32		version;
+
+	if (c->nulls[attno - 1])
+		return 0;
+	version = DatumGetInt32(c->values[attno - 1]);
+	if (version < 1)
+		*complaint = "plan_version is not a version";
+	return version;
+}
+
+/* A time that is finite where it is given. */
+static CrTime
+get_moment(const Columns *c, AttrNumber attno, const char **complaint)
+{
+	CrTime		at = get_time(c, attno);
+
+	if (!c->nulls[attno - 1] && TIMESTAMP_NOT_FINITE(at))
+		*complaint = "a time is infinite";
+	return at;
+}
+
+char *
+slot_text(TupleTableSlot *slot, AttrNumber attno)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(slot, attno, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+static Datum
+bytes_datum(const uint8_t *bytes, size_t len)
+{
+	bytea	   *result = palloc(VARHDRSZ + len);
+
+	SET_VARSIZE(result, VARHDRSZ + len);
+	memcpy(VARDATA(result), bytes, len);
+	return PointerGetDatum(result);
+}
+
+static void
+set(TupleTableSlot *slot, AttrNumber attno, Datum value)
+{
+	slot->tts_values[attno - 1] = value;
+	slot->tts_isnull[attno - 1] = false;
+}
+
+static void
+set_null(TupleTableSlot *slot, AttrNumber attno)
+{
+	slot->tts_values[attno - 1] = (Datum) 0;
+	slot->tts_isnull[attno - 1] = true;
+}
+
+static void
+set_int(TupleTableSlot *slot, AttrNumber attno, int64 value)
+{
+	set(slot, attno, Int64GetDatum(value));
+}
+
+static void
+set_count(TupleTableSlot *slot, AttrNumber attno, int64 value)
+{
+	if (value != 0)
+		set_int(slot, attno, value);
+}
+
+static void
+set_text(TupleTableSlot *slot, AttrNumber attno, const char *value)
+{
+	if (value)
+		set(slot, attno, CStringGetTextDatum(value));
+	else
+		set_null(slot, attno);
+}
+
+static void
+set_digest(TupleTableSlot *slot, AttrNumber attno, const uint8_t *digest)
+{
+	if (digest)
+		set(slot, attno, bytes_datum(digest, CR_HASH_LEN));
+	else
+		set_null(slot, attno);
+}
+
+static void
+set_time(TupleTableSlot *slot, AttrNumber attno, CrTime at)
+{
+	if (at == CR_NEVER)
+		set_null(slot, attno);
+	else
+		set(slot, attno, TimestampTzGetDatum(at));
+}
+
+/* What is wrong with a stored account row; NULL if it can be read. */
+const char *
+account_read(CrAccount *acc, const Datum *values, const bool *nulls)
+{
+	Columns		c = {values, nulls, NULL};
+	const char *complaint = NULL;
+
+	memset(acc, 0, sizeof(*acc));
+	if (any_null(&c, ACC_MONTHLY, ACC_HISTORY_HASH, &complaint))
+		return complaint;
+	acc->user_id = get_text(&c, ACC_USER_ID);
+	acc->balance.monthly = get_int(&c, ACC_MONTHLY);
+	acc->balance.granted = get_int(&c, ACC_GRANTED);
+	acc->balance.purchased = get_int(&c, ACC_PURCHASED);
+	acc->held.monthly = get_int(&c, ACC_HELD_MONTHLY);
+	acc->held.granted = get_int(&c, ACC_HELD_GRANTED);
+	acc->held.purchased = get_int(&c, ACC_HELD_PURCHASED);
+	acc->owed_monthly = get_int(&c, ACC_OWED_MONTHLY);
+	acc->owed_purchased = get_int(&c, ACC_OWED_PURCHASED);
+	acc->facts.overdraft_limit = get_int(&c, ACC_OVERDRAFT_LIMIT);
+	acc->facts.period_granted = get_int(&c, ACC_PERIOD_GRANTED);
+	acc->period_start = get_moment(&c, ACC_LAST_MONTHLY_RESET, &complaint);
+	acc->effective_at = get_moment(&c, ACC_EFFECTIVE_AT, &complaint);
+	acc->facts.cycle_anchor = DatumGetTimestamp(values[ACC_CYCLE_ANCHOR - 1]);
+	acc->history_seq = get_int(&c, ACC_HISTORY_SEQ);
+	acc->facts.time_zone = get_text(&c, ACC_TIME_ZONE);
+	acc->facts.status = get_status(&c, ACC_STATUS, &complaint);
+	memcpy(acc->history_hash, get_digest(&c, ACC_HISTORY_HASH, &complaint), CR_HASH_LEN);
+	acc->next_reset_at = get_moment(&c, ACC_NEXT_RESET_AT, &complaint);
+	acc->next_event_at = get_moment(&c, ACC_NEXT_EVENT_AT, &complaint);
+	acc->facts.plan_version = get_version(&c, ACC_PLAN_VERSION, &complaint);
+	acc->facts.plan = get_text(&c, ACC_PLAN);
+	acc->facts.scheduled_plan = get_text(&c, ACC_SCHEDULED_PLAN);
+	if ((acc->facts.plan == NULL) != (acc->facts.plan_version == 0))
+		complaint = "plan without plan_version, or the other way round";
+	return complaint;
+}
+
+void
+account_from_values(CrAccount *acc, const Datum *values, const bool *nulls)
+{
+	const char *complaint = account_read(acc, values, nulls);
+
+	if (complaint)
+		error_corrupted("credit_account", complaint);
+}
+
+void
+account_from_slot(CrAccount *acc, TupleTableSlot *slot)
+{
+	slot_getallattrs(slot);
+	account_from_values(acc, slot->tts_values, slot->tts_isnull);
+}
+
+/*
+ * Writes the columns that are ours; any that a DBA added stay as they are in
+ * the slot.
+ */
+void
+account_to_slot(const CrAccount *acc, TupleTableSlot *slot)
+{
+	set_int(slot, ACC_MONTHLY, acc->balance.monthly);
+	set_int(slot, ACC_GRANTED, acc->balance.granted);
+	set_int(slot, ACC_PURCHASED, acc->balance.purchased);
+	set_int(slot, ACC_HELD_MONTHLY, acc->held.monthly);
+	set_int(slot, ACC_HELD_GRANTED, acc->held.granted);
+	set_int(slot, ACC_HELD_PURCHASED, acc->held.purchased);
+	set_int(slot, ACC_OWED_MONTHLY, acc->owed_monthly);
+	set_int(slot, ACC_OWED_PURCHASED, acc->owed_purchased);
+	set_int(slot, ACC_OVERDRAFT_LIMIT, acc->facts.overdraft_limit);
+	set_int(slot, ACC_PERIOD_GRANTED, acc->facts.period_granted);
+	set_time(slot, ACC_LAST_MONTHLY_RESET, acc->period_start);
+	set_time(slot, ACC_EFFECTIVE_AT, acc->effective_at);
+	set(slot, ACC_CYCLE_ANCHOR, TimestampGetDatum(acc->facts.cycle_anchor));
+	set_int(slot, ACC_HISTORY_SEQ, acc->history_seq);
+	set_text(slot, ACC_USER_ID, acc->user_id);
+	set_text(slot, ACC_TIME_ZONE, acc->facts.time_zone);
+	set_text(slot, ACC_STATUS, cr_status_name(acc->facts.status));
+	set_digest(slot, ACC_HISTORY_HASH, acc->history_hash);
+	set_time(slot, ACC_NEXT_RESET_AT, acc->next_reset_at);
+	set_time(slot, ACC_NEXT_EVENT_AT, acc->next_event_at);
+	if (acc->facts.plan)
+		set(slot, ACC_PLAN_VERSION, Int32GetDatum(acc->facts.plan_version));
+	else
+		set_null(slot, ACC_PLAN_VERSION);
+	set_text(slot, ACC_PLAN, acc->facts.plan);
+	set_text(slot, ACC_SCHEDULED_PLAN, acc->facts.scheduled_plan);
+}
+
+/*
+ * An int8[] of source and credits in turn, read as it lies.  An array that is
+ * none of ours is NULL with pairs -1.
+ */
+const CrPart *
+parts_from_array(Datum value, int *pairs)
+{
+	ArrayType  *array = DatumGetArrayTypePCopy(value);
+	int			count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+
+	StaticAssertStmt(sizeof(CrPart) == 2 * sizeof(int64), "a part is two numbers");
+	*pairs = -1;
+	if (ARR_NDIM(array) != 1 || ARR_HASNULL(array) || ARR_ELEMTYPE(array) != INT8OID ||
+		count % 2 != 0)
+		return NULL;
+	*pairs = count / 2;
+	return (const CrPart *) ARR_DATA_PTR(array);
+}
+
+Datum
+parts_to_array(const CrPart *parts, int pairs)
+{
+	Datum	   *items = palloc(sizeof(Datum) * pairs * 2);
+
+	for (int i = 0; i < pairs; i++)
+	{
+		items[2 * i] = Int64GetDatum(parts[i].source);
+		items[2 * i + 1] = Int64GetDatum(parts[i].credits);
+	}
+	return PointerGetDatum(construct_array(items, pairs * 2, INT8OID, 8, FLOAT8PASSBYVAL,
+										   TYPALIGN_DOUBLE));
+}
+
+static void
+get_allocations(CrRow *row, const Columns *c, const char **complaint)
+{
+	if (c->nulls[HIST_ALLOCATIONS - 1])
+		return;
+	row->allocations = parts_from_array(c->values[HIST_ALLOCATIONS - 1],
+										&row->n_allocations);
+	if (row->n_allocations < 0)
+	{
+		row->n_allocations = 0;
+		*complaint = "allocations is not an array of pairs";
+	}
+}
+
+/*
+ * A row that changed facts has them all (plan and scheduled_plan may be none);
+ * another has none.
+ */
+static void
+get_facts(CrRow *row, const Columns *c, const char **complaint)
+{
+	static const AttrNumber always[] = {HIST_CYCLE_ANCHOR, HIST_TIME_ZONE,
+	HIST_OVERDRAFT_LIMIT, HIST_PERIOD_GRANTED};
+
+	row->has_facts = !c->nulls[HIST_STATUS - 1];
+	for (size_t i = 0; i < lengthof(always); i++)
+	{
+		if (c->nulls[always[i] - 1] == row->has_facts)
+			*complaint = "facts are not whole";
+	}
+	if (!row->has_facts)
+	{
+		if (!c->nulls[HIST_PLAN - 1] || !c->nulls[HIST_SCHEDULED_PLAN - 1])
+			*complaint = "facts are not whole";
+		return;
+	}
+	row->facts.plan = get_text(c, HIST_PLAN);
+	row->facts.plan_version = row->plan_version;
+	row->facts.scheduled_plan = get_text(c, HIST_SCHEDULED_PLAN);
+	row->facts.cycle_anchor = DatumGetTimestamp(c->values[HIST_CYCLE_ANCHOR - 1]);
+	row->facts.time_zone = get_text(c, HIST_TIME_ZONE);
+	row->facts.status = get_status(c, HIST_STATUS, complaint);
+	row->facts.overdraft_limit = get_int(c, HIST_OVERDRAFT_LIMIT);
+	row->facts.period_granted = get_int(c, HIST_PERIOD_GRANTED);
+}
+
+/*
+ * A text has its salt and no digest stored; an erased one its digest alone.
+ * The salt's length is fixed, or bytes could move between salt and text.
+ */
+static void
+get_texts(CrRow *row, const Columns *c, const char **complaint)
+{
+	row->reason = get_text(c, HIST_REASON);
+	if (!c->nulls[HIST_METADATA - 1])
+	{
+		Jsonb	   *metadata = DatumGetJsonbP(c->values[HIST_METADATA - 1]);
+
+		row->metadata = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
+	}
+	row->text_salt = get_bytes(c, HIST_TEXT_SALT, &row->text_salt_len);
+	row->reason_digest = get_digest(c, HIST_REASON_DIGEST, complaint);
+	row->metadata_digest = get_digest(c, HIST_METADATA_DIGEST, complaint);
+	if (row->text_salt_len != (row->reason || row->metadata ? SALT_LEN : 0) ||
+		(row->text_salt != NULL) != (row->reason || row->metadata))
+		*complaint = "text_salt does not go with the texts";
+	if ((row->reason && row->reason_digest) || (row->metadata && row->metadata_digest))
+		*complaint = "a text is stored beside its digest";
+}
+
+/*
+ * Reads a stored row.  One that no call could have written is marked malformed
+ * instead of being refused, so that verification can name it.  With an arena
+ * the row is good until the slot or the arena is used again.
+ */
+void
+row_borrow(CrRow *row, TupleTableSlot *slot, RowArena *arena)
+{
+	Columns		c;
+	const char *complaint = NULL;
+
+	slot_getallattrs(slot);
+	c.values = slot->tts_values;
+	c.nulls = slot->tts_isnull;
+	c.arena = arena;
+	if (arena)
+		arena->used = 0;
+
+	memset(row, 0, sizeof(*row));
+	row->kind = CR_KIND_COUNT;
+	if (any_null(&c, HIST_SEQ, HIST_SKIPPED, &row->malformed) ||
+		any_null(&c, HIST_USER_ID, HIST_HASH, &row->malformed))
+		return;
+	row->seq = get_int(&c, HIST_SEQ);
+	row->created_at = get_moment(&c, HIST_CREATED_AT, &complaint);
+	row->effective_at = get_moment(&c, HIST_EFFECTIVE_AT, &complaint);
+	row->period_start = get_moment(&c, HIST_PERIOD_START, &complaint);
+	row->amount = get_int(&c, HIST_AMOUNT);
+	row->delta.monthly = get_int(&c, HIST_MONTHLY_DELTA);
+	row->delta.granted = get_int(&c, HIST_GRANTED_DELTA);
+	row->delta.purchased = get_int(&c, HIST_PURCHASED_DELTA);
+	row->balance.monthly = get_int(&c, HIST_MONTHLY);
+	row->balance.granted = get_int(&c, HIST_GRANTED);
+	row->balance.purchased = get_int(&c, HIST_PURCHASED);
+	row->held.monthly = get_count(&c, HIST_HELD_MONTHLY);
+	row->held.granted = get_count(&c, HIST_HELD_GRANTED);
+	row->held.purchased = get_count(&c, HIST_HELD_PURCHASED);
+	row->owed_monthly = get_count(&c, HIST_OWED_MONTHLY);
+	row->owed_purchased = get_count(&c, HIST_OWED_PURCHASED);
+	row->expired = get_count(&c, HIST_EXPIRED);
+	row->forfeited = get_count(&c, HIST_FORFEITED);
+	row->skipped = DatumGetInt32(c.values[HIST_SKIPPED - 1]);
+	row->plan_version = get_version(&c, HIST_PLAN_VERSION, &complaint);
+	row->user_id = get_text(&c, HIST_USER_ID);
+	if (!cr_kind_parse(get_text(&c, HIST_KIND), &row->kind))
+		complaint = "kind is not known";
+	row->actor = get_text(&c, HIST_ACTOR);
+	memcpy(row->hash, get_digest(&c, HIST_HASH, &complaint), CR_HASH_LEN);
+	row->next_reset_at = get_moment(&c, HIST_NEXT_RESET_AT, &complaint);
+	row->has_ref_seq = !c.nulls[HIST_REF_SEQ - 1];
+	row->ref_seq = row->has_ref_seq ? get_int(&c, HIST_REF_SEQ) : 0;
+	row->has_ends_at = !c.nulls[HIST_ENDS_AT - 1];
+	row->ends_at = get_moment(&c, HIST_ENDS_AT, &complaint);
+	if (!c.nulls[HIST_RUN_ID - 1])
+	{
+		const uint8_t *run_id = DatumGetUUIDP(c.values[HIST_RUN_ID - 1])->data;
+
+		row->run_id = arena ? run_id : memcpy(palloc(CR_UUID_LEN), run_id, CR_UUID_LEN);
+	}
+	row->idempotency_key = get_text(&c, HIST_IDEMPOTENCY_KEY);
+	row->request_digest = get_digest(&c, HIST_REQUEST_DIGEST, &complaint);
+	row->payment_ref = get_text(&c, HIST_PAYMENT_REF);
+	row->spender = get_text(&c, HIST_SPENDER);
+	get_allocations(row, &c, &complaint);
+	get_facts(row, &c, &complaint);
+	get_texts(row, &c, &complaint);
+	row->malformed = complaint;
+}
+
+void
+row_read(CrRow *row, TupleTableSlot *slot)
+{
+	row_borrow(row, slot, NULL);
+}
+
+/* For everybody but verification. */
+void
+row_from_slot(CrRow *row, TupleTableSlot *slot)
+{
+	row_read(row, slot);
+	if (row->malformed)
+		error_corrupted("credit_history", row->malformed);
+}
+
+/*
+ * Into an empty slot.  metadata: the jsonb that row->metadata is the text of;
+ * unused if that is NULL.
+ */
+void
+row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata)
+{
+	set_int(slot, HIST_SEQ, row->seq);
+	set_time(slot, HIST_CREATED_AT, row->created_at);
+	set_time(slot, HIST_EFFECTIVE_AT, row->effective_at);
+	set_time(slot, HIST_PERIOD_START, row->period_start);
+	set_int(slot, HIST_AMOUNT, row->amount);
+	set_int(slot, HIST_MONTHLY_DELTA, row->delta.monthly);
+	set_int(slot, HIST_GRANTED_DELTA, row->delta.granted);
+	set_int(slot, HIST_PURCHASED_DELTA, row->delta.purchased);
+	set_int(slot, HIST_MONTHLY, row->balance.monthly);
+	set_int(slot, HIST_GRANTED, row->balance.granted);
+	set_int(slot, HIST_PURCHASED, row->balance.purchased);
+	set_count(slot, HIST_HELD_MONTHLY, row->held.monthly);
+	set_count(slot, HIST_HELD_GRANTED, row->held.granted);
+	set_count(slot, HIST_HELD_PURCHASED, row->held.purchased);
+	set_count(slot, HIST_OWED_MONTHLY, row->owed_monthly);
+	set_count(slot, HIST_OWED_PURCHASED, row->owed_purchased);
+	set_count(slot, HIST_EXPIRED, row->expired);
+	set_count(slot, HIST_FORFEITED, row->forfeited);
+	set(slot, HIST_SKIPPED, Int32GetDatum(row->skipped));
+	if (row->plan_version != 0)
+		set(slot, HIST_PLAN_VERSION, Int32GetDatum(row->plan_version));
+	set_text(slot, HIST_USER_ID, row->user_id);
+	set_text(slot, HIST_KIND, cr_kind_name(row->kind));
+	set_text(slot, HIST_ACTOR, row->actor);
+	set_digest(slot, HIST_HASH, row->hash);
+	set_time(slot, HIST_NEXT_RESET_AT, row->next_reset_at);
+	if (row->has_ref_seq)
+		set_int(slot, HIST_REF_SEQ, row->ref_seq);
+	if (row->has_ends_at)
+		set_time(slot, HIST_ENDS_AT, row->ends_at);
+	if (row->run_id)
+		set(slot, HIST_RUN_ID, PointerGetDatum(row->run_id));
+	set_text(slot, HIST_IDEMPOTENCY_KEY, row->idempotency_key);
+	set_digest(slot, HIST_REQUEST_DIGEST, row->request_digest);
+	set_text(slot, HIST_PAYMENT_REF, row->payment_ref);
+	set_text(slot, HIST_SPENDER, row->spender);
+	if (row->has_facts)
+	{
+		set_text(slot, HIST_PLAN, row->facts.plan);
+		set_text(slot, HIST_SCHEDULED_PLAN, row->facts.scheduled_plan);
+		set(slot, HIST_CYCLE_ANCHOR, TimestampGetDatum(row->facts.cycle_anchor));
+		set_text(slot, HIST_TIME_ZONE, row->facts.time_zone);
+		set_text(slot, HIST_STATUS, cr_status_name(row->facts.status));
+		set_int(slot, HIST_OVERDRAFT_LIMIT, row->facts.overdraft_limit);
+		set_int(slot, HIST_PERIOD_GRANTED, row->facts.period_granted);
+	}
+	if (row->n_allocations > 0)
+		set(slot, HIST_ALLOCATIONS, parts_to_array(row->allocations, row->n_allocations));
+	if (row->text_salt)
+		set(slot, HIST_TEXT_SALT, bytes_datum(row->text_salt, row->text_salt_len));
+	set_text(slot, HIST_REASON, row->reason);
+	if (row->metadata)
+		set(slot, HIST_METADATA, metadata);
+	set_digest(slot, HIST_REASON_DIGEST, row->reason_digest);
+	set_digest(slot, HIST_METADATA_DIGEST, row->metadata_digest);
+}
+
+/* In a copy of a stored row: its texts give way to their digests. */
+void
+row_erase_texts(const CrRow *row, TupleTableSlot *slot)
+{
+	uint8_t		digest[CR_HASH_LEN];
+
+	set_digest(slot, HIST_REASON_DIGEST,
+			   text_digest(row, row->reason, row->reason_digest, digest));
+	set_digest(slot, HIST_METADATA_DIGEST,
+			   text_digest(row, row->metadata, row->metadata_digest, digest));
+	set_null(slot, HIST_REASON);
+	set_null(slot, HIST_METADATA);
+	set_null(slot, HIST_TEXT_SALT);
+}
+
+/* What is wrong with a stored payment; NULL if it can be read. */
+const char *
+payment_read(Payment *payment, TupleTableSlot *slot)
+{
+	Columns		c;
+	const char *complaint = NULL;
+
+	slot_getallattrs(slot);
+	c.values = slot->tts_values;
+	c.nulls = slot->tts_isnull;
+	c.arena = NULL;
+	memset(payment, 0, sizeof(*payment));
+	if (any_null(&c, PAY_AMOUNT, PAY_USER_ID, &complaint))
+		return complaint;
+	payment->amount = get_int(&c, PAY_AMOUNT);
+	payment->revoked = get_int(&c, PAY_REVOKED);
+	payment->seq = get_int(&c, PAY_SEQ);
+	payment->payment_ref = get_text(&c, PAY_PAYMENT_REF);
+	payment->user_id = get_text(&c, PAY_USER_ID);
+	return NULL;
+}
+
+/* What is wrong with a stored plan version; NULL if it can be read. */
+const char *
+plan_read(CrPlanVersion *plan, TupleTableSlot *slot)
+{
+	Columns		c;
+	const char *complaint = NULL;
+
+	slot_getallattrs(slot);
+	c.values = slot->tts_values;
+	c.nulls = slot->tts_isnull;
+	c.arena = NULL;
+	memset(plan, 0, sizeof(*plan));
+	if (any_null(&c, PLAN_VERSION, PLAN_CYCLE, &complaint))
+	{
+		plan->plan = "";
+		return complaint;
+	}
+	plan->plan = get_text(&c, PLAN_PLAN);
+	plan->version = get_version(&c, PLAN_VERSION, &complaint);
+	plan->effective_from = get_moment(&c, PLAN_EFFECTIVE_FROM, &complaint);
+	plan->created_at = get_moment(&c, PLAN_CREATED_AT, &complaint);
+	plan->monthly_credits = get_int(&c, PLAN_MONTHLY_CREDITS);
+	plan->rollover_limit = get_int(&c, PLAN_ROLLOVER_LIMIT);
+	plan->low_balance_threshold = get_int(&c, PLAN_LOW_BALANCE_THRESHOLD);
+	plan->cycle = CR_CALENDAR;
+	if (!cr_cycle_parse(get_text(&c, PLAN_CYCLE), &plan->cycle))
+		complaint = "cycle is not known";
+	if (Min(Min(plan->monthly_credits, plan->rollover_limit), plan->low_balance_threshold) < 0 ||
+		Max(Max(plan->monthly_credits, plan->rollover_limit),
+			plan->low_balance_threshold) > CR_MAX_CREDITS)
+		complaint = "an amount is out of range";
+	return complaint;
+}

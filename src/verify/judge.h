@@ -1,0 +1,51 @@
+/*
+ * judge.h
+ *		Judging one account by its history.
+ */
+#ifndef CREDITS_VERIFY_JUDGE_H
+#define CREDITS_VERIFY_JUDGE_H
+
+#include "postgres.h"
+
+#include "core/core.h"
+#include "store/lookup.h"
+#include "tables/archive_partitions.h"
+#include "tables/checkpoint.h"
+#include "tables/plan_versions.h"
+#include "tables/rows.h"
+#include "verify/findings.h"
+#include "verify/judge_lots.h"
+
+/* What judging accounts needs, kept from one to the next. */
+typedef struct Judge
+{
+	Plans		plans;
+	CrEnv		env;
+	Lookup		accounts;
+	Lookup		rows;
+	Lookup		payments;
+	Lookup		checkpoints;
+	Archived	archived;
+	bool		has_archived;	/* it is open */
+	JudgeLots	lots;			/* of the account whose history is gone through */
+	struct names_hash *names;	/* of plans and zones, for the accounts' facts */
+	MemoryContext memory;
+	MemoryContext row_memory;	/* to be reset after each row */
+	RowArena	arena;
+	int64		n_accounts;		/* judged so far */
+	int64		n_rows;
+	int64		n_purchases;	/* that have their payment */
+} Judge;
+
+extern void judge_begin(Judge *judge, Snapshot snapshot);
+extern void judge_start(CrAccount *acc, const char *user_id);
+extern const char *judge_row(Judge *judge, CrAccount *acc, const CrRow *row);
+extern void judge_slot(Judge *judge, Findings *findings, const char *user_id,
+					   TupleTableSlot *account);
+extern bool judge_user(Judge *judge, Findings *findings, const char *user_id);
+extern bool judge_from_checkpoint(Judge *judge, CrAccount *acc, Checkpoint *ckpt,
+								  const char *user_id);
+extern void judge_replay(Judge *judge, CrAccount *acc, const char *user_id, int64 upto);
+extern void judge_end(Judge *judge);
+
+#endif

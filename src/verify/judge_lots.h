@@ -1,0 +1,43 @@
+/*
+ * judge_lots.h
+ *		An account's grants, holds, refunds and chargebacks, as verification goes
+ *		through its history.
+ */
+#ifndef CREDITS_VERIFY_JUDGE_LOTS_H
+#define CREDITS_VERIFY_JUDGE_LOTS_H
+
+#include "postgres.h"
+
+#include "utils/hsearch.h"
+
+#include "core/core.h"
+#include "tables/archive_partitions.h"
+#include "tables/checkpoint.h"
+#include "verify/findings.h"
+
+/* Kept from one account to the next. */
+typedef struct JudgeLots
+{
+	Snapshot	snapshot;
+	MemoryContext memory;		/* of the account at hand */
+	HTAB	   *marks;			/* rows that later ones refer to; NULL: none yet */
+	int64		n_grants;		/* of the account */
+	int64		n_holds;
+	Archived   *archived;		/* rows are looked for there; NULL: in the history */
+	Checkpoint *collect;		/* gets what a checkpoint needs besides; NULL: none */
+} JudgeLots;
+
+extern void judge_lots_begin(JudgeLots *book, Snapshot snapshot);
+extern void judge_lots_start(JudgeLots *book, CrAccount *acc);
+extern const CrRow *judge_lots_before(JudgeLots *book, CrAccount *acc, const CrRow *row,
+									 int64 *used);
+extern void judge_lots_after(JudgeLots *book, CrAccount *acc, const CrRow *row,
+							int64 revoked);
+extern void judge_lots_load(JudgeLots *book, CrAccount *acc, const Checkpoint *ckpt);
+extern void judge_lots_purchase(JudgeLots *book, int64 seq, int64 revoked, int64 stored);
+extern void judge_lots_finish(JudgeLots *book, const CrAccount *acc, Checkpoint *ckpt);
+extern bool judge_lots_compare(JudgeLots *book, const CrAccount *acc, Findings *findings);
+extern void judge_lots_end(JudgeLots *book);
+extern void verify_lot_orphans(Findings *findings);
+
+#endif

@@ -1,0 +1,15 @@
+/*
+ * progress.h
+ *		How far a verification is, for whoever looks at pg_stat_activity.
+ */
+#ifndef CREDITS_VERIFY_PROGRESS_H
+#define CREDITS_VERIFY_PROGRESS_H
+
+#include "postgres.h"
+
+extern void progress_begin(void);
+extern void progress_at(uint32 pass, uint32 passes, uint32 block, uint32 blocks);
+extern void progress_show(const char *text);
+extern void progress_end(void);
+
+#endif
