@@ -27,6 +27,7 @@
 #include "store/columns.h"
 #include "store/own_sql.h"
 #include "store/relations.h"
+#include "store/slots.h"
 #include "tables/archive_partitions.h"
 
 PG_FUNCTION_INFO_V1(credits_dump_customizations);

@@ -47,6 +47,7 @@
 #include "store/lookup.h"
 #include "store/own_sql.h"
 #include "store/relations.h"
+#include "store/slots.h"
 #include "store/writer.h"
 #include "tables/audit_log.h"
 #include "tables/rows.h"
@@ -153,17 +154,15 @@ static void
 write_record(const Record *record)
 {
 	Writer	   *writer = writer_begin(TABLE_ROLE, CurrentMemoryContext);
-	Datum	   *values;
+	TupleTableSlot *slot = writer->slot;
 
 	writer_clear(writer);
-	memset(writer->slot->tts_isnull, 0, sizeof(bool) * ROLE_NATTS);
-	values = writer->slot->tts_values;
-	values[ROLE_GRANTED_AT - 1] = TimestampTzGetDatum(record->granted_at);
-	values[ROLE_SYSTEM_IDENTIFIER - 1] = Int64GetDatum(record->cluster);
-	values[ROLE_ROLE_OID - 1] = ObjectIdGetDatum(record->role_oid);
-	values[ROLE_GRANTED_USAGE - 1] = BoolGetDatum(record->granted_usage);
-	values[ROLE_ROLE_NAME - 1] = CStringGetTextDatum(record->role_name);
-	values[ROLE_PRESET - 1] = CStringGetTextDatum(record->preset);
+	slot_set_time(slot, ROLE_GRANTED_AT, record->granted_at);
+	slot_set_int(slot, ROLE_SYSTEM_IDENTIFIER, record->cluster);
+	slot_set(slot, ROLE_ROLE_OID, ObjectIdGetDatum(record->role_oid));
+	slot_set(slot, ROLE_GRANTED_USAGE, BoolGetDatum(record->granted_usage));
+	slot_set_text(slot, ROLE_ROLE_NAME, record->role_name);
+	slot_set_text(slot, ROLE_PRESET, record->preset);
 	writer_insert(writer);
 	writer_end(writer);
 }

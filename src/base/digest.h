@@ -28,4 +28,11 @@ extern void anchor_hash(const CrAnchor *anchor, uint8_t out[CR_HASH_LEN]);
 extern void anchor_genesis_hash(uint8_t out[CR_HASH_LEN]);
 extern void genesis_hash(const char *user_id, uint8_t out[CR_HASH_LEN]);
 
+/* Is what was stored, or NULL, this very digest? */
+static inline bool
+digest_is(const uint8_t *stored, const uint8_t *digest)
+{
+	return stored != NULL && memcmp(stored, digest, CR_HASH_LEN) == 0;
+}
+
 #endif

@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "base/utc.h"
+#include "store/slots.h"
 
 static void
 json_key(StringInfo buf, const char *key)

@@ -24,8 +24,7 @@ PG_FUNCTION_INFO_V1(credits_apply_plan);
 static void
 push(Ledger *ledger, CrVerdict verdict, const CrRow *row, int64 amount)
 {
-	if (verdict != CR_OK)
-		error_refused(verdict, &ledger->acc, amount);
+	ledger_check(ledger, verdict, amount);
 	(void) ledger_push(ledger, row);
 }
 

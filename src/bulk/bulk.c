@@ -20,7 +20,6 @@
 
 #include "access/heaptoast.h"
 #include "access/htup_details.h"
-#include "access/stratnum.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -31,12 +30,10 @@
 #include "storage/proc.h"
 #include "tcop/pquery.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
 #include "utils/resowner.h"
-#include "utils/snapmgr.h"
 
 #include "base/clock.h"
 #include "base/compat.h"
@@ -54,6 +51,7 @@
 #include "store/relations.h"
 #include "store/writer.h"
 #include "tables/audit_log.h"
+#include "tables/find.h"
 #include "tables/plan_versions.h"
 #include "tables/rows.h"
 #include "tables/run_record.h"
@@ -105,9 +103,7 @@ bulk_is_undone(const char *user_id, int64 seq)
 	Lookup		lookup;
 	bool		found = false;
 
-	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY_REF, SnapshotSelf);
-	lookup_text_key(&lookup, 1, user_id);
-	lookup_key(&lookup, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(seq));
+	referring_begin(&lookup, user_id, seq);
 	while (!found && lookup_next(&lookup, ForwardScanDirection))
 		found = strcmp(slot_text(lookup.slot, HIST_KIND), cr_kind_name(CR_KIND_UNDO)) == 0;
 	lookup_end(&lookup);

@@ -11,11 +11,11 @@
 
 #include "base/errors.h"
 #include "base/sums.h"
-#include "base/utc.h"
 #include "bulk/bulk.h"
 #include "ledger/ledger.h"
 #include "ledger/request.h"
 #include "store/relations.h"
+#include "store/slots.h"
 
 PG_FUNCTION_INFO_V1(credits_grant_many);
 
@@ -53,8 +53,7 @@ grant(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	verdict = ledger->is_waiting && many->ends_at <= ledger->clock ? CR_ENDS_TOO_SOON :
 		cr_grant(&ledger->acc, ledger->now, ledger_next_seq(ledger), amount,
 				 many->ends_at, &row);
-	if (verdict != CR_OK)
-		error_refused(verdict, &ledger->acc, amount);
+	ledger_check(ledger, verdict, amount);
 	(void) ledger_push(ledger, &row);
 	sum_add(&bulk->batch.run.granted, amount);
 	return BULK_DONE;
@@ -71,16 +70,12 @@ check_elements(ArrayType *users, ArrayType *amounts)
 	int			n_users;
 	int			n_values;
 
-	if (ARR_NDIM(users) > 1)
-		error_bad_value("user_ids", "an array of arrays", "a plain array");
-	if (ARR_NDIM(amounts) > 1)
-		error_bad_value("amounts", "an array of arrays", "a plain array");
+	(void) check_array(users, "user_ids");
+	(void) check_array(amounts, "amounts");
 	deconstruct_array(users, TEXTOID, -1, false, TYPALIGN_INT, &user_ids, &no_user, &n_users);
 	deconstruct_array(amounts, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &values, &no_value,
 					  &n_values);
-	if (n_users != n_values)
-		error_bad_value("amounts", psprintf("%d elements", n_values),
-						psprintf("as many elements as user_ids has, %d", n_users));
+	check_as_many(n_values, "amounts", n_users);
 	for (int i = 0; i < n_users; i++)
 	{
 		int			length;
@@ -122,9 +117,7 @@ credits_grant_many(PG_FUNCTION_ARGS)
 	values[0] = PG_GETARG_DATUM(0);
 	values[1] = PG_GETARG_DATUM(1);
 	check_elements(PG_GETARG_ARRAYTYPE_P(0), PG_GETARG_ARRAYTYPE_P(1));
-	many.ends_at = PG_GETARG_TIMESTAMPTZ(2);
-	if (!utc_is_ordinary(many.ends_at))
-		error_bad_value("expires_at", "out of range", "a time in the years 1 to 9999");
+	many.ends_at = check_time(PG_GETARG_TIMESTAMPTZ(2), "expires_at");
 	bulk.reason = arg_optional_text(fcinfo, 3);
 	many.key = arg_optional_name(fcinfo, 4, "idempotency_key");
 	bulk_arguments(&bulk, fcinfo, 5);

@@ -34,6 +34,7 @@
 #include "store/columns.h"
 #include "store/lookup.h"
 #include "store/relations.h"
+#include "store/slots.h"
 #include "tables/checkpoint.h"
 #include "tables/plan_versions.h"
 #include "tables/rows.h"
@@ -120,8 +121,7 @@ read_anchor(Source *source, const BulkItem *item)
 		return;
 	if (is_instant && utc_is_ordinary(source->anchor))
 		source->anchor = zone_utc_to_local(NULL, source->zone, source->anchor);
-	if (!utc_is_ordinary(source->anchor))
-		error_bad_value("cycle_anchor", "out of range", "a time in the years 1 to 9999");
+	(void) check_time(source->anchor, "cycle_anchor");
 }
 
 static void
@@ -277,8 +277,7 @@ push_history(Bulk *bulk, Ledger *ledger, const BulkItem *item, CrTime since)
 
 		if (isnull)
 			error_null("created_at");
-		if (!utc_is_ordinary(at))
-			error_bad_value("created_at", "out of range", "a time in the years 1 to 9999");
+		(void) check_time(at, "created_at");
 		if (at <= since)
 			continue;
 		amount = DatumGetInt64(bulk_column(old, "amount", INT8OID, &isnull));
@@ -409,8 +408,7 @@ list_in_use(Import *import, const char *user_id)
 static bool
 says_the_same(const Source *source, const CrRow *import)
 {
-	return import->request_digest != NULL &&
-		memcmp(import->request_digest, source->digest, CR_HASH_LEN) == 0;
+	return digest_is(import->request_digest, source->digest);
 }
 
 /*

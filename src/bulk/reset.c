@@ -169,7 +169,7 @@ is_any_due(Sweep *sweep)
  * Writes the account.  False, and nothing is written, if it is not locked and
  * somebody is at it or was since it was read.  If they come only now, the update
  * waits, and is 55P03 long before deadlock_timeout: who came to wait for us since
- * has not looked for a deadlock yet.  Like synchronous_commit in commit.c, the
+ * has not looked for a deadlock yet.  Like synchronous_commit in early_release.c, the
  * variable is set for the moment alone.
  */
 static bool

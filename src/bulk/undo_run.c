@@ -87,8 +87,7 @@ undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target, int64 expired)
 					  regrant.plan ? &regrant : NULL, &row);
 	if (verdict == CR_NOT_UNDOABLE)
 		return BULK_SKIPPED;
-	if (verdict != CR_OK)
-		error_refused(verdict, &ledger->acc, target->amount);
+	ledger_check(ledger, verdict, target->amount);
 	(void) ledger_push(ledger, &row);
 	change = cr_available(&ledger->acc) - cr_available(&before);
 	if (change > 0)

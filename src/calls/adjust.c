@@ -28,23 +28,42 @@ arg_delta(FunctionCallInfo fcinfo, int arg)
 	return delta;
 }
 
+typedef struct Adjustment
+{
+	const char *bucket_name;
+	CrBucket	bucket;
+	int64		delta;
+} Adjustment;
+
+static void
+adjust(Ledger *ledger, const void *args, CrRow *row)
+{
+	const Adjustment *asked = args;
+	CrVerdict	verdict;
+
+	if (asked->bucket == CR_MONTHLY)
+		ledger_apply_due(ledger);	/* what it corrects would be gone with the reset */
+	else
+		(void) ledger_apply_ready(ledger);
+	verdict = cr_adjust(&ledger->acc, ledger->now, asked->bucket, asked->delta, row);
+	if (verdict == CR_INSUFFICIENT)
+		error_bucket_insufficient(&ledger->acc, asked->bucket_name,
+								  cr_bucket_balance(&ledger->acc, asked->bucket),
+								  -asked->delta);
+	ledger_check(ledger, verdict, asked->delta);
+}
+
 Datum
 credits_adjust(PG_FUNCTION_ARGS)
 {
 	Request		request;
-	Ledger		ledger;
-	CrRow		row;
-	CrVerdict	verdict;
-	CrBucket	bucket;
-	Datum		receipt;
-	char	   *bucket_name;
-	int64		delta;
+	Adjustment	args;
 
 	request_init(&request, fcinfo, "credits_adjust()", CR_KIND_ADJUST);
-	bucket_name = arg_name(fcinfo, 1, "bucket");
-	if (!cr_bucket_parse(bucket_name, &bucket))
-		error_bad_value("bucket", bucket_name, "monthly, granted or purchased");
-	delta = arg_delta(fcinfo, 2);
+	args.bucket_name = arg_name(fcinfo, 1, "bucket");
+	if (!cr_bucket_parse(args.bucket_name, &args.bucket))
+		error_bad_value("bucket", args.bucket_name, "monthly, granted or purchased");
+	args.delta = arg_delta(fcinfo, 2);
 	if (PG_ARGISNULL(3))
 		error_null("reason");
 	request.reason = arg_optional_text(fcinfo, 3);
@@ -53,23 +72,6 @@ credits_adjust(PG_FUNCTION_ARGS)
 	request.idempotency_key = arg_optional_name(fcinfo, 4, "idempotency_key");
 	request_metadata(&request, fcinfo, 5);
 	if (request.idempotency_key)
-		request_seal(&request, delta, bucket_name, NULL);
-
-	ledger_begin(&ledger, &request);
-	if (!ledger_replay(&ledger, &receipt))
-	{
-		if (bucket == CR_MONTHLY)
-			ledger_apply_due(&ledger);	/* what it corrects would be gone with the reset */
-		else
-			(void) ledger_apply_ready(&ledger);
-		verdict = cr_adjust(&ledger.acc, ledger.now, bucket, delta, &row);
-		if (verdict == CR_INSUFFICIENT)
-			error_bucket_insufficient(&ledger.acc, bucket_name,
-									  cr_bucket_balance(&ledger.acc, bucket), -delta);
-		if (verdict != CR_OK)
-			error_refused(verdict, &ledger.acc, delta);
-		receipt = ledger_append(&ledger, &row);
-	}
-	ledger_end(&ledger);
-	return receipt;
+		request_seal(&request, args.delta, args.bucket_name, NULL);
+	return ledger_command(&request, adjust, &args);
 }

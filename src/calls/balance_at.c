@@ -72,11 +72,7 @@ credits_balance_at(PG_FUNCTION_ARGS)
 
 	store_attach(fcinfo);
 	user_id = arg_name(fcinfo, 0, "user_id");
-	if (PG_ARGISNULL(1))
-		error_null("at");
-	asked = at = PG_GETARG_TIMESTAMPTZ(1);
-	if (!utc_is_ordinary(at))
-		error_bad_value("at", "out of range", "a time in the years 1 to 9999");
+	asked = at = arg_time(fcinfo, 1, "at");
 	now = clock_statement();
 	if (at > now)
 		error_bad_value("at", utc_text(at, text), "a time that is not to come");

@@ -7,7 +7,6 @@
 #include "fmgr.h"
 #include "utils/builtins.h"
 
-#include "base/errors.h"
 #include "ledger/ledger.h"
 #include "ledger/request.h"
 #include "tables/audit_log.h"
@@ -20,7 +19,6 @@ credits_close_account(PG_FUNCTION_ARGS)
 	Request		request;
 	Ledger		ledger;
 	CrRow		row;
-	CrVerdict	verdict;
 	Datum		receipt;
 
 	request_init(&request, fcinfo, "credits_close_account()", CR_KIND_CLOSE);
@@ -28,9 +26,7 @@ credits_close_account(PG_FUNCTION_ARGS)
 
 	ledger_begin_audited(&ledger, &request);
 	(void) ledger_apply_ready(&ledger);
-	verdict = cr_close(&ledger.acc, ledger.now, &row);
-	if (verdict != CR_OK)
-		error_refused(verdict, &ledger.acc, 0);
+	ledger_check(&ledger, cr_close(&ledger.acc, ledger.now, &row), 0);
 	receipt = ledger_append(&ledger, &row);
 	ledger_end(&ledger);
 	audit_append("close_account", request.user_id, (Datum) 0, receipt);

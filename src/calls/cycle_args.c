@@ -37,8 +37,7 @@ make_anchor_local(CycleArgs *args, const char *zone)
 		return;
 	args->anchor = zone_utc_to_local(NULL, zone, args->anchor);
 	args->is_instant = false;
-	if (!utc_is_ordinary(args->anchor))
-		error_bad_value("cycle_anchor", "out of range", "a time in the years 1 to 9999");
+	(void) check_time(args->anchor, "cycle_anchor");
 }
 
 void

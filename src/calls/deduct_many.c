@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 
 #include "base/compat.h"
+#include "base/digest.h"
 #include "base/errors.h"
 #include "ledger/books.h"
 #include "ledger/ledger.h"
@@ -27,6 +28,7 @@
 #include "ledger/request.h"
 #include "store/locks.h"
 #include "store/relations.h"
+#include "store/slots.h"
 #include "store/writer.h"
 
 #define MAX_ITEMS 100000
@@ -71,15 +73,12 @@ arg_array(FunctionCallInfo fcinfo, int arg, const char *name, Oid type, int *cou
 
 	if (PG_ARGISNULL(arg))
 		return column;
-	array = PG_GETARG_ARRAYTYPE_P(arg);
-	if (ARR_NDIM(array) > 1)
-		error_bad_value(name, "an array of arrays", "a plain array");
+	array = check_array(PG_GETARG_ARRAYTYPE_P(arg), name);
 	get_typlenbyvalalign(type, &length, &by_value, &align);
 	deconstruct_array(array, type, length, by_value, align, &column.values, &column.nulls,
 					  &found);
-	if (*count >= 0 && found != *count)
-		error_bad_value(name, psprintf("%d elements", found),
-						psprintf("as many elements as user_ids has, %d", *count));
+	if (*count >= 0)
+		check_as_many(found, name, *count);
 	*count = found;
 	return column;
 }
@@ -229,7 +228,7 @@ replay(Batch *batch, BatchItem *item, Ledger *ledger, HTAB *keys)
 
 	if (entry)
 	{
-		if (memcmp(entry->item->request.digest, request->digest, CR_HASH_LEN) != 0)
+		if (!digest_is(entry->item->request.digest, request->digest))
 			refuse_conflict(batch, item,
 							ledger->acc.history_seq + entry->item->row + 1, CR_KIND_DEDUCT);
 		else
@@ -239,8 +238,7 @@ replay(Batch *batch, BatchItem *item, Ledger *ledger, HTAB *keys)
 	if (ledger->is_new ||
 		!books_find_key(ledger->books, request->user_id, request->idempotency_key, &row))
 		return false;
-	if (row.request_digest == NULL ||
-		memcmp(row.request_digest, request->digest, CR_HASH_LEN) != 0)
+	if (!digest_is(row.request_digest, request->digest))
 	{
 		refuse_conflict(batch, item, row.seq, row.kind);
 		return true;

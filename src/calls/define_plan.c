@@ -18,6 +18,7 @@
 #include "store/columns.h"
 #include "store/locks.h"
 #include "store/relations.h"
+#include "store/slots.h"
 #include "store/writer.h"
 #include "tables/audit_log.h"
 #include "tables/plan_versions.h"
@@ -27,21 +28,18 @@ PG_FUNCTION_INFO_V1(credits_define_plan);
 static void
 insert_version(const CrPlanVersion *plan)
 {
-	Writer	   *writer;
-	Datum	   *values;
+	Writer	   *writer = writer_begin(TABLE_PLAN, CurrentMemoryContext);
+	TupleTableSlot *slot = writer->slot;
 
-	writer = writer_begin(TABLE_PLAN, CurrentMemoryContext);
 	writer_clear(writer);
-	memset(writer->slot->tts_isnull, 0, sizeof(bool) * PLAN_NATTS);
-	values = writer->slot->tts_values;
-	values[PLAN_VERSION - 1] = Int32GetDatum(plan->version);
-	values[PLAN_EFFECTIVE_FROM - 1] = TimestampTzGetDatum(plan->effective_from);
-	values[PLAN_MONTHLY_CREDITS - 1] = Int64GetDatum(plan->monthly_credits);
-	values[PLAN_ROLLOVER_LIMIT - 1] = Int64GetDatum(plan->rollover_limit);
-	values[PLAN_LOW_BALANCE_THRESHOLD - 1] = Int64GetDatum(plan->low_balance_threshold);
-	values[PLAN_CREATED_AT - 1] = TimestampTzGetDatum(plan->created_at);
-	values[PLAN_PLAN - 1] = CStringGetTextDatum(plan->plan);
-	values[PLAN_CYCLE - 1] = CStringGetTextDatum(cr_cycle_name(plan->cycle));
+	slot_set(slot, PLAN_VERSION, Int32GetDatum(plan->version));
+	slot_set_time(slot, PLAN_EFFECTIVE_FROM, plan->effective_from);
+	slot_set_int(slot, PLAN_MONTHLY_CREDITS, plan->monthly_credits);
+	slot_set_int(slot, PLAN_ROLLOVER_LIMIT, plan->rollover_limit);
+	slot_set_int(slot, PLAN_LOW_BALANCE_THRESHOLD, plan->low_balance_threshold);
+	slot_set_time(slot, PLAN_CREATED_AT, plan->created_at);
+	slot_set_text(slot, PLAN_PLAN, plan->plan);
+	slot_set_text(slot, PLAN_CYCLE, cr_cycle_name(plan->cycle));
 	writer_insert(writer);
 	writer_end(writer);
 }
@@ -71,8 +69,7 @@ choose_effective_from(CrPlanVersion *plan, const CrPlanVersion *newest, CrTime n
 	char		text[UTC_TEXT_SIZE];
 
 	plan->effective_from = PG_ARGISNULL(arg) ? now : PG_GETARG_TIMESTAMPTZ(arg);
-	if (!utc_is_ordinary(plan->effective_from))
-		error_bad_value("effective_from", "out of range", "a time in the years 1 to 9999");
+	(void) check_time(plan->effective_from, "effective_from");
 	if (plan->effective_from < now)
 		error_bad_value("effective_from", utc_text(plan->effective_from, text),
 						"a time that is not in the past");

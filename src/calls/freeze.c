@@ -6,7 +6,6 @@
 
 #include "fmgr.h"
 
-#include "base/errors.h"
 #include "base/json.h"
 #include "ledger/ledger.h"
 #include "ledger/request.h"
@@ -37,7 +36,6 @@ set_status(FunctionCallInfo fcinfo, const char *function, CrKind kind, CrStatus 
 	Ledger		ledger;
 	CrRow		row;
 	CrStatus	before;
-	CrVerdict	verdict;
 	Datum		receipt;
 
 	request_init(&request, fcinfo, function, kind);
@@ -46,9 +44,7 @@ set_status(FunctionCallInfo fcinfo, const char *function, CrKind kind, CrStatus 
 	ledger_begin_audited(&ledger, &request);
 	(void) ledger_apply_ready(&ledger);
 	before = ledger.acc.facts.status;
-	verdict = cr_set_status(&ledger.acc, ledger.now, status, &row);
-	if (verdict != CR_OK)
-		error_refused(verdict, &ledger.acc, 0);
+	ledger_check(&ledger, cr_set_status(&ledger.acc, ledger.now, status, &row), 0);
 	receipt = ledger_append(&ledger, &row);
 	ledger_end(&ledger);
 	audit_append(cr_kind_name(kind), request.user_id,

@@ -27,6 +27,7 @@
 #include "store/columns.h"
 #include "store/lookup.h"
 #include "store/relations.h"
+#include "store/slots.h"
 #include "tables/find.h"
 
 #define DEFAULT_PAGE 50

@@ -40,37 +40,36 @@ arg_expires_in(FunctionCallInfo fcinfo, int arg)
 	return length;
 }
 
+typedef struct Hold
+{
+	int64		amount;
+	int64		length;
+} Hold;
+
+static void
+hold(Ledger *ledger, const void *args, CrRow *row)
+{
+	const Hold *asked = args;
+
+	ledger_apply_due(ledger);
+	ledger_check(ledger, cr_hold(&ledger->acc, ledger->now, ledger_next_seq(ledger),
+								 asked->amount, ledger->now + asked->length, row), asked->amount);
+}
+
 Datum
 credits_hold(PG_FUNCTION_ARGS)
 {
 	Request		request;
-	Ledger		ledger;
-	CrRow		row;
-	CrVerdict	verdict;
-	Datum		receipt;
-	int64		amount;
-	int64		length;
+	Hold		args;
 
 	request_init(&request, fcinfo, "credits_hold()", CR_KIND_HOLD);
-	amount = arg_amount(fcinfo, 1, "amount");
-	length = arg_expires_in(fcinfo, 2);
+	args.amount = arg_amount(fcinfo, 1, "amount");
+	args.length = arg_expires_in(fcinfo, 2);
 	request_tail(&request, fcinfo, 3);
 	request.spender = arg_optional_name(fcinfo, 6, "spender");
 	if (request.idempotency_key)
-		request_seal(&request, amount, psprintf(INT64_FORMAT, length), NULL);
-
-	ledger_begin(&ledger, &request);
-	if (!ledger_replay(&ledger, &receipt))
-	{
-		ledger_apply_due(&ledger);
-		verdict = cr_hold(&ledger.acc, ledger.now, ledger_next_seq(&ledger), amount,
-						  ledger.now + length, &row);
-		if (verdict != CR_OK)
-			error_refused(verdict, &ledger.acc, amount);
-		receipt = ledger_append(&ledger, &row);
-	}
-	ledger_end(&ledger);
-	return receipt;
+		request_seal(&request, args.amount, psprintf(INT64_FORMAT, args.length), NULL);
+	return ledger_command(&request, hold, &args);
 }
 
 static int64
@@ -102,76 +101,73 @@ spends_more(const CrHold *hold, int64 amount)
 		(hold->state == CR_HOLD_OPEN && amount > cr_hold_left(hold));
 }
 
+typedef struct Settlement
+{
+	int64		hold_seq;
+	int64		amount;			/* of a capture; 0: all */
+	bool		keep_open;
+} Settlement;
+
+static void
+capture(Ledger *ledger, const void *args, CrRow *row)
+{
+	const Settlement *asked = args;
+	CrHold	   *hold;
+	CrVerdict	verdict;
+	int64		amount;
+
+	(void) ledger_apply_ready(ledger);
+	hold = find_hold(ledger, asked->hold_seq);
+	amount = asked->amount > 0 ? asked->amount : cr_hold_left(hold);
+	if (ledger->is_waiting && spends_more(hold, amount))
+		error_zone_unknown(&ledger->acc);
+	verdict = cr_capture(&ledger->acc, ledger->now, hold, amount, asked->keep_open, row);
+	if (verdict == CR_HOLD_CLOSED)
+		error_hold_closed(ledger->acc.user_id, hold);
+	if (verdict != CR_OK && hold->state == CR_HOLD_OPEN)
+		amount -= cr_hold_left(hold);
+	ledger_check(ledger, verdict, amount);
+}
+
 Datum
 credits_capture(PG_FUNCTION_ARGS)
 {
 	Request		request;
-	Ledger		ledger;
-	CrRow		row;
-	CrVerdict	verdict;
-	CrHold	   *hold;
-	Datum		receipt;
-	int64		hold_seq;
-	int64		asked;			/* 0: all */
-	bool		keep_open;
+	Settlement	args;
 
 	request_init(&request, fcinfo, "credits_capture()", CR_KIND_CAPTURE);
-	hold_seq = arg_hold_seq(fcinfo);
-	asked = PG_ARGISNULL(2) ? 0 : arg_amount(fcinfo, 2, "amount");
-	keep_open = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
+	args.hold_seq = arg_hold_seq(fcinfo);
+	args.amount = PG_ARGISNULL(2) ? 0 : arg_amount(fcinfo, 2, "amount");
+	args.keep_open = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 	request_tail(&request, fcinfo, 4);
 	request.spender = arg_optional_name(fcinfo, 7, "spender");
 	if (request.idempotency_key)
-		request_seal(&request, asked, psprintf(INT64_FORMAT, hold_seq),
-					 keep_open ? "keep_open" : NULL);
+		request_seal(&request, args.amount, psprintf(INT64_FORMAT, args.hold_seq),
+					 args.keep_open ? "keep_open" : NULL);
+	return ledger_command(&request, capture, &args);
+}
 
-	ledger_begin(&ledger, &request);
-	if (!ledger_replay(&ledger, &receipt))
-	{
-		int64		amount;
+static void
+release(Ledger *ledger, const void *args, CrRow *row)
+{
+	CrHold	   *hold;
 
-		(void) ledger_apply_ready(&ledger);
-		hold = find_hold(&ledger, hold_seq);
-		amount = asked > 0 ? asked : cr_hold_left(hold);
-		if (ledger.is_waiting && spends_more(hold, amount))
-			error_zone_unknown(&ledger.acc);
-		verdict = cr_capture(&ledger.acc, ledger.now, hold, amount, keep_open, &row);
-		if (verdict == CR_HOLD_CLOSED)
-			error_hold_closed(request.user_id, hold);
-		if (verdict != CR_OK)
-			error_refused(verdict, &ledger.acc, hold->state == CR_HOLD_OPEN ?
-						  amount - cr_hold_left(hold) : amount);
-		receipt = ledger_append(&ledger, &row);
-	}
-	ledger_end(&ledger);
-	return receipt;
+	(void) ledger_apply_ready(ledger);
+	hold = find_hold(ledger, ((const Settlement *) args)->hold_seq);
+	if (cr_release(&ledger->acc, ledger->now, hold, row) != CR_OK)
+		error_hold_closed(ledger->acc.user_id, hold);
 }
 
 Datum
 credits_release(PG_FUNCTION_ARGS)
 {
 	Request		request;
-	Ledger		ledger;
-	CrRow		row;
-	CrHold	   *hold;
-	Datum		receipt;
-	int64		hold_seq;
+	Settlement	args = {0};
 
 	request_init(&request, fcinfo, "credits_release()", CR_KIND_RELEASE);
-	hold_seq = arg_hold_seq(fcinfo);
+	args.hold_seq = arg_hold_seq(fcinfo);
 	request_tail(&request, fcinfo, 2);
 	if (request.idempotency_key)
-		request_seal(&request, 0, psprintf(INT64_FORMAT, hold_seq), NULL);
-
-	ledger_begin(&ledger, &request);
-	if (!ledger_replay(&ledger, &receipt))
-	{
-		(void) ledger_apply_ready(&ledger);
-		hold = find_hold(&ledger, hold_seq);
-		if (cr_release(&ledger.acc, ledger.now, hold, &row) != CR_OK)
-			error_hold_closed(request.user_id, hold);
-		receipt = ledger_append(&ledger, &row);
-	}
-	ledger_end(&ledger);
-	return receipt;
+		request_seal(&request, 0, psprintf(INT64_FORMAT, args.hold_seq), NULL);
+	return ledger_command(&request, release, &args);
 }

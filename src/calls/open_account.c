@@ -7,6 +7,7 @@
 #include "fmgr.h"
 #include "utils/snapmgr.h"
 
+#include "base/digest.h"
 #include "base/errors.h"
 #include "base/json.h"
 #include "base/settings.h"
@@ -43,8 +44,7 @@ same_facts(const Opening *opening, const CrFacts *facts)
 static bool
 same_request(const Request *request, const CrRow *row)
 {
-	return row->request_digest != NULL &&
-		memcmp(row->request_digest, request->digest, CR_HASH_LEN) == 0;
+	return digest_is(row->request_digest, request->digest);
 }
 
 /* What is left to answer where that row was archived. */
@@ -131,8 +131,7 @@ credits_open_account(PG_FUNCTION_ARGS)
 			opening.cycle.anchor = zone_utc_to_local(NULL, opening.cycle.zone, ledger.now);
 		verdict = cr_open(&ledger.acc, &ledger.env, ledger.now, plan, opening.cycle.anchor,
 						  opening.cycle.zone, &row);
-		if (verdict != CR_OK)
-			error_refused(verdict, &ledger.acc, plan ? plan->monthly_credits : 0);
+		ledger_check(&ledger, verdict, plan ? plan->monthly_credits : 0);
 		receipt = ledger_append(&ledger, &row);
 	}
 	ledger_end(&ledger);

@@ -14,6 +14,7 @@
 #include "ledger/request.h"
 #include "store/columns.h"
 #include "store/locks.h"
+#include "store/slots.h"
 #include "store/writer.h"
 #include "tables/checkpoint.h"
 #include "tables/find.h"
@@ -26,16 +27,14 @@ static Writer *
 insert_payment(const Ledger *ledger, int64 amount)
 {
 	Writer	   *writer = writer_begin(TABLE_PAYMENT, CurrentMemoryContext);
-	Datum	   *values;
+	TupleTableSlot *slot = writer->slot;
 
 	writer_clear(writer);
-	memset(writer->slot->tts_isnull, 0, sizeof(bool) * PAY_NATTS);
-	values = writer->slot->tts_values;
-	values[PAY_AMOUNT - 1] = Int64GetDatum(amount);
-	values[PAY_REVOKED - 1] = Int64GetDatum(0);
-	values[PAY_SEQ - 1] = Int64GetDatum(ledger_next_seq(ledger));
-	values[PAY_PAYMENT_REF - 1] = CStringGetTextDatum(ledger->request->payment_ref);
-	values[PAY_USER_ID - 1] = CStringGetTextDatum(ledger->request->user_id);
+	slot_set_int(slot, PAY_AMOUNT, amount);
+	slot_set_int(slot, PAY_REVOKED, 0);
+	slot_set_int(slot, PAY_SEQ, ledger_next_seq(ledger));
+	slot_set_text(slot, PAY_PAYMENT_REF, ledger->request->payment_ref);
+	slot_set_text(slot, PAY_USER_ID, ledger->request->user_id);
 	writer_insert(writer);
 	return writer;
 }

@@ -6,16 +6,13 @@
 
 #include "fmgr.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
 #include "base/errors.h"
 #include "base/sums.h"
 #include "ledger/ledger.h"
 #include "ledger/request.h"
-#include "store/columns.h"
 #include "store/lookup.h"
-#include "store/relations.h"
 #include "tables/checkpoint.h"
 #include "tables/find.h"
 #include "tables/rows.h"
@@ -29,9 +26,7 @@ sum_refunds(const char *user_id, int64 seq)
 	Lookup		lookup;
 	int64		sum = 0;
 
-	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY_REF, SnapshotSelf);
-	lookup_text_key(&lookup, 1, user_id);
-	lookup_key(&lookup, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(seq));
+	referring_begin(&lookup, user_id, seq);
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
 		CrRow		row;
@@ -63,44 +58,45 @@ find_spent(Ledger *ledger, int64 seq, CrSpent *spent, CrRow *row)
 	spent->refunded = sum_refunds(user_id, seq);
 }
 
+typedef struct Refund
+{
+	int64		seq;			/* of what spent */
+	int64		amount;			/* 0: all */
+} Refund;
+
+static void
+refund(Ledger *ledger, const void *args, CrRow *row)
+{
+	const Refund *asked = args;
+	CrRow		spending;
+	CrSpent		spent;
+	CrVerdict	verdict;
+	int64		amount;
+
+	(void) ledger_apply_ready(ledger);
+	find_spent(ledger, asked->seq, &spent, &spending);
+	amount = asked->amount > 0 ? asked->amount : spent.amount - spent.refunded;
+	verdict = amount == 0 ? CR_MORE_THAN_SPENT :
+		cr_refund(&ledger->acc, ledger->now, &spent, amount, row);
+	if (verdict == CR_MORE_THAN_SPENT)
+		error_refund_exceeds(ledger->acc.user_id, asked->seq, asked->amount, spent.amount,
+							 spent.refunded);
+	ledger_check(ledger, verdict, amount);
+}
+
 Datum
 credits_refund(PG_FUNCTION_ARGS)
 {
 	Request		request;
-	Ledger		ledger;
-	CrRow		row;
-	CrRow		spending;
-	CrSpent		spent;
-	CrVerdict	verdict;
-	Datum		receipt;
-	int64		seq;
-	int64		asked;			/* 0: all */
+	Refund		args;
 
 	request_init(&request, fcinfo, "credits_refund()", CR_KIND_REFUND);
 	if (PG_ARGISNULL(1))
 		error_null("seq");
-	seq = PG_GETARG_INT64(1);
-	asked = PG_ARGISNULL(2) ? 0 : arg_amount(fcinfo, 2, "amount");
+	args.seq = PG_GETARG_INT64(1);
+	args.amount = PG_ARGISNULL(2) ? 0 : arg_amount(fcinfo, 2, "amount");
 	request_tail(&request, fcinfo, 3);
 	if (request.idempotency_key)
-		request_seal(&request, asked, psprintf(INT64_FORMAT, seq), NULL);
-
-	ledger_begin(&ledger, &request);
-	if (!ledger_replay(&ledger, &receipt))
-	{
-		int64		amount;
-
-		(void) ledger_apply_ready(&ledger);
-		find_spent(&ledger, seq, &spent, &spending);
-		amount = asked > 0 ? asked : spent.amount - spent.refunded;
-		verdict = amount == 0 ? CR_MORE_THAN_SPENT :
-			cr_refund(&ledger.acc, ledger.now, &spent, amount, &row);
-		if (verdict == CR_MORE_THAN_SPENT)
-			error_refund_exceeds(request.user_id, seq, asked, spent.amount, spent.refunded);
-		if (verdict != CR_OK)
-			error_refused(verdict, &ledger.acc, amount);
-		receipt = ledger_append(&ledger, &row);
-	}
-	ledger_end(&ledger);
-	return receipt;
+		request_seal(&request, args.amount, psprintf(INT64_FORMAT, args.seq), NULL);
+	return ledger_command(&request, refund, &args);
 }

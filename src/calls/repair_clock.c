@@ -32,7 +32,6 @@ credits_repair_clock(PG_FUNCTION_ARGS)
 	Ledger		ledger;
 	CrRow		row;
 	CrTime		before;
-	CrVerdict	verdict;
 	Datum		receipt;
 
 	request_init(&request, fcinfo, "credits_repair_clock()", CR_KIND_CLOCK_REPAIR);
@@ -42,9 +41,7 @@ credits_repair_clock(PG_FUNCTION_ARGS)
 	if (ledger.is_new)
 		error_account_not_found(request.user_id);
 	before = ledger.acc.effective_at;
-	verdict = cr_repair_clock(&ledger.acc, ledger.clock, &row);
-	if (verdict != CR_OK)
-		error_refused(verdict, &ledger.acc, 0);
+	ledger_check(&ledger, cr_repair_clock(&ledger.acc, ledger.clock, &row), 0);
 	receipt = ledger_append(&ledger, &row);
 	ledger_end(&ledger);
 	audit_append("clock_repair", request.user_id,

@@ -6,7 +6,6 @@
 
 #include "fmgr.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
 #include "base/errors.h"
@@ -17,6 +16,7 @@
 #include "store/locks.h"
 #include "store/lookup.h"
 #include "store/relations.h"
+#include "store/slots.h"
 #include "store/writer.h"
 #include "tables/checkpoint.h"
 #include "tables/find.h"
@@ -46,7 +46,7 @@ update_payment(Lookup *lookup, int64 revoked)
 	Writer	   *writer = writer_begin(TABLE_PAYMENT, CurrentMemoryContext);
 
 	writer_copy(writer, lookup->slot);
-	writer->slot->tts_values[PAY_REVOKED - 1] = Int64GetDatum(revoked);
+	slot_set_int(writer->slot, PAY_REVOKED, revoked);
 	writer_update(writer, lookup->slot);
 	return writer;
 }
@@ -58,9 +58,7 @@ replay_revoke(const Payment *payment)
 	Lookup		lookup;
 	CrRow		last = {0};
 
-	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY_REF, SnapshotSelf);
-	lookup_text_key(&lookup, 1, payment->user_id);
-	lookup_key(&lookup, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(payment->seq));
+	referring_begin(&lookup, payment->user_id, payment->seq);
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
 		CrRow		row;
@@ -129,8 +127,7 @@ credits_revoke_purchase(PG_FUNCTION_ARGS)
 
 			(void) ledger_apply_ready(&ledger);
 			verdict = cr_revoke(&ledger.acc, ledger.now, amount, payment.seq, &row);
-			if (verdict != CR_OK)
-				error_refused(verdict, &ledger.acc, amount);
+			ledger_check(&ledger, verdict, amount);
 			writer = update_payment(&lookup, payment.revoked + amount);
 			receipt = ledger_append(&ledger, &row);
 			writer_end(writer);

@@ -14,17 +14,30 @@
 
 PG_FUNCTION_INFO_V1(credits_set_cycle);
 
+static void
+set_cycle(Ledger *ledger, const void *args, CrRow *row)
+{
+	CycleArgs	cycle = *(const CycleArgs *) args;
+	const char *zone;
+
+	/* Another zone is what a reset waits for whose zone is not known. */
+	if (!ledger_apply_ready(ledger) && cycle.zone == NULL)
+		error_zone_unknown(&ledger->acc);
+	zone = cycle.zone ? cycle.zone : ledger->acc.facts.time_zone;
+	if (cycle.is_instant && !zone_is_known(NULL, zone))
+		error_zone_unknown(&ledger->acc);
+	make_anchor_local(&cycle, zone);
+	ledger_check(ledger, cr_set_cycle(&ledger->acc, &ledger->env, ledger->now,
+									  cycle.has_anchor ? cycle.anchor :
+									  ledger->acc.facts.cycle_anchor, zone, row), 0);
+}
+
 /* What is NULL stays as it is. */
 Datum
 credits_set_cycle(PG_FUNCTION_ARGS)
 {
 	Request		request;
-	Ledger		ledger;
 	CycleArgs	cycle = {0};
-	const char *zone;
-	CrRow		row;
-	CrVerdict	verdict;
-	Datum		receipt;
 
 	request_init(&request, fcinfo, "credits_set_cycle()", CR_KIND_SET_CYCLE);
 	arg_cycle_anchor(&cycle, fcinfo, 1);
@@ -34,24 +47,5 @@ credits_set_cycle(PG_FUNCTION_ARGS)
 	if (request.idempotency_key)
 		request_seal(&request, cycle.has_anchor ? cycle.anchor : PG_INT64_MIN, cycle.zone,
 					 cycle.is_instant ? "instant" : NULL);
-
-	ledger_begin(&ledger, &request);
-	if (!ledger_replay(&ledger, &receipt))
-	{
-		/* Another zone is what a reset waits for whose zone is not known. */
-		if (!ledger_apply_ready(&ledger) && cycle.zone == NULL)
-			error_zone_unknown(&ledger.acc);
-		zone = cycle.zone ? cycle.zone : ledger.acc.facts.time_zone;
-		if (cycle.is_instant && !zone_is_known(NULL, zone))
-			error_zone_unknown(&ledger.acc);
-		make_anchor_local(&cycle, zone);
-		verdict = cr_set_cycle(&ledger.acc, &ledger.env, ledger.now,
-							   cycle.has_anchor ? cycle.anchor :
-							   ledger.acc.facts.cycle_anchor, zone, &row);
-		if (verdict != CR_OK)
-			error_refused(verdict, &ledger.acc, 0);
-		receipt = ledger_append(&ledger, &row);
-	}
-	ledger_end(&ledger);
-	return receipt;
+	return ledger_command(&request, set_cycle, &cycle);
 }

@@ -12,14 +12,19 @@
 
 PG_FUNCTION_INFO_V1(credits_set_overdraft);
 
+static void
+set_overdraft(Ledger *ledger, const void *args, CrRow *row)
+{
+	int64		limit = *(const int64 *) args;
+
+	(void) ledger_apply_ready(ledger);
+	ledger_check(ledger, cr_set_overdraft(&ledger->acc, ledger->now, limit, row), limit);
+}
+
 Datum
 credits_set_overdraft(PG_FUNCTION_ARGS)
 {
 	Request		request;
-	Ledger		ledger;
-	CrRow		row;
-	CrVerdict	verdict;
-	Datum		receipt;
 	int64		limit;
 
 	request_init(&request, fcinfo, "credits_set_overdraft()", CR_KIND_SET_OVERDRAFT);
@@ -29,16 +34,5 @@ credits_set_overdraft(PG_FUNCTION_ARGS)
 	request_tail(&request, fcinfo, 2);
 	if (request.idempotency_key)
 		request_seal(&request, limit, NULL, NULL);
-
-	ledger_begin(&ledger, &request);
-	if (!ledger_replay(&ledger, &receipt))
-	{
-		(void) ledger_apply_ready(&ledger);
-		verdict = cr_set_overdraft(&ledger.acc, ledger.now, limit, &row);
-		if (verdict != CR_OK)
-			error_refused(verdict, &ledger.acc, limit);
-		receipt = ledger_append(&ledger, &row);
-	}
-	ledger_end(&ledger);
-	return receipt;
+	return ledger_command(&request, set_overdraft, &limit);
 }

@@ -50,14 +50,11 @@ transfer_on(void *arg)
 		verdict = cr_transfer_out(&from->acc, from->now, amount, &row);
 		if (verdict == CR_INSUFFICIENT)
 			error_bucket_insufficient(&from->acc, "purchased", from->acc.balance.purchased, amount);
-		if (verdict != CR_OK)
-			error_refused(verdict, &from->acc, amount);
+		ledger_check(from, verdict, amount);
 		transfer->receipt = ledger_append(from, &row);
 
 		(void) ledger_apply_ready(to);
-		verdict = cr_transfer_in(&to->acc, to->now, amount, &row);
-		if (verdict != CR_OK)
-			error_refused(verdict, &to->acc, amount);
+		ledger_check(to, cr_transfer_in(&to->acc, to->now, amount, &row), amount);
 		(void) ledger_append(to, &row);
 	}
 	ledger_end(to);

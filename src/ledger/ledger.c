@@ -35,6 +35,7 @@
 #include "ledger/request.h"
 #include "store/early_release.h"
 #include "store/locks.h"
+#include "store/slots.h"
 #include "store/writer.h"
 #include "tables/audit_log.h"
 #include "tables/find.h"
@@ -363,8 +364,7 @@ ledger_replay(Ledger *ledger, Datum *receipt)
 
 	if (!find_key(ledger, &row))
 		return false;
-	if (row.request_digest == NULL ||
-		memcmp(row.request_digest, request->digest, CR_HASH_LEN) != 0)
+	if (!digest_is(row.request_digest, request->digest))
 		error_key_conflict(request->idempotency_key, row.seq, cr_kind_name(row.kind));
 	*receipt = receipt_from_row(&row, true);
 	return true;
@@ -630,6 +630,35 @@ ledger_append(Ledger *ledger, const CrRow *row)
 
 	(void) ledger_write(ledger);
 	return receipt_from_row(&ledger->rows[place], false);
+}
+
+/* Refuses the call unless the core has allowed it.  amount: what was asked for. */
+void
+ledger_check(const Ledger *ledger, CrVerdict verdict, int64 amount)
+{
+	if (verdict != CR_OK)
+		error_refused(verdict, &ledger->acc, amount);
+}
+
+/*
+ * One command to one account, from the lock to the receipt.  decide applies what is
+ * due, asks the core and fills the row, or raises an error.
+ */
+Datum
+ledger_command(const Request *request, LedgerDecide decide, const void *args)
+{
+	Ledger		ledger;
+	CrRow		row;
+	Datum		receipt;
+
+	ledger_begin(&ledger, request);
+	if (!ledger_replay(&ledger, &receipt))
+	{
+		decide(&ledger, args, &row);
+		receipt = ledger_append(&ledger, &row);
+	}
+	ledger_end(&ledger);
+	return receipt;
 }
 
 /*

@@ -3,12 +3,23 @@
  *		One account, locked: look up the key, apply what is due, let the core
  *		decide, append.  The only way to change an account.
  *
+ * Most calls are one command:
+ *
+ *		static void
+ *		decide(Ledger *ledger, const void *args, CrRow *row)
+ *		{
+ *			ledger_apply_due(ledger);
+ *			ledger_check(ledger, cr_...(&ledger->acc, ledger->now, ..., row), amount);
+ *		}
+ *		...
+ *		return ledger_command(&request, decide, &args);
+ *
+ * which is, for calls that need more than one command:
+ *
  *		ledger_begin(&ledger, &request);
  *		if (!ledger_replay(&ledger, &receipt))
  *		{
- *			ledger_apply_due(&ledger);
- *			verdict = cr_...(&ledger.acc, ledger.now, ..., &row);
- *			if (verdict != CR_OK) error_refused(...);
+ *			decide(&ledger, args, &row);
  *			receipt = ledger_append(&ledger, &row);
  *		}
  *		ledger_end(&ledger);
@@ -62,6 +73,11 @@ typedef struct Ledger
 	int			room;
 } Ledger;
 
+/* See ledger_command(). */
+typedef void (*LedgerDecide) (Ledger *ledger, const void *args, CrRow *row);
+
+extern Datum ledger_command(const Request *request, LedgerDecide decide, const void *args);
+extern void ledger_check(const Ledger *ledger, CrVerdict verdict, int64 amount);
 extern void ledger_begin(Ledger *ledger, const Request *request);
 extern void ledger_begin_audited(Ledger *ledger, const Request *request);
 extern void ledger_prepare(Ledger *ledger, const Request *request, Books *books,

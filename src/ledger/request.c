@@ -9,6 +9,7 @@
 
 #include "base/digest.h"
 #include "base/errors.h"
+#include "base/utc.h"
 #include "ledger/request.h"
 #include "store/relations.h"
 
@@ -57,6 +58,41 @@ check_amount(int64 amount, const char *name)
 	if (amount > CR_MAX_CREDITS)
 		error_out_of_range(name, amount, CR_MAX_CREDITS);
 	return amount;
+}
+
+/* A time that any client can show. */
+CrTime
+check_time(CrTime at, const char *name)
+{
+	if (!utc_is_ordinary(at))
+		error_bad_value(name, "out of range", "a time in the years 1 to 9999");
+	return at;
+}
+
+CrTime
+arg_time(FunctionCallInfo fcinfo, int arg, const char *name)
+{
+	if (PG_ARGISNULL(arg))
+		error_null(name);
+	return check_time(PG_GETARG_TIMESTAMPTZ(arg), name);
+}
+
+/* An array without dimensions inside. */
+ArrayType *
+check_array(ArrayType *array, const char *name)
+{
+	if (ARR_NDIM(array) > 1)
+		error_bad_value(name, "an array of arrays", "a plain array");
+	return array;
+}
+
+/* Of arrays side by side, each has as many elements as the users. */
+void
+check_as_many(int found, const char *name, int users)
+{
+	if (found != users)
+		error_bad_value(name, psprintf("%d elements", found),
+						psprintf("as many elements as user_ids has, %d", users));
 }
 
 /* An optional number of credits of a plan: 0 to 2^53 - 1. */

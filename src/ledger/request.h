@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "utils/array.h"
 
 #include "core/core.h"
 
@@ -32,6 +33,10 @@ extern char *arg_optional_name(FunctionCallInfo fcinfo, int arg, const char *nam
 extern char *arg_optional_text(FunctionCallInfo fcinfo, int arg);
 extern int64 check_amount(int64 amount, const char *name);
 extern int64 arg_amount(FunctionCallInfo fcinfo, int arg, const char *name);
+extern CrTime check_time(CrTime at, const char *name);
+extern CrTime arg_time(FunctionCallInfo fcinfo, int arg, const char *name);
+extern ArrayType *check_array(ArrayType *array, const char *name);
+extern void check_as_many(int found, const char *name, int users);
 extern int64 arg_optional_credits(FunctionCallInfo fcinfo, int arg, const char *name,
 								  int64 fallback);
 extern int32 arg_optional_count(FunctionCallInfo fcinfo, int arg, const char *name,

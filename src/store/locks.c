@@ -148,7 +148,7 @@ lock_relation_holders(Oid relid)
 /*
  * Does something that may wait for more while it holds an account: no wait in it
  * lasts longer than the limit, or the caller's lock_timeout if that is shorter.  Like
- * synchronous_commit in commit.c, the variable is set for the moment alone.
+ * synchronous_commit in early_release.c, the variable is set for the moment alone.
  */
 void
 lock_limit_waits(void (*act) (void *arg), void *arg)

@@ -12,6 +12,7 @@
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "nodes/lockoptions.h"
+#include "utils/relcache.h"
 #include "utils/snapshot.h"
 
 #include "store/columns.h"

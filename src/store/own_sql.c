@@ -14,7 +14,7 @@
  * has compiled.  No setting changes that, so nothing that a DBA wrote may run as
  * the owner in it.  A query is planned and run as the caller, and is only checked
  * with the owner's rights, like a view (own_sql_open).  DDL has no such way; where
- * it could meet a DBA's code, it is for the owner alone (archived.c).
+ * it could meet a DBA's code, it is for the owner alone (archive.c).
  *
  * An error needs no own_sql_end: the end of the transaction or subtransaction
  * undoes both, the user and the settings.

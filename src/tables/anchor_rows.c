@@ -17,6 +17,7 @@
 #include "store/columns.h"
 #include "store/lookup.h"
 #include "store/relations.h"
+#include "store/slots.h"
 #include "store/writer.h"
 #include "tables/anchor_rows.h"
 #include "tables/rows.h"
@@ -116,35 +117,23 @@ anchors_newest(Snapshot snapshot, CrAnchor *anchor)
 	return found;
 }
 
-static Datum
-hash_datum(const uint8_t hash[CR_HASH_LEN])
-{
-	bytea	   *result = palloc(VARHDRSZ + CR_HASH_LEN);
-
-	SET_VARSIZE(result, VARHDRSZ + CR_HASH_LEN);
-	memcpy(VARDATA(result), hash, CR_HASH_LEN);
-	return PointerGetDatum(result);
-}
-
 void
 anchor_insert(const CrAnchor *anchor)
 {
 	Writer	   *writer = writer_begin(TABLE_ANCHOR, CurrentMemoryContext);
-	Datum	   *values;
+	TupleTableSlot *slot = writer->slot;
 
 	writer_clear(writer);
-	memset(writer->slot->tts_isnull, 0, sizeof(bool) * ANCHOR_NATTS);
-	values = writer->slot->tts_values;
-	values[ANCHOR_NO - 1] = Int64GetDatum(anchor->anchor_no);
-	values[ANCHOR_CREATED_AT - 1] = Int64GetDatum(anchor->created_at);
-	values[ANCHOR_ACCOUNTS - 1] = Int64GetDatum(anchor->accounts);
-	values[ANCHOR_CHANGED - 1] = Int64GetDatum(anchor->changed);
-	values[ANCHOR_AUDIT_SEQ - 1] = Int64GetDatum(anchor->audit_seq);
-	values[ANCHOR_AUDIT_HASH - 1] = hash_datum(anchor->audit_hash);
-	values[ANCHOR_ROOT - 1] = hash_datum(anchor->root);
-	values[ANCHOR_CHANGED_ROOT - 1] = hash_datum(anchor->changed_root);
-	values[ANCHOR_PREVIOUS_HASH - 1] = hash_datum(anchor->previous_hash);
-	values[ANCHOR_HASH - 1] = hash_datum(anchor->hash);
+	slot_set_int(slot, ANCHOR_NO, anchor->anchor_no);
+	slot_set_int(slot, ANCHOR_CREATED_AT, anchor->created_at);
+	slot_set_int(slot, ANCHOR_ACCOUNTS, anchor->accounts);
+	slot_set_int(slot, ANCHOR_CHANGED, anchor->changed);
+	slot_set_int(slot, ANCHOR_AUDIT_SEQ, anchor->audit_seq);
+	slot_set_digest(slot, ANCHOR_AUDIT_HASH, anchor->audit_hash);
+	slot_set_digest(slot, ANCHOR_ROOT, anchor->root);
+	slot_set_digest(slot, ANCHOR_CHANGED_ROOT, anchor->changed_root);
+	slot_set_digest(slot, ANCHOR_PREVIOUS_HASH, anchor->previous_hash);
+	slot_set_digest(slot, ANCHOR_HASH, anchor->hash);
 	writer_insert(writer);
 	writer_end(writer);
 }
@@ -153,15 +142,13 @@ anchor_insert(const CrAnchor *anchor)
 void
 leaf_insert(Writer *writer, const char *user_id, const Leaf *leaf)
 {
-	Datum	   *values;
+	TupleTableSlot *slot = writer->slot;
 
 	writer_clear(writer);
-	memset(writer->slot->tts_isnull, 0, sizeof(bool) * LEAF_NATTS);
-	values = writer->slot->tts_values;
-	values[LEAF_ANCHOR_NO - 1] = Int64GetDatum(leaf->anchor_no);
-	values[LEAF_SEQ - 1] = Int64GetDatum(leaf->seq);
-	values[LEAF_USER_ID - 1] = CStringGetTextDatum(user_id);
-	values[LEAF_HASH - 1] = hash_datum(leaf->hash);
+	slot_set_int(slot, LEAF_ANCHOR_NO, leaf->anchor_no);
+	slot_set_int(slot, LEAF_SEQ, leaf->seq);
+	slot_set_text(slot, LEAF_USER_ID, user_id);
+	slot_set_digest(slot, LEAF_HASH, leaf->hash);
 	writer_queue(writer);
 }
 

@@ -115,13 +115,6 @@ archive_check(Relation rel)
 		error_corrupted(RelationGetRelationName(rel), problem);
 }
 
-static void
-execute(const char *command)
-{
-	if (SPI_execute(command, false, 0) < 0)
-		elog(ERROR, "could not execute: %s", command);
-}
-
 /* Default privileges may have given it away. */
 static void
 revoke_all(const char *table)
@@ -129,7 +122,7 @@ revoke_all(const char *table)
 	uint64		count;
 	SPITupleTable *found;
 
-	execute(psprintf("SELECT DISTINCT CASE WHEN x.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'"
+	own_sql_execute(psprintf("SELECT DISTINCT CASE WHEN x.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'"
 					 " ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)::pg_catalog.text) END"
 					 " FROM pg_catalog.pg_class r, pg_catalog.aclexplode(r.relacl) x"
 					 " WHERE r.oid OPERATOR(pg_catalog.=) %s::pg_catalog.regclass"
@@ -137,7 +130,7 @@ revoke_all(const char *table)
 	count = SPI_processed;
 	found = SPI_tuptable;
 	for (uint64 i = 0; i < count; i++)
-		execute(psprintf("REVOKE ALL ON TABLE %s FROM %s", table,
+		own_sql_execute(psprintf("REVOKE ALL ON TABLE %s FROM %s", table,
 						 SPI_getvalue(found->vals[i], found->tupdesc, 1)));
 }
 
@@ -151,15 +144,15 @@ make_partition(int year)
 
 	own_sql_begin_as_owner(&own, archive_parent());
 	SPI_connect();
-	execute(psprintf("CREATE TABLE %s (LIKE %s." ARCHIVE_NAME
+	own_sql_execute(psprintf("CREATE TABLE %s (LIKE %s." ARCHIVE_NAME
 					 " INCLUDING ALL EXCLUDING INDEXES, PRIMARY KEY (user_id, seq))",
 					 table, schema));
-	execute(psprintf("CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON %s"
+	own_sql_execute(psprintf("CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON %s"
 					 " FOR EACH STATEMENT EXECUTE FUNCTION %s.credits_guard()", table, schema));
-	execute(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER credits_guard", table));
-	execute(psprintf("COMMENT ON TABLE %s IS 'Archived history rows created in %d.'", table, year));
+	own_sql_execute(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER credits_guard", table));
+	own_sql_execute(psprintf("COMMENT ON TABLE %s IS 'Archived history rows created in %d.'", table, year));
 	revoke_all(table);
-	execute(psprintf("ALTER TABLE %s." ARCHIVE_NAME " ATTACH PARTITION %s"
+	own_sql_execute(psprintf("ALTER TABLE %s." ARCHIVE_NAME " ATTACH PARTITION %s"
 					 " FOR VALUES FROM ('%04d-01-01 00:00:00+00') TO ('%04d-01-01 00:00:00+00')",
 					 schema, table, year, year + 1));
 	SPI_finish();

@@ -24,6 +24,7 @@
 #include "store/locks.h"
 #include "store/lookup.h"
 #include "store/relations.h"
+#include "store/slots.h"
 #include "store/writer.h"
 #include "tables/audit_log.h"
 #include "tables/rows.h"
@@ -121,20 +122,6 @@ client_addr(void)
 	InitFunctionCallInfoData(*fcinfo, NULL, 0, InvalidOid, NULL, NULL);
 	addr = inet_client_addr(fcinfo);
 	return fcinfo->isnull ? NULL : TextDatumGetCString(DirectFunctionCall1(network_host, addr));
-}
-
-static void
-put(Writer *writer, AttrNumber attno, Datum value)
-{
-	writer->slot->tts_values[attno - 1] = value;
-	writer->slot->tts_isnull[attno - 1] = false;
-}
-
-static void
-put_text(Writer *writer, AttrNumber attno, const char *value)
-{
-	if (value)
-		put(writer, attno, CStringGetTextDatum(value));
 }
 
 /* The newest row of one of two actions, by anybody; false: there is none. */
@@ -275,18 +262,18 @@ audit_append(const char *action, const char *subject, Datum before, Datum after)
 
 	writer = writer_begin(TABLE_AUDIT_LOG, CurrentMemoryContext);
 	writer_clear(writer);
-	put(writer, AUDIT_SEQ, Int64GetDatum(row.seq));
-	put(writer, AUDIT_CREATED_AT, TimestampTzGetDatum(row.created_at));
-	put_text(writer, AUDIT_ACTION, row.action);
-	put_text(writer, AUDIT_SUBJECT, row.subject);
-	put_text(writer, AUDIT_ACTOR, row.actor);
-	put(writer, AUDIT_HASH, PointerGetDatum(hash));
-	put_text(writer, AUDIT_CLIENT_ADDR, row.client_addr);
-	put_text(writer, AUDIT_APPLICATION, row.application);
+	slot_set(writer->slot, AUDIT_SEQ, Int64GetDatum(row.seq));
+	slot_set(writer->slot, AUDIT_CREATED_AT, TimestampTzGetDatum(row.created_at));
+	slot_set_text(writer->slot, AUDIT_ACTION, row.action);
+	slot_set_text(writer->slot, AUDIT_SUBJECT, row.subject);
+	slot_set_text(writer->slot, AUDIT_ACTOR, row.actor);
+	slot_set(writer->slot, AUDIT_HASH, PointerGetDatum(hash));
+	slot_set_text(writer->slot, AUDIT_CLIENT_ADDR, row.client_addr);
+	slot_set_text(writer->slot, AUDIT_APPLICATION, row.application);
 	if (before != (Datum) 0)
-		put(writer, AUDIT_BEFORE, before);
+		slot_set(writer->slot, AUDIT_BEFORE, before);
 	if (after != (Datum) 0)
-		put(writer, AUDIT_AFTER, after);
+		slot_set(writer->slot, AUDIT_AFTER, after);
 	writer_insert(writer);
 	writer_end(writer);
 }

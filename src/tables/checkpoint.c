@@ -20,6 +20,7 @@
 #include "store/columns.h"
 #include "store/lookup.h"
 #include "store/relations.h"
+#include "store/slots.h"
 #include "store/writer.h"
 #include "tables/checkpoint.h"
 #include "tables/rows.h"
@@ -257,22 +258,18 @@ checkpoint_covers(const char *user_id, int64 seq, Snapshot snapshot)
 }
 
 static void
-set(TupleTableSlot *slot, AttrNumber attno, Datum value, bool isnull)
-{
-	slot->tts_values[attno - 1] = isnull ? (Datum) 0 : value;
-	slot->tts_isnull[attno - 1] = isnull;
-}
-
-static void
 set_numbers(TupleTableSlot *slot, AttrNumber attno, const Numbers *numbers)
 {
 	Datum	   *items = palloc(sizeof(Datum) * Max(numbers->count, 1));
 
 	for (int i = 0; i < numbers->count; i++)
 		items[i] = Int64GetDatum(numbers->values[i]);
-	set(slot, attno,
-		PointerGetDatum(construct_array(items, numbers->count, INT8OID, 8, FLOAT8PASSBYVAL,
-										TYPALIGN_DOUBLE)), numbers->count == 0);
+	if (numbers->count > 0)
+		slot_set(slot, attno,
+				 PointerGetDatum(construct_array(items, numbers->count, INT8OID, 8,
+												 FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
+	else
+		slot_set_null(slot, attno);
 }
 
 static void
@@ -280,8 +277,6 @@ to_slot(const Checkpoint *ckpt, TupleTableSlot *slot)
 {
 	int			count = checkpoint_purchases(ckpt);
 	Datum	   *refs = palloc(sizeof(Datum) * Max(count, 1));
-	bool		opened = ckpt->opened_seq != 0;
-	bytea	   *digest = palloc(VARHDRSZ + CR_HASH_LEN);
 
 	account_to_slot(&ckpt->acc, slot);
 	set_numbers(slot, CKPT_GRANTS, &ckpt->grants);
@@ -289,19 +284,22 @@ to_slot(const Checkpoint *ckpt, TupleTableSlot *slot)
 	set_numbers(slot, CKPT_PURCHASES, &ckpt->purchases);
 	for (int i = 0; i < count; i++)
 		refs[i] = CStringGetTextDatum(ckpt->payment_refs[i]);
-	set(slot, CKPT_PAYMENT_REFS,
-		PointerGetDatum(construct_array(refs, count, TEXTOID, -1, false, TYPALIGN_INT)),
-		count == 0);
+	if (count > 0)
+		slot_set(slot, CKPT_PAYMENT_REFS,
+				 PointerGetDatum(construct_array(refs, count, TEXTOID, -1, false, TYPALIGN_INT)));
+	else
+		slot_set_null(slot, CKPT_PAYMENT_REFS);
 	set_numbers(slot, CKPT_ARCHIVED, &ckpt->archived);
-	SET_VARSIZE(digest, VARHDRSZ + CR_HASH_LEN);
-	if (ckpt->opened_digest)
-		memcpy(VARDATA(digest), ckpt->opened_digest, CR_HASH_LEN);
-	set(slot, CKPT_OPENED_SEQ, Int64GetDatum(ckpt->opened_seq), !opened);
-	set(slot, CKPT_OPENED_DIGEST, PointerGetDatum(digest), ckpt->opened_digest == NULL);
-	set(slot, CKPT_OPENED_PLAN, ckpt->opened_plan ? CStringGetTextDatum(ckpt->opened_plan) : 0,
-		ckpt->opened_plan == NULL);
-	set(slot, CKPT_OPENED_ANCHOR, TimestampGetDatum(ckpt->opened_anchor), !opened);
-	set(slot, CKPT_OPENED_ZONE, opened ? CStringGetTextDatum(ckpt->opened_zone) : 0, !opened);
+	slot_set_digest(slot, CKPT_OPENED_DIGEST, ckpt->opened_digest);
+	slot_set_text(slot, CKPT_OPENED_PLAN, ckpt->opened_plan);
+	slot_set_null(slot, CKPT_OPENED_SEQ);
+	slot_set_null(slot, CKPT_OPENED_ANCHOR);
+	slot_set_null(slot, CKPT_OPENED_ZONE);
+	if (ckpt->opened_seq == 0)
+		return;
+	slot_set_int(slot, CKPT_OPENED_SEQ, ckpt->opened_seq);
+	slot_set(slot, CKPT_OPENED_ANCHOR, TimestampGetDatum(ckpt->opened_anchor));
+	slot_set_text(slot, CKPT_OPENED_ZONE, ckpt->opened_zone);
 }
 
 /* The user's account is locked. */

@@ -65,6 +65,18 @@ find_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row)
 }
 
 /*
+ * Begins to read the rows of a user that are about one row: refunds of a deduction,
+ * chargebacks of a purchase, what undoes it.  The account is locked.
+ */
+void
+referring_begin(Lookup *lookup, const char *user_id, int64 seq)
+{
+	lookup_begin(lookup, TABLE_HISTORY, INDEX_HISTORY_REF, SnapshotSelf);
+	lookup_text_key(lookup, 1, user_id);
+	lookup_key(lookup, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(seq));
+}
+
+/*
  * Finds the row of a key that the caller has locked, first waiting for any
  * transaction that has just inserted it and not ended.  The lock is let go
  * meanwhile: that transaction may want it again.  Above READ COMMITTED a

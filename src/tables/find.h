@@ -10,11 +10,13 @@
 #include "utils/snapshot.h"
 
 #include "core/core.h"
+#include "store/lookup.h"
 #include "tables/rows.h"
 
 extern bool find_account(const char *user_id, Snapshot snapshot, CrAccount *acc);
 extern bool find_account_latest(const char *user_id);
 extern bool find_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row);
+extern void referring_begin(Lookup *lookup, const char *user_id, int64 seq);
 extern bool find_opened(const char *user_id, bool *busy);
 extern bool find_payment(const char *payment_ref, Payment *payment);
 extern void note_absent_payment(const char *payment_ref);

@@ -17,6 +17,7 @@
 #include "store/columns.h"
 #include "store/lookup.h"
 #include "store/relations.h"
+#include "store/slots.h"
 #include "store/writer.h"
 #include "tables/lot_rows.h"
 #include "tables/rows.h"
@@ -187,42 +188,35 @@ lots_find_hold(CrAccount *acc, int64 seq, Snapshot snapshot)
 }
 
 static void
-set(TupleTableSlot *slot, AttrNumber attno, Datum value)
-{
-	slot->tts_values[attno - 1] = value;
-	slot->tts_isnull[attno - 1] = false;
-}
-
-static void
 grant_to_slot(const CrGrant *grant, const char *user_id, TupleTableSlot *slot)
 {
-	set(slot, GRANT_AMOUNT, Int64GetDatum(grant->amount));
-	set(slot, GRANT_REMAINING, Int64GetDatum(grant->left));
-	set(slot, GRANT_SEQ, Int64GetDatum(grant->seq));
-	set(slot, GRANT_ENDS_AT, TimestampTzGetDatum(grant->ends_at));
-	set(slot, GRANT_CLOSED, BoolGetDatum(grant->closed));
-	set(slot, GRANT_USER_ID, CStringGetTextDatum(user_id));
+	slot_set_int(slot, GRANT_AMOUNT, grant->amount);
+	slot_set_int(slot, GRANT_REMAINING, grant->left);
+	slot_set_int(slot, GRANT_SEQ, grant->seq);
+	slot_set(slot, GRANT_ENDS_AT, TimestampTzGetDatum(grant->ends_at));
+	slot_set(slot, GRANT_CLOSED, BoolGetDatum(grant->closed));
+	slot_set_text(slot, GRANT_USER_ID, user_id);
 }
 
 static void
 hold_to_slot(const CrHold *hold, const char *user_id, TupleTableSlot *slot)
 {
-	bool		is_open = hold->state == CR_HOLD_OPEN;
 	bool		any = false;
 
-	set(slot, HOLD_AMOUNT, Int64GetDatum(hold->amount));
-	set(slot, HOLD_MONTHLY, Int64GetDatum(hold->monthly));
-	set(slot, HOLD_PURCHASED, Int64GetDatum(hold->purchased));
-	set(slot, HOLD_SEQ, Int64GetDatum(hold->seq));
-	set(slot, HOLD_PERIOD_START, TimestampTzGetDatum(hold->period_start));
-	set(slot, HOLD_USER_ID, CStringGetTextDatum(user_id));
-	set(slot, HOLD_STATE, CStringGetTextDatum(cr_hold_state_name(hold->state)));
-	set(slot, HOLD_ENDS_AT, is_open ? TimestampTzGetDatum(hold->ends_at) : (Datum) 0);
-	slot->tts_isnull[HOLD_ENDS_AT - 1] = !is_open;
+	slot_set_int(slot, HOLD_AMOUNT, hold->amount);
+	slot_set_int(slot, HOLD_MONTHLY, hold->monthly);
+	slot_set_int(slot, HOLD_PURCHASED, hold->purchased);
+	slot_set_int(slot, HOLD_SEQ, hold->seq);
+	slot_set(slot, HOLD_PERIOD_START, TimestampTzGetDatum(hold->period_start));
+	slot_set_text(slot, HOLD_USER_ID, user_id);
+	slot_set_text(slot, HOLD_STATE, cr_hold_state_name(hold->state));
+	slot_set_time(slot, HOLD_ENDS_AT, hold->state == CR_HOLD_OPEN ? hold->ends_at : CR_NEVER);
 	for (int i = 0; i < hold->n_parts; i++)
 		any = any || hold->parts[i].credits > 0;
-	set(slot, HOLD_ALLOCATIONS, any ? parts_to_array(hold->parts, hold->n_parts) : (Datum) 0);
-	slot->tts_isnull[HOLD_ALLOCATIONS - 1] = !any;
+	if (any)
+		slot_set(slot, HOLD_ALLOCATIONS, parts_to_array(hold->parts, hold->n_parts));
+	else
+		slot_set_null(slot, HOLD_ALLOCATIONS);
 }
 
 /* A row to be filled in: a new one, or the stored one, which there must be. */

@@ -15,6 +15,7 @@
 #include "store/locks.h"
 #include "store/lookup.h"
 #include "store/relations.h"
+#include "store/slots.h"
 #include "tables/find.h"
 #include "tables/plan_versions.h"
 #include "tables/rows.h"

@@ -19,6 +19,7 @@
 #include "base/digest.h"
 #include "base/errors.h"
 #include "store/columns.h"
+#include "store/slots.h"
 #include "tables/rows.h"
 
 /* One row's columns, whichever way they were fetched. */
@@ -175,68 +176,11 @@ slot_text(TupleTableSlot *slot, AttrNumber attno)
 	return isnull ? NULL : TextDatumGetCString(value);
 }
 
-static Datum
-bytes_datum(const uint8_t *bytes, size_t len)
-{
-	bytea	   *result = palloc(VARHDRSZ + len);
-
-	SET_VARSIZE(result, VARHDRSZ + len);
-	memcpy(VARDATA(result), bytes, len);
-	return PointerGetDatum(result);
-}
-
-static void
-set(TupleTableSlot *slot, AttrNumber attno, Datum value)
-{
-	slot->tts_values[attno - 1] = value;
-	slot->tts_isnull[attno - 1] = false;
-}
-
-static void
-set_null(TupleTableSlot *slot, AttrNumber attno)
-{
-	slot->tts_values[attno - 1] = (Datum) 0;
-	slot->tts_isnull[attno - 1] = true;
-}
-
-static void
-set_int(TupleTableSlot *slot, AttrNumber attno, int64 value)
-{
-	set(slot, attno, Int64GetDatum(value));
-}
-
 static void
 set_count(TupleTableSlot *slot, AttrNumber attno, int64 value)
 {
 	if (value != 0)
-		set_int(slot, attno, value);
-}
-
-static void
-set_text(TupleTableSlot *slot, AttrNumber attno, const char *value)
-{
-	if (value)
-		set(slot, attno, CStringGetTextDatum(value));
-	else
-		set_null(slot, attno);
-}
-
-static void
-set_digest(TupleTableSlot *slot, AttrNumber attno, const uint8_t *digest)
-{
-	if (digest)
-		set(slot, attno, bytes_datum(digest, CR_HASH_LEN));
-	else
-		set_null(slot, attno);
-}
-
-static void
-set_time(TupleTableSlot *slot, AttrNumber attno, CrTime at)
-{
-	if (at == CR_NEVER)
-		set_null(slot, attno);
-	else
-		set(slot, attno, TimestampTzGetDatum(at));
+		slot_set_int(slot, attno, value);
 }
 
 /* What is wrong with a stored account row; NULL if it can be read. */
@@ -300,32 +244,32 @@ account_from_slot(CrAccount *acc, TupleTableSlot *slot)
 void
 account_to_slot(const CrAccount *acc, TupleTableSlot *slot)
 {
-	set_int(slot, ACC_MONTHLY, acc->balance.monthly);
-	set_int(slot, ACC_GRANTED, acc->balance.granted);
-	set_int(slot, ACC_PURCHASED, acc->balance.purchased);
-	set_int(slot, ACC_HELD_MONTHLY, acc->held.monthly);
-	set_int(slot, ACC_HELD_GRANTED, acc->held.granted);
-	set_int(slot, ACC_HELD_PURCHASED, acc->held.purchased);
-	set_int(slot, ACC_OWED_MONTHLY, acc->owed_monthly);
-	set_int(slot, ACC_OWED_PURCHASED, acc->owed_purchased);
-	set_int(slot, ACC_OVERDRAFT_LIMIT, acc->facts.overdraft_limit);
-	set_int(slot, ACC_PERIOD_GRANTED, acc->facts.period_granted);
-	set_time(slot, ACC_LAST_MONTHLY_RESET, acc->period_start);
-	set_time(slot, ACC_EFFECTIVE_AT, acc->effective_at);
-	set(slot, ACC_CYCLE_ANCHOR, TimestampGetDatum(acc->facts.cycle_anchor));
-	set_int(slot, ACC_HISTORY_SEQ, acc->history_seq);
-	set_text(slot, ACC_USER_ID, acc->user_id);
-	set_text(slot, ACC_TIME_ZONE, acc->facts.time_zone);
-	set_text(slot, ACC_STATUS, cr_status_name(acc->facts.status));
-	set_digest(slot, ACC_HISTORY_HASH, acc->history_hash);
-	set_time(slot, ACC_NEXT_RESET_AT, acc->next_reset_at);
-	set_time(slot, ACC_NEXT_EVENT_AT, acc->next_event_at);
+	slot_set_int(slot, ACC_MONTHLY, acc->balance.monthly);
+	slot_set_int(slot, ACC_GRANTED, acc->balance.granted);
+	slot_set_int(slot, ACC_PURCHASED, acc->balance.purchased);
+	slot_set_int(slot, ACC_HELD_MONTHLY, acc->held.monthly);
+	slot_set_int(slot, ACC_HELD_GRANTED, acc->held.granted);
+	slot_set_int(slot, ACC_HELD_PURCHASED, acc->held.purchased);
+	slot_set_int(slot, ACC_OWED_MONTHLY, acc->owed_monthly);
+	slot_set_int(slot, ACC_OWED_PURCHASED, acc->owed_purchased);
+	slot_set_int(slot, ACC_OVERDRAFT_LIMIT, acc->facts.overdraft_limit);
+	slot_set_int(slot, ACC_PERIOD_GRANTED, acc->facts.period_granted);
+	slot_set_time(slot, ACC_LAST_MONTHLY_RESET, acc->period_start);
+	slot_set_time(slot, ACC_EFFECTIVE_AT, acc->effective_at);
+	slot_set(slot, ACC_CYCLE_ANCHOR, TimestampGetDatum(acc->facts.cycle_anchor));
+	slot_set_int(slot, ACC_HISTORY_SEQ, acc->history_seq);
+	slot_set_text(slot, ACC_USER_ID, acc->user_id);
+	slot_set_text(slot, ACC_TIME_ZONE, acc->facts.time_zone);
+	slot_set_text(slot, ACC_STATUS, cr_status_name(acc->facts.status));
+	slot_set_digest(slot, ACC_HISTORY_HASH, acc->history_hash);
+	slot_set_time(slot, ACC_NEXT_RESET_AT, acc->next_reset_at);
+	slot_set_time(slot, ACC_NEXT_EVENT_AT, acc->next_event_at);
 	if (acc->facts.plan)
-		set(slot, ACC_PLAN_VERSION, Int32GetDatum(acc->facts.plan_version));
+		slot_set(slot, ACC_PLAN_VERSION, Int32GetDatum(acc->facts.plan_version));
 	else
-		set_null(slot, ACC_PLAN_VERSION);
-	set_text(slot, ACC_PLAN, acc->facts.plan);
-	set_text(slot, ACC_SCHEDULED_PLAN, acc->facts.scheduled_plan);
+		slot_set_null(slot, ACC_PLAN_VERSION);
+	slot_set_text(slot, ACC_PLAN, acc->facts.plan);
+	slot_set_text(slot, ACC_SCHEDULED_PLAN, acc->facts.scheduled_plan);
 }
 
 /*
@@ -522,17 +466,17 @@ row_from_slot(CrRow *row, TupleTableSlot *slot)
 void
 row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata)
 {
-	set_int(slot, HIST_SEQ, row->seq);
-	set_time(slot, HIST_CREATED_AT, row->created_at);
-	set_time(slot, HIST_EFFECTIVE_AT, row->effective_at);
-	set_time(slot, HIST_PERIOD_START, row->period_start);
-	set_int(slot, HIST_AMOUNT, row->amount);
-	set_int(slot, HIST_MONTHLY_DELTA, row->delta.monthly);
-	set_int(slot, HIST_GRANTED_DELTA, row->delta.granted);
-	set_int(slot, HIST_PURCHASED_DELTA, row->delta.purchased);
-	set_int(slot, HIST_MONTHLY, row->balance.monthly);
-	set_int(slot, HIST_GRANTED, row->balance.granted);
-	set_int(slot, HIST_PURCHASED, row->balance.purchased);
+	slot_set_int(slot, HIST_SEQ, row->seq);
+	slot_set_time(slot, HIST_CREATED_AT, row->created_at);
+	slot_set_time(slot, HIST_EFFECTIVE_AT, row->effective_at);
+	slot_set_time(slot, HIST_PERIOD_START, row->period_start);
+	slot_set_int(slot, HIST_AMOUNT, row->amount);
+	slot_set_int(slot, HIST_MONTHLY_DELTA, row->delta.monthly);
+	slot_set_int(slot, HIST_GRANTED_DELTA, row->delta.granted);
+	slot_set_int(slot, HIST_PURCHASED_DELTA, row->delta.purchased);
+	slot_set_int(slot, HIST_MONTHLY, row->balance.monthly);
+	slot_set_int(slot, HIST_GRANTED, row->balance.granted);
+	slot_set_int(slot, HIST_PURCHASED, row->balance.purchased);
 	set_count(slot, HIST_HELD_MONTHLY, row->held.monthly);
 	set_count(slot, HIST_HELD_GRANTED, row->held.granted);
 	set_count(slot, HIST_HELD_PURCHASED, row->held.purchased);
@@ -540,43 +484,43 @@ row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata)
 	set_count(slot, HIST_OWED_PURCHASED, row->owed_purchased);
 	set_count(slot, HIST_EXPIRED, row->expired);
 	set_count(slot, HIST_FORFEITED, row->forfeited);
-	set(slot, HIST_SKIPPED, Int32GetDatum(row->skipped));
+	slot_set(slot, HIST_SKIPPED, Int32GetDatum(row->skipped));
 	if (row->plan_version != 0)
-		set(slot, HIST_PLAN_VERSION, Int32GetDatum(row->plan_version));
-	set_text(slot, HIST_USER_ID, row->user_id);
-	set_text(slot, HIST_KIND, cr_kind_name(row->kind));
-	set_text(slot, HIST_ACTOR, row->actor);
-	set_digest(slot, HIST_HASH, row->hash);
-	set_time(slot, HIST_NEXT_RESET_AT, row->next_reset_at);
+		slot_set(slot, HIST_PLAN_VERSION, Int32GetDatum(row->plan_version));
+	slot_set_text(slot, HIST_USER_ID, row->user_id);
+	slot_set_text(slot, HIST_KIND, cr_kind_name(row->kind));
+	slot_set_text(slot, HIST_ACTOR, row->actor);
+	slot_set_digest(slot, HIST_HASH, row->hash);
+	slot_set_time(slot, HIST_NEXT_RESET_AT, row->next_reset_at);
 	if (row->has_ref_seq)
-		set_int(slot, HIST_REF_SEQ, row->ref_seq);
+		slot_set_int(slot, HIST_REF_SEQ, row->ref_seq);
 	if (row->has_ends_at)
-		set_time(slot, HIST_ENDS_AT, row->ends_at);
+		slot_set_time(slot, HIST_ENDS_AT, row->ends_at);
 	if (row->run_id)
-		set(slot, HIST_RUN_ID, PointerGetDatum(row->run_id));
-	set_text(slot, HIST_IDEMPOTENCY_KEY, row->idempotency_key);
-	set_digest(slot, HIST_REQUEST_DIGEST, row->request_digest);
-	set_text(slot, HIST_PAYMENT_REF, row->payment_ref);
-	set_text(slot, HIST_SPENDER, row->spender);
+		slot_set(slot, HIST_RUN_ID, PointerGetDatum(row->run_id));
+	slot_set_text(slot, HIST_IDEMPOTENCY_KEY, row->idempotency_key);
+	slot_set_digest(slot, HIST_REQUEST_DIGEST, row->request_digest);
+	slot_set_text(slot, HIST_PAYMENT_REF, row->payment_ref);
+	slot_set_text(slot, HIST_SPENDER, row->spender);
 	if (row->has_facts)
 	{
-		set_text(slot, HIST_PLAN, row->facts.plan);
-		set_text(slot, HIST_SCHEDULED_PLAN, row->facts.scheduled_plan);
-		set(slot, HIST_CYCLE_ANCHOR, TimestampGetDatum(row->facts.cycle_anchor));
-		set_text(slot, HIST_TIME_ZONE, row->facts.time_zone);
-		set_text(slot, HIST_STATUS, cr_status_name(row->facts.status));
-		set_int(slot, HIST_OVERDRAFT_LIMIT, row->facts.overdraft_limit);
-		set_int(slot, HIST_PERIOD_GRANTED, row->facts.period_granted);
+		slot_set_text(slot, HIST_PLAN, row->facts.plan);
+		slot_set_text(slot, HIST_SCHEDULED_PLAN, row->facts.scheduled_plan);
+		slot_set(slot, HIST_CYCLE_ANCHOR, TimestampGetDatum(row->facts.cycle_anchor));
+		slot_set_text(slot, HIST_TIME_ZONE, row->facts.time_zone);
+		slot_set_text(slot, HIST_STATUS, cr_status_name(row->facts.status));
+		slot_set_int(slot, HIST_OVERDRAFT_LIMIT, row->facts.overdraft_limit);
+		slot_set_int(slot, HIST_PERIOD_GRANTED, row->facts.period_granted);
 	}
 	if (row->n_allocations > 0)
-		set(slot, HIST_ALLOCATIONS, parts_to_array(row->allocations, row->n_allocations));
+		slot_set(slot, HIST_ALLOCATIONS, parts_to_array(row->allocations, row->n_allocations));
 	if (row->text_salt)
-		set(slot, HIST_TEXT_SALT, bytes_datum(row->text_salt, row->text_salt_len));
-	set_text(slot, HIST_REASON, row->reason);
+		slot_set(slot, HIST_TEXT_SALT, bytes_datum(row->text_salt, row->text_salt_len));
+	slot_set_text(slot, HIST_REASON, row->reason);
 	if (row->metadata)
-		set(slot, HIST_METADATA, metadata);
-	set_digest(slot, HIST_REASON_DIGEST, row->reason_digest);
-	set_digest(slot, HIST_METADATA_DIGEST, row->metadata_digest);
+		slot_set(slot, HIST_METADATA, metadata);
+	slot_set_digest(slot, HIST_REASON_DIGEST, row->reason_digest);
+	slot_set_digest(slot, HIST_METADATA_DIGEST, row->metadata_digest);
 }
 
 /* In a copy of a stored row: its texts give way to their digests. */
@@ -585,13 +529,13 @@ row_erase_texts(const CrRow *row, TupleTableSlot *slot)
 {
 	uint8_t		digest[CR_HASH_LEN];
 
-	set_digest(slot, HIST_REASON_DIGEST,
+	slot_set_digest(slot, HIST_REASON_DIGEST,
 			   text_digest(row, row->reason, row->reason_digest, digest));
-	set_digest(slot, HIST_METADATA_DIGEST,
+	slot_set_digest(slot, HIST_METADATA_DIGEST,
 			   text_digest(row, row->metadata, row->metadata_digest, digest));
-	set_null(slot, HIST_REASON);
-	set_null(slot, HIST_METADATA);
-	set_null(slot, HIST_TEXT_SALT);
+	slot_set_null(slot, HIST_REASON);
+	slot_set_null(slot, HIST_METADATA);
+	slot_set_null(slot, HIST_TEXT_SALT);
 }
 
 /* What is wrong with a stored payment; NULL if it can be read. */

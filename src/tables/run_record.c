@@ -26,6 +26,7 @@
 #include "store/locks.h"
 #include "store/lookup.h"
 #include "store/relations.h"
+#include "store/slots.h"
 #include "store/writer.h"
 #include "tables/rows.h"
 #include "tables/run_record.h"

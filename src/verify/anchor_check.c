@@ -25,6 +25,7 @@
 #include "store/columns.h"
 #include "store/lookup.h"
 #include "store/relations.h"
+#include "store/slots.h"
 #include "tables/anchor_rows.h"
 #include "tables/archive_partitions.h"
 #include "tables/audit_log.h"

@@ -31,6 +31,7 @@
 #include "base/compat.h"
 #include "store/columns.h"
 #include "store/relations.h"
+#include "store/slots.h"
 #include "tables/rows.h"
 #include "verify/filter.h"
 #include "verify/findings.h"

@@ -20,6 +20,7 @@
 #include "store/columns.h"
 #include "store/lookup.h"
 #include "store/relations.h"
+#include "store/slots.h"
 #include "tables/archive_partitions.h"
 #include "tables/checkpoint.h"
 #include "tables/plan_versions.h"

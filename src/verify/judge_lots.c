@@ -19,6 +19,7 @@
 #include "store/columns.h"
 #include "store/lookup.h"
 #include "store/relations.h"
+#include "store/slots.h"
 #include "tables/archive_partitions.h"
 #include "tables/checkpoint.h"
 #include "tables/find.h"

@@ -30,6 +30,7 @@
 #include "store/columns.h"
 #include "store/lookup.h"
 #include "store/relations.h"
+#include "store/slots.h"
 #include "tables/rows.h"
 #include "verify/filter.h"
 #include "verify/findings.h"
