@@ -212,6 +212,33 @@ SELECT t.as_preset('nobody', $$SELECT credits_deduct('u', 1)$$) AS deduct, t.as_
 SELECT credits_grant_role('regress_credits_nobody', 'app') -> 'changed' AS changed;
 SELECT t.as_preset('nobody', $$SELECT credits_try_deduct('u', 1)$$) AS again;
 SELECT credits_revoke_role('regress_credits_nobody', 'app') -> 'changed' AS changed;
+
+-- What the role was allowed to grant, and has granted to others, is not taken from them unasked.
+-- The error says who they are, and its hint how to do it.
+CREATE ROLE regress_credits_heir;
+REVOKE USAGE ON SCHEMA public FROM PUBLIC;
+SELECT credits_grant_role('regress_credits_nobody', preset) -> 'changed' AS changed FROM unnest(ARRAY['app', 'support']) preset;
+GRANT EXECUTE ON FUNCTION credits_balance(text) TO regress_credits_nobody WITH GRANT OPTION;
+GRANT SELECT ON credit_balance TO regress_credits_nobody WITH GRANT OPTION;
+GRANT USAGE ON SCHEMA public TO regress_credits_nobody WITH GRANT OPTION;
+SET ROLE regress_credits_nobody;
+GRANT EXECUTE ON FUNCTION credits_balance(text) TO regress_credits_heir, PUBLIC;
+GRANT SELECT ON credit_balance TO regress_credits_heir;
+GRANT USAGE ON SCHEMA public TO regress_credits_heir;
+RESET ROLE;
+SELECT credits_revoke_role('regress_credits_nobody', 'app') -> 'changed' AS app_without_what_support_has;
+SELECT credits_revoke_role('regress_credits_nobody', 'support');
+REVOKE GRANT OPTION FOR EXECUTE ON ROUTINE credits_balance(text) FROM regress_credits_nobody CASCADE;
+SELECT credits_revoke_role('regress_credits_nobody', 'support');
+REVOKE GRANT OPTION FOR SELECT ON credit_balance FROM regress_credits_nobody CASCADE;
+SELECT credits_revoke_role('regress_credits_nobody', 'support');
+SELECT role_name, preset FROM credit_role WHERE role_name ~ 'nobody';
+REVOKE GRANT OPTION FOR USAGE ON SCHEMA public FROM regress_credits_nobody CASCADE;
+SELECT credits_revoke_role('regress_credits_nobody', 'support') -> 'changed' AS changed;
+SELECT count(*) AS entries FROM acl WHERE grantee::regrole::text ~ 'nobody|heir';
+GRANT USAGE ON SCHEMA public TO PUBLIC;
+DROP ROLE regress_credits_heir;
+
 -- A role is its OID: renamed, it is the same one, and the presets go as they came.
 CREATE ROLE regress_credits_ann;
 SELECT count(credits_grant_role('regress_credits_ann', preset)) FROM unnest(ARRAY['app', 'billing']) preset;

@@ -997,7 +997,7 @@ CREATE FUNCTION @extschema@.credits_revoke_role(role_name pg_catalog.text, prese
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_revoke_role';
 COMMENT ON FUNCTION @extschema@.credits_revoke_role(pg_catalog.text, pg_catalog.text) IS
-'Takes a preset back from a role and leaves it the rights of the presets it still has; of a role that was dropped, removes what is recorded. Owner only. Audited. Errors: 22004, 22023, 42501, 42704.';
+'Takes a preset back from a role and leaves it the rights of the presets it still has; of a role that was dropped, removes what is recorded. Owner only. Audited. Errors: 22004, 22023, 2BP01, 42501, 42704.';
 
 CREATE FUNCTION @extschema@.credits_roles()
     RETURNS TABLE (role_name pg_catalog.text, preset pg_catalog.text, granted_at pg_catalog.timestamptz, role_oid pg_catalog.oid, problem pg_catalog.text)

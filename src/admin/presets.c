@@ -14,11 +14,15 @@
 #include "access/htup_details.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/catcache.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/syscache.h"
 
@@ -184,53 +188,62 @@ find_routine(const char *name)
 	return found;
 }
 
-/* Does an ACL give a right to the role itself?  NULL: the one that an object has at first. */
-static bool
-gives(Datum acl, bool isnull, ObjectType type, Oid owner, Oid role, AclMode right)
+/* A copy of the ACL of an object that was found, which is let go of. */
+static Acl *
+acl_of(int cache, HeapTuple tuple, AttrNumber acl_column, Oid owner, ObjectType type)
 {
-	Acl		   *list = isnull ? acldefault(type, owner) : DatumGetAclP(acl);
-	const AclItem *items = ACL_DAT(list);
+	bool		isnull;
+	Datum		acl = SysCacheGetAttr(cache, tuple, acl_column, &isnull);
+	Acl		   *copy = isnull ? acldefault(type, owner) : DatumGetAclPCopy(acl);
 
-	for (int i = 0; i < ACL_NUM(list); i++)
-	{
-		if (items[i].ai_grantee == role && (ACLITEM_GET_PRIVS(items[i]) & right))
-			return true;
-	}
-	return false;
+	ReleaseSysCache(tuple);
+	return copy;
 }
 
-static bool
-may_execute(Oid routine, Oid role)
+static Acl *
+routine_acl(Oid routine)
 {
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(routine));
-	bool		isnull;
-	Datum		acl;
-	bool		found;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for function %u", routine);
-	acl = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proacl, &isnull);
-	found = gives(acl, isnull, OBJECT_FUNCTION, ((Form_pg_proc) GETSTRUCT(tuple))->proowner, role,
-				  ACL_EXECUTE);
-	ReleaseSysCache(tuple);
-	return found;
+	return acl_of(PROCOID, tuple, Anum_pg_proc_proacl,
+				  ((Form_pg_proc) GETSTRUCT(tuple))->proowner, OBJECT_FUNCTION);
 }
 
-static bool
-may_select(const char *table, Oid role)
+static Acl *
+table_acl(const char *table)
 {
 	HeapTuple	tuple = SearchSysCache2(RELNAMENSP, CStringGetDatum(table),
 										ObjectIdGetDatum(store_schema()));
-	bool		isnull;
-	Datum		acl;
-	bool		found;
 
 	if (!HeapTupleIsValid(tuple))
 		error_corrupted(table, "it does not exist");
-	acl = SysCacheGetAttr(RELNAMENSP, tuple, Anum_pg_class_relacl, &isnull);
-	found = gives(acl, isnull, OBJECT_TABLE, ((Form_pg_class) GETSTRUCT(tuple))->relowner, role,
-				  ACL_SELECT);
-	ReleaseSysCache(tuple);
+	return acl_of(RELNAMENSP, tuple, Anum_pg_class_relacl,
+				  ((Form_pg_class) GETSTRUCT(tuple))->relowner, OBJECT_TABLE);
+}
+
+static Acl *
+schema_acl(void)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(store_schema()));
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for schema %u", store_schema());
+	return acl_of(NAMESPACEOID, tuple, Anum_pg_namespace_nspacl,
+				  ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner, OBJECT_SCHEMA);
+}
+
+/* Does an ACL, which is freed, give a right to the role itself? */
+static bool
+gives(Acl *acl, Oid role, AclMode right)
+{
+	const AclItem *items = ACL_DAT(acl);
+	bool		found = false;
+
+	for (int i = 0; i < ACL_NUM(acl) && !found; i++)
+		found = items[i].ai_grantee == role && (ACLITEM_GET_PRIVS(items[i]) & right);
+	pfree(acl);
 	return found;
 }
 
@@ -245,17 +258,96 @@ preset_share(int preset, Oid role)
 	{
 		if (!(routine_rights[i].presets & preset))
 			continue;
-		has += may_execute(find_routine(routine_rights[i].object), role);
+		has += gives(routine_acl(find_routine(routine_rights[i].object)), role, ACL_EXECUTE);
 		all++;
 	}
 	for (size_t i = 0; i < lengthof(table_rights); i++)
 	{
 		if (!(table_rights[i].presets & preset))
 			continue;
-		has += may_select(table_rights[i].object, role);
+		has += gives(table_acl(table_rights[i].object), role, ACL_SELECT);
 		all++;
 	}
 	return has == all ? PRESET_ALL : has > 0 ? PRESET_SOME : PRESET_NONE;
+}
+
+/* Those that a role has granted a right to, as a JSON array; NULL: none. */
+static char *
+granted_by(const Acl *acl, Oid role, AclMode right)
+{
+	const AclItem *items = ACL_DAT(acl);
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; i < ACL_NUM(acl); i++)
+	{
+		if (items[i].ai_grantor != role || items[i].ai_grantee == role ||
+			!(ACLITEM_GET_PRIVS(items[i]) & right))
+			continue;
+		appendStringInfoString(&names, names.len > 0 ? ", " : "[");
+		escape_json(&names, items[i].ai_grantee == ACL_ID_PUBLIC ? "PUBLIC" :
+					GetUserNameFromId(items[i].ai_grantee, false));
+	}
+	if (names.len == 0)
+		return NULL;
+	appendStringInfoChar(&names, ']');
+	return names.data;
+}
+
+/* PostgreSQL's own error does not say who these are, nor which right it is. */
+pg_noreturn static void
+error_granted_on(const char *role, const char *right, const char *object, const char *others)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "role", role);
+	json_text(&buf, "right", right);
+	json_text(&buf, "object", object);
+	appendStringInfo(&buf, ", \"granted_to\": %s", others);
+	ereport(ERROR,
+			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+			 errmsg("role \"%s\" has granted a right of this preset to others: %s", role, others),
+			 errdetail("%s", json_end(&buf)),
+			 errhint("Take it from them first: REVOKE GRANT OPTION FOR %s ON %s FROM %s CASCADE. Then call credits_revoke_role() again.",
+					 right, object, quote_identifier(role))));
+}
+
+/*
+ * One right to an object whose ACL this is.  A role that a DBA gave a grant option may have
+ * granted the right to others, who would lose it: then it is an error.
+ */
+static void
+change(const char *right, AclMode mode, const char *object, const Acl *acl, const char *role,
+	   bool grant)
+{
+	MemoryContext memory = CurrentMemoryContext;
+	char	   *others = grant ? NULL : granted_by(acl, get_role_oid(role, false), mode);
+
+	PG_TRY();
+	{
+		own_sql_execute(psprintf("%s %s ON %s %s %s", grant ? "GRANT" : "REVOKE", right, object,
+								 grant ? "TO" : "FROM", quote_identifier(role)));
+	}
+	PG_CATCH();
+	{
+		if (others && geterrcode() == ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST)
+		{
+			MemoryContextSwitchTo(memory);
+			FlushErrorState();
+			error_granted_on(role, right, object, others);
+		}
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+/* Without USAGE on the schema no right in it is worth anything. */
+void
+presets_change_usage(const char *role, bool grant)
+{
+	change("USAGE", ACL_USAGE, psprintf("SCHEMA %s", quote_identifier(store_schema_name())),
+		   schema_acl(), role, grant);
 }
 
 /* GRANTs or REVOKEs what is in wanted and not in others. */
@@ -263,24 +355,25 @@ void
 presets_change(const char *role, int wanted, int others, bool grant)
 {
 	const char *schema = quote_identifier(store_schema_name());
-	const char *verb = grant ? "GRANT" : "REVOKE";
-	const char *to = grant ? "TO" : "FROM";
 
 	for (size_t i = 0; i < lengthof(routine_rights); i++)
 	{
 		const Right *right = &routine_rights[i];
+		Oid			routine;
 
-		if ((right->presets & wanted) && !(right->presets & others))
-			own_sql_execute(psprintf("%s EXECUTE ON ROUTINE %s %s %s", verb,
-									 format_procedure_qualified(find_routine(right->object)),
-									 to, quote_identifier(role)));
+		if (!(right->presets & wanted) || (right->presets & others))
+			continue;
+		routine = find_routine(right->object);
+		change("EXECUTE", ACL_EXECUTE,
+			   psprintf("ROUTINE %s", format_procedure_qualified(routine)),
+			   routine_acl(routine), role, grant);
 	}
 	for (size_t i = 0; i < lengthof(table_rights); i++)
 	{
 		const Right *right = &table_rights[i];
 
 		if ((right->presets & wanted) && !(right->presets & others))
-			own_sql_execute(psprintf("%s SELECT ON TABLE %s.%s %s %s", verb, schema,
-									 right->object, to, quote_identifier(role)));
+			change("SELECT", ACL_SELECT, psprintf("TABLE %s.%s", schema, right->object),
+				   table_acl(right->object), role, grant);
 	}
 }

@@ -79,15 +79,6 @@ roles_check_owner(const char *function)
 				 errmsg("only the extension's owner may call %s", function)));
 }
 
-/* Without USAGE on the schema no right in it is worth anything. */
-static void
-change_usage(const char *role, bool grant)
-{
-	own_sql_execute(psprintf("%s USAGE ON SCHEMA %s %s %s", grant ? "GRANT" : "REVOKE",
-							 quote_identifier(store_schema_name()), grant ? "TO" : "FROM",
-							 quote_identifier(role)));
-}
-
 static int64
 this_cluster(void)
 {
@@ -338,7 +329,7 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 	{
 		if (!compat_has_schema_usage(store_schema(), roleid))
 		{
-			change_usage(role, true);
+			presets_change_usage(role, true);
 			usage = true;
 		}
 		presets_change(role, bit, 0, true);
@@ -347,7 +338,7 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 	{
 		presets_change(role, bit, had & ~bit, false);
 		if ((had & ~bit) == 0 && usage)
-			change_usage(role, false);
+			presets_change_usage(role, false);
 	}
 	SPI_finish();
 	own_sql_end(&own);

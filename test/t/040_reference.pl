@@ -415,7 +415,10 @@ my %provoke = (
 	'22P05' => [q(SET request.jwt.claims = '{"sub": "\u0000"}'; SELECT credits_my_balance())],
 	'25006' => ["BEGIN READ ONLY; $deduct"],
 	'2D000' => [ 'BEGIN; CALL credits_run_reset()', 'BEGIN; CALL credits_run_verify()' ],
-	'2BP01' => ['DROP EXTENSION credits'],
+	'2BP01' => [
+		'DROP EXTENSION credits',
+		q(BEGIN; GRANT SELECT ON credit_reset_run TO r_monitor WITH GRANT OPTION; SET ROLE r_monitor;
+		  GRANT SELECT ON credit_reset_run TO r_app; RESET ROLE; SELECT credits_revoke_role('r_monitor', 'monitor')) ],
 	'39P01' => [ 'SELECT credits_guard()', 'SELECT credits_drop_guard()' ],
 	'42501' => [
 		"SET ROLE r_monitor; $deduct",
