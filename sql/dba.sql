@@ -184,3 +184,55 @@ DROP PUBLICATION dba_pub, dba_pub2;
 DROP EXTENSION credits;
 DROP FUNCTION dba_f();
 DROP TABLE dba_user;
+
+-- What is deferred to the commit fails in a bulk run for the account that it is about, and keeps
+-- nobody else from it.
+CREATE EXTENSION credits;
+SET client_min_messages = error;
+SET credits.key_retention = 0;
+CREATE FUNCTION pg_temp.said(r jsonb) RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws(' ', r ->> 'accounts', 'failures', r ->> 'failures', r -> 'failed' -> 0 ->> 'user_id', r -> 'failed' -> 0 ->> 'sqlstate')
+$$;
+SET credits.clock = '2026-01-10 00:00:00+00';
+SELECT credits_define_plan('pro', 100) ->> 'ok' AS plan;
+SELECT count(credits_open_account(u, 'pro')) FROM unnest('{u1,u2,u3}'::text[]) u;
+SELECT count(credits_deduct(u, 1)) FROM unnest('{u1,u2,u3}'::text[]) u, generate_series(1, 3);
+CALL credits_grant_many('{u1,u2,u3}', '{5,5,5}', '2027-01-01') \gset
+SELECT :'report'::jsonb ->> 'run_id' AS run \gset
+SELECT (credits_anchor() ->> 'anchor_no')::int AS anchor;
+SELECT credits_define_plan('pro', 120, effective_from => '2026-01-12 00:00:00+00') ->> 'ok' AS plan;
+SET credits.clock = '2026-01-13 00:00:00+00';
+-- a trigger
+CREATE FUNCTION dba_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE check_violation USING MESSAGE = 'refused'; END $$;
+CREATE CONSTRAINT TRIGGER dba_refuse AFTER INSERT ON credit_history DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (NEW.user_id IN ('u2', 'v2')) EXECUTE FUNCTION dba_refuse();
+CALL credits_grant_many('{u1,u2,u3}', '{7,7,7}', '2027-01-01') \gset
+SELECT pg_temp.said(:'report') AS grant_many;
+CALL credits_apply_plan('pro') \gset
+SELECT pg_temp.said(:'report') AS apply_plan;
+CALL credits_undo_run(:'run') \gset
+SELECT pg_temp.said(:'report') AS undo_run;
+CALL credits_import($$SELECT u AS user_id, 5 AS purchased FROM unnest('{v1,v2,v3}'::text[]) u$$) \gset
+SELECT pg_temp.said(:'report') AS import;
+SET credits.clock = '2026-02-13 00:00:00+00';
+CALL credits_run_reset() \gset
+SELECT pg_temp.said(:'report') AS run_reset;
+DROP TRIGGER dba_refuse ON credit_history;
+-- a foreign key
+CREATE TABLE dba_invoice (user_id text COLLATE "C", seq int8, FOREIGN KEY (user_id, seq) REFERENCES credit_history DEFERRABLE INITIALLY DEFERRED);
+INSERT INTO dba_invoice VALUES ('u2', 1);
+CALL credits_archive('2026-01-11') \gset
+SELECT pg_temp.said(:'report') AS archive;
+-- in the caller's transaction it waits for the caller's COMMIT
+BEGIN;
+CALL credits_archive('2026-01-11') \gset
+SELECT pg_temp.said(:'report') AS archive;
+DELETE FROM dba_invoice;
+COMMIT;
+DROP TABLE dba_invoice;
+SELECT user_id, history_seq FROM credit_checkpoint ORDER BY 1;
+SELECT * FROM credits_verify();
+RESET credits.clock;
+RESET credits.key_retention;
+DROP EXTENSION credits;
+DROP FUNCTION dba_refuse();

@@ -49,6 +49,7 @@
 #include "store/lookup.h"
 #include "store/own_sql.h"
 #include "store/relations.h"
+#include "store/table_code.h"
 #include "store/writer.h"
 #include "tables/audit_log.h"
 #include "tables/find.h"
@@ -212,6 +213,8 @@ try_items(Bulk *bulk, BulkItem *items, int first, int last)
 			MemoryContextReset(item_memory);
 		}
 		books_close(&books);
+		if (bulk->own_transactions)
+			code_fire_deferred();
 		if (bulk->dry_run)
 			RollbackAndReleaseCurrentSubTransaction();	/* locks, too */
 		else

@@ -20,7 +20,6 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
-#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -50,6 +49,7 @@
 #include "store/locks.h"
 #include "store/lookup.h"
 #include "store/relations.h"
+#include "store/table_code.h"
 #include "store/writer.h"
 #include "tables/lot_rows.h"
 #include "tables/plan_versions.h"
@@ -306,15 +306,6 @@ reset_due(Sweep *sweep, Books *books, Plans *plans, int64 limit, List **users,
 	MemoryContextDelete(memory);
 }
 
-/* A DBA's deferred triggers fail here, where the account is known, or never. */
-static void
-fire_deferred_triggers(void)
-{
-	ConstraintsSetStmt *all_immediate = makeNode(ConstraintsSetStmt);
-
-	AfterTriggerSetState(all_immediate);
-}
-
 /*
  * Does the users that are listed, or, if none are, up to limit accounts that are
  * due, whose users are listed then.  It is one subtransaction: on an error
@@ -346,7 +337,7 @@ try_accounts(Sweep *sweep, List **users, int64 limit)
 			reset_users(sweep, &books, &plans, *users, (RunCounts *) &counts);
 		books_close(&books);
 		if (sweep->own_transactions)
-			fire_deferred_triggers();
+			code_fire_deferred();
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();

@@ -170,3 +170,16 @@ code_is_foreign(const ResultRelInfo *rri)
 	}
 	return false;
 }
+
+/*
+ * Fires what is deferred to the commit (a DBA's triggers, foreign keys and unique
+ * constraints), for a batch that commits by itself: here it fails where the account is
+ * known, in its subtransaction; at the commit it would end the whole run.
+ */
+void
+code_fire_deferred(void)
+{
+	ConstraintsSetStmt *all_immediate = makeNode(ConstraintsSetStmt);
+
+	AfterTriggerSetState(all_immediate);
+}

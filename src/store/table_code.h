@@ -14,5 +14,6 @@ extern bool code_has_triggers(Relation rel);
 extern ExprState **code_checks(Relation rel);
 extern ExprState **code_defaults(Relation rel, int ours, bool *is_foreign);
 extern bool code_is_foreign(const ResultRelInfo *rri);
+extern void code_fire_deferred(void);
 
 #endif
