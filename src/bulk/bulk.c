@@ -15,6 +15,11 @@
  * needs something else that others have (a plan's versions, a partition) is undone,
  * which lets go of its accounts, and done again when that is there.  In the caller's
  * transaction accounts stay locked, so there nothing is waited for at all.
+ *
+ * A conflict (40001, 40P01) is no account's fault either.  Above READ COMMITTED an
+ * account that was changed since the transaction began cannot be had in it, so it is
+ * busy for this transaction, and the run comes back to it in another one.  In the
+ * caller's transaction there is no other one: the error is the caller's.
  */
 #include "postgres.h"
 
@@ -193,7 +198,7 @@ try_items(Bulk *bulk, BulkItem *items, int first, int last)
 
 	memset(&bulk->batch, 0, sizeof(bulk->batch));
 	bulk->busy_plan = NULL;
-	bulk->lacks = false;
+	bulk->lacks = bulk->conflict = false;
 	for (int i = first; i <= last; i++)
 		items[i].busy = false;
 	BeginInternalSubTransaction(NULL);
@@ -385,6 +390,16 @@ set_aside(Bulk *bulk, BulkItem *item)
 	MemoryContextSwitchTo(old);
 }
 
+/* Did the last try fail because of what others have, or did? */
+static bool
+was_busy(Bulk *bulk, const ErrorData *failure)
+{
+	bulk->conflict = !bulk->in_block && ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
+		ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK);
+	return bulk->conflict || bulk->busy_plan || bulk->lacks ||
+		(bulk->wait > 0 && failure->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE);
+}
+
 /* The same; true if they stay, but for those that are busy. */
 static bool
 do_some(Bulk *bulk, BulkItem *items, int first, int last)
@@ -395,8 +410,7 @@ do_some(Bulk *bulk, BulkItem *items, int first, int last)
 	while ((failure = try_items(bulk, items, first, last)) != NULL &&
 		   (bulk->busy_plan || bulk->lacks) && obtain(bulk, &failure))
 		FreeErrorData(failure);
-	is_busy = failure && (bulk->busy_plan || bulk->lacks ||
-						  (bulk->wait > 0 && failure->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE));
+	is_busy = failure && was_busy(bulk, failure);
 	if (failure && !is_busy && is_fatal(bulk, failure->sqlerrcode))
 		ReThrowError(failure);
 	if (failure && first < last)
@@ -537,6 +551,8 @@ do_aside(Bulk *bulk, bool wait)
 		bulk->wait = wait ? Min(share, left) : 0;
 		(void) do_some(bulk, item, 0, 0);
 		bulk->wait = 0;
+		if (wait && bulk->conflict)	/* which can come at once, time and again */
+			(void) lock_pause(TimestampTzPlusMilliseconds(begun, left));
 		if (wait)
 			count_wait(bulk, left, begun);
 		MemoryContextSwitchTo(bulk->memory);
@@ -692,8 +708,8 @@ bulk_run(Bulk *bulk, FunctionCallInfo fcinfo, const char *query, int nargs, Oid 
 	bulk->memory = CurrentMemoryContext;
 	initStringInfo(&bulk->busy_users);
 	appendStringInfoChar(&bulk->busy_users, '[');
-	bulk->own_transactions = !bulk->dry_run && call != NULL && IsA(call, CallContext) &&
-		!call->atomic;
+	bulk->in_block = call == NULL || !IsA(call, CallContext) || call->atomic;
+	bulk->own_transactions = !bulk->dry_run && !bulk->in_block;
 	writer_check_allowed(bulk->function);
 	SPI_connect_ext(bulk->own_transactions ? SPI_OPT_NONATOMIC : 0);
 	MemoryContextSwitchTo(bulk->memory);

@@ -76,11 +76,13 @@ struct Bulk
 	BulkCounts	counts;
 	BulkCounts	batch;			/* of the batch at hand: undone with it */
 	bool		more;
+	bool		in_block;		/* in a transaction of the caller's, who has to retry */
 	bool		own_transactions;
 	bool		holds;			/* the transaction at hand has done something */
 	int64		wait;			/* in ms, for the account at hand; 0: none */
 	const char *busy_plan;		/* the last try would have had to wait for it; NULL: none */
 	bool		lacks;			/* the last try lacked what obtain gets; set by decide */
+	bool		conflict;		/* the last try met with what others had committed or locked */
 	List	   *aside;			/* of BulkItem: busy accounts, to come back to */
 	TupleDesc	aside_desc;
 	int64		busy;			/* accounts that are left for another run */

@@ -174,5 +174,109 @@ $$SELECT u AS user_id, timestamptz '2025-05-05' + n * interval '1 day' AS create
 	is_clean($node, 'defining');
 }
 
+# An account that was changed since the transaction began cannot be had in that transaction, above READ
+# COMMITTED.  A run that has transactions of its own comes back to it in another one.
+for my $level ('read committed', 'repeatable read', 'serializable')
+{
+	my ($holder, $caller, $other) = database($level =~ s/ /_/r);
+	my $rc = $level eq 'read committed';
+
+	# Sends a call; its number tells it from the one before.
+	my $calls = 0;
+	my $begin = sub {
+		my $mark = sprintf '/* call %d */', ++$calls;
+
+		$caller->send("CALL $mark $_[0]");
+		poll_until(
+			sub {
+				return $other->do("SELECT query LIKE 'CALL $mark%' AND (cardinality(pg_blocking_pids(pid)) > 0 OR state <> 'active') FROM pg_stat_activity WHERE pid = "
+					  . $caller->pid) eq 't';
+			}, 'the call to wait, or to end');
+	};
+
+	# Calls while another transaction has the account, and changes it.
+	my $beside = sub {
+		my ($change, $call) = @_;
+
+		$holder->do("BEGIN; SELECT $change");
+		$begin->($call);
+		$holder->do('COMMIT');
+		my ($state, $out) = $caller->answer;
+		return $state eq '00000' ? json($out) : die "$call: $state $caller->{stderr}";
+	};
+
+	# Calls in such a way that the account is changed when the transaction has its snapshot.
+	my $after = sub {
+		my ($change, $call) = @_;
+
+		$holder->do('BEGIN; LOCK TABLE credit_hold IN SHARE MODE');
+		$begin->($call);
+		$other->do("SELECT $change");
+		$holder->do('COMMIT');
+		return $caller->answer;
+	};
+
+	my $deduct = q(credits_deduct('m1', 1));
+	my $call = sub { return (sprintf $grant, @_) =~ s/^CALL //r; };
+
+	$caller->do("SET default_transaction_isolation = '$level'");
+	my $report = $beside->($deduct, $call->('waited', '1 hour'));
+	is(says($report), '7 0 0 0 ', "$level: credits_grant_many comes back to an account that was changed");
+	is(says($beside->($deduct, "credits_undo_run('$report->{run_id}', max_wait => '1 hour')")), '7 0 0 0 ', '... and credits_undo_run');
+	$other->do(q(SELECT credits_define_plan('free', 160, effective_from => '2026-03-11 00:00:00+00')));
+	$_->do(q(SET credits.clock = '2026-03-12 12:00:00+00')) for $holder, $caller, $other;
+	is(says($beside->($deduct, q(credits_apply_plan('free', max_wait => '1 hour')))), '3 0 0 0 ', '... and credits_apply_plan');
+	is(says($beside->(q(credits_deduct('q0', 1)), q(credits_archive('2026-01-01', max_wait => '1 hour')))), '1 0 0 0 ', '... and credits_archive');
+	is(says($beside->(q(credits_open_account('i2', 'idle')), q(credits_import($$SELECT u AS user_id, 5 AS purchased FROM unnest('{i1,i2,i3}'::text[]) u$$, max_wait => '1 hour')))),
+		'2 0 0 0 ', '... and credits_import, which then finds that it is in use');
+
+	my ($state, $out) = $after->($deduct, $call->('once more', '0'));
+	is(says(json($out || '{}')), '7 0 0 0 ', '... one that does not wait, too: once');
+	($state, $out) = $after->($deduct, q(credits_grant_many('{a1,m1}', '{1,1}', '2027-01-01', dry_run => true)));
+	is(says(json($out || '{}')), $rc ? '2 0 0 0 ' : '1 0 0 1 m1', '... in a dry run, which is one transaction, it is busy');
+	is($other->do(q(SELECT count(*) FROM credit_history WHERE idempotency_key = 'once more')), 7, '... nobody was granted to twice');
+
+	# In the caller's transaction there is no other one: the caller has to begin anew.
+	$caller->do('BEGIN; SELECT count(*) FROM credit_account');
+	$other->do("SELECT $deduct");
+	($state, $out) = $caller->run(sprintf $grant, 'in a block', '1 hour');
+	is($state, $rc ? '00000' : '40001', '... in a transaction block it is an error of the whole call');
+	$caller->do('ROLLBACK');
+	is(says(json($caller->do(sprintf $grant, 'in a block', '0'))), '7 0 0 0 ', '... and nothing was done');
+
+	# Under SERIALIZABLE, each has read what the other writes.
+	$other->do(q(SELECT credits_define_plan('free', 170, effective_from => '2026-03-13 00:00:00+00')));
+	$_->do(q(SET credits.clock = '2026-03-14 12:00:00+00')) for $holder, $caller, $other;
+	$holder->do('BEGIN; LOCK TABLE credit_hold IN SHARE MODE');
+	$begin->(q(credits_apply_plan('free', max_wait => '0')));
+	$other->do(q(BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT sum(monthly) FROM credit_account; SELECT credits_open_account('n1', 'idle'); COMMIT));
+	$holder->do('COMMIT');
+	($state, $out) = $caller->answer;
+	is(says(json($out || '{}')), '3 0 0 0 ', '... a conflict over what both have read is none of the accounts');
+
+	# A conflict that comes with every try is no reason to try for ever.
+	for my $conflict (qw(serialization_failure deadlock_detected))
+	{
+		$other->do(qq(CREATE OR REPLACE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN RAISE $conflict; END \$\$));
+		$other->do(q(CREATE TRIGGER conflict AFTER INSERT ON credit_history FOR EACH ROW WHEN (NEW.user_id = 'm1') EXECUTE FUNCTION conflict()))
+		  if $conflict =~ /^ser/;
+		is(says(json($caller->do(sprintf $grant, $conflict, '100 ms'))), '6 0 0 1 m1', "... $conflict: it is busy");
+	}
+	$other->do('DROP TRIGGER conflict ON credit_history; DROP FUNCTION conflict()');
+
+	# The sweep leaves it for the next sweep.
+	$_->do(q(SET credits.clock = '2026-05-10 12:00:00+00')) for $caller, $other;
+	($state, $out) = $after->($deduct, 'credits_run_reset()');
+	is("@{json($out || '{}')}{qw(accounts skipped_locked failures state)}", ($rc ? '6 0' : '6 1') . ' 0 finished', '... a sweep passes it by');
+	$_->do(q(SET credits.clock = '2026-06-10 12:00:00+00')) for $caller, $other;
+	$caller->do('BEGIN; SELECT count(*) FROM credit_account');
+	$other->do("SELECT $deduct");
+	($state, $out) = $caller->run('SELECT credits_reset_due()');
+	is($state, $rc ? '00000' : '40001', '... or, in a transaction block, fails');
+	$caller->do('ROLLBACK');
+	$_->quit for $holder, $caller, $other;
+	is_clean($node, $level =~ s/ /_/r);
+}
+
 no_deadlock($node);
 done_testing();
