@@ -22,12 +22,13 @@
 #include "utils/builtins.h"
 #include "utils/catcache.h"
 #include "utils/json.h"
-#include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/syscache.h"
 
 #include "admin/presets.h"
+#include "base/compat.h"
 #include "base/errors.h"
+#include "base/json.h"
 #include "store/own_sql.h"
 #include "store/relations.h"
 
