@@ -27,7 +27,6 @@
 #include "store/columns.h"
 #include "store/own_sql.h"
 #include "store/relations.h"
-#include "store/slots.h"
 #include "tables/archive_partitions.h"
 
 PG_FUNCTION_INFO_V1(credits_dump_customizations);

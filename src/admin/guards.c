@@ -31,7 +31,6 @@
 #include "store/columns.h"
 #include "store/own_sql.h"
 #include "store/relations.h"
-#include "store/slots.h"
 #include "store/writer.h"
 #include "tables/archive_partitions.h"
 #include "tables/audit_log.h"

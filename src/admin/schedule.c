@@ -24,7 +24,6 @@
 #include "utils/numeric.h"
 #include "utils/resowner.h"
 
-#include "base/compat.h"
 #include "base/errors.h"
 #include "base/json.h"
 #include "ledger/request.h"

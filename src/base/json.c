@@ -11,7 +11,6 @@
 
 #include "base/json.h"
 #include "base/utc.h"
-#include "store/slots.h"
 
 static void
 json_key(StringInfo buf, const char *key)

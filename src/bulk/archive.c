@@ -47,7 +47,6 @@
 #include "store/lookup.h"
 #include "store/own_sql.h"
 #include "store/relations.h"
-#include "store/slots.h"
 #include "store/writer.h"
 #include "tables/anchor_rows.h"
 #include "tables/archive_partitions.h"

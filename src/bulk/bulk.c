@@ -41,7 +41,6 @@
 #include "utils/resowner.h"
 
 #include "base/clock.h"
-#include "base/compat.h"
 #include "base/errors.h"
 #include "base/json.h"
 #include "base/sums.h"

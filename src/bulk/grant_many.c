@@ -15,7 +15,6 @@
 #include "ledger/ledger.h"
 #include "ledger/request.h"
 #include "store/relations.h"
-#include "store/slots.h"
 
 PG_FUNCTION_INFO_V1(credits_grant_many);
 

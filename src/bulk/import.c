@@ -20,7 +20,6 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "base/compat.h"
 #include "base/digest.h"
 #include "base/errors.h"
 #include "base/json.h"
@@ -34,7 +33,6 @@
 #include "store/columns.h"
 #include "store/lookup.h"
 #include "store/relations.h"
-#include "store/slots.h"
 #include "tables/checkpoint.h"
 #include "tables/plan_versions.h"
 #include "tables/rows.h"

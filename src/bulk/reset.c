@@ -40,7 +40,6 @@
 #include "utils/wait_event.h"
 
 #include "base/clock.h"
-#include "base/compat.h"
 #include "base/errors.h"
 #include "ledger/books.h"
 #include "ledger/ledger.h"

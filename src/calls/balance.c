@@ -25,7 +25,6 @@
 #include "ledger/state.h"
 #include "store/columns.h"
 #include "store/relations.h"
-#include "store/slots.h"
 #include "tables/find.h"
 #include "tables/plan_versions.h"
 #include "tables/rows.h"

@@ -19,7 +19,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-#include "base/compat.h"
 #include "base/digest.h"
 #include "base/errors.h"
 #include "ledger/books.h"
@@ -28,7 +27,6 @@
 #include "ledger/request.h"
 #include "store/locks.h"
 #include "store/relations.h"
-#include "store/slots.h"
 #include "store/writer.h"
 
 #define MAX_ITEMS 100000

@@ -15,7 +15,6 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "base/compat.h"
 #include "base/errors.h"
 #include "base/json.h"
 #include "ledger/ledger.h"

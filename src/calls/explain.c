@@ -12,7 +12,6 @@
 #include "utils/snapmgr.h"
 
 #include "base/clock.h"
-#include "base/compat.h"
 #include "base/errors.h"
 #include "base/json.h"
 #include "base/sums.h"

@@ -27,7 +27,6 @@
 #include "store/columns.h"
 #include "store/lookup.h"
 #include "store/relations.h"
-#include "store/slots.h"
 #include "tables/find.h"
 
 #define DEFAULT_PAGE 50

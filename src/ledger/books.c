@@ -14,7 +14,6 @@
 #include "storage/procarray.h"
 #include "utils/snapmgr.h"
 
-#include "base/compat.h"
 #include "base/errors.h"
 #include "ledger/books.h"
 #include "store/columns.h"

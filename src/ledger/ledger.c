@@ -24,7 +24,6 @@
 #include "utils/snapmgr.h"
 
 #include "base/clock.h"
-#include "base/compat.h"
 #include "base/digest.h"
 #include "base/errors.h"
 #include "base/settings.h"
@@ -35,7 +34,6 @@
 #include "ledger/request.h"
 #include "store/early_release.h"
 #include "store/locks.h"
-#include "store/slots.h"
 #include "store/writer.h"
 #include "tables/audit_log.h"
 #include "tables/find.h"

@@ -11,7 +11,6 @@
 #include "storage/proc.h"
 #include "utils/wait_event.h"
 
-#include "base/compat.h"
 #include "base/errors.h"
 #include "store/locks.h"
 

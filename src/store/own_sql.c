@@ -33,7 +33,6 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#include "base/compat.h"
 #include "store/own_sql.h"
 
 static const struct

@@ -24,7 +24,6 @@
 #include "base/errors.h"
 #include "store/columns.h"
 #include "store/relations.h"
-#include "store/slots.h"
 
 typedef struct IndexName
 {

@@ -33,7 +33,6 @@
 #include "base/errors.h"
 #include "store/columns.h"
 #include "store/relations.h"
-#include "store/slots.h"
 #include "store/table_code.h"
 #include "store/writer.h"
 

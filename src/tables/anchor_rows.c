@@ -11,7 +11,6 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include "base/compat.h"
 #include "base/digest.h"
 #include "base/utc.h"
 #include "store/columns.h"

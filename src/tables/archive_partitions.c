@@ -19,7 +19,6 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "base/compat.h"
 #include "base/errors.h"
 #include "store/columns.h"
 #include "store/lookup.h"

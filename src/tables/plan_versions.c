@@ -7,7 +7,6 @@
 #include "access/xact.h"
 #include "utils/snapmgr.h"
 
-#include "base/compat.h"
 #include "base/errors.h"
 #include "base/json.h"
 #include "base/zone.h"
@@ -15,7 +14,6 @@
 #include "store/locks.h"
 #include "store/lookup.h"
 #include "store/relations.h"
-#include "store/slots.h"
 #include "tables/find.h"
 #include "tables/plan_versions.h"
 #include "tables/rows.h"

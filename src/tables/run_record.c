@@ -17,7 +17,6 @@
 #include "utils/uuid.h"
 
 #include "base/clock.h"
-#include "base/compat.h"
 #include "base/digest.h"
 #include "base/errors.h"
 #include "base/json.h"
@@ -26,7 +25,6 @@
 #include "store/locks.h"
 #include "store/lookup.h"
 #include "store/relations.h"
-#include "store/slots.h"
 #include "store/writer.h"
 #include "tables/rows.h"
 #include "tables/run_record.h"

@@ -23,7 +23,6 @@
 #include "store/locks.h"
 #include "store/lookup.h"
 #include "store/relations.h"
-#include "store/slots.h"
 #include "store/writer.h"
 #include "tables/anchor_rows.h"
 #include "tables/audit_log.h"

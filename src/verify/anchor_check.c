@@ -20,12 +20,10 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "base/compat.h"
 #include "base/digest.h"
 #include "store/columns.h"
 #include "store/lookup.h"
 #include "store/relations.h"
-#include "store/slots.h"
 #include "tables/anchor_rows.h"
 #include "tables/archive_partitions.h"
 #include "tables/audit_log.h"

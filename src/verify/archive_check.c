@@ -11,7 +11,6 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "base/compat.h"
 #include "store/columns.h"
 #include "store/lookup.h"
 #include "store/relations.h"

@@ -28,10 +28,8 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include "base/compat.h"
 #include "store/columns.h"
 #include "store/relations.h"
-#include "store/slots.h"
 #include "tables/rows.h"
 #include "verify/filter.h"
 #include "verify/findings.h"

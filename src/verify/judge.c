@@ -14,13 +14,11 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#include "base/compat.h"
 #include "base/digest.h"
 #include "base/errors.h"
 #include "store/columns.h"
 #include "store/lookup.h"
 #include "store/relations.h"
-#include "store/slots.h"
 #include "tables/archive_partitions.h"
 #include "tables/checkpoint.h"
 #include "tables/plan_versions.h"

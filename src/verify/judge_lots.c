@@ -14,12 +14,10 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "base/compat.h"
 #include "base/sums.h"
 #include "store/columns.h"
 #include "store/lookup.h"
 #include "store/relations.h"
-#include "store/slots.h"
 #include "tables/archive_partitions.h"
 #include "tables/checkpoint.h"
 #include "tables/find.h"

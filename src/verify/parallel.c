@@ -26,11 +26,9 @@
 #include "utils/syscache.h"
 #include "utils/wait_event.h"
 
-#include "base/compat.h"
 #include "store/columns.h"
 #include "store/lookup.h"
 #include "store/relations.h"
-#include "store/slots.h"
 #include "tables/rows.h"
 #include "verify/filter.h"
 #include "verify/findings.h"

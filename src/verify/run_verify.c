@@ -27,7 +27,6 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "base/compat.h"
 #include "base/errors.h"
 #include "base/json.h"
 #include "ledger/request.h"

@@ -30,7 +30,6 @@
 #include "store/columns.h"
 #include "store/lookup.h"
 #include "store/relations.h"
-#include "store/slots.h"
 #include "tables/archive_partitions.h"
 #include "tables/audit_log.h"
 #include "tables/checkpoint.h"
