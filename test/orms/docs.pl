@@ -1,5 +1,5 @@
-# docs/orms.md and the README's examples are run: every block of the one, in its
-# order, and what Node and Python do in the other.
+# docs/orms.md and the examples in docs/app-server.md are run: every block of the
+# one, in its order, and what Node and Python do in the other.
 use strict;
 use warnings FATAL => 'all';
 
@@ -335,11 +335,11 @@ subtest 'docs/orms.md' => sub {
 	in_public(grep { /allow_drop/ } map { $_->{text} } grep { $_->{language} eq 'sh' } @blocks);
 };
 
-subtest 'README.md' => sub {
-	my @blocks = blocks_of("$root/README.md");
-	my $folder = new_folder('README');
-	my ($install) = grep { $_->{section} eq 'Install' && $_->{text} =~ /^CREATE EXTENSION/m } @blocks;
-	my ($setup) = grep { $_->{section} eq 'From an app server' } @blocks;
+subtest 'docs/app-server.md' => sub {
+	my @blocks = blocks_of("$root/docs/app-server.md");
+	my $folder = new_folder('app-server');
+	my ($install) = grep { $_->{section} eq 'Install' && $_->{text} =~ /^CREATE EXTENSION/m } blocks_of("$root/README.md");
+	my ($setup) = grep { $_->{section} eq 'The table and the role of the examples' } @blocks;
 	my ($js, $webhook) = grep { $_->{section} eq 'Node (pg)' } @blocks;
 	my ($python) = grep { $_->{section} eq 'Python (psycopg 3)' } @blocks;
 	my $images = sub { query('app', 'SELECT count(*) FROM image') };
@@ -348,7 +348,7 @@ subtest 'README.md' => sub {
 		query('app', "SELECT credits_add_purchased('$user', $purchased, 'pay-$user')");
 	};
 
-	# As in the Install section: the database app, by a superuser.
+	# As in the README's Install section: the database app, by a superuser.
 	query('postgres', 'DROP DATABASE IF EXISTS app');
 	query('postgres', 'CREATE DATABASE app TEMPLATE template0');
 	local @env{qw(PGDATABASE PGUSER PGHOST)} = (qw(app postgres), $node->host);

@@ -1,6 +1,7 @@
-# docs/reference.md and README.md say what is: the reference is compared with
-# the catalog, with the sources and with what calls really answer, in both
-# directions; the README's quick start is run, and must give what it shows.
+# The documentation says what is: docs/reference.md is compared with the catalog,
+# with the sources and with what calls really answer, in both directions.  The
+# README's quick start and the pages that go on from it are run, and must give
+# what they show.  Links lead somewhere, and the README names every page and folder.
 use strict;
 use warnings FATAL => 'all';
 
@@ -481,34 +482,40 @@ for my $code (sort keys %provoke)
 		[ 'DETAIL', keys %told ], "$code: all that its DETAIL has");
 }
 
-# The README: what it lists, and that what it points to is there.
-my %internal = map { $_ => 1 } qw(credits_guard credits_drop_guard credits_account_state credits_now credits_verify_structure);
+# The tables that say the same for another reader.
 is_same_set(
-	[ section($readme, '## Functions') =~ /^\| `(?:CALL )?(\w+)\(/mg ],
-	[ grep { !$internal{$_} } keys %routine ],
-	'README: the functions');
+	[ section($reference, '## Functions') =~ /^\| \[(\w+)\]\(#\1\) \|/mg ],
+	[ keys %routine ],
+	'the table of functions has all');
+my %advice = map { $_->{SQLSTATE} => $_ }
+  table(section(read_text("$root/docs/errors.md"), '## What an app should do'));
+is_same_set([ grep { /^UC/ } keys %advice ], [ grep { /^UC/ } keys %error ],
+	'docs/errors.md: the errors of the extension');
 is_same_set(
-	[ grep { /^UC/ } map { $_->{SQLSTATE} } table(section($readme, '## Errors')) ],
-	[ grep { /^UC/ } keys %error ],
-	'README: the errors of the extension');
-is_same_set([ map { $_->{preset} } table(section($readme, '## Rights')) ],
-	\@presets, 'README: the presets');
-for my $text ([ 'README.md', $readme, '' ], [ 'docs/reference.md', $reference, 'docs/' ],
-	[ 'docs/architecture.md', read_text("$root/docs/architecture.md"), 'docs/' ],
-	[ 'docs/performance.md', read_text("$root/docs/performance.md"), 'docs/' ],
-	[ 'docs/migration.md', read_text("$root/docs/migration.md"), 'docs/' ],
-	[ 'docs/runbook-verification.md', read_text("$root/docs/runbook-verification.md"), 'docs/' ],
-	[ 'docs/retention.md', read_text("$root/docs/retention.md"), 'docs/' ],
-	[ 'bench/README.md', read_text("$root/bench/README.md"), 'bench/' ])
+	[ map { "$_ $advice{$_}{name}" } grep { $advice{$_}{name} ne '' } keys %advice ],
+	[ map { "$_ " . ($error{$_}{name} // '') } grep { $advice{$_}{name} ne '' } keys %advice ],
+	'docs/errors.md: their names');
+is_same_set([ map { split /, / } keys %advice ],
+	[ map { $error{$_} ? $_ : () } map { split /, / } keys %advice ],
+	'docs/errors.md: all are in the reference');
+is_same_set(
+	[ map { $_->{preset} } table(section(read_text("$root/docs/rights.md"), '## Which preset for which role')) ],
+	\@presets, 'docs/rights.md: the presets');
+
+# Links lead to files and headings that are there.
+my @pages = map { s{^\Q$root\E/}{}r } glob("$root/*.md $root/docs/*.md $root/bench/*.md $root/test/*.md $root/test/*/*.md");
+for my $name (@pages)
 {
-	my ($name, $content, $folder) = @$text;
+	my $content = read_text("$root/$name") =~ s/^```.*?^```$//gmsr;
+	my ($folder) = $name =~ m{^(.*/)?};
 	my @broken;
 
-	for my $link ($content =~ /\]\(([^)]+)\)/g)
+	$folder //= '';
+	for my $link ($content =~ /\]\(([^)\s]+)\)/g)
 	{
 		my ($file, $anchor) = split /#/, $link, 2;
 
-		next if $link =~ /^https:/;
+		next if $link =~ /^https?:/;
 		push @broken, $link if $file ne '' && !-e "$root/$folder$file";
 		next unless defined $anchor;
 		my $target = $file eq '' ? $content : -f "$root/$folder$file" ? read_text("$root/$folder$file") : '';
@@ -518,12 +525,58 @@ for my $text ([ 'README.md', $readme, '' ], [ 'docs/reference.md', $reference, '
 	is("@broken", '', "$name: its links lead somewhere");
 }
 
-# The README's quick start, run as a reader would: the output of the blocks
-# that are followed by one.
+# The README names every page, each of which begins with its readers, and every
+# folder of the sources; the files that it names are where it says.
+my @docs = grep { m{^docs/} } @pages;
+is_same_set([ section($readme, '## Documentation') =~ m{^\| \[(docs/[^\]]+)\]\(\1\) \|}mg ],
+	\@docs, 'README: the pages');
+like(read_text("$root/$_"), qr/\A# .*\n\nFor \w/, "$_ says first who should read it") for @docs;
+
+my (%folders, @nowhere);
+for my $row (section($readme, '## What is where') =~ /^\| (\[.*) \|$/mg)
+{
+	my ($where, $text) = split / \| /, $row, 2;
+	my @of_row = $where =~ /\]\(([^)]+)\)/g;
+
+	@folders{@of_row} = ();
+	for my $file ($text =~ /`([\w.\/-]+\.\w+|\w+\/)`/g)
+	{
+		push @nowhere, "@of_row: $file" unless grep { -e "$root/$_/$file" } @of_row;
+	}
+}
+is("@nowhere", '', 'README: the files that it names are in their folders');
+is_same_set([ grep { m{^src/} } keys %folders ],
+	[ map { s{^\Q$root\E/}{}r } grep { -d } glob("$root/src/*") ], 'README: the folders of src/');
+
+# The speed that it names was measured.
+my ($speed) = $readme =~ /^- \*\*Speed\*\*: (.*?)^(?:- |\n|#)/ms;
+my $figures = section(read_text("$root/docs/performance.md"), '## Figures');
+for my $ratio ([ 'one-row UPDATE', 'one-row `UPDATE`' ], [ 'plpgsql with key', 'PL/pgSQL' ])
+{
+	my ($aim, $words) = @$ratio;
+	my ($median) = $figures =~ m{^\| `credits_deduct` with key / \Q$aim\E, tps, uniform, 16 clients, commit on \| [^|]* \| ([\d.]+) \|}m;
+
+	$median //= 'no figure';
+	like(($speed // '') =~ s/\s+/ /gr, qr/\b\Q$median\E times as many [^.]*?\Q$words\E/,
+		"README: the speed beside $aim is the one in docs/performance.md");
+}
+
+# The quick start and what goes on from it, run as a reader would, in one session:
+# the output of the blocks that are followed by one.
 my @blocks;
-push @blocks, [ $1, $2 ] while $readme =~ /^```sql\n(.*?)^```\n(?:```text\n(.*?)^```\n)?/msg;
-cmp_ok(scalar(grep { defined $_->[1] } @blocks), '>', 5, 'README: there is a quick start');
-my $script = join '', map { "$_->[0]\\echo = end of block\n" } @blocks;
+for my $name (qw(README.md docs/tour.md docs/operations.md))
+{
+	my $content = read_text("$root/$name");
+	my $shown = 0;
+
+	while ($content =~ /^```sql\n(.*?)^```\n(?:```text\n(.*?)^```\n)?/msg)
+	{
+		push @blocks, [ $name, $1, $2 ];
+		$shown++ if defined $2;
+	}
+	cmp_ok($shown, '>=', 2, "$name: it has blocks with their output");
+}
+my $script = join '', map { "$_->[1]\\echo = end of block\n" } @blocks;
 $node->safe_psql($db, 'CREATE DATABASE quick_start');
 my $output = '';
 IPC::Run::run([ 'psql', '-X', '-d', $node->connstr('quick_start') ],
@@ -531,11 +584,11 @@ IPC::Run::run([ 'psql', '-X', '-d', $node->connstr('quick_start') ],
 my @outputs = split /^= end of block\n/m, $output;
 for my $i (0 .. $#blocks)
 {
-	my ($sql, $shown) = @{ $blocks[$i] };
+	my ($name, $sql, $shown) = @{ $blocks[$i] };
 
 	next unless defined $shown;
 	s/[ \t]+$//mg, s/\A\n+//, s/\n+\z/\n/ for $shown, $outputs[$i] //= '';
-	is($outputs[$i], $shown, 'README: what ' . ($sql =~ /^(.*?)[;\n]/)[0] . ' gives');
+	is($outputs[$i], $shown, "$name: what " . ($sql =~ /^(.*?)[;\n]/)[0] . ' gives');
 }
 
 done_testing();
