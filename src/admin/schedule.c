@@ -12,7 +12,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "access/xlog.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
@@ -22,10 +21,9 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
-#include "utils/resowner.h"
 
-#include "base/errors.h"
 #include "base/json.h"
+#include "base/subtransaction.h"
 #include "ledger/request.h"
 #include "store/own_sql.h"
 #include "store/relations.h"
@@ -170,6 +168,13 @@ unschedule_where(const char *condition)
 	return removed;
 }
 
+static bool
+try_unschedule(void *job)
+{
+	unschedule(*(int64 *) job);
+	return true;
+}
+
 /*
  * The remembered job may be hidden: pg_cron shows and gives a role only the jobs
  * that are under the role's name of now.  Then all that can be done is to say so.
@@ -177,28 +182,13 @@ unschedule_where(const char *condition)
 static int
 unschedule_hidden(int64 job)
 {
-	MemoryContext memory = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile failure = NULL;
+	ErrorData  *failure;
 
 	if (superuser() ||
 		run(psprintf("SELECT pg_catalog.count(*) FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) "
 					 INT64_FORMAT "::pg_catalog.int8 AND %s", job, own_job())) > 0)
 		return 0;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(memory);
-	PG_TRY();
-	{
-		unschedule(job);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		failure = error_of_subtransaction(memory, owner);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(memory);
-	CurrentResourceOwner = owner;
+	failure = subtransaction_try(try_unschedule, &job);
 	if (failure == NULL)
 		return 1;
 	if (failure->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE)

@@ -4,8 +4,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
-
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/json.h"
@@ -680,23 +678,4 @@ errors_watch_log(void)
 	is_watching = true;
 	next_log_hook = emit_log_hook;
 	emit_log_hook = keep_out_of_log;
-}
-
-/*
- * In a PG_CATCH: ends the internal subtransaction that failed, and gives the error.
- * The other way round, which is the usual one, a copy that finds no memory is an
- * error inside the subtransaction, which nobody ends then: not even the client's
- * statement, after which its session is in a failed transaction.
- */
-ErrorData *
-error_of_subtransaction(MemoryContext memory, ResourceOwner owner)
-{
-	ErrorData  *failure;
-
-	RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(memory);
-	CurrentResourceOwner = owner;
-	failure = CopyErrorData();
-	FlushErrorState();
-	return failure;
 }

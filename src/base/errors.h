@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
-#include "utils/resowner.h"
 
 #include "base/compat.h"
 #include "core/core.h"
@@ -77,6 +76,5 @@ pg_noreturn extern void error_too_small(const char *argument, int64 value, int64
 pg_noreturn extern void error_out_of_range(const char *argument, int64 value, int64 max);
 
 extern void errors_watch_log(void);
-extern ErrorData *error_of_subtransaction(MemoryContext memory, ResourceOwner owner);
 
 #endif

@@ -25,7 +25,6 @@
 
 #include "access/heaptoast.h"
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -38,11 +37,11 @@
 #include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
-#include "utils/resowner.h"
 
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/json.h"
+#include "base/subtransaction.h"
 #include "base/sums.h"
 #include "bulk/bulk.h"
 #include "ledger/books.h"
@@ -180,6 +179,43 @@ do_one(Bulk *bulk, Books *books, Plans *plans, BulkItem *item)
 	ledger_end(&ledger);
 }
 
+/* Some of a batch's items. */
+typedef struct Try
+{
+	Bulk	   *bulk;
+	BulkItem   *items;
+	int			first;
+	int			last;
+	MemoryContext memory;		/* of the item at hand */
+} Try;
+
+static bool
+do_batch(void *arg)
+{
+	Try		   *batch = arg;
+	Bulk	   *bulk = batch->bulk;
+	MemoryContext memory = CurrentMemoryContext;
+	Plans		plans;
+	Books		books;
+
+	plans_init(&plans, NULL);
+	plans.busy = &bulk->busy_plan;
+	books_lock_tables();
+	books_open(&books, true);
+	for (int i = batch->first; i <= batch->last; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(batch->memory);
+		do_one(bulk, &books, &plans, &batch->items[i]);
+		MemoryContextSwitchTo(memory);
+		MemoryContextReset(batch->memory);
+	}
+	books_close(&books);
+	if (bulk->own_transactions)
+		code_fire_deferred();
+	return !bulk->dry_run;		/* nothing of a dry run stays, no lock either */
+}
+
 /*
  * The items from first to last, in a subtransaction.  On an error nothing of
  * them stays, and it is returned.
@@ -187,51 +223,18 @@ do_one(Bulk *bulk, Books *books, Plans *plans, BulkItem *item)
 static ErrorData *
 try_items(Bulk *bulk, BulkItem *items, int first, int last)
 {
-	MemoryContext memory = CurrentMemoryContext;
-	MemoryContext item_memory = AllocSetContextCreate(memory, "credits bulk account",
-													  ALLOCSET_DEFAULT_SIZES);
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile failure = NULL;
-	Plans		plans;
-	Books		books;
+	Try			batch = {.bulk = bulk,.items = items,.first = first,.last = last};
+	ErrorData  *failure;
 
+	batch.memory = AllocSetContextCreate(CurrentMemoryContext, "credits bulk account",
+										 ALLOCSET_DEFAULT_SIZES);
 	memset(&bulk->batch, 0, sizeof(bulk->batch));
 	bulk->busy_plan = NULL;
 	bulk->lacks = bulk->conflict = false;
 	for (int i = first; i <= last; i++)
 		items[i].busy = false;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(memory);
-	PG_TRY();
-	{
-		plans_init(&plans, NULL);
-		plans.busy = &bulk->busy_plan;
-		books_lock_tables();
-		books_open(&books, true);
-		for (int i = first; i <= last; i++)
-		{
-			CHECK_FOR_INTERRUPTS();
-			MemoryContextSwitchTo(item_memory);
-			do_one(bulk, &books, &plans, &items[i]);
-			MemoryContextSwitchTo(memory);
-			MemoryContextReset(item_memory);
-		}
-		books_close(&books);
-		if (bulk->own_transactions)
-			code_fire_deferred();
-		if (bulk->dry_run)
-			RollbackAndReleaseCurrentSubTransaction();	/* locks, too */
-		else
-			ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		failure = error_of_subtransaction(memory, owner);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(memory);
-	CurrentResourceOwner = owner;
-	MemoryContextDelete(item_memory);
+	failure = subtransaction_try(do_batch, &batch);
+	MemoryContextDelete(batch.memory);
 	if (bulk->settle)
 		bulk->settle(bulk, failure == NULL);
 	if (failure == NULL)
@@ -279,6 +282,25 @@ count_wait(Bulk *bulk, int64 before, TimestampTz begun)
 						 TimestampDifferenceMilliseconds(begun, GetCurrentTimestamp()), 0);
 }
 
+typedef struct Obtaining
+{
+	Bulk	   *bulk;
+	TimestampTz until;
+	bool		got;
+} Obtaining;
+
+static bool
+obtain_it(void *arg)
+{
+	Obtaining  *obtaining = arg;
+	Bulk	   *bulk = obtaining->bulk;
+
+	obtaining->got = bulk->busy_plan ?
+		lock_name_until(LOCK_PLAN, bulk->busy_plan, ShareLock, obtaining->until) :
+		bulk->obtain(bulk, obtaining->until);
+	return true;
+}
+
 /*
  * Gets what the last try would have had to wait for, with no account locked.  False:
  * it did not come in time.  An error is that of the accounts that need it.
@@ -286,36 +308,17 @@ count_wait(Bulk *bulk, int64 before, TimestampTz begun)
 static bool
 obtain(Bulk *bulk, ErrorData **failure)
 {
-	MemoryContext memory = CurrentMemoryContext;
-	ResourceOwner owner;
 	TimestampTz begun = GetCurrentTimestamp();
-	TimestampTz until = begun;
-	volatile bool got = false;
-	ErrorData  *volatile error = NULL;
+	Obtaining	obtaining = {bulk, begun, false};
+	ErrorData  *error;
 
 	if (bulk->own_transactions)
 	{
 		if (bulk->holds)
 			commit_batch(bulk);
-		until = TimestampTzPlusMilliseconds(begun, bulk->max_wait);
+		obtaining.until = TimestampTzPlusMilliseconds(begun, bulk->max_wait);
 	}
-	owner = CurrentResourceOwner;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(memory);
-	PG_TRY();
-	{
-		got = bulk->busy_plan ?
-			lock_name_until(LOCK_PLAN, bulk->busy_plan, ShareLock, until) :
-			bulk->obtain(bulk, until);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		error = error_of_subtransaction(memory, owner);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(memory);
-	CurrentResourceOwner = owner;
+	error = subtransaction_try(obtain_it, &obtaining);
 	if (bulk->own_transactions)
 		count_wait(bulk, bulk->max_wait, begun);
 	if (error)
@@ -325,7 +328,7 @@ obtain(Bulk *bulk, ErrorData **failure)
 		bulk->busy_plan = NULL;
 		bulk->lacks = false;
 	}
-	return got;
+	return obtaining.got;
 }
 
 static BulkItem *

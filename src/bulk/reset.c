@@ -34,13 +34,13 @@
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
 #include "base/clock.h"
 #include "base/errors.h"
+#include "base/subtransaction.h"
 #include "ledger/books.h"
 #include "ledger/ledger.h"
 #include "ledger/request.h"
@@ -305,6 +305,37 @@ reset_due(Sweep *sweep, Books *books, Plans *plans, int64 limit, List **users,
 	MemoryContextDelete(memory);
 }
 
+/* A batch, or the accounts of one that failed, which are listed. */
+typedef struct Try
+{
+	Sweep	   *sweep;
+	List	  **users;
+	int64		limit;
+	RunCounts	counts;
+} Try;
+
+static bool
+reset_batch(void *arg)
+{
+	Try		   *batch = arg;
+	Sweep	   *sweep = batch->sweep;
+	Plans		plans;
+	Books		books;
+
+	plans_init(&plans, NULL);
+	plans.busy = &sweep->busy_plan;
+	books_lock_tables();
+	books_open(&books, true);
+	if (*batch->users == NIL)
+		reset_due(sweep, &books, &plans, batch->limit, batch->users, &batch->counts);
+	else
+		reset_users(sweep, &books, &plans, *batch->users, &batch->counts);
+	books_close(&books);
+	if (sweep->own_transactions)
+		code_fire_deferred();
+	return true;
+}
+
 /*
  * Does the users that are listed, or, if none are, up to limit accounts that are
  * due, whose users are listed then.  It is one subtransaction: on an error
@@ -313,44 +344,16 @@ reset_due(Sweep *sweep, Books *books, Plans *plans, int64 limit, List **users,
 static ErrorData *
 try_accounts(Sweep *sweep, List **users, int64 limit)
 {
-	MemoryContext memory = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile RunCounts counts = {0};
-	ErrorData  *volatile failure = NULL;
-	Plans		plans;
-	Books		books;
+	Try			batch = {sweep, users, limit, {0}};
+	ErrorData  *failure;
 
 	sweep->racing = false;
 	sweep->busy_plan = NULL;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(memory);
-	PG_TRY();
-	{
-		plans_init(&plans, NULL);
-		plans.busy = &sweep->busy_plan;
-		books_lock_tables();
-		books_open(&books, true);
-		if (*users == NIL)
-			reset_due(sweep, &books, &plans, limit, users, (RunCounts *) &counts);
-		else
-			reset_users(sweep, &books, &plans, *users, (RunCounts *) &counts);
-		books_close(&books);
-		if (sweep->own_transactions)
-			code_fire_deferred();
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		failure = error_of_subtransaction(memory, owner);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(memory);
-	CurrentResourceOwner = owner;
-
+	failure = subtransaction_try(reset_batch, &batch);
 	if (failure == NULL)
-		run_add(&sweep->run, (const RunCounts *) &counts);
+		run_add(&sweep->run, &batch.counts);
 	else
-		sweep->run.counts.skipped_locked += counts.skipped_locked;	/* they stay passed over */
+		sweep->run.counts.skipped_locked += batch.counts.skipped_locked;	/* they stay passed over */
 	if (failure && !lost_race(sweep, failure) && run_is_fatal(failure->sqlerrcode, sweep->own_transactions))
 		ReThrowError(failure);
 	return failure;

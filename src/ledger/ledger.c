@@ -20,13 +20,13 @@
 #include "miscadmin.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/errors.h"
 #include "base/settings.h"
+#include "base/subtransaction.h"
 #include "base/zone.h"
 #include "ledger/books.h"
 #include "ledger/ledger.h"
@@ -227,6 +227,33 @@ lock_briefly(void)
 		LockTimeout = brief;
 }
 
+/* An account to be locked together with the audit log. */
+typedef struct WithLog
+{
+	const Request *request;
+	bool		has_log;		/* locked before */
+	bool		both;
+} WithLog;
+
+/* Undone, which lets go of the account, unless both are locked. */
+static bool
+lock_account_with_log(void *arg)
+{
+	WithLog    *with = arg;
+	Ledger		ledger;
+	int			usual = LockTimeout;
+
+	ledger_prepare(&ledger, with->request, NULL, NULL);
+	if (with->has_log)
+		lock_briefly();
+	(void) ledger_lock(&ledger);
+	CHECK_FOR_INTERRUPTS();
+	LockTimeout = usual;
+	ledger_end(&ledger);
+	with->both = with->has_log || audit_try_lock();
+	return with->both;
+}
+
 /*
  * Locks the account, and tries the audit log; or, for that is what turned out to be
  * busy, waits for the log, and tries the account.  False: not both, and neither is
@@ -235,46 +262,21 @@ lock_briefly(void)
 static bool
 lock_with_log(const Request *request, bool log_first)
 {
-	MemoryContext memory = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile failure = NULL;
-	volatile bool both = false;
+	WithLog		with = {request, log_first, false};
 	int			usual = LockTimeout;
+	ErrorData  *failure;
 
 	if (log_first)
 		audit_lock();
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(memory);
-	PG_TRY();
-	{
-		Ledger		ledger;
-
-		ledger_prepare(&ledger, request, NULL, NULL);
-		if (log_first)
-			lock_briefly();
-		(void) ledger_lock(&ledger);
-		CHECK_FOR_INTERRUPTS();
-		LockTimeout = usual;
-		ledger_end(&ledger);
-		both = log_first || audit_try_lock();
-		if (both)
-			ReleaseCurrentSubTransaction();
-		else
-			RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		LockTimeout = usual;
-		failure = error_of_subtransaction(memory, owner);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(memory);
-	CurrentResourceOwner = owner;
+	failure = subtransaction_try(lock_account_with_log, &with);
+	LockTimeout = usual;
 	if (failure && !(log_first && failure->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE))
 		ReThrowError(failure);
-	if (!both && log_first)
+	if (failure)
+		with.both = false;
+	if (!with.both && log_first)
 		audit_unlock();
-	return both;
+	return with.both;
 }
 
 /*

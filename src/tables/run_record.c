@@ -20,6 +20,7 @@
 #include "base/digest.h"
 #include "base/errors.h"
 #include "base/json.h"
+#include "base/subtransaction.h"
 #include "base/sums.h"
 #include "store/columns.h"
 #include "store/locks.h"
@@ -334,6 +335,15 @@ stop_dead(bool sweeps)
 	end_lookup(&lookup);
 }
 
+static bool
+record(void *run)
+{
+	if (((Run *) run)->state == RUN_RUNNING)
+		stop_dead(false);
+	insert_row(run);
+	return true;
+}
+
 /*
  * Leaves the record of a run that was imagined, if that can be written: what a
  * verification finds matters more than that it is recorded.  If it goes on, it first
@@ -342,26 +352,8 @@ stop_dead(bool sweeps)
 bool
 run_try_record(Run *run)
 {
-	MemoryContext memory = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile failure = NULL;
+	ErrorData  *failure = subtransaction_try(record, run);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(memory);
-	PG_TRY();
-	{
-		if (run->state == RUN_RUNNING)
-			stop_dead(false);
-		insert_row(run);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		failure = error_of_subtransaction(memory, owner);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(memory);
-	CurrentResourceOwner = owner;
 	if (failure == NULL)
 		return true;
 	if (ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
