@@ -17,6 +17,17 @@ json_begin_error(StringInfo buf, const char *name)
 	json_text(buf, "error", name);
 }
 
+/* Raises the error.  numbers: the object that is its DETAIL. */
+pg_noreturn static void
+raise_error(int sqlstate, const char *message, StringInfo numbers, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(sqlstate),
+			 errmsg("%s", message),
+			 errdetail("%s", json_end(numbers)),
+			 errhint("%s", hint)));
+}
+
 /*
  * The numbers behind a refusal, for its DETAIL and for calls that answer
  * instead of raising.
@@ -77,11 +88,8 @@ error_insufficient(const CrAccount *acc, int64 required)
 
 	json_begin(&buf);
 	insufficient_numbers(&buf, acc, required);
-	ereport(ERROR,
-			(errcode(ERRCODE_CREDITS_INSUFFICIENT),
-			 errmsg("insufficient credits"),
-			 errdetail("%s", json_end(&buf)),
-			 errhint("Buy credits, wait for the next reset, or ask for less.")));
+	raise_error(ERRCODE_CREDITS_INSUFFICIENT, "insufficient credits", &buf,
+				"Buy credits, wait for the next reset, or ask for less.");
 }
 
 /* credits_adjust takes from one bucket alone. */
@@ -103,98 +111,85 @@ error_bucket_insufficient(const CrAccount *acc, const char *bucket, int64 balanc
 			 errhint("No bucket's balance goes below 0.")));
 }
 
+/* What the numbers of a verdict are, besides the user. */
+static void
+put_over_cap(StringInfo buf, const CrAccount *acc, int64 amount)
+{
+	json_int(buf, "amount", amount);
+	json_int(buf, "available", cr_available(acc));
+	json_int(buf, "held", cr_held(acc));
+	json_int(buf, "max", CR_MAX_CREDITS);
+}
+
+static void
+put_effective_at(StringInfo buf, const CrAccount *acc, int64 amount)
+{
+	(void) amount;
+	json_time(buf, "effective_at", acc->effective_at);
+}
+
+static void
+put_held(StringInfo buf, const CrAccount *acc, int64 amount)
+{
+	(void) amount;
+	json_int(buf, "held", cr_held(acc));
+}
+
+/* Verdicts whose error is not raised elsewhere too. */
+static const struct
+{
+	int			sqlstate;
+	const char *message;
+	const char *hint;
+	void		(*put) (StringInfo buf, const CrAccount *acc, int64 amount);
+}			refusals[] = {
+	[CR_OVER_CAP] = {ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, "account would pass the largest total",
+		"An account's total is at most 2^53 - 1 credits.", put_over_cap},
+	[CR_NO_PERIOD] = {ERRCODE_INVALID_PARAMETER_VALUE,
+		"account has no next reset to change the plan at", "Use at => 'now'.", NULL},
+	[CR_NOT_AHEAD] = {ERRCODE_INVALID_PARAMETER_VALUE,
+		"account's time is not ahead of the clock", "There is nothing to repair.", put_effective_at},
+	[CR_ENDS_TOO_SOON] = {ERRCODE_INVALID_PARAMETER_VALUE, "the end is not in the future",
+		"Use a time after the account's, which never goes back.", NULL},
+	[CR_HAS_HOLDS] = {ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "account has open holds",
+		"Capture or release them first.", put_held},
+	[CR_GRANT_UPWARDS] = {ERRCODE_INVALID_PARAMETER_VALUE,
+		"granted credits can only be adjusted downwards",
+		"Adjust the monthly or purchased bucket instead.", NULL},
+};
+
+pg_noreturn static void
+error_frozen(CrVerdict verdict, const CrAccount *acc)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	frozen_numbers(&buf, acc);
+	raise_error(ERRCODE_CREDITS_FROZEN,
+				verdict == CR_IS_FROZEN ? "account is frozen" : "account is closed", &buf,
+				"An administrator can release it with credits_unfreeze.");
+}
+
 /* The core refused. */
 void
 error_refused(CrVerdict verdict, const CrAccount *acc, int64 amount)
 {
 	StringInfoData buf;
 
-	switch (verdict)
-	{
-		case CR_OK:
-			break;
-		case CR_INSUFFICIENT:
-			error_insufficient(acc, amount);
-			break;
-		case CR_IS_FROZEN:
-		case CR_IS_CLOSED:
-			json_begin(&buf);
-			frozen_numbers(&buf, acc);
-			ereport(ERROR,
-					(errcode(ERRCODE_CREDITS_FROZEN),
-					 errmsg("account is %s", verdict == CR_IS_FROZEN ? "frozen" : "closed"),
-					 errdetail("%s", json_end(&buf)),
-					 errhint("An administrator can release it with credits_unfreeze.")));
-			break;
-		case CR_OVER_CAP:
-			json_begin(&buf);
-			json_text(&buf, "user_id", acc->user_id);
-			json_int(&buf, "amount", amount);
-			json_int(&buf, "available", cr_available(acc));
-			json_int(&buf, "held", cr_held(acc));
-			json_int(&buf, "max", CR_MAX_CREDITS);
-			ereport(ERROR,
-					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("account would pass the largest total"),
-					 errdetail("%s", json_end(&buf)),
-					 errhint("An account's total is at most 2^53 - 1 credits.")));
-			break;
-		case CR_NO_PERIOD:
-			json_begin(&buf);
-			json_text(&buf, "user_id", acc->user_id);
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("account has no next reset to change the plan at"),
-					 errdetail("%s", json_end(&buf)),
-					 errhint("Use at => 'now'.")));
-			break;
-		case CR_NOT_AHEAD:
-			json_begin(&buf);
-			json_text(&buf, "user_id", acc->user_id);
-			json_time(&buf, "effective_at", acc->effective_at);
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("account's time is not ahead of the clock"),
-					 errdetail("%s", json_end(&buf)),
-					 errhint("There is nothing to repair.")));
-			break;
-		case CR_ENDS_TOO_SOON:
-			json_begin(&buf);
-			json_text(&buf, "user_id", acc->user_id);
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("the end is not in the future"),
-					 errdetail("%s", json_end(&buf)),
-					 errhint("Use a time after the account's, which never goes back.")));
-			break;
-		case CR_ZONE_UNKNOWN:
-			error_zone_unknown(acc);
-			break;
-		case CR_HOLD_CLOSED:
-		case CR_MORE_THAN_SPENT:
-		case CR_NOT_UNDOABLE:
-			break;				/* the call itself says which */
-		case CR_HAS_HOLDS:
-			json_begin(&buf);
-			json_text(&buf, "user_id", acc->user_id);
-			json_int(&buf, "held", cr_held(acc));
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("account has open holds"),
-					 errdetail("%s", json_end(&buf)),
-					 errhint("Capture or release them first.")));
-			break;
-		case CR_GRANT_UPWARDS:
-			json_begin(&buf);
-			json_text(&buf, "user_id", acc->user_id);
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("granted credits can only be adjusted downwards"),
-					 errdetail("%s", json_end(&buf)),
-					 errhint("Adjust the monthly or purchased bucket instead.")));
-			break;
-	}
-	elog(ERROR, "unexpected verdict %d", (int) verdict);
+	if (verdict == CR_INSUFFICIENT)
+		error_insufficient(acc, amount);
+	if (verdict == CR_IS_FROZEN || verdict == CR_IS_CLOSED)
+		error_frozen(verdict, acc);
+	if (verdict == CR_ZONE_UNKNOWN)
+		error_zone_unknown(acc);
+	if (verdict >= lengthof(refusals) || refusals[verdict].message == NULL)
+		elog(ERROR, "unexpected verdict %d", (int) verdict);
+	json_begin(&buf);
+	json_text(&buf, "user_id", acc->user_id);
+	if (refusals[verdict].put)
+		refusals[verdict].put(&buf, acc, amount);
+	raise_error(refusals[verdict].sqlstate, refusals[verdict].message, &buf,
+				refusals[verdict].hint);
 }
 
 void
@@ -204,11 +199,8 @@ error_account_not_found(const char *user_id)
 
 	json_begin(&buf);
 	not_found_numbers(&buf, user_id);
-	ereport(ERROR,
-			(errcode(ERRCODE_CREDITS_ACCOUNT_NOT_FOUND),
-			 errmsg("account not found"),
-			 errdetail("%s", json_end(&buf)),
-			 errhint("Open it with credits_open_account, or set credits.default_plan.")));
+	raise_error(ERRCODE_CREDITS_ACCOUNT_NOT_FOUND, "account not found", &buf,
+				"Open it with credits_open_account, or set credits.default_plan.");
 }
 
 void
@@ -218,11 +210,8 @@ error_plan_not_found(const char *plan)
 
 	json_begin_error(&buf, "plan_not_found");
 	json_text(&buf, "plan", plan);
-	ereport(ERROR,
-			(errcode(ERRCODE_CREDITS_PLAN_NOT_FOUND),
-			 errmsg("plan not found"),
-			 errdetail("%s", json_end(&buf)),
-			 errhint("Define it with credits_define_plan; a version not yet in force does not count.")));
+	raise_error(ERRCODE_CREDITS_PLAN_NOT_FOUND, "plan not found", &buf,
+				"Define it with credits_define_plan; a version not yet in force does not count.");
 }
 
 /* An unknown user's account was to be opened with the plan of the setting. */
@@ -287,11 +276,8 @@ error_key_conflict(const char *key, int64 seq, const char *kind)
 
 	json_begin(&buf);
 	conflict_numbers(&buf, key, seq, kind);
-	ereport(ERROR,
-			(errcode(ERRCODE_CREDITS_IDEMPOTENCY),
-			 errmsg("idempotency key was used for another request"),
-			 errdetail("%s", json_end(&buf)),
-			 errhint("Use a new key for a new request, and the same arguments for a retry.")));
+	raise_error(ERRCODE_CREDITS_IDEMPOTENCY, "idempotency key was used for another request", &buf,
+				"Use a new key for a new request, and the same arguments for a retry.");
 }
 
 /* Says nothing of the other user: who may add purchases may not read them. */
@@ -302,11 +288,8 @@ error_payment_conflict(const char *payment_ref)
 
 	json_begin_error(&buf, "idempotency_conflict");
 	json_text(&buf, "payment_ref", payment_ref);
-	ereport(ERROR,
-			(errcode(ERRCODE_CREDITS_IDEMPOTENCY),
-			 errmsg("payment was credited with another user or amount"),
-			 errdetail("%s", json_end(&buf)),
-			 errhint("A payment_ref is credited once for ever.")));
+	raise_error(ERRCODE_CREDITS_IDEMPOTENCY, "payment was credited with another user or amount", &buf,
+				"A payment_ref is credited once for ever.");
 }
 
 void
@@ -316,11 +299,8 @@ error_payment_not_found(const char *payment_ref)
 
 	json_begin_error(&buf, "payment_not_found");
 	json_text(&buf, "payment_ref", payment_ref);
-	ereport(ERROR,
-			(errcode(ERRCODE_CREDITS_PAYMENT_NOT_FOUND),
-			 errmsg("payment not found"),
-			 errdetail("%s", json_end(&buf)),
-			 errhint("Use the payment_ref that credits_add_purchased was given.")));
+	raise_error(ERRCODE_CREDITS_PAYMENT_NOT_FOUND, "payment not found", &buf,
+				"Use the payment_ref that credits_add_purchased was given.");
 }
 
 void
@@ -331,11 +311,8 @@ error_hold_not_found(const char *user_id, int64 seq)
 	json_begin_error(&buf, "hold_not_found");
 	json_text(&buf, "user_id", user_id);
 	json_int(&buf, "hold_seq", seq);
-	ereport(ERROR,
-			(errcode(ERRCODE_CREDITS_HOLD_NOT_FOUND),
-			 errmsg("hold not found"),
-			 errdetail("%s", json_end(&buf)),
-			 errhint("Use the seq of the receipt that credits_hold gave.")));
+	raise_error(ERRCODE_CREDITS_HOLD_NOT_FOUND, "hold not found", &buf,
+				"Use the seq of the receipt that credits_hold gave.");
 }
 
 void
@@ -347,11 +324,8 @@ error_hold_closed(const char *user_id, const CrHold *hold)
 	json_text(&buf, "user_id", user_id);
 	json_int(&buf, "hold_seq", hold->seq);
 	json_text(&buf, "state", cr_hold_state_name(hold->state));
-	ereport(ERROR,
-			(errcode(ERRCODE_CREDITS_HOLD_CLOSED),
-			 errmsg("hold is closed"),
-			 errdetail("%s", json_end(&buf)),
-			 errhint("A hold is settled once; use credits_deduct for more.")));
+	raise_error(ERRCODE_CREDITS_HOLD_CLOSED, "hold is closed", &buf,
+				"A hold is settled once; use credits_deduct for more.");
 }
 
 void
@@ -365,11 +339,8 @@ error_refund_exceeds(const char *user_id, int64 seq, int64 amount, int64 spent, 
 	json_int(&buf, "amount", amount);
 	json_int(&buf, "spent", spent);
 	json_int(&buf, "refunded", refunded);
-	ereport(ERROR,
-			(errcode(ERRCODE_CREDITS_REFUND_EXCEEDS),
-			 errmsg("refund exceeds what was spent and not refunded yet"),
-			 errdetail("%s", json_end(&buf)),
-			 errhint("Leave amount out to refund what is left.")));
+	raise_error(ERRCODE_CREDITS_REFUND_EXCEEDS, "refund exceeds what was spent and not refunded yet", &buf,
+				"Leave amount out to refund what is left.");
 }
 
 void
@@ -382,11 +353,8 @@ error_revoke_exceeds(const char *payment_ref, int64 amount, int64 paid, int64 re
 	json_int(&buf, "amount", amount);
 	json_int(&buf, "purchased", paid);
 	json_int(&buf, "revoked", revoked);
-	ereport(ERROR,
-			(errcode(ERRCODE_CREDITS_REFUND_EXCEEDS),
-			 errmsg("chargeback exceeds what was purchased and not revoked yet"),
-			 errdetail("%s", json_end(&buf)),
-			 errhint("Leave amount out to revoke what is left.")));
+	raise_error(ERRCODE_CREDITS_REFUND_EXCEEDS, "chargeback exceeds what was purchased and not revoked yet", &buf,
+				"Leave amount out to revoke what is left.");
 }
 
 void
@@ -397,11 +365,8 @@ error_not_spent(const char *user_id, int64 seq)
 	json_begin(&buf);
 	json_text(&buf, "user_id", user_id);
 	json_int(&buf, "seq", seq);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("seq is no deduction or capture of the user"),
-			 errdetail("%s", json_end(&buf)),
-			 errhint("Use the seq of the receipt that the deduction or capture gave.")));
+	raise_error(ERRCODE_INVALID_PARAMETER_VALUE, "seq is no deduction or capture of the user", &buf,
+				"Use the seq of the receipt that the deduction or capture gave.");
 }
 
 void
@@ -413,11 +378,8 @@ error_hold_archived(const char *user_id, int64 seq)
 	json_text(&buf, "user_id", user_id);
 	json_int(&buf, "hold_seq", seq);
 	json_bool(&buf, "archived", true);
-	ereport(ERROR,
-			(errcode(ERRCODE_CREDITS_HOLD_CLOSED),
-			 errmsg("hold is closed"),
-			 errdetail("%s", json_end(&buf)),
-			 errhint("Its row was archived; use credits_deduct for more.")));
+	raise_error(ERRCODE_CREDITS_HOLD_CLOSED, "hold is closed", &buf,
+				"Its row was archived; use credits_deduct for more.");
 }
 
 void
@@ -429,11 +391,8 @@ error_archived_row(const char *user_id, int64 seq)
 	json_text(&buf, "user_id", user_id);
 	json_int(&buf, "seq", seq);
 	json_bool(&buf, "archived", true);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("the row was archived and cannot be refunded any more"),
-			 errdetail("%s", json_end(&buf)),
-			 errhint("Use credits_grant or credits_adjust to give credits back.")));
+	raise_error(ERRCODE_INVALID_PARAMETER_VALUE, "the row was archived and cannot be refunded any more", &buf,
+				"Use credits_grant or credits_adjust to give credits back.");
 }
 
 void
@@ -455,11 +414,8 @@ error_archived_time(const char *user_id, CrTime since)
 	json_text(&buf, "user_id", user_id);
 	json_time(&buf, "archived_until", since);
 	json_bool(&buf, "archived", true);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("the history of that time was archived"),
-			 errdetail("%s", json_end(&buf)),
-			 errhint("Look in credit_history_archive, or in what was exported from it.")));
+	raise_error(ERRCODE_INVALID_PARAMETER_VALUE, "the history of that time was archived", &buf,
+				"Look in credit_history_archive, or in what was exported from it.");
 }
 
 void
@@ -469,11 +425,8 @@ error_open_conflict(const char *user_id)
 
 	json_begin_error(&buf, "idempotency_conflict");
 	json_text(&buf, "user_id", user_id);
-	ereport(ERROR,
-			(errcode(ERRCODE_CREDITS_IDEMPOTENCY),
-			 errmsg("account was opened with other facts"),
-			 errdetail("%s", json_end(&buf)),
-			 errhint("Use credits_set_plan to change the plan.")));
+	raise_error(ERRCODE_CREDITS_IDEMPOTENCY, "account was opened with other facts", &buf,
+				"Use credits_set_plan to change the plan.");
 }
 
 void
@@ -501,11 +454,8 @@ error_drop_refused(int64 accounts, int64 purchased, int64 history_rows)
 	json_int(&buf, "accounts", accounts);
 	json_int(&buf, "purchased", purchased);
 	json_int(&buf, "history_rows", history_rows);
-	ereport(ERROR,
-			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-			 errmsg("dropping this would destroy the ledger"),
-			 errdetail("%s", json_end(&buf)),
-			 errhint("Dump the database first. Then a superuser can SET credits.allow_drop = on.")));
+	raise_error(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST, "dropping this would destroy the ledger", &buf,
+				"Dump the database first. Then a superuser can SET credits.allow_drop = on.");
 }
 
 void
@@ -566,11 +516,8 @@ error_waited_long(int limit_ms)
 
 	json_begin(&buf);
 	json_int(&buf, "waited_ms", limit_ms);
-	ereport(ERROR,
-			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-			 errmsg("gave up waiting for another transaction while an account was locked"),
-			 errdetail("%s", json_end(&buf)),
-			 errhint("Retry the call; lock_timeout can make the wait shorter.")));
+	raise_error(ERRCODE_LOCK_NOT_AVAILABLE, "gave up waiting for another transaction while an account was locked", &buf,
+				"Retry the call; lock_timeout can make the wait shorter.");
 }
 
 void

@@ -184,7 +184,7 @@ for my $line (split /\n/, read_text("$include/utils/errcodes.h") . $sources)
 	my ($name, $code) = $line =~ /^#define (ERRCODE_\w+)\s+MAKE_SQLSTATE\(([^)]*)\)/ or next;
 	$sqlstate{$name} = $code =~ s/[', ]//gr;
 }
-my @raised = map { $sqlstate{$_} // "$_, which is no SQLSTATE" } $sources =~ /\berrcode\((\w+)\)/g;
+my @raised = map { $sqlstate{$_} // "$_, which is no SQLSTATE" } $sources =~ /(?:\b(?:errcode|raise_error)\(|\{)(ERRCODE_\w+)[,)]/g;
 my %raised = map { $_ => 1 } @raised;
 is_same_set(
 	[ map { $_->{SQLSTATE} } grep { $_->{'raised by'} eq 'credits' } @errors ],
