@@ -6,6 +6,9 @@
 #   make demo                   see it work, on a private throw-away server
 #   make test                   every test suite, on private servers
 #   make test SUITES="unit tap" some of them: checkver build lint unit regress isolation pgtap tap orms
+#   make check-one T=deduct     the tests of that name, in seconds: CONTRIBUTING.md
+#   make check-one-psql         psql on check-one's server
+#   make check-one-stop         end check-one's server
 #   make test-majors            the same on Debian's other PostgreSQLs, in chroots (root)
 #   make coverage               the same, and which lines of src/ no test ran
 #   make asan                   the regression tests under AddressSanitizer and UBSan
@@ -15,7 +18,8 @@
 #   make mutation               are deliberate faults noticed? FAULTS="a b": some of them
 #   make torture                many clients, faults and crashes, and a check of every row: test/torture
 #   make bench                  compare with what one would write instead: bench/README.md
-#   make unit                   the pure core's tests alone; no PostgreSQL needed
+#   make unit                   the pure core's tests alone; no PostgreSQL needed;
+#                               UNIT="period due": some of test/unit/*_test.c
 #   make checkver               the version is the same wherever it is written
 #   make deps                   install what demo and test need (Debian, as root)
 #
@@ -87,13 +91,20 @@ endif
 UNIT_SRCS = $(sort $(wildcard test/unit/*.c)) $(CORE_SRCS)
 UNIT_CFLAGS = -std=c11 -O1 -g -Wall -Wextra -Werror -Isrc \
 	-fsanitize=address,undefined -fno-sanitize-recover=undefined
+UNIT_SEED = 20260131
 
 unit:
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
-	$(CC) $(UNIT_CFLAGS) $(UNIT_SRCS) -lcrypto -o "$$dir/unit" && "$$dir/unit"
+	$(CC) $(UNIT_CFLAGS) $(UNIT_SRCS) -lcrypto -o "$$dir/unit" && "$$dir/unit" $(UNIT_SEED) $(UNIT)
 
 checkver deps demo test fuzz mutation torture:
 	@test/run/$@.sh
+
+check-one:
+	@test/run/check-one.sh run
+
+check-one-psql check-one-stop:
+	@test/run/check-one.sh $(@:check-one-%=%)
 
 coverage:
 	@COVERAGE=$${COVERAGE:-95} test/run/test.sh
@@ -107,4 +118,4 @@ test-majors:
 bench:
 	@bench/run.sh
 
-.PHONY: unit checkver deps demo test coverage test-majors asan valgrind adorned fuzz mutation torture bench
+.PHONY: unit checkver deps demo test check-one check-one-psql check-one-stop coverage test-majors asan valgrind adorned fuzz mutation torture bench

@@ -1,4 +1,5 @@
-# Shared by demo.sh and test.sh: a private PostgreSQL with the extension in it.
+# Shared by demo.sh, test.sh, check-one.sh and others: a private PostgreSQL with the
+# extension in it.
 #
 # Everything happens in one directory under /tmp, owned by an unprivileged
 # user: a copy of the installed PostgreSQL (it finds its files relative to its
@@ -51,22 +52,32 @@ run() {
     return "$status"
 }
 
-cleanup() {
-    local pidfile i dir
-    trap '' INT TERM HUP
-    if [ -n "$JOB" ]; then
-        kill -TERM -- "-$JOB" 2>/dev/null || true
-        for i in $(seq 100); do
-            kill -0 -- "-$JOB" 2>/dev/null || break
-            [ "$i" != 50 ] || kill -KILL -- "-$JOB" 2>/dev/null || true
-            sleep 0.1
-        done
-    fi
-    [ -n "$WORK" ] || return 0
-    cd /
+end_job() {
+    local i
+    [ -n "$JOB" ] || return 0
+    kill -TERM -- "-$JOB" 2>/dev/null || true
+    for i in $(seq 100); do
+        kill -0 -- "-$JOB" 2>/dev/null || break
+        [ "$i" != 50 ] || kill -KILL -- "-$JOB" 2>/dev/null || true
+        sleep 0.1
+    done
+}
+
+# stop_servers_in FOLDER: all whose data are below it.
+stop_servers_in() {
+    local pidfile
     while read -r pidfile; do
         as_user "$PG_BIN/pg_ctl" -D "${pidfile%/*}" -m immediate -s stop || true
-    done < <(find "$WORK" -name postmaster.pid 2>/dev/null)
+    done < <(find "$1" -name postmaster.pid 2>/dev/null)
+}
+
+cleanup() {
+    local dir
+    trap '' INT TERM HUP
+    end_job
+    [ -n "$WORK" ] || return 0
+    cd /
+    stop_servers_in "$WORK"
     for dir in "${MOUNTS[@]}"; do
         umount "$dir" || umount -l "$dir" || true
     done
@@ -77,39 +88,60 @@ cleanup() {
     fi
 }
 
-# copy_tree DIR: the sources only, so that the build is from scratch.
-copy_tree() {
+# pack_tree: the sources only, so that the build is from scratch, as a tar file.
+pack_tree() {
     tar -C "$TREE" --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
-        --exclude=./results --exclude='./regression.*' --exclude='tmp_check' -cf - . |
-        tar -C "$1" --no-same-owner -xf -
+        --exclude=./results --exclude='./regression.*' --exclude='tmp_check' -cf - .
 }
 
-# Make the working directory and, in it, the installation and the tree's copy.
-make_temp_install() {
-    local pg=/usr/lib/postgresql/$PG_MAJOR share=/usr/share/postgresql/$PG_MAJOR
-    local libdir
+# copy_tree DIR
+copy_tree() {
+    pack_tree | tar -C "$1" --no-same-owner -xf -
+}
 
-    [ -x "$pg/bin/postgres" ] || die "no PostgreSQL $PG_MAJOR in $pg"
-    trap cleanup EXIT
+trap_signals() {
+    trap "$1" EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
-    WORK=$(mktemp -d /tmp/credits.XXXXXX)
-    PG_BIN=$WORK$pg/bin
-    PG_TEST=$WORK$pg/lib/pgxs/src/test
+}
+
+# The installation, in the working directory.
+copy_postgres() {
+    local pg=/usr/lib/postgresql/$PG_MAJOR share=/usr/share/postgresql/$PG_MAJOR
+    local libdir
+
     libdir=$("$pg/bin/pg_config" --libdir)
     mkdir -p "$WORK${pg%/*}" "$WORK${share%/*}" "$WORK${libdir%/*}" "$WORK/tree" "$WORK/tmp"
     cp -a "$pg" "$WORK${pg%/*}/"
     cp -a "$share" "$WORK${share%/*}/"
     ln -s /usr/include "$WORK/usr/include"
     ln -s "$libdir" "$WORK$libdir"
+}
 
+# The installation is the one to use.
+use_installation() {
+    PG_BIN=$WORK/usr/lib/postgresql/$PG_MAJOR/bin
+    PG_TEST=$WORK/usr/lib/postgresql/$PG_MAJOR/lib/pgxs/src/test
+    export PATH=$PG_BIN:$PATH TMPDIR=$WORK/tmp WORK PG_BIN PG_TEST
+}
+
+need_postgres() {
+    local pg=/usr/lib/postgresql/$PG_MAJOR
+    [ -x "$pg/bin/postgres" ] || die "no PostgreSQL $PG_MAJOR in $pg"
+}
+
+# Make the working directory and, in it, the installation and the tree's copy.
+make_temp_install() {
+    need_postgres
+    trap_signals cleanup
+    WORK=$(mktemp -d /tmp/credits.XXXXXX)
+    copy_postgres
     copy_tree "$WORK/tree"
     if [ "$(id -u)" = 0 ]; then
         chown -Rh postgres: "$WORK"
     fi
-
-    export PATH=$PG_BIN:$PATH TMPDIR=$WORK/tmp WORK PG_BIN PG_TEST
+    use_installation
     cd "$WORK/tree"
 }
 
@@ -159,6 +191,26 @@ run_prove() {
     run prove --timer -I "$PG_TEST/perl" -I test/t/lib "$@"
 }
 
+# show_failures: when PostgreSQL::Test programs fail, why is in their logs.  True if
+# something was shown.
+show_failures() {
+    local log shown=1
+    for log in tmp_check/log/regress_log_*; do
+        [ -e "$log" ] || continue
+        if grep -q 'not ok' "$log" || ! grep -Eq '1\.\.[0-9]' "$log"; then
+            echo "--- the end of $log"
+            tail -n 40 "$log"
+            shown=0
+        fi
+    done
+    if [ -e "$WORK/server.log" ] && grep -Eq 'PANIC|terminated by signal' "$WORK/server.log"; then
+        echo "--- the end of $WORK/server.log"
+        tail -n 40 "$WORK/server.log"
+        shown=0
+    fi
+    return "$shown"
+}
+
 # mount_small DIRECTORY SIZE: a file system of its own, for anybody to fill.
 mount_small() {
     mkdir -p "$1"
@@ -170,12 +222,16 @@ mount_small() {
 # the array SERVER_ENV has in its environment, and SERVER_PROGRAM for postgres.
 SERVER_ENV=()
 SERVER_PROGRAM=
+name_server() {
+    export PGHOST=$WORK/socket PGPORT=65432 PGUSER=postgres
+}
+
 start_server() {
     mkdir "$WORK/socket"
     if [ "$(id -u)" = 0 ]; then
         chown postgres: "$WORK/socket"
     fi
-    export PGHOST=$WORK/socket PGPORT=65432 PGUSER=postgres
+    name_server
     start_in "$WORK/server" "$PG_BIN" "$PGPORT" "$@"
 }
 

@@ -68,24 +68,8 @@ run_prove --jobs "${JOBS:-2}" \
     --source pgTAP --pgtap-option suffix=.sql --pgtap-option psql=test/run/pgtap-psql.sh \
     "${tests[@]}" || status=$?
 
-# When PostgreSQL::Test programs fail, why is in their logs.
-shown=
-show() {
-    echo "--- the end of $1"
-    tail -n 40 "$1"
-    shown=1
-}
-if [ "$status" != 0 ]; then
-    for log in tmp_check/log/regress_log_*; do
-        [ -e "$log" ] || continue
-        if grep -q 'not ok' "$log" || ! grep -Eq '1\.\.[0-9]' "$log"; then
-            show "$log"
-        fi
-    done
-    if [ -e "$WORK/server.log" ] && grep -Eq 'PANIC|terminated by signal' "$WORK/server.log"; then
-        show "$WORK/server.log"
-    fi
-    [ -z "$shown" ] || echo "Result: FAIL"
+if [ "$status" != 0 ] && show_failures; then
+    echo "Result: FAIL"
 fi
 if [ -n "${COVERAGE:-}" ]; then
     run perl test/run/coverage.pl "$COVERAGE" src || status=$?
