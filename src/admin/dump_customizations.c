@@ -31,6 +31,8 @@
 
 PG_FUNCTION_INFO_V1(credits_dump_customizations);
 
+/* clang-format off */
+
 /* The CHECKs of the install script. */
 static const char *const our_checks[] = {
 	"credit_plan_version", "credit_plan_name", "credit_plan_cycle", "credit_plan_amounts",
@@ -137,6 +139,8 @@ static const char *const after_data[] = {
 	" ' WHERE (' || pg_get_expr(" CR_PUBLISHED_ROWS ", r.prrelid) || ')'))"
 	" FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid WHERE r.prrelid = $1 ORDER BY p.pubname",
 };
+
+/* clang-format on */
 
 static Datum
 our_indexes(void)

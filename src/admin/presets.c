@@ -44,6 +44,7 @@ enum
 	END_USER = 1 << 7
 };
 
+/* clang-format off */
 static const struct
 {
 	const char *name;
@@ -58,6 +59,7 @@ static const struct
 	{"monitor", MONITOR},
 	{"end_user", END_USER},
 };
+/* clang-format on */
 
 typedef struct Right
 {

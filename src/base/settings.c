@@ -81,10 +81,12 @@ define_key_retention(void)
 void
 settings_define(void)
 {
+	/* clang-format off */
 	static void (*const definitions[]) (void) = {
 		clock_define, define_default_plan, define_early_lock_release, define_allow_drop,
 		define_key_retention, define_log_refusals
 	};
+	/* clang-format on */
 	static int	defined = 0;
 
 	for (; defined < (int) lengthof(definitions); defined++)

@@ -56,6 +56,7 @@ static const char *const bucket_names[] = {
 	[CR_PURCHASED] = "purchased",
 };
 
+/* clang-format off */
 static const char *const hold_state_names[] = {
 	[CR_HOLD_OPEN] = "open",
 	[CR_HOLD_CAPTURED] = "captured",
@@ -63,6 +64,7 @@ static const char *const hold_state_names[] = {
 	[CR_HOLD_EXPIRED] = "expired",
 	[CR_HOLD_SETTLED] = "settled",
 };
+/* clang-format on */
 
 #define LENGTH(names) ((int) (sizeof(names) / sizeof((names)[0])))
 

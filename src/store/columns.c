@@ -12,6 +12,7 @@
 
 #include "store/columns.h"
 
+/* clang-format off */
 static const Column credit_plan[] = {
 	{"version", INT4OID, true},
 	{"effective_from", TIMESTAMPTZOID, true},
@@ -202,6 +203,7 @@ static const Column credit_checkpoint[] = {
 };
 
 #define TABLE(columns) {#columns, lengthof(columns), columns}
+/* clang-format on */
 
 const Table tables[TABLE_COUNT] = {
 	[TABLE_PLAN] = TABLE(credit_plan),

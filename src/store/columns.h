@@ -25,6 +25,7 @@ typedef enum StoreTable
 } StoreTable;
 
 /* Column numbers, in the install script's order. */
+/* clang-format off */
 enum
 {
 	PLAN_VERSION = 1, PLAN_EFFECTIVE_FROM, PLAN_MONTHLY_CREDITS, PLAN_ROLLOVER_LIMIT,
@@ -115,6 +116,7 @@ enum
 	CKPT_OPENED_SEQ, CKPT_OPENED_DIGEST, CKPT_OPENED_PLAN, CKPT_OPENED_ANCHOR,
 	CKPT_OPENED_ZONE, CKPT_NATTS = CKPT_OPENED_ZONE
 };
+/* clang-format on */
 
 typedef struct Column
 {

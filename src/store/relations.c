@@ -35,6 +35,7 @@ typedef struct IndexName
 	AttrNumber	keys[3];
 } IndexName;
 
+/* clang-format off */
 static const IndexName indexes[INDEX_COUNT] = {
 	[INDEX_PLAN] = {"credit_plan_pkey", TABLE_PLAN, true, false,
 	2, {PLAN_PLAN, PLAN_VERSION}},
@@ -73,6 +74,7 @@ static const IndexName indexes[INDEX_COUNT] = {
 	[INDEX_CHECKPOINT] = {"credit_checkpoint_pkey", TABLE_CHECKPOINT, true, false,
 	1, {ACC_USER_ID, 0}},
 };
+/* clang-format on */
 
 static struct
 {
