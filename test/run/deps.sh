@@ -14,7 +14,7 @@ packages=(
 # What only some of test.sh's suites need.
 suites=" ${SUITES:-tap lint orms} "
 [[ $suites != *" tap "* ]] || packages+=(pgbouncer faketime)
-[[ $suites != *" lint "* ]] || packages+=(clang-tidy cppcheck)
+[[ $suites != *" lint "* ]] || packages+=(clang-tidy clang-format cppcheck)
 # npm may be there without Debian's package, with a Node that is newer.
 if [[ $suites = *" orms "* ]]; then
     packages+=(python3-psycopg)
