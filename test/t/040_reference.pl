@@ -1,7 +1,8 @@
 # The documentation says what is: docs/reference.md is compared with the catalog,
 # with the sources and with what calls really answer, in both directions.  The
 # README's quick start and the pages that go on from it are run, and must give
-# what they show.  Links lead somewhere, and the README names every page and folder.
+# what they show.  Links lead somewhere, the README names every page and folder,
+# and the tests that CONTRIBUTING.md and test/README.md name are there.
 use strict;
 use warnings FATAL => 'all';
 
@@ -560,6 +561,23 @@ for my $ratio ([ 'one-row UPDATE', 'one-row `UPDATE`' ], [ 'plpgsql with key', '
 	like(($speed // '') =~ s/\s+/ /gr, qr/\b\Q$median\E times as many [^.]*?\Q$words\E/,
 		"README: the speed beside $aim is the one in docs/performance.md");
 }
+
+# The tests that test/README.md lists, and those that it and CONTRIBUTING.md say to run.
+my $test_readme = read_text("$root/test/README.md");
+my ($suites) = read_text("$root/test/run/test.sh") =~ /^all="(.*)"$/m;
+is_same_set([ map { $_->{suite} } table(section($test_readme, '## Suites')) ],
+	[ split / /, $suites ], 'test/README.md: the suites');
+is_same_set([ section($test_readme, '## The TAP tests') =~ /`(\d\w+\.pl)`/g ],
+	[ map { s{.*/}{}r } glob("$root/test/t/*.pl") ], 'test/README.md: the TAP tests');
+my @named = map { split ' ' } map { grep { defined } /\bT=(?:"([^"]+)"|([\w\/.]+))/g }
+  $test_readme, read_text("$root/CONTRIBUTING.md");
+cmp_ok(scalar @named, '>', 50, 'there are tests to run');
+my %not_there = map { $_ => 1 } grep {
+	my $name = $_;
+	!grep { -f } map { glob "$root/$_" } $name, "sql/$name.sql", "test/isolation/specs/$name.spec",
+	  "test/pgtap/$name.sql", "test/t/$name.pl", "test/t/${name}_*.pl", "test/unit/$name.c"
+} grep { !/^(?:NAME|unit)$/ } @named;
+is_deeply([ sort keys %not_there ], [], 'the tests that CONTRIBUTING.md and test/README.md say to run');
 
 # The quick start and what goes on from it, run as a reader would, in one session:
 # the output of the blocks that are followed by one.
