@@ -95,7 +95,9 @@ UNIT_SEED = 20260131
 
 unit:
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
-	$(CC) $(UNIT_CFLAGS) $(UNIT_SRCS) -lcrypto -o "$$dir/unit" && "$$dir/unit" $(UNIT_SEED) $(UNIT)
+	printf '%s\n' $(UNIT_SRCS) | \
+	xargs -P2 -I{} sh -c '$(CC) $(UNIT_CFLAGS) -c {} -o "$$0/$$(basename {} .c).o"' "$$dir" && \
+	$(CC) $(UNIT_CFLAGS) "$$dir"/*.o -lcrypto -o "$$dir/unit" && "$$dir/unit" $(UNIT_SEED) $(UNIT)
 
 checkver deps demo test fuzz mutation torture:
 	@test/run/$@.sh
