@@ -87,6 +87,20 @@ text_digest(const CrRow *row, const char *text, const uint8_t *stored,
 	return out;
 }
 
+/*
+ * After an encoding: if the bytes did not fit, the buffer gets room for them, and true
+ * asks for the encoding once more.
+ */
+static bool
+needed_room(CrBuf *buf)
+{
+	if (buf->len <= buf->cap)
+		return false;
+	buf->cap = buf->len;
+	buf->data = palloc(buf->cap);
+	return true;
+}
+
 /* h(n) of a row, from the hash before it. */
 void
 row_hash(const uint8_t prev[CR_HASH_LEN], const CrRow *row, uint8_t out[CR_HASH_LEN])
@@ -99,15 +113,9 @@ row_hash(const uint8_t prev[CR_HASH_LEN], const CrRow *row, uint8_t out[CR_HASH_
 												 metadata);
 	CrBuf		buf = {.data = fixed, .cap = sizeof(fixed)};
 
-	for (;;)
-	{
+	do
 		cr_chain_encode(&buf, sha256, prev, row, reason_digest, metadata_digest);
-		if (buf.len <= buf.cap)
-			break;
-		/* only with many allocations, or texts that no call let in */
-		buf.cap = buf.len;
-		buf.data = palloc(buf.cap);
-	}
+	while (needed_room(&buf));	/* only with many allocations, or texts that no call let in */
 	sha256(buf.data, buf.len, out);
 }
 
@@ -126,14 +134,9 @@ audit_hash(const uint8_t prev[CR_HASH_LEN], const CrAuditRow *row, uint8_t out[C
 	uint8_t		fixed[CHAIN_BUFFER_SIZE];
 	CrBuf		buf = {.data = fixed, .cap = sizeof(fixed)};
 
-	for (;;)
-	{
+	do
 		cr_audit_encode(&buf, prev, row);
-		if (buf.len <= buf.cap)
-			break;
-		buf.cap = buf.len;
-		buf.data = palloc(buf.cap);
-	}
+	while (needed_room(&buf));
 	sha256(buf.data, buf.len, out);
 }
 
@@ -151,14 +154,9 @@ leaf_hash(const char *user_id, int64_t seq, const uint8_t hash[CR_HASH_LEN],
 	uint8_t		fixed[512];
 	CrBuf		buf = {.data = fixed, .cap = sizeof(fixed)};
 
-	for (;;)
-	{
+	do
 		cr_leaf_encode(&buf, user_id, seq, hash);
-		if (buf.len <= buf.cap)
-			break;
-		buf.cap = buf.len;
-		buf.data = palloc(buf.cap);
-	}
+	while (needed_room(&buf));
 	sha256(buf.data, buf.len, out);
 }
 

@@ -30,6 +30,13 @@ typedef struct Columns
 	RowArena   *arena;			/* NULL: copy */
 } Columns;
 
+static Columns
+columns_of(TupleTableSlot *slot, RowArena *arena)
+{
+	slot_getallattrs(slot);
+	return (Columns){slot->tts_values, slot->tts_isnull, arena};
+}
+
 static int64
 get_int(const Columns *c, AttrNumber attno)
 {
@@ -383,13 +390,9 @@ get_texts(CrRow *row, const Columns *c, const char **complaint)
 void
 row_borrow(CrRow *row, TupleTableSlot *slot, RowArena *arena)
 {
-	Columns		c;
+	Columns		c = columns_of(slot, arena);
 	const char *complaint = NULL;
 
-	slot_getallattrs(slot);
-	c.values = slot->tts_values;
-	c.nulls = slot->tts_isnull;
-	c.arena = arena;
 	if (arena)
 		arena->used = 0;
 
@@ -542,13 +545,9 @@ row_erase_texts(const CrRow *row, TupleTableSlot *slot)
 const char *
 payment_read(Payment *payment, TupleTableSlot *slot)
 {
-	Columns		c;
+	Columns		c = columns_of(slot, NULL);
 	const char *complaint = NULL;
 
-	slot_getallattrs(slot);
-	c.values = slot->tts_values;
-	c.nulls = slot->tts_isnull;
-	c.arena = NULL;
 	memset(payment, 0, sizeof(*payment));
 	if (any_null(&c, PAY_AMOUNT, PAY_USER_ID, &complaint))
 		return complaint;
@@ -564,13 +563,9 @@ payment_read(Payment *payment, TupleTableSlot *slot)
 const char *
 plan_read(CrPlanVersion *plan, TupleTableSlot *slot)
 {
-	Columns		c;
+	Columns		c = columns_of(slot, NULL);
 	const char *complaint = NULL;
 
-	slot_getallattrs(slot);
-	c.values = slot->tts_values;
-	c.nulls = slot->tts_isnull;
-	c.arena = NULL;
 	memset(plan, 0, sizeof(*plan));
 	if (any_null(&c, PLAN_VERSION, PLAN_CYCLE, &complaint))
 	{
