@@ -328,7 +328,18 @@ like($clean_err, qr/dropping this would destroy the ledger/, 'by the ledger');
 is(heads($new, 'custom'), $went_on, 'custom: nothing is lost');
 {
 	local $ENV{PGOPTIONS} = '-c credits.allow_drop=on';
-	run_ok(\@clean, 'pg_restore --clean, allowed');
+	# A column of the DBA's stops it, and as one transaction it leaves the old ledger.
+	my @one = map { $_ eq '--clean' ? ('-1', $_) : $_ } grep { $_ ne '--exit-on-error' } @clean;
+	$old->safe_psql('postgres', 'CREATE DATABASE with_column TEMPLATE ledger');
+	$old->safe_psql('with_column', q(ALTER TABLE "App credits".credit_account ADD COLUMN note text DEFAULT 'n'));
+	my $with_column = "$dir/column.dump";
+	run_ok([ 'pg_dump', '-Fc', '-d', $old->connstr('with_column'), '-f', $with_column ], 'pg_dump of a ledger with a column of the DBA');
+	my ($out, $err);
+	@one = map { $_ eq $custom ? $with_column : $_ } @one;
+	ok(!IPC::Run::run(\@one, '>', \$out, '2>', \$err), 'pg_restore -1 --clean fails where a column of the dump is no more');
+	like($err, qr/column "note" of relation "credit_account" does not exist/, '... by the column');
+	is(heads($new, 'custom'), $went_on, 'custom: the old ledger is as it was');
+	run_ok([ map { $_ eq '--clean' ? ('-1', $_) : $_ } grep { $_ ne '--exit-on-error' } @clean ], 'pg_restore -1 --clean, allowed');
 }
 is_same_ledger('custom');
 goes_on('custom');
