@@ -132,6 +132,21 @@ for my $file (sort keys %pictures)
 	cmp_ok(-s $file, '<', MAX_BYTES, "$name is small");
 	ok($shown{$file}, "$name is shown by a page");
 }
+# The picture of the layers has the folders of src/, and names files that are there.
+my ($layers) = map { $pictures{$_} } grep { /\blayers\.svg$/ } sort keys %pictures;
+my %folder = map { (File::Spec->splitdir($_))[-1] => $_ } grep { -d } glob("$root/src/*");
+my %drawn = ($layers // '') =~ /<g id="(\w+)"[^>]*>(.*?)<\/g>/gs;
+my @absent;
+for my $name (sort keys %drawn)
+{
+	my $words = join ' ', $drawn{$name} =~ /<text class="soft"[^>]*>([^<]*)</g;
+
+	push @absent, map { "$name/$_" }
+	  grep { my $file = "$root/src/$name/$_"; !-e $file && !-e "$file.c" && !-e "$file.h" } $words =~ /[\w.]+/g;
+}
+is_deeply([ sort keys %drawn ], [ sort keys %folder ], 'the picture of the layers has the folders of src/');
+is_deeply(\@absent, [], 'and names no file that is not there');
+
 is(scalar(keys %styles), 1, 'the pictures have one style')
   or diag(join "\n", map { join ', ', sort keys %$_ } values %styles);
 
