@@ -54,14 +54,12 @@ expired_by_last(Ledger *ledger, const CrRow *target)
 	const CrFacts *facts = &ledger->acc.facts;
 	const CrPlanVersion *plan = ledger->env.plan_version(ledger->env.ctx, facts->plan,
 														 target->plan_version);
-	CrTime		before = target->effective_at;
+	CrTime		before;
 
 	if (target->skipped == 0 || plan == NULL)
 		return target->expired;
-	for (CrTime next = before - 62 * CR_DAY; next < target->effective_at;
-		 next = cr_next_boundary(&ledger->env, plan->cycle, facts->time_zone,
-								 facts->cycle_anchor, next))
-		before = next;
+	before = cr_boundary_before(&ledger->env, plan->cycle, facts->time_zone,
+								facts->cycle_anchor, target->effective_at);
 	return cr_expired_by_last(target, plans_in_force(ledger->plans, facts->plan, before));
 }
 

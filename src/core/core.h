@@ -33,7 +33,8 @@ typedef int64_t CrLocal;
 typedef enum CrCycle
 {
 	CR_CALENDAR,				/* 00:00 on the 1st */
-	CR_ANNIVERSARY				/* anchor + n months */
+	CR_ANNIVERSARY,				/* anchor + n months */
+	CR_CYCLE_COUNT
 } CrCycle;
 
 typedef enum CrStatus
@@ -320,8 +321,6 @@ extern const char *cr_kind_name(CrKind kind);
 extern bool cr_kind_parse(const char *name, CrKind *kind);
 extern const char *cr_status_name(CrStatus status);
 extern bool cr_status_parse(const char *name, CrStatus *status);
-extern const char *cr_cycle_name(CrCycle cycle);
-extern bool cr_cycle_parse(const char *name, CrCycle *cycle);
 extern bool cr_bucket_parse(const char *name, CrBucket *bucket);
 extern const char *cr_hold_state_name(CrHoldState state);
 extern bool cr_hold_state_parse(const char *name, CrHoldState *state);
@@ -334,10 +333,15 @@ extern CrHold *cr_lots_add_hold(CrLots *lots, int64_t seq, int n_parts);
 extern CrHold *cr_find_hold(const CrAccount *acc, int64_t seq);
 extern int64_t cr_hold_left(const CrHold *hold);
 
-/* period.c: when a period ends */
+/* cycle.c: the cycles, and when a period ends */
+extern const char *const cr_cycle_names;
+extern const char *cr_cycle_name(CrCycle cycle);
+extern bool cr_cycle_parse(const char *name, CrCycle *cycle);
 extern bool cr_knows_zone(const CrEnv *env, const char *zone);
 extern CrTime cr_next_boundary(const CrEnv *env, CrCycle cycle, const char *zone,
 							   CrLocal anchor, CrTime after);
+extern CrTime cr_boundary_before(const CrEnv *env, CrCycle cycle, const char *zone,
+								 CrLocal anchor, CrTime at);
 extern CrTime cr_period_end(const CrEnv *env, CrCycle old_cycle, CrCycle new_cycle,
 							const char *zone, CrLocal anchor, CrTime start);
 extern CrTime cr_first_period_end(const CrEnv *env, CrCycle cycle, const char *zone,

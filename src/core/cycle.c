@@ -1,22 +1,35 @@
 /*
  * cycle.c
- *		When a period ends: the only place with calendar arithmetic.
+ *		When a period ends.  All calendar arithmetic is in this file.
  *
- * boundary(n) is the anchor's wall-clock time n months on, always counted from
- * the anchor and clamped to the month's last day, then converted to UTC by the
- * account's zone (in a gap with the offset before it, in an overlap with the
- * offset after it: what local_to_utc does).  A calendar cycle is an
- * anniversary anchored at 00:00 on the 1st of a month.
+ * A cycle is one entry of the table "cycles" below, with the function that finds
+ * its boundaries.  To add a cycle, add its value to CrCycle, its entry and its
+ * function here, and its name to the CHECK constraint of the table credit_plan.
+ *
+ * The boundaries of an anniversary cycle are at the anchor's wall-clock time, a
+ * whole number of months after the anchor.  Each is counted from the anchor, so a
+ * short month does not move those after it: if the month has no such day, its last
+ * day is taken.  The account's time zone converts the result to UTC (local_to_utc:
+ * in a gap with the offset before it, in an overlap with the offset after it).  A
+ * calendar cycle is an anniversary cycle whose anchor is 00:00 on the 1st.
  *
  * Days and civil dates are converted with the algorithms of Howard Hinnant,
  * "chrono-Compatible Low-Level Date Algorithms".
  */
-#include "core/core.h"
+#include <string.h>
+
+#include "core/private.h"
 
 #define DAYS_TO_2000	10957			/* from 1970-01-01 */
 
-/* Beyond the last year that PostgreSQL's timestamps have there is no boundary. */
+/* PostgreSQL's timestamps end with this year, so no boundary is later. */
 #define LAST_YEAR		294270
+
+/*
+ * New time-zone data may move a boundary that is already stored by at most this.
+ * The boundaries of every cycle are further apart than twice this.
+ */
+#define ZONE_SHIFT		(2 * CR_DAY)
 
 /* Days since 2000-01-01 of a proleptic Gregorian date. */
 static int64_t
@@ -94,6 +107,71 @@ move_to_month(CrLocal anchor, int64_t target)
 		(anchor - anchor_days * CR_DAY);
 }
 
+/* The first boundary strictly after a time, of the anniversary cycle. */
+static CrTime
+next_anniversary(const CrEnv *env, const char *zone, CrLocal anchor, CrTime after)
+{
+	/*
+	 * A boundary can lie in another month than its UTC time, and zones have moved
+	 * by a whole day, so the search starts a month early.
+	 */
+	int64_t		target = month_number(env->utc_to_local(env->ctx, zone, after)) - 1;
+
+	for (; target <= (int64_t) LAST_YEAR * 12; target++)
+	{
+		CrTime		boundary = env->local_to_utc(env->ctx, zone,
+												 move_to_month(anchor, target));
+
+		if (boundary > after)
+			return boundary;
+	}
+	return CR_NEVER;
+}
+
+/* The same of the calendar cycle, which the account's anchor does not matter to. */
+static CrTime
+next_calendar(const CrEnv *env, const char *zone, CrLocal anchor, CrTime after)
+{
+	(void) anchor;
+	return next_anniversary(env, zone, 0, after);	/* 0: 2000-01-01 00:00 */
+}
+
+typedef struct CycleRule
+{
+	const char *name;			/* stored and hashed: it never changes */
+	CrTime		(*next_boundary) (const CrEnv *env, const char *zone, CrLocal anchor,
+								  CrTime after);
+	CrTime		longest;		/* time between two boundaries, zones aside */
+} CycleRule;
+
+static const CycleRule cycles[CR_CYCLE_COUNT] = {
+	[CR_CALENDAR] = {"calendar", next_calendar, 31 * CR_DAY},
+	[CR_ANNIVERSARY] = {"anniversary", next_anniversary, 31 * CR_DAY},
+};
+
+/* All names, for an error message. */
+const char *const cr_cycle_names = "calendar or anniversary";
+
+const char *
+cr_cycle_name(CrCycle cycle)
+{
+	return cycles[cycle].name;
+}
+
+bool
+cr_cycle_parse(const char *name, CrCycle *cycle)
+{
+	for (int i = 0; i < CR_CYCLE_COUNT; i++)
+	{
+		if (strcmp(cycles[i].name, name) == 0)
+		{
+			*cycle = (CrCycle) i;
+			return true;
+		}
+	}
+	return false;
+}
+
 bool
 cr_knows_zone(const CrEnv *env, const char *zone)
 {
@@ -105,71 +183,89 @@ CrTime
 cr_next_boundary(const CrEnv *env, CrCycle cycle, const char *zone,
 				 CrLocal anchor, CrTime after)
 {
-	int64_t		target;
-
-	if (after == CR_NEVER)
-		return CR_NEVER;
-	if (cycle == CR_CALENDAR)
-		anchor = 0;				/* 2000-01-01 00:00 */
-
-	/*
-	 * A boundary can lie in another month than its UTC time, and zones have
-	 * moved by a whole day: start a month early.
-	 */
-	target = month_number(env->utc_to_local(env->ctx, zone, after)) - 1;
-	for (;; target++)
-	{
-		CrTime		boundary;
-
-		if (target > (int64_t) LAST_YEAR * 12)
-			return CR_NEVER;
-		boundary = env->local_to_utc(env->ctx, zone, move_to_month(anchor, target));
-		if (boundary > after)
-			return boundary;
-	}
+	return after == CR_NEVER ? CR_NEVER :
+		cycles[cycle].next_boundary(env, zone, anchor, after);
 }
 
-/*
- * The end of the period that starts at a boundary of the old cycle, in the new
- * one: what would have been its end, stretched to the new cycle's first
- * boundary at or after that, so that a change of cycle never gives two
- * allowances.
- *
- * A stored boundary is final, but time-zone data may have moved it by hours
- * since; boundaries of one cycle are 28 days apart, so the next one is looked
- * for well after the start.
- */
+/* The last boundary of the cycle strictly before a time. */
 CrTime
-cr_period_end(const CrEnv *env, CrCycle old_cycle, CrCycle new_cycle,
-			  const char *zone, CrLocal anchor, CrTime start)
+cr_boundary_before(const CrEnv *env, CrCycle cycle, const char *zone,
+				   CrLocal anchor, CrTime at)
 {
-	CrTime		end = cr_next_boundary(env, old_cycle, zone, anchor,
-									   start + 2 * CR_DAY);
+	CrTime		before = at - 2 * cycles[cycle].longest;
 
-	return old_cycle == new_cycle ? end : cr_stretch(env, new_cycle, zone, anchor, end);
+	for (CrTime next = before; next < at;
+		 next = cr_next_boundary(env, cycle, zone, anchor, next))
+		before = next;
+	return before;
 }
 
-/*
- * The same where nothing is known of the cycle that the boundary belongs to.
- * Each period of one cycle has one boundary of the other in it, so taking the
- * start for a boundary of the other cycle gives the plain next boundary if it
- * is one of this cycle, and stretches the period if it is not.
- */
-CrTime
-cr_first_period_end(const CrEnv *env, CrCycle cycle, const char *zone,
-					CrLocal anchor, CrTime start)
-{
-	CrCycle		other = cycle == CR_CALENDAR ? CR_ANNIVERSARY : CR_CALENDAR;
-
-	return cr_stretch(env, cycle, zone, anchor,
-					  cr_next_boundary(env, other, zone, anchor, start));
-}
-
-/* The first boundary of the cycle at or after the end a period had. */
+/* The first boundary of the cycle at or after the end that a period had. */
 CrTime
 cr_stretch(const CrEnv *env, CrCycle cycle, const char *zone, CrLocal anchor,
 		   CrTime end)
 {
 	return end == CR_NEVER ? CR_NEVER :
 		cr_next_boundary(env, cycle, zone, anchor, end - 1);
+}
+
+/*
+ * The end, in the new cycle, of the period that starts at a boundary of the old
+ * cycle.  In the old cycle the period would have ended at the next boundary.  If
+ * the cycle changes, the period is stretched from there to the new cycle's first
+ * boundary, so that a change of cycle never gives two allowances.
+ *
+ * A stored boundary is final, but time-zone data may have moved it by hours since
+ * it was stored.  So the search for the next boundary starts well after the start.
+ */
+CrTime
+cr_period_end(const CrEnv *env, CrCycle old_cycle, CrCycle new_cycle,
+			  const char *zone, CrLocal anchor, CrTime start)
+{
+	CrTime		end = cr_next_boundary(env, old_cycle, zone, anchor, start + ZONE_SHIFT);
+
+	return old_cycle == new_cycle ? end : cr_stretch(env, new_cycle, zone, anchor, end);
+}
+
+/*
+ * The same if it is not known of which cycle the start is a boundary.  The period
+ * is taken for one of the other cycle, the one that ends last if there are several,
+ * and stretched.  So it is never too short.  It is not too long either if the start
+ * is a boundary of this cycle and the others are as long: each of its periods has a
+ * boundary of theirs in it, so that stretching gives just the next boundary.
+ */
+CrTime
+cr_first_period_end(const CrEnv *env, CrCycle cycle, const char *zone,
+					CrLocal anchor, CrTime start)
+{
+	CrTime		end = start;
+
+	for (int other = 0; other < CR_CYCLE_COUNT; other++)
+	{
+		CrTime		other_end;
+
+		if (other == (int) cycle)
+			continue;
+		other_end = cr_next_boundary(env, (CrCycle) other, zone, anchor, start);
+		if (other_end > end)
+			end = other_end;
+	}
+	return cr_stretch(env, cycle, zone, anchor, end);
+}
+
+/*
+ * The longest that a period can be: a whole period of one cycle, stretched by
+ * almost one of another, and what zones can shift its end.
+ */
+CrTime
+cr_longest_period(void)
+{
+	CrTime		longest = 0;
+
+	for (int i = 0; i < CR_CYCLE_COUNT; i++)
+	{
+		if (cycles[i].longest > longest)
+			longest = cycles[i].longest;
+	}
+	return 2 * longest + ZONE_SHIFT;
 }

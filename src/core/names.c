@@ -45,11 +45,6 @@ static const char *const status_names[] = {
 	[CR_CLOSED] = "closed",
 };
 
-static const char *const cycle_names[] = {
-	[CR_CALENDAR] = "calendar",
-	[CR_ANNIVERSARY] = "anniversary",
-};
-
 static const char *const bucket_names[] = {
 	[CR_MONTHLY] = "monthly",
 	[CR_GRANTED] = "granted",
@@ -108,22 +103,6 @@ cr_status_parse(const char *name, CrStatus *status)
 
 	if (i >= 0)
 		*status = (CrStatus) i;
-	return i >= 0;
-}
-
-const char *
-cr_cycle_name(CrCycle cycle)
-{
-	return cycle_names[cycle];
-}
-
-bool
-cr_cycle_parse(const char *name, CrCycle *cycle)
-{
-	int			i = find(cycle_names, LENGTH(cycle_names), name);
-
-	if (i >= 0)
-		*cycle = (CrCycle) i;
 	return i >= 0;
 }
 

@@ -7,6 +7,9 @@
 
 #include "core/core.h"
 
+/* cycle.c */
+extern CrTime cr_longest_period(void);
+
 /* buckets.c */
 extern bool cr_credit(CrAccount *acc, int64_t *bucket, int64_t *owed, int64_t amount);
 extern CrVerdict cr_may_spend(const CrAccount *acc, int64_t amount);

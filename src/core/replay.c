@@ -80,9 +80,6 @@ row_plan(const CrAccount *acc, const CrEnv *env, const CrRow *row, const char **
 #define EARLIEST_TIME	(INT64_MIN / 2)
 #define LATEST_TIME		(INT64_MAX / 2)
 
-/* No period is longer: two months and what zones can shift. */
-#define LONGEST_PERIOD	(64 * CR_DAY)
-
 /* Is the end that a row gives the period one that it can have? */
 static const char *
 end_problem(const CrAccount *acc, const CrEnv *env, const CrRow *row,
@@ -98,7 +95,7 @@ end_problem(const CrAccount *acc, const CrEnv *env, const CrRow *row,
 			"next_reset_at is not what it is without a plan";
 	if (end == CR_NEVER || end <= row->effective_at)
 		return "next_reset_at is no end of the period";
-	if (end - (fresh ? row->effective_at : acc->next_reset_at) > LONGEST_PERIOD)
+	if (end - (fresh ? row->effective_at : acc->next_reset_at) > cr_longest_period())
 		return "next_reset_at is too far away";
 	if (fresh)
 		return NULL;

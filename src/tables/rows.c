@@ -579,7 +579,6 @@ plan_read(CrPlanVersion *plan, TupleTableSlot *slot)
 	plan->monthly_credits = get_int(&c, PLAN_MONTHLY_CREDITS);
 	plan->rollover_limit = get_int(&c, PLAN_ROLLOVER_LIMIT);
 	plan->low_balance_threshold = get_int(&c, PLAN_LOW_BALANCE_THRESHOLD);
-	plan->cycle = CR_CALENDAR;
 	if (!cr_cycle_parse(get_text(&c, PLAN_CYCLE), &plan->cycle))
 		complaint = "cycle is not known";
 	if (Min(Min(plan->monthly_credits, plan->rollover_limit), plan->low_balance_threshold) < 0 ||

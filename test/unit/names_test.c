@@ -38,6 +38,10 @@ test_names(void)
 		[CR_KIND_SET_OVERDRAFT] = "set_overdraft",
 		[CR_KIND_SET_CYCLE] = "set_cycle",
 	};
+	static const char *const cycles[CR_CYCLE_COUNT] = {
+		[CR_CALENDAR] = "calendar",
+		[CR_ANNIVERSARY] = "anniversary",
+	};
 	static const char *const none[] = {"", " ", "DEDUCT", "deduct ", "deduc", "Monthly",
 		"monthlyx", "active ", "ANNIVERSARY", "calendars", "nothing"};
 	CrKind		kind;
@@ -59,12 +63,13 @@ test_names(void)
 	ok(same_text(cr_status_name(CR_FROZEN), "frozen") && cr_status_parse("frozen", &status) &&
 		   status == CR_FROZEN,
 	   "status frozen, there and back");
-	ok(same_text(cr_cycle_name(CR_CALENDAR), "calendar") &&
-		   cr_cycle_parse("calendar", &cycle) && cycle == CR_CALENDAR,
-	   "cycle calendar, there and back");
-	ok(same_text(cr_cycle_name(CR_ANNIVERSARY), "anniversary") &&
-		   cr_cycle_parse("anniversary", &cycle) && cycle == CR_ANNIVERSARY,
-	   "cycle anniversary, there and back");
+	for (int i = 0; i < CR_CYCLE_COUNT; i++)
+	{
+		ok(same_text(cr_cycle_name((CrCycle) i), cycles[i]) &&
+			   cr_cycle_parse(cycles[i], &cycle) && cycle == (CrCycle) i &&
+			   strstr(cr_cycle_names, cycles[i]) != NULL,
+		   "cycle %s, there and back, and an error message names it", cycles[i]);
+	}
 	ok(cr_bucket_parse("monthly", &bucket) && bucket == CR_MONTHLY, "bucket monthly");
 	ok(cr_bucket_parse("granted", &bucket) && bucket == CR_GRANTED, "bucket granted");
 	ok(cr_bucket_parse("purchased", &bucket) && bucket == CR_PURCHASED, "bucket purchased");

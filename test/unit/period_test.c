@@ -13,6 +13,12 @@ next(CrCycle cycle, const char *zone, CrLocal anchor, CrTime after)
 	return cr_next_boundary(&world.env, cycle, zone, anchor, after);
 }
 
+static CrTime
+before(CrCycle cycle, const char *zone, CrLocal anchor, CrTime at)
+{
+	return cr_boundary_before(&world.env, cycle, zone, anchor, at);
+}
+
 /* The boundaries that follow a time are these, from wherever between one asks. */
 static void
 boundaries_are(const char *name, CrCycle cycle, const char *zone, CrLocal anchor, CrTime after,
@@ -180,6 +186,12 @@ test_any_anchor(void)
 				wrong = "another one from a microsecond before";
 			else if (next(cycle, zone, anchor, random_between(at, got - 1)) != got)
 				wrong = "another one from between";
+			else if (before(cycle, zone, anchor, got + 1) != got)
+				wrong = "not the last one before a microsecond later";
+			else if (k > 0 && before(cycle, zone, anchor, got) != at)
+				wrong = "not the last one before the next";
+			else if (k > 0 && before(cycle, zone, anchor, random_between(at + 1, got)) != at)
+				wrong = "not the last one before a time between";
 			else if (k > 0 && (got - at < 27 * DAY || got - at > 33 * DAY))
 				wrong = "not about a month later";
 			else
