@@ -1,11 +1,6 @@
 /*
  * account_rules.c
- *		Opening, freezing, closing an account, its overdraft limit and its clock.
- *
- * Every function works on a copy of the account and stores it only when nothing refuses, so a
- * verdict other than CR_OK leaves the account and the row as they were.  Amounts were
- * checked to lie within the cap, and an account's balances and holds never
- * pass it together, so that no sum here can overflow.
+ *		Opening, freezing and closing an account, its overdraft limit and its clock.
  */
 #include <string.h>
 
@@ -37,8 +32,8 @@ cr_open(CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan,
 }
 
 /*
- * Opens an account and grants the plan's first allowance; also an account that
- * a purchase opened without a plan.
+ * Opens an account and grants the plan's first allowance.  The account may be one
+ * that a purchase opened without a plan.
  */
 CrVerdict
 cr_apply_open(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrLocal anchor,
@@ -58,11 +53,7 @@ cr_apply_open(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrLocal anch
 	after.facts.period_granted = allowance;
 	after.period_start = at;
 	after.next_reset_at = next_reset_at;
-
-	cr_row_init(row, CR_KIND_OPEN, at, allowance);
-	cr_row_finish(row, acc, &after);
-	*acc = after;
-	return CR_OK;
+	return cr_record(row, CR_KIND_OPEN, at, allowance, acc, &after);
 }
 
 CrVerdict
@@ -71,12 +62,10 @@ cr_set_overdraft(CrAccount *acc, CrTime at, int64_t limit, CrRow *row)
 	CrAccount	after = *acc;
 
 	after.facts.overdraft_limit = limit;
-	cr_row_init(row, CR_KIND_SET_OVERDRAFT, at, 0);
-	cr_row_finish(row, acc, &after);
-	*acc = after;
-	return CR_OK;
+	return cr_record(row, CR_KIND_SET_OVERDRAFT, at, 0, acc, &after);
 }
 
+/* Freezes the account, or makes it active again, also if it was closed. */
 CrVerdict
 cr_set_status(CrAccount *acc, CrTime at, CrStatus status, CrRow *row)
 {
@@ -85,15 +74,13 @@ cr_set_status(CrAccount *acc, CrTime at, CrStatus status, CrRow *row)
 	if (acc->facts.status == CR_CLOSED && status == CR_FROZEN)
 		return CR_IS_CLOSED;
 	after.facts.status = status;
-	cr_row_init(row, status == CR_FROZEN ? CR_KIND_FREEZE : CR_KIND_UNFREEZE, at, 0);
-	cr_row_finish(row, acc, &after);
-	*acc = after;
-	return CR_OK;
+	return cr_record(row, status == CR_FROZEN ? CR_KIND_FREEZE : CR_KIND_UNFREEZE, at, 0,
+					 acc, &after);
 }
 
 /*
- * Takes the account's time back to the clock.  The period and its end stay, so
- * nothing that was granted ahead of time is granted again.
+ * Sets the account's time back to the clock.  The period and its end stay, so that
+ * nothing that was granted too early is granted again.
  */
 CrVerdict
 cr_repair_clock(CrAccount *acc, CrTime at, CrRow *row)
@@ -102,22 +89,18 @@ cr_repair_clock(CrAccount *acc, CrTime at, CrRow *row)
 
 	if (at >= acc->effective_at)
 		return CR_NOT_AHEAD;
-	cr_row_init(row, CR_KIND_CLOCK_REPAIR, at, 0);
-	cr_row_finish(row, acc, &after);
-	*acc = after;
-	return CR_OK;
+	return cr_record(row, CR_KIND_CLOCK_REPAIR, at, 0, acc, &after);
 }
 
 /*
- * All that is left goes, and the plan.  The period keeps its end and remembers
- * what it granted and was spent of it, so that coming back never grants twice.
+ * Closes the account: the plan and all credits go.  The period keeps its end and
+ * remembers how much of what it granted was spent, so that an account that is
+ * opened again gets only the rest.
  */
 CrVerdict
 cr_close(CrAccount *acc, CrTime at, CrRow *row)
 {
 	CrAccount	after = *acc;
-	int64_t		unspent = acc->balance.monthly < acc->facts.period_granted ?
-		acc->balance.monthly : acc->facts.period_granted;
 
 	if (acc->facts.status == CR_CLOSED)
 		return CR_IS_CLOSED;
@@ -131,26 +114,24 @@ cr_close(CrAccount *acc, CrTime at, CrRow *row)
 
 		if (grant->closed || grant->ends_at <= at)
 			continue;
-		grant->closed = grant->changed = true;
+		(void) cr_grant_close(grant);
 	}
 	after.balance.monthly = after.balance.purchased = 0;
-	after.facts.period_granted -= unspent;
-	after.facts.plan = after.facts.scheduled_plan = NULL;
-	after.facts.plan_version = 0;
+	after.facts.period_granted -= cr_min(acc->balance.monthly, acc->facts.period_granted);
+	cr_set_facts_plan(&after.facts, NULL);
+	after.facts.scheduled_plan = NULL;
 	after.facts.status = CR_CLOSED;
 
 	cr_row_init(row, CR_KIND_CLOSE, at, cr_available(acc));
 	row->expired = acc->balance.monthly + acc->balance.granted;
 	row->forfeited = acc->balance.purchased;
 	cr_parts_to_row(acc->lots, row);
-	cr_row_finish(row, acc, &after);
-	*acc = after;
-	return CR_OK;
+	return cr_row_finish(row, acc, &after);
 }
 
 /*
- * The rows up to one have gone to the archive.  Nothing about the account changes;
- * the row is where its chain holds the digest of the checkpoint that they left.
+ * The rows up to one have moved to the archive and left a checkpoint.  Nothing about
+ * the account changes.  The row puts the checkpoint's digest into the chain.
  */
 void
 cr_archive(CrAccount *acc, CrTime at, int64_t upto, CrRow *row)
@@ -158,8 +139,6 @@ cr_archive(CrAccount *acc, CrTime at, int64_t upto, CrRow *row)
 	CrAccount	after = *acc;
 
 	cr_row_init(row, CR_KIND_ARCHIVE, at, 0);
-	row->has_ref_seq = true;
-	row->ref_seq = upto;
-	cr_row_finish(row, acc, &after);
-	*acc = after;
+	cr_row_refer(row, upto);
+	(void) cr_row_finish(row, acc, &after);
 }

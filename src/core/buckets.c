@@ -1,11 +1,10 @@
 /*
  * buckets.c
- *		The three buckets: sums, the order of spending, what is credited and corrected.
+ *		The three buckets: their sums, the order of spending, and what adds to them.
  *
- * Every function works on a copy of the account and stores it only when nothing refuses, so a
- * verdict other than CR_OK leaves the account and the row as they were.  Amounts were
- * checked to lie within the cap, and an account's balances and holds never
- * pass it together, so that no sum here can overflow.
+ * No sum in the core can overflow: callers check that an amount lies within the
+ * cap (CR_MAX_CREDITS), and the rules refuse whatever would take an account's
+ * balances and holds together past it.
  */
 #include "core/private.h"
 
@@ -40,7 +39,7 @@ cr_is_low(const CrAccount *acc, const CrPlanVersion *plan)
 	return plan != NULL && cr_available(acc) < plan->low_balance_threshold;
 }
 
-/* How much the account can still be credited. */
+/* How many credits can still be added before the account reaches the cap. */
 static int64_t
 room(const CrAccount *acc)
 {
@@ -48,13 +47,13 @@ room(const CrAccount *acc)
 }
 
 /*
- * Credits one bucket, paying what the bucket owes first.  Refuses what would
- * take the account past the cap.
+ * Adds credits to a bucket.  They pay first what the bucket owes.  False, and
+ * nothing changes, if they would take the account past the cap.
  */
 bool
 cr_credit(CrAccount *acc, int64_t *bucket, int64_t *owed, int64_t amount)
 {
-	int64_t		pays = amount < *owed ? amount : *owed;
+	int64_t		pays = cr_min(amount, *owed);
 
 	if (amount - pays > room(acc))
 		return false;
@@ -63,17 +62,36 @@ cr_credit(CrAccount *acc, int64_t *bucket, int64_t *owed, int64_t amount)
 	return true;
 }
 
-/* Takes as much as a bucket has, up to what is still wanted. */
+/* Takes as much as the bucket has, up to what is still wanted. */
 void
 cr_take(int64_t *bucket, int64_t *wanted)
 {
-	int64_t		taken = *wanted < *bucket ? *wanted : *bucket;
+	int64_t		taken = cr_min(*wanted, *bucket);
 
 	*bucket -= taken;
 	*wanted -= taken;
 }
 
-/* Can so much be spent?  A shortfall within the overdraft limit can be owed. */
+/*
+ * Takes credits from a bucket, which owes what it does not have.  False if it would
+ * owe more than the cap.
+ */
+bool
+cr_take_or_owe(int64_t *bucket, int64_t *owed, int64_t amount)
+{
+	int64_t		missing = amount;
+
+	cr_take(bucket, &missing);
+	if (missing > CR_MAX_CREDITS - *owed)
+		return false;
+	*owed += missing;
+	return true;
+}
+
+/*
+ * Can so much be spent?  Only an active account spends.  It may spend more than it
+ * has as long as the purchased bucket then owes no more than the overdraft limit.
+ */
 CrVerdict
 cr_may_spend(const CrAccount *acc, int64_t amount)
 {
@@ -87,8 +105,9 @@ cr_may_spend(const CrAccount *acc, int64_t amount)
 }
 
 /*
- * Spends monthly first, then granted, then purchased, which owes any shortfall.
- * Notes what each grant gave, or every source.
+ * Spends monthly credits first, then granted, then purchased ones.  The purchased
+ * bucket owes any shortfall.  Notes the allocations: how much each grant gave, or
+ * how much every source gave.
  */
 void
 cr_spend(CrAccount *acc, int64_t amount, bool every_source)
@@ -99,7 +118,7 @@ cr_spend(CrAccount *acc, int64_t amount, bool every_source)
 	cr_take(&acc->balance.monthly, &wanted);
 	if (every_source)
 		cr_parts_add(acc->lots, CR_FROM_MONTHLY, amount - wanted);
-	granted = wanted < acc->balance.granted ? wanted : acc->balance.granted;
+	granted = cr_min(wanted, acc->balance.granted);
 	if (granted > 0)
 		cr_burn(acc, granted);
 	wanted -= granted;
@@ -109,7 +128,7 @@ cr_spend(CrAccount *acc, int64_t amount, bool every_source)
 	acc->owed_purchased += wanted;
 }
 
-/* Needs acc->lots where there are granted credits. */
+/* An account with granted credits needs acc->lots. */
 CrVerdict
 cr_deduct(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 {
@@ -125,9 +144,7 @@ cr_deduct(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 	cr_row_init(row, CR_KIND_DEDUCT, at, amount);
 	if (acc->lots)
 		cr_parts_to_row(acc->lots, row);
-	cr_row_finish(row, acc, &after);
-	*acc = after;
-	return CR_OK;
+	return cr_row_finish(row, acc, &after);
 }
 
 CrVerdict
@@ -137,18 +154,34 @@ cr_purchase(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 
 	if (!cr_credit(&after, &after.balance.purchased, &after.owed_purchased, amount))
 		return CR_OVER_CAP;
+	return cr_record(row, CR_KIND_PURCHASE, at, amount, acc, &after);
+}
 
-	cr_row_init(row, CR_KIND_PURCHASE, at, amount);
-	cr_row_finish(row, acc, &after);
-	*acc = after;
+/* Takes credits from one bucket for a correction.  It does not owe any. */
+static CrVerdict
+correct_down(CrAccount *after, CrBucket bucket, int64_t *balance, int64_t amount)
+{
+	if (amount > *balance)
+		return CR_INSUFFICIENT;
+	if (bucket == CR_GRANTED)
+	{
+		cr_parts_begin(after->lots);
+		cr_burn(after, amount);
+	}
+	else
+		*balance -= amount;
 	return CR_OK;
 }
 
-/* An administrator's signed correction of one bucket. */
+/*
+ * An administrator's correction of one bucket.  Granted credits can only be taken,
+ * because each has a grant with an end; taking them needs acc->lots.
+ */
 CrVerdict
 cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket, int64_t delta, CrRow *row)
 {
 	CrAccount	after = *acc;
+	CrVerdict	verdict = CR_OK;
 	int64_t		nothing = 0;
 	int64_t    *balance = bucket == CR_MONTHLY ? &after.balance.monthly :
 		bucket == CR_GRANTED ? &after.balance.granted : &after.balance.purchased;
@@ -157,28 +190,15 @@ cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket, int64_t delta, CrRow *row)
 
 	if (delta > 0 && bucket == CR_GRANTED)
 		return CR_GRANT_UPWARDS;
-	if (delta > 0)
-	{
-		if (!cr_credit(&after, balance, owed, delta))
-			return CR_OVER_CAP;
-	}
-	else
-	{
-		if (*balance + delta < 0)
-			return CR_INSUFFICIENT;
-		if (bucket == CR_GRANTED)
-		{
-			cr_parts_begin(acc->lots);
-			cr_burn(&after, -delta);
-		}
-		else
-			*balance += delta;
-	}
+	if (delta <= 0)
+		verdict = correct_down(&after, bucket, balance, -delta);
+	else if (!cr_credit(&after, balance, owed, delta))
+		verdict = CR_OVER_CAP;
+	if (verdict != CR_OK)
+		return verdict;
 
 	cr_row_init(row, CR_KIND_ADJUST, at, delta);
 	if (bucket == CR_GRANTED)
 		cr_parts_to_row(acc->lots, row);
-	cr_row_finish(row, acc, &after);
-	*acc = after;
-	return CR_OK;
+	return cr_row_finish(row, acc, &after);
 }

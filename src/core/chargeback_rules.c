@@ -1,28 +1,21 @@
 /*
  * chargeback_rules.c
- *		A purchase that its payer took back.
+ *		Taking a purchase back because its payer took the payment back.
  */
 #include "core/private.h"
 
 /*
- * The payer took a purchase back.  What is not there any more, or is held, is
- * owed: whatever comes back to the bucket pays it.
+ * The purchased bucket owes what it does not have any more, or has set aside in
+ * holds.  Whatever comes back to the bucket later pays that first.
  */
 CrVerdict
 cr_revoke(CrAccount *acc, CrTime at, int64_t amount, int64_t purchase, CrRow *row)
 {
 	CrAccount	after = *acc;
-	int64_t		still_wanted = amount;
 
-	cr_take(&after.balance.purchased, &still_wanted);
-	if (still_wanted > CR_MAX_CREDITS - acc->owed_purchased)
+	if (!cr_take_or_owe(&after.balance.purchased, &after.owed_purchased, amount))
 		return CR_OVER_CAP;
-	after.owed_purchased += still_wanted;
-
 	cr_row_init(row, CR_KIND_REVOKE, at, amount);
-	row->has_ref_seq = true;
-	row->ref_seq = purchase;
-	cr_row_finish(row, acc, &after);
-	*acc = after;
-	return CR_OK;
+	cr_row_refer(row, purchase);
+	return cr_row_finish(row, acc, &after);
 }

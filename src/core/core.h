@@ -451,8 +451,6 @@ extern void cr_apply_boundary(CrAccount *acc, CrTime at, const CrPlanVersion *pl
  */
 extern bool cr_text_equal(const char *a, const char *b);
 extern bool cr_facts_equal(const CrFacts *a, const CrFacts *b);
-extern void cr_row_init(CrRow *row, CrKind kind, CrTime at, int64_t amount);
-extern void cr_row_finish(CrRow *row, const CrAccount *before, CrAccount *after);
 
 /*
  * replay.c: does a stored row follow from the state before it?  NULL and the

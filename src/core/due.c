@@ -2,17 +2,18 @@
  * due.c
  *		What time does to an account: the events that are due.
  *
- * State at a time depends on history and that time alone.  So every event is
- * applied at its own instant with the plan then in force, however late, and
- * reads, calls and the sweep all use this one function.  At one instant holds
- * end first, then grants, then a scheduled plan change comes, then the boundary.
+ * The state at a time depends only on the history and on that time.  Therefore an
+ * event, however late it is applied, is applied at its own instant and with the plan
+ * version in force at that instant; and reads, calls and bulk runs all use the one
+ * function cr_fold_due().  At one instant, holds end first, then grants end, then a
+ * scheduled plan change comes, then the period ends.
  *
- * A boundary needs the account's time zone, for the end of the next period.  If
- * the zone is not known, the boundary waits, and so does all that is due after
- * it: the account's time stands still just before the boundary.  Rows that are
- * written meanwhile are of that moment.  So the order of rows is the order of
- * time also when the boundary is applied in the end, and it gives the same as if
- * those calls had come in time.
+ * A boundary needs the account's time zone to work out the end of the next period.
+ * If the server does not know the zone, the boundary waits, and so does everything
+ * that is due after it.  The account's time stands still just before the boundary,
+ * and rows that are written in the meantime have that time.  So rows stay in the
+ * order of time, and when the boundary is applied at last, the result is the same
+ * as if those calls had been made before it.
  */
 #include "core/private.h"
 
@@ -29,43 +30,36 @@ emit(const CrEnv *env, const CrRow *row)
 		env->emit(env->ctx, row);
 }
 
-/* What is left of a grant and not held is gone. */
+/* A grant ends: what is left of it, and is not held, expires. */
 void
 cr_apply_grant_end(CrAccount *acc, CrGrant *grant, CrRow *row)
 {
 	CrAccount	after = *acc;
+	int64_t		expired = cr_grant_close(grant);
 
-	after.balance.granted -= grant->left;
-	cr_row_init(row, CR_KIND_GRANT_END, grant->ends_at, grant->left);
-	row->has_ref_seq = true;
-	row->ref_seq = grant->seq;
-	row->expired = grant->left;
-	grant->left = 0;
-	grant->closed = true;
-	grant->changed = true;
-	cr_row_finish(row, acc, &after);
-	*acc = after;
+	after.balance.granted -= expired;
+	cr_row_init(row, CR_KIND_GRANT_END, grant->ends_at, expired);
+	cr_row_refer(row, grant->seq);
+	row->expired = expired;
+	(void) cr_row_finish(row, acc, &after);
 }
 
-/* The scheduled plan takes the place of the old one; NULL: cancelled. */
+/* The scheduled plan replaces the old one.  NULL: there is no plan from now on. */
 void
 cr_apply_plan_change(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrRow *row)
 {
 	CrAccount	after = *acc;
 
-	after.facts.plan = plan ? plan->plan : NULL;
-	after.facts.plan_version = plan ? plan->version : 0;
+	cr_set_facts_plan(&after.facts, plan);
 	after.facts.scheduled_plan = NULL;
-	cr_row_init(row, CR_KIND_PLAN_CHANGE, at, 0);
-	cr_row_finish(row, acc, &after);
-	*acc = after;
+	(void) cr_record(row, CR_KIND_PLAN_CHANGE, at, 0, acc, &after);
 }
 
 /*
- * A period ends and the next begins: what is left beyond the rollover limit
- * expires, the allowance is granted, what the monthly bucket owes lapses.
- * Held credits are neither leftover nor allowance.  What would pass the
- * account's cap is not granted but recorded as forfeited.
+ * A period ends and the next begins.  What is left beyond the rollover limit
+ * expires, what the monthly bucket owes lapses, and the allowance is granted.  Held
+ * credits neither expire here nor roll over.  The part of the allowance that would
+ * take the account past the cap is forfeited.
  */
 void
 cr_apply_boundary(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
@@ -75,13 +69,11 @@ cr_apply_boundary(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 	int64_t		allowance = plan ? plan->monthly_credits : 0;
 	int64_t		rollover = plan ? plan->rollover_limit : 0;
 	int64_t		left = acc->balance.monthly;
-	int64_t		kept = left < rollover ? left : rollover;
-	int64_t		room;
+	int64_t		kept = cr_min(left, rollover);
 	int64_t		granted;
 
 	after.balance.monthly = kept;
-	room = CR_MAX_CREDITS - cr_available(&after) - cr_held(&after);
-	granted = allowance < room ? allowance : room;
+	granted = cr_min(allowance, CR_MAX_CREDITS - cr_available(&after) - cr_held(&after));
 	after.balance.monthly += granted;
 	after.owed_monthly = 0;
 	after.facts.period_granted = granted;
@@ -93,14 +85,14 @@ cr_apply_boundary(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 	row->expired = left - kept;
 	row->forfeited = allowance - granted;
 	row->skipped = skipped;
-	cr_row_finish(row, acc, &after);
-	*acc = after;
+	(void) cr_row_finish(row, acc, &after);
 }
 
 /*
- * The boundary at next_reset_at, and with it all later ones up to a time that
- * give the same when the ones before them are left out: without rollover only
- * the last of them leaves a trace.
+ * Applies the boundary at next_reset_at.  If later boundaries up to the time are due
+ * too and nothing rolls over at them, only the last one matters: it is applied, and
+ * the row counts those that were skipped.  before: the plan version of the period
+ * that ends.  False if the plan has no version.
  */
 static bool
 fold_boundary(CrAccount *acc, const CrEnv *env, CrTime upto, const CrPlanVersion *before)
@@ -139,8 +131,8 @@ fold_boundary(CrAccount *acc, const CrEnv *env, CrTime upto, const CrPlanVersion
 }
 
 /*
- * Is the end of the period due, and waits for the account's time zone?  Without
- * a plan the next period has no end, so nothing waits.
+ * Is the end of the period due, but has to wait because the account's time zone is
+ * not known?  Without a plan the next period has no end, so it need not wait.
  */
 bool
 cr_waits_for_zone(const CrAccount *acc, const CrEnv *env, CrTime upto)
@@ -151,14 +143,14 @@ cr_waits_for_zone(const CrAccount *acc, const CrEnv *env, CrTime upto)
 		next && next[0] != '\0' && !cr_knows_zone(env, acc->facts.time_zone);
 }
 
-/* Where the account's time stands while its reset waits. */
+/* The time at which the account's time stands still while its reset waits. */
 CrTime
 cr_waiting_time(const CrAccount *acc)
 {
 	return acc->next_reset_at - 1;
 }
 
-/* The end of the period, with the plan change that was scheduled for it. */
+/* Ends the period, after the plan change that was scheduled for its end. */
 static bool
 end_period(CrAccount *acc, const CrEnv *env, CrTime upto)
 {
@@ -187,9 +179,9 @@ end_period(CrAccount *acc, const CrEnv *env, CrTime upto)
 }
 
 /*
- * Applies, in time order, every event up to and including a time, or up to a
- * boundary that waits.  Boundaries are not put together across the end of a hold
- * or grant.
+ * Applies every event up to and including a time, in the order of time.  If a
+ * boundary has to wait, it applies those before it.  Boundaries before and after the
+ * end of a hold or grant are not applied as one.
  */
 CrFold
 cr_fold_due(CrAccount *acc, const CrEnv *env, CrTime upto)
@@ -208,7 +200,7 @@ cr_fold_due(CrAccount *acc, const CrEnv *env, CrTime upto)
 		CrGrant    *grant = cr_next_grant_end(acc);
 		CrTime		hold_end = hold ? hold->ends_at : CR_NEVER;
 		CrTime		grant_end = grant ? grant->ends_at : CR_NEVER;
-		CrTime		other = hold_end < grant_end ? hold_end : grant_end;
+		CrTime		other = cr_min(hold_end, grant_end);
 
 		if (other <= upto && other <= acc->next_reset_at)
 		{

@@ -4,7 +4,7 @@
  */
 #include "core/private.h"
 
-/* Credits that end; seq is the number that the row will have. */
+/* seq: the number that the row will have, which is the grant's name too. */
 CrVerdict
 cr_grant(CrAccount *acc, CrTime at, int64_t seq, int64_t amount, CrTime ends_at, CrRow *row)
 {
@@ -21,13 +21,9 @@ cr_grant(CrAccount *acc, CrTime at, int64_t seq, int64_t amount, CrTime ends_at,
 	grant = cr_lots_add_grant(acc->lots, seq, ends_at);
 	grant->amount = grant->left = amount;
 	grant->changed = grant->is_new = true;
-	if (ends_at < after.next_event_at)
-		after.next_event_at = ends_at;
+	cr_wake_at(&after, ends_at);
 
 	cr_row_init(row, CR_KIND_GRANT, at, amount);
-	row->has_ends_at = true;
-	row->ends_at = ends_at;
-	cr_row_finish(row, acc, &after);
-	*acc = after;
-	return CR_OK;
+	cr_row_set_end(row, ends_at);
+	return cr_row_finish(row, acc, &after);
 }

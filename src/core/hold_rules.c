@@ -1,16 +1,19 @@
 /*
  * hold_rules.c
- *		Holds: credits set aside, settled for less or more, or given back.
+ *		Holds: credits that are set aside, and later captured or given back.
  *
- * A hold remembers which bucket, grant and period its credits came from.  What
- * returns goes there, paying what that bucket owes first; where the period or
+ * A hold remembers which bucket, grant and period its credits came from.  What it
+ * gives back goes there, and pays first what that bucket owes.  If the period or
  * grant has ended, it expires at once.
  */
 #include <string.h>
 
 #include "core/private.h"
 
-/* Sets credits aside, in the order in which they would be spent. */
+/*
+ * Sets credits aside, in the order in which they would be spent.  seq: the number
+ * that the row will have, which is the hold's name too.
+ */
 CrVerdict
 cr_hold(CrAccount *acc, CrTime at, int64_t seq, int64_t amount, CrTime ends_at, CrRow *row)
 {
@@ -23,7 +26,7 @@ cr_hold(CrAccount *acc, CrTime at, int64_t seq, int64_t amount, CrTime ends_at, 
 	if (ends_at <= at)
 		return CR_ENDS_TOO_SOON;
 	if (amount > cr_available(acc))
-		return CR_INSUFFICIENT;
+		return CR_INSUFFICIENT; /* an overdraft is for spending, not for holding */
 
 	cr_parts_begin(lots);
 	cr_spend(&after, amount, false);
@@ -39,23 +42,19 @@ cr_hold(CrAccount *acc, CrTime at, int64_t seq, int64_t amount, CrTime ends_at, 
 	after.held.monthly += hold->monthly;
 	after.held.granted += acc->balance.granted - after.balance.granted;
 	after.held.purchased += hold->purchased;
-	if (ends_at < after.next_event_at)
-		after.next_event_at = ends_at;
+	cr_wake_at(&after, ends_at);
 
 	cr_row_init(row, CR_KIND_HOLD, at, amount);
-	row->has_ends_at = true;
-	row->ends_at = ends_at;
+	cr_row_set_end(row, ends_at);
 	cr_parts_to_row(lots, row);
-	cr_row_finish(row, acc, &after);
-	*acc = after;
-	return CR_OK;
+	return cr_row_finish(row, acc, &after);
 }
 
-/* Spends what is held of one source, as far as it is wanted. */
+/* Spends what is held of one source, up to what is wanted; returns the rest of that. */
 static int64_t
 consume(CrAccount *acc, int64_t *held, int64_t *of_hold, int64_t source, int64_t wanted)
 {
-	int64_t		taken = *of_hold < wanted ? *of_hold : wanted;
+	int64_t		taken = cr_min(*of_hold, wanted);
 
 	*of_hold -= taken;
 	*held -= taken;
@@ -63,6 +62,7 @@ consume(CrAccount *acc, int64_t *held, int64_t *of_hold, int64_t source, int64_t
 	return wanted - taken;
 }
 
+/* Spends what a hold has, in the order in which it was taken. */
 static void
 consume_hold(CrAccount *acc, CrHold *hold, int64_t wanted)
 {
@@ -76,7 +76,7 @@ consume_hold(CrAccount *acc, CrHold *hold, int64_t wanted)
 	(void) consume(acc, &acc->held.purchased, &hold->purchased, CR_FROM_PURCHASED, wanted);
 }
 
-/* Gives back all that a hold still has; how much of it expires. */
+/* Gives back all that a hold still has, and tells how much of it expires. */
 static int64_t
 give_back(CrAccount *acc, CrHold *hold, CrTime at, bool is_event)
 {
@@ -114,17 +114,18 @@ close_hold(CrHold *hold, CrHoldState state)
 	hold->state = state;
 	hold->changed = true;
 	if (state == CR_HOLD_EXPIRED)
-		return;					/* a late capture asks for what was held */
+		return;					/* a late capture needs to know what was held */
 	hold->monthly = hold->purchased = 0;
 	for (int i = 0; i < hold->n_parts; i++)
 		hold->parts[i].credits = 0;
 }
 
 /*
- * Spends what is held, and the rest of the amount, if it is more, from the
- * balances like any deduction.  The hold is closed and what is left returns,
- * unless it is to be kept open and anything is left.  One that has expired is
- * settled once, as a deduction of the amount.
+ * Spends an amount from the hold.  If it is more than what is held, the rest is
+ * spent from the balances like a deduction.  If it is less, the hold stays open if
+ * the caller wants that; otherwise what is left is given back and the hold is closed.
+ * A hold that has expired has given everything back, so the whole amount is spent
+ * from the balances; it can be captured only once.
  */
 CrVerdict
 cr_capture(CrAccount *acc, CrTime at, CrHold *hold, int64_t amount, bool keep_open,
@@ -162,32 +163,28 @@ cr_capture(CrAccount *acc, CrTime at, CrHold *hold, int64_t amount, bool keep_op
 	hold->changed = true;
 
 	cr_row_init(row, CR_KIND_CAPTURE, at, amount);
-	row->has_ref_seq = true;
-	row->ref_seq = hold->seq;
+	cr_row_refer(row, hold->seq);
 	row->expired = expired;
-	row->has_ends_at = stays_open;
-	row->ends_at = stays_open ? hold->ends_at : 0;
+	if (stays_open)
+		cr_row_set_end(row, hold->ends_at);
 	cr_parts_to_row(acc->lots, row);
-	cr_row_finish(row, acc, &after);
-	*acc = after;
-	return CR_OK;
+	return cr_row_finish(row, acc, &after);
 }
 
+/* Closes a hold and gives back all that it has. */
 static void
 end_hold(CrAccount *acc, CrHold *hold, CrTime at, CrKind kind, CrHoldState state, CrRow *row)
 {
 	CrAccount	after = *acc;
 
 	cr_row_init(row, kind, at, cr_hold_left(hold));
-	row->has_ref_seq = true;
-	row->ref_seq = hold->seq;
+	cr_row_refer(row, hold->seq);
 	row->expired = give_back(&after, hold, at, kind == CR_KIND_HOLD_END);
 	close_hold(hold, state);
-	cr_row_finish(row, acc, &after);
-	*acc = after;
+	(void) cr_row_finish(row, acc, &after);
 }
 
-/* Gives back all that is held. */
+/* Gives back all that is held, because the caller does not need it. */
 CrVerdict
 cr_release(CrAccount *acc, CrTime at, CrHold *hold, CrRow *row)
 {
@@ -197,7 +194,7 @@ cr_release(CrAccount *acc, CrTime at, CrHold *hold, CrRow *row)
 	return CR_OK;
 }
 
-/* A hold that nobody settled in time. */
+/* The same because the hold's time is over. */
 void
 cr_apply_hold_end(CrAccount *acc, CrHold *hold, CrRow *row)
 {

@@ -1,10 +1,13 @@
 /*
  * import_rules.c
- *		Coming from another system.
+ *		Bringing an account in from another system.
  */
 #include "core/private.h"
 
-/* Nothing has happened in the account but what was imported, or that undone. */
+/*
+ * True if the account has no plan, no period and no credits: it is new, or it has
+ * only imported rows, or its import was undone.
+ */
 bool
 cr_can_import(const CrAccount *acc)
 {
@@ -13,7 +16,7 @@ cr_can_import(const CrAccount *acc)
 		cr_available(acc) == 0 && cr_held(acc) == 0 && cr_owed(acc) == 0;
 }
 
-/* A row of the other system's history: it moved credits there, and none here. */
+/* A row of the other system's history.  It moved credits there and moves none here. */
 CrVerdict
 cr_imported(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 {
@@ -21,15 +24,13 @@ cr_imported(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 
 	if (acc->period_start == INT64_MIN)
 		after.period_start = at;
-	cr_row_init(row, CR_KIND_IMPORTED, at, amount);
-	cr_row_finish(row, acc, &after);
-	*acc = after;
-	return CR_OK;
+	return cr_record(row, CR_KIND_IMPORTED, at, amount, acc, &after);
 }
 
 /*
- * What the account had there, in the midst of its period.  The plan has granted
- * the period's allowance, so that changing plans does not grant it again.
+ * What the account had in the other system, in the middle of a period.  The plan
+ * counts as having granted that period's allowance already, so that changing to
+ * another plan does not grant it again.
  */
 CrVerdict
 cr_import(CrAccount *acc, CrTime at, const CrImport *import, CrRow *row)
@@ -40,16 +41,12 @@ cr_import(CrAccount *acc, CrTime at, const CrImport *import, CrRow *row)
 		return CR_OVER_CAP;
 	after.balance.monthly = import->monthly;
 	after.balance.purchased = import->purchased;
-	after.facts.plan = import->plan ? import->plan->plan : NULL;
-	after.facts.plan_version = import->plan ? import->plan->version : 0;
+	cr_set_facts_plan(&after.facts, import->plan);
 	after.facts.period_granted = import->plan ? import->plan->monthly_credits : 0;
 	after.facts.cycle_anchor = import->anchor;
 	after.facts.time_zone = import->zone;
 	after.period_start = import->period_start;
 	after.next_reset_at = import->next_reset_at;
-
-	cr_row_init(row, CR_KIND_IMPORT, at, import->monthly + import->purchased);
-	cr_row_finish(row, acc, &after);
-	*acc = after;
-	return CR_OK;
+	return cr_record(row, CR_KIND_IMPORT, at, import->monthly + import->purchased,
+					 acc, &after);
 }

@@ -1,15 +1,15 @@
 /*
  * lots.c
- *		The grants and holds of an account.
+ *		The grants and holds of an account, as lists (CrLots).
  *
- * Most accounts have neither, and then nothing of this is needed: the sums in
- * the account say so.
+ * Most accounts have neither.  The sums in the account say so, and then no list
+ * need be read.
  */
 #include <string.h>
 
 #include "core/private.h"
 
-/* Do the sums say that there are grants or holds that time or spending changes? */
+/* Do the sums say that there are grants or holds that time or spending can change? */
 bool
 cr_has_lots(const CrAccount *acc)
 {
@@ -17,7 +17,7 @@ cr_has_lots(const CrAccount *acc)
 		acc->held.purchased > 0;
 }
 
-/* Room for one more of count things. */
+/* An array with room for one more than count things; the old one if it has room. */
 static void *
 grow(CrLots *lots, void *old, int count, int *room, size_t size)
 {
@@ -32,7 +32,7 @@ grow(CrLots *lots, void *old, int count, int *room, size_t size)
 	return bigger;
 }
 
-/* A grant in its place in the order in which they burn. */
+/* Adds a grant at its place in the order in which grants are spent. */
 CrGrant *
 cr_lots_add_grant(CrLots *lots, int64_t seq, CrTime ends_at)
 {
@@ -55,8 +55,8 @@ cr_lots_add_grant(CrLots *lots, int64_t seq, CrTime ends_at)
 }
 
 /*
- * A hold, younger than those there are, with room for parts.  Pointers to holds
- * are good until the next one is added.
+ * Adds a hold that is younger than the others, with room for so many parts.  A
+ * pointer to a hold is good until the next hold is added.
  */
 CrHold *
 cr_lots_add_hold(CrLots *lots, int64_t seq, int n_parts)
@@ -94,7 +94,7 @@ cr_hold_left(const CrHold *hold)
 	return left;
 }
 
-/* The open hold that ends first, the oldest of several. */
+/* The open hold that ends first; the oldest, if several end then. */
 CrHold *
 cr_next_hold_end(const CrAccount *acc)
 {
@@ -110,7 +110,7 @@ cr_next_hold_end(const CrAccount *acc)
 	return next;
 }
 
-/* The grant with anything left that ends first. */
+/* The grant that ends first, of those with anything left. */
 CrGrant *
 cr_next_grant_end(const CrAccount *acc)
 {
@@ -122,7 +122,7 @@ cr_next_grant_end(const CrAccount *acc)
 	return NULL;
 }
 
-/* When something happens next. */
+/* When time changes the account next. */
 CrTime
 cr_next_event(const CrAccount *acc)
 {
@@ -137,7 +137,15 @@ cr_next_event(const CrAccount *acc)
 	return next;
 }
 
-/* The allocations of the row at hand. */
+/* The account must be looked at then. */
+void
+cr_wake_at(CrAccount *acc, CrTime at)
+{
+	if (at < acc->next_event_at)
+		acc->next_event_at = at;
+}
+
+/* Begins the list of allocations of the row that is being made. */
 void
 cr_parts_begin(CrLots *lots)
 {
@@ -154,7 +162,7 @@ cr_parts_add(CrLots *lots, int64_t source, int64_t credits)
 	lots->parts[lots->n_parts++].credits = credits;
 }
 
-/* They are the row's until the next one is made. */
+/* Gives the row the list, which is good until the next row is begun. */
 void
 cr_parts_to_row(const CrLots *lots, CrRow *row)
 {
@@ -162,7 +170,10 @@ cr_parts_to_row(const CrLots *lots, CrRow *row)
 	row->allocations = lots->n_parts > 0 ? lots->parts : NULL;
 }
 
-/* Takes granted credits that there are, from the grants in their order. */
+/*
+ * Takes granted credits from the grants, in their order, and notes how much each
+ * gave.  The account must have so many.
+ */
 void
 cr_burn(CrAccount *acc, int64_t credits)
 {
@@ -172,7 +183,7 @@ cr_burn(CrAccount *acc, int64_t credits)
 	for (int i = 0; i < lots->n_grants && credits > 0; i++)
 	{
 		CrGrant    *grant = &lots->grants[i];
-		int64_t		taken = grant->left < credits ? grant->left : credits;
+		int64_t		taken = cr_min(grant->left, credits);
 
 		if (taken == 0)
 			continue;
@@ -184,8 +195,8 @@ cr_burn(CrAccount *acc, int64_t credits)
 }
 
 /*
- * The grant, if it still takes anything back.  At the instant of its end it does
- * so for a hold that ends then.
+ * The grant, if it still takes credits back; NULL if it has ended.  At the instant
+ * of its end it takes back only what a hold that ends at that instant returns.
  */
 CrGrant *
 cr_find_grant(const CrAccount *acc, int64_t seq, CrTime at, bool at_its_end)
@@ -202,14 +213,25 @@ cr_find_grant(const CrAccount *acc, int64_t seq, CrTime at, bool at_its_end)
 }
 
 /*
- * Credits go back to a grant.  One that was empty had no end to wait for, and has
- * one again.
+ * Gives credits back to a grant.  If it was empty, nothing waited for its end, but
+ * something does now.
  */
 void
 cr_grant_return(CrAccount *acc, CrGrant *grant, int64_t credits)
 {
 	grant->left += credits;
 	grant->changed = true;
-	if (grant->ends_at < acc->next_event_at)
-		acc->next_event_at = grant->ends_at;
+	cr_wake_at(acc, grant->ends_at);
+}
+
+/* Ends a grant for good, and tells how much was left of it. */
+int64_t
+cr_grant_close(CrGrant *grant)
+{
+	int64_t		left = grant->left;
+
+	grant->left = 0;
+	grant->closed = true;
+	grant->changed = true;
+	return left;
 }

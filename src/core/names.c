@@ -1,8 +1,9 @@
 /*
  * names.c
- *		The stored texts of the core's enumerations.
+ *		The names under which the values of the core's enumerations are stored.
  *
- * These texts are in history rows and hashed with them: they never change.
+ * History rows have these names and are hashed with them, so a name never changes.
+ * The names of cycles are in cycle.c.
  */
 #include <string.h>
 
@@ -74,20 +75,27 @@ find(const char *const *names, int count, const char *name)
 	return -1;
 }
 
+/* Defines the function that finds the value with a name; false if there is none. */
+#define DEFINE_PARSE(function, type, names) \
+	bool \
+	function(const char *name, type *value) \
+	{ \
+		int			i = find(names, LENGTH(names), name); \
+ \
+		if (i >= 0) \
+			*value = (type) i; \
+		return i >= 0; \
+	}
+
+DEFINE_PARSE(cr_kind_parse, CrKind, kind_names)
+DEFINE_PARSE(cr_status_parse, CrStatus, status_names)
+DEFINE_PARSE(cr_bucket_parse, CrBucket, bucket_names)
+DEFINE_PARSE(cr_hold_state_parse, CrHoldState, hold_state_names)
+
 const char *
 cr_kind_name(CrKind kind)
 {
 	return kind < CR_KIND_COUNT ? kind_names[kind] : "unknown";
-}
-
-bool
-cr_kind_parse(const char *name, CrKind *kind)
-{
-	int			i = find(kind_names, CR_KIND_COUNT, name);
-
-	if (i >= 0)
-		*kind = (CrKind) i;
-	return i >= 0;
 }
 
 const char *
@@ -96,38 +104,8 @@ cr_status_name(CrStatus status)
 	return status_names[status];
 }
 
-bool
-cr_status_parse(const char *name, CrStatus *status)
-{
-	int			i = find(status_names, LENGTH(status_names), name);
-
-	if (i >= 0)
-		*status = (CrStatus) i;
-	return i >= 0;
-}
-
-bool
-cr_bucket_parse(const char *name, CrBucket *bucket)
-{
-	int			i = find(bucket_names, LENGTH(bucket_names), name);
-
-	if (i >= 0)
-		*bucket = (CrBucket) i;
-	return i >= 0;
-}
-
 const char *
 cr_hold_state_name(CrHoldState state)
 {
 	return hold_state_names[state];
-}
-
-bool
-cr_hold_state_parse(const char *name, CrHoldState *state)
-{
-	int			i = find(hold_state_names, LENGTH(hold_state_names), name);
-
-	if (i >= 0)
-		*state = (CrHoldState) i;
-	return i >= 0;
 }

@@ -1,6 +1,7 @@
 /*
  * plan_rules.c
- *		Another plan, now or at the next boundary, and another cycle.
+ *		Changing the plan, now or at the next boundary, and changing the anchor or
+ *		the time zone of the cycle.
  */
 #include "core/private.h"
 
@@ -11,7 +12,10 @@ cr_set_facts_plan(CrFacts *facts, const CrPlanVersion *plan)
 	facts->plan_version = plan ? plan->version : 0;
 }
 
-/* Does the period keep its end with another plan?  A stored end is final. */
+/*
+ * Does the period keep its end with another plan?  A stored end is final, so it
+ * moves only if the plan has another cycle, or if the period was open-ended.
+ */
 static bool
 keeps_end(const CrAccount *acc, const CrEnv *env, const CrPlanVersion *plan)
 {
@@ -27,8 +31,8 @@ keeps_end(const CrAccount *acc, const CrEnv *env, const CrPlanVersion *plan)
 }
 
 /*
- * The end that a period gets with another plan: only another cycle stretches it;
- * an open-ended period starts anew.
+ * The end that the period has with another plan.  Another cycle stretches it.  An
+ * open-ended period is replaced by one that starts now.
  */
 CrTime
 cr_end_with_plan(const CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan)
@@ -43,7 +47,7 @@ cr_end_with_plan(const CrAccount *acc, const CrEnv *env, CrTime at, const CrPlan
 	return cr_stretch(env, plan->cycle, zone, anchor, acc->next_reset_at);
 }
 
-/* Another plan now; NULL cancels, keeping the period to its end. */
+/* Another plan from now on.  NULL: no plan from now on; the period keeps its end. */
 CrVerdict
 cr_set_plan(CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan,
 			CrRow *row)
@@ -53,6 +57,11 @@ cr_set_plan(CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *pl
 	return cr_apply_plan(acc, at, plan, cr_end_with_plan(acc, env, at, plan), row);
 }
 
+/*
+ * The new plan's allowance takes the place of what this period has granted: more
+ * is granted now, less is taken as far as it is still there.  So changing plans to
+ * and fro never grants twice.
+ */
 CrVerdict
 cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 			  CrTime next_reset_at, CrRow *row)
@@ -62,39 +71,31 @@ cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 
 	if (acc->facts.status == CR_CLOSED)
 		return CR_IS_CLOSED;
-	if (change > 0)
+	if (change <= 0)
 	{
-		if (!cr_credit(&after, &after.balance.monthly, &after.owed_monthly, change))
-			return CR_OVER_CAP;
+		change = -cr_min(-change, acc->balance.monthly);
+		after.balance.monthly += change;
 	}
-	else
-	{
-		int64_t		still_wanted = -change;
-
-		cr_take(&after.balance.monthly, &still_wanted);
-		change += still_wanted; /* what could be taken */
-	}
+	else if (!cr_credit(&after, &after.balance.monthly, &after.owed_monthly, change))
+		return CR_OVER_CAP;
 	after.facts.period_granted += change;
 	cr_set_facts_plan(&after.facts, plan);
 	after.facts.scheduled_plan = NULL;
 	if (acc->next_reset_at == CR_NEVER && next_reset_at != CR_NEVER)
 		after.period_start = at;
 	after.next_reset_at = next_reset_at;
-
-	cr_row_init(row, CR_KIND_SET_PLAN, at, change);
-	cr_row_finish(row, acc, &after);
-	*acc = after;
-	return CR_OK;
+	return cr_record(row, CR_KIND_SET_PLAN, at, change, acc, &after);
 }
 
 /*
  * Another anchor or time zone.  The period is stretched to the first new boundary
- * at or after its end, so that none gets two allowances.  That of a cancelled plan
- * gets one by the anchor: whichever plan comes next, it starts where a period of
- * one of the cycles does.
+ * at or after its end, so that no period gets two allowances.  The period of a
+ * cancelled plan is stretched by the anchor, so that the next plan, whichever it
+ * is, starts at a boundary of one of the cycles.
  *
- * If only the zone changes, because the old one is not known any more, the period
- * keeps its end: it was made by the old zone, which the new one stands for.
+ * If only the zone changes, and the server does not know the old one any more, the
+ * period keeps its end: the new zone is another name for the old one, which the end
+ * was worked out with.
  */
 CrVerdict
 cr_set_cycle(CrAccount *acc, const CrEnv *env, CrTime at, CrLocal anchor, const char *zone,
@@ -122,15 +123,12 @@ cr_apply_cycle(CrAccount *acc, CrTime at, CrLocal anchor, const char *zone,
 	after.facts.cycle_anchor = anchor;
 	after.facts.time_zone = zone;
 	after.next_reset_at = next_reset_at;
-	cr_row_init(row, CR_KIND_SET_CYCLE, at, 0);
-	cr_row_finish(row, acc, &after);
-	*acc = after;
-	return CR_OK;
+	return cr_record(row, CR_KIND_SET_CYCLE, at, 0, acc, &after);
 }
 
 /*
- * Another plan from the next boundary on; NULL cancels then.  Scheduling the
- * plan that the account has takes back what was scheduled.
+ * Another plan from the next boundary on.  NULL: no plan from then on.  Scheduling
+ * the plan that the account has takes back what was scheduled.
  */
 CrVerdict
 cr_schedule_plan(CrAccount *acc, CrTime at, const char *plan, CrRow *row)
@@ -145,9 +143,5 @@ cr_schedule_plan(CrAccount *acc, CrTime at, const char *plan, CrRow *row)
 		after.facts.scheduled_plan = NULL;
 	else
 		after.facts.scheduled_plan = plan ? plan : "";
-
-	cr_row_init(row, CR_KIND_SCHEDULE_PLAN, at, 0);
-	cr_row_finish(row, acc, &after);
-	*acc = after;
-	return CR_OK;
+	return cr_record(row, CR_KIND_SCHEDULE_PLAN, at, 0, acc, &after);
 }

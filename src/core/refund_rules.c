@@ -1,16 +1,17 @@
 /*
  * refund_rules.c
- *		Giving back what was spent, to where it came from, last spent first.
+ *		Giving back what a row spent, to where it came from, last spent first.
  *
- * What belongs to a period or grant that has ended is forfeited, and counts as
- * refunded.
+ * If the period or grant that credits came from has ended, they are forfeited.  They
+ * count as refunded all the same.
  */
 #include "core/private.h"
 
 /*
- * What a stored row spent; false if it is not of a kind that spends.  A
- * deduction took the monthly credits first and what is not allocated, a
- * shortfall included, from the purchased ones; a capture says it all.
+ * What a stored row spent; false if its kind is none that spends.  A capture has
+ * every source in its allocations.  A deduction has only grants there: it took the
+ * monthly credits that its delta says, and all the rest, with what is owed since,
+ * from the purchased bucket.
  */
 bool
 cr_spent(CrSpent *spent, const CrRow *row)
@@ -31,32 +32,34 @@ cr_spent(CrSpent *spent, const CrRow *row)
 	return true;
 }
 
-/* A refund under way; tried before it is done, because grants are changed in place. */
+/*
+ * A refund under way.  It is done twice: the first time as a trial that finds out
+ * whether it fits, and changes no grant, because grants are changed in place.
+ */
 typedef struct Giving
 {
 	CrAccount	after;
 	const CrSpent *spent;
 	CrTime		at;
-	int64_t		skip;			/* refunded before */
-	int64_t		wanted;
+	int64_t		skip;			/* was refunded before: not to be given again */
+	int64_t		wanted;			/* is still to be given */
 	int64_t		forfeited;
 	bool		trial;
 	bool		over_cap;
 } Giving;
 
+/* Gives back what one source gave, as far as it is wanted. */
 static void
 give(Giving *giving, const CrPart *part)
 {
 	CrAccount  *acc = &giving->after;
-	int64_t		skipped = giving->skip < part->credits ? giving->skip : part->credits;
-	int64_t		back = part->credits - skipped;
+	int64_t		skipped = cr_min(giving->skip, part->credits);
+	int64_t		back = cr_min(part->credits - skipped, giving->wanted);
 	int64_t		nothing = 0;
 	CrGrant    *grant;
 	bool		fits = true;
 
 	giving->skip -= skipped;
-	if (back > giving->wanted)
-		back = giving->wanted;
 	giving->wanted -= back;
 	if (back == 0)
 		return;
@@ -80,6 +83,7 @@ give(Giving *giving, const CrPart *part)
 	giving->over_cap |= !fits;
 }
 
+/* Gives back from all sources, the last one first. */
 static Giving
 give_all(const CrAccount *acc, CrTime at, const CrSpent *spent, int64_t amount, bool trial)
 {
@@ -96,7 +100,7 @@ give_all(const CrAccount *acc, CrTime at, const CrSpent *spent, int64_t amount, 
 	return giving;
 }
 
-/* Needs acc->lots, with every grant that has not ended. */
+/* Needs acc->lots with every grant that has not ended. */
 CrVerdict
 cr_refund(CrAccount *acc, CrTime at, const CrSpent *spent, int64_t amount, CrRow *row)
 {
@@ -109,11 +113,8 @@ cr_refund(CrAccount *acc, CrTime at, const CrSpent *spent, int64_t amount, CrRow
 	giving = give_all(acc, at, spent, amount, false);
 
 	cr_row_init(row, CR_KIND_REFUND, at, amount);
-	row->has_ref_seq = true;
-	row->ref_seq = spent->seq;
+	cr_row_refer(row, spent->seq);
 	row->forfeited = giving.forfeited;
 	cr_parts_to_row(acc->lots, row);
-	cr_row_finish(row, acc, &giving.after);
-	*acc = giving.after;
-	return CR_OK;
+	return cr_row_finish(row, acc, &giving.after);
 }

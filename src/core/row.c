@@ -1,10 +1,16 @@
 /*
  * row.c
- *		A history row is what lies between two states of an account.
+ *		A history row is the difference between two states of an account.
+ *
+ * A rule changes a copy of the account.  If nothing refuses, it ends with
+ * cr_record(), or with cr_row_init(), the row's own fields and cr_row_finish().
+ * Until then neither the account nor the row is touched, so a refusal leaves both
+ * as they were.  Grants and holds are changed in place, so a rule changes them only
+ * when nothing can refuse any more.
  */
 #include <string.h>
 
-#include "core/core.h"
+#include "core/private.h"
 
 bool
 cr_text_equal(const char *a, const char *b)
@@ -36,32 +42,66 @@ cr_row_init(CrRow *row, CrKind kind, CrTime at, int64_t amount)
 	row->amount = amount;
 }
 
-/*
- * Fills the row from the states before and after, and moves the account's time
- * to the row's.  Facts are in the row only where they change, or begin.
- * next_event_at stays as early as it was, because it is indexed; time finds out
- * that nothing comes.
- */
+/* The row is about an earlier row. */
 void
-cr_row_finish(CrRow *row, const CrAccount *before, CrAccount *after)
+cr_row_refer(CrRow *row, int64_t seq)
 {
-	after->effective_at = row->effective_at;
-	if (after->next_reset_at < after->next_event_at ||
-		(after->next_reset_at != before->next_reset_at && !cr_has_lots(after)))
-		after->next_event_at = after->next_reset_at;
+	row->has_ref_seq = true;
+	row->ref_seq = seq;
+}
+
+/* The row is about credits that end then. */
+void
+cr_row_set_end(CrRow *row, CrTime ends_at)
+{
+	row->has_ends_at = true;
+	row->ends_at = ends_at;
+}
+
+/*
+ * Fills the row from the states before and after, and makes the account the state
+ * after, with the row's time.  The row has facts only if they change or begin.
+ *
+ * next_event_at is indexed, so it is not moved to a later time just because the
+ * event that it waited for is gone: when that time comes, nothing is found to be
+ * due.  If the period's end moves, it follows, unless a grant or hold may end
+ * before.
+ */
+CrVerdict
+cr_row_finish(CrRow *row, CrAccount *acc, const CrAccount *after)
+{
+	CrTime		next_event_at = after->next_event_at;
+
+	if (after->next_reset_at < next_event_at ||
+		(after->next_reset_at != acc->next_reset_at && !cr_has_lots(after)))
+		next_event_at = after->next_reset_at;
 
 	row->period_start = after->period_start;
 	row->next_reset_at = after->next_reset_at;
 	row->plan_version = after->facts.plan_version;
-	row->delta.monthly = after->balance.monthly - before->balance.monthly;
-	row->delta.granted = after->balance.granted - before->balance.granted;
-	row->delta.purchased = after->balance.purchased - before->balance.purchased;
+	row->delta.monthly = after->balance.monthly - acc->balance.monthly;
+	row->delta.granted = after->balance.granted - acc->balance.granted;
+	row->delta.purchased = after->balance.purchased - acc->balance.purchased;
 	row->balance = after->balance;
 	row->held = after->held;
 	row->owed_monthly = after->owed_monthly;
 	row->owed_purchased = after->owed_purchased;
 	row->has_facts = row->kind == CR_KIND_OPEN || row->kind == CR_KIND_IMPORT ||
-		!cr_facts_equal(&before->facts, &after->facts);
+		!cr_facts_equal(&acc->facts, &after->facts);
 	if (row->has_facts)
 		row->facts = after->facts;
+
+	*acc = *after;
+	acc->effective_at = row->effective_at;
+	acc->next_event_at = next_event_at;
+	return CR_OK;
+}
+
+/* A row that has no fields beyond these. */
+CrVerdict
+cr_record(CrRow *row, CrKind kind, CrTime at, int64_t amount, CrAccount *acc,
+		  const CrAccount *after)
+{
+	cr_row_init(row, kind, at, amount);
+	return cr_row_finish(row, acc, after);
 }

@@ -2,26 +2,19 @@
  * undo_rules.c
  *		Taking back what a row of a bulk run did.
  *
- * Nothing is removed: a row compensates for the other, once.  What was spent in
- * the meantime and cannot be taken is owed where the bucket can owe, and is left
- * otherwise.
+ * No row is removed: a new row compensates for the old one, once.  Credits that were
+ * spent in the meantime cannot be taken.  If the bucket can owe, it owes them;
+ * otherwise the user keeps them.
  */
 #include "core/private.h"
 
-/* Takes monthly credits, and owes what is not there; or gives them. */
+/* Gives monthly credits, or takes them; the bucket owes what it does not have. */
 static bool
 change_monthly(CrAccount *acc, int64_t change)
 {
-	int64_t		taken;
-
-	if (change >= 0)
-		return cr_credit(acc, &acc->balance.monthly, &acc->owed_monthly, change);
-	taken = -change < acc->balance.monthly ? -change : acc->balance.monthly;
-	acc->balance.monthly -= taken;
-	if (-change - taken > CR_MAX_CREDITS - acc->owed_monthly)
-		return false;
-	acc->owed_monthly += -change - taken;
-	return true;
+	if (change < 0)
+		return cr_take_or_owe(&acc->balance.monthly, &acc->owed_monthly, -change);
+	return cr_credit(acc, &acc->balance.monthly, &acc->owed_monthly, change);
 }
 
 static void
@@ -33,9 +26,9 @@ change_period_granted(CrAccount *acc, int64_t change)
 }
 
 /*
- * The period stays consumed: what expired comes back, what was granted goes, and
- * may be granted anew by another version of the plan.  The version says which
- * cycle the period's end belongs to, so that moves on with another cycle.
+ * What the reset let expire comes back, and what it granted goes.  The period stays
+ * the same.  Another version of the plan may grant for it anew; if that version has
+ * another cycle, the period gets an end of that cycle.
  */
 static CrVerdict
 undo_reset(CrAccount *after, const CrRow *target, int64_t expired,
@@ -58,6 +51,7 @@ undo_reset(CrAccount *after, const CrRow *target, int64_t expired,
 	return CR_OK;
 }
 
+/* What the plan granted when it was applied goes; the plan itself stays. */
 static CrVerdict
 undo_plan(CrAccount *after, const CrRow *target, int64_t *change)
 {
@@ -70,7 +64,10 @@ undo_plan(CrAccount *after, const CrRow *target, int64_t *change)
 	return CR_OK;
 }
 
-/* What is held comes back to a grant that is closed, and expires. */
+/*
+ * What is left of the grant goes, and the grant is closed.  So what is held of it
+ * expires as soon as the hold gives it back.
+ */
 static CrVerdict
 undo_grant(CrAccount *after, CrTime at, const CrRow *target, int64_t *change)
 {
@@ -78,35 +75,36 @@ undo_grant(CrAccount *after, CrTime at, const CrRow *target, int64_t *change)
 
 	if (grant == NULL)
 		return CR_NOT_UNDOABLE;
-	*change = -grant->left;
-	after->balance.granted -= grant->left;
-	grant->left = 0;
-	grant->closed = true;
-	grant->changed = true;
+	*change = -cr_grant_close(grant);
+	after->balance.granted += *change;
 	return CR_OK;
 }
 
-/* The plan goes, with all that it gave, and what is left of what was brought. */
+/*
+ * The plan goes with everything that it granted.  Of the purchased credits that the
+ * import brought, those that are left go.
+ */
 static CrVerdict
 undo_import(CrAccount *after, const CrRow *target, int64_t *change)
 {
-	int64_t		purchased = target->delta.purchased < after->balance.purchased ?
-		target->delta.purchased : after->balance.purchased;
+	int64_t		purchased = cr_min(target->delta.purchased, after->balance.purchased);
 
 	*change = -after->balance.monthly - purchased;
 	after->balance.monthly = after->owed_monthly = 0;
 	after->balance.purchased -= purchased;
-	after->facts.plan = after->facts.scheduled_plan = NULL;
-	after->facts.plan_version = 0;
+	cr_set_facts_plan(&after->facts, NULL);
+	after->facts.scheduled_plan = NULL;
 	after->facts.period_granted = 0;
 	after->next_reset_at = CR_NEVER;
 	return CR_OK;
 }
 
 /*
- * What the last boundary of a reset took.  A row that stands for several took what
- * there was before the first; its last one what the boundary before that, by the
- * version before (NULL: not known), had granted or, if it was the first, let stay.
+ * What the last boundary of a reset let expire.  If the row stands for one boundary,
+ * that is what the row says.  If it stands for several, the row says what expired at
+ * the first.  At the last one, the allowance of the boundary before it expired,
+ * and, if that was the first, also what rolled over there.  before: the plan's
+ * version at the boundary before the last (NULL: not known).
  */
 int64_t
 cr_expired_by_last(const CrRow *reset, const CrPlanVersion *before)
@@ -116,13 +114,14 @@ cr_expired_by_last(const CrRow *reset, const CrPlanVersion *before)
 	if (reset->skipped == 0 || before == NULL)
 		return reset->expired;
 	if (reset->skipped == 1)
-		kept = reset->expired < before->rollover_limit ? reset->expired : before->rollover_limit;
+		kept = cr_min(reset->expired, before->rollover_limit);
 	return before->monthly_credits + kept;
 }
 
 /*
- * expired, regrant: of a reset, what it took, and the version to grant by (NULL:
- * none).  A grant needs acc->lots.
+ * Undoes a reset, an applied plan, a grant or an import.  expired and regrant are for
+ * resets: what of it is to come back, and which version of the plan is to grant anew
+ * (NULL: none).  Undoing a grant needs acc->lots.
  */
 CrVerdict
 cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone, int64_t expired,
@@ -146,9 +145,6 @@ cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone, int64_t 
 		return verdict;
 
 	cr_row_init(row, CR_KIND_UNDO, at, change);
-	row->has_ref_seq = true;
-	row->ref_seq = target->seq;
-	cr_row_finish(row, acc, &after);
-	*acc = after;
-	return CR_OK;
+	cr_row_refer(row, target->seq);
+	return cr_row_finish(row, acc, &after);
 }
