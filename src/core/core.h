@@ -460,7 +460,7 @@ extern bool cr_facts_equal(const CrFacts *a, const CrFacts *b);
  */
 extern const char *cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row,
 							 const CrRow *target, int64_t used);
-extern const char *cr_compare_head(const CrAccount *stored, const CrAccount *replayed);
+extern const char *cr_compare_head(const CrAccount *stored, const CrAccount *expected);
 
 /* chain.c: the hash encoding, and nowhere else */
 typedef void (*CrSha256) (const void *data, size_t len, uint8_t out[CR_HASH_LEN]);
