@@ -1,11 +1,10 @@
 /*
  * chain.c
- *		The hash encoding of history rows (docs/audit-format.md), and nowhere
- *		else.
+ *		The bytes that are hashed (docs/audit-format.md).  No other file knows them.
  *
- * A field is a presence byte (0: NULL, and nothing follows; 1), a uint32
- * big-endian length and the bytes; integers are int64 big-endian; times int64
- * microseconds since 1970-01-01 UTC.
+ * A field that is NULL is one byte 0.  Any other field is a byte 1, the length as a
+ * big-endian uint32, and the bytes.  The bytes of an integer are a big-endian int64;
+ * those of a time are an int64, microseconds since 1970-01-01 UTC.
  */
 #include <string.h>
 
@@ -14,7 +13,7 @@
 #define USECS_TO_2000	(10957 * CR_DAY)
 
 /*
- * Appends if it fits; what does not is only counted.  Hashing a row appends
+ * Appends the bytes if they fit, and counts them in any case.  Hashing a row appends
  * some fifty times, so this is inlined where the length is known.
  */
 static inline void
@@ -113,12 +112,16 @@ cr_buf_int(CrBuf *buf, int64_t value)
 }
 
 /* Infinities stay INT64_MIN and INT64_MAX. */
+static inline int64_t
+since_1970(CrTime value)
+{
+	return value == INT64_MIN || value == INT64_MAX ? value : value + USECS_TO_2000;
+}
+
 static inline void
 put_time(CrBuf *buf, CrTime value)
 {
-	if (value != INT64_MIN && value != INT64_MAX)
-		value += USECS_TO_2000;
-	put_int(buf, value);
+	put_int(buf, since_1970(value));
 }
 
 void
@@ -139,10 +142,7 @@ put_int_if(CrBuf *buf, bool present, int64_t value)
 static inline void
 put_time_if(CrBuf *buf, bool present, CrTime value)
 {
-	if (present)
-		put_time(buf, value);
-	else
-		put_null(buf);
+	put_int_if(buf, present, since_1970(value));
 }
 
 static inline void
@@ -151,7 +151,7 @@ put_digest(CrBuf *buf, const uint8_t *digest)
 	put_bytes(buf, digest, CR_HASH_LEN);
 }
 
-/* h(0), the hash before an account's first row. */
+/* h(0), which an account's first row has instead of the hash of a row before it. */
 void
 cr_chain_genesis(CrSha256 sha, const char *user_id, CrBuf *buf, uint8_t out[CR_HASH_LEN])
 {
@@ -176,9 +176,10 @@ cr_facts_encode(CrBuf *buf, const CrFacts *facts)
 }
 
 /*
- * What h(n) is the SHA-256 of.  The digests of the two texts are the caller's:
- * SHA-256 of salt and text, or what erasing left of them, or NULL.  A buffer
- * that is too small ends with len > cap; nothing past it was written.
+ * The bytes of a row, whose SHA-256 is h(n).  The caller gives the digests of the two
+ * texts: each is the SHA-256 of salt and text, or the stored digest of a text that
+ * was erased, or NULL.  If the buffer is too small, len > cap afterwards, and nothing
+ * was written past its end.
  */
 void
 cr_chain_encode(CrBuf *buf, CrSha256 sha, const uint8_t prev[CR_HASH_LEN],
@@ -197,7 +198,7 @@ cr_chain_encode(CrBuf *buf, CrSha256 sha, const uint8_t prev[CR_HASH_LEN],
 		sha(buf->data, buf->len, facts);
 	}
 
-	/* a local one, which nobody else sees, stays in registers */
+	/* No pointer to this copy leaves the function, so it stays in registers. */
 	out = *buf;
 	out.len = 0;
 	append(&out, "credits-h1", 10);
@@ -255,7 +256,7 @@ cr_chain_encode(CrBuf *buf, CrSha256 sha, const uint8_t prev[CR_HASH_LEN],
 	buf->len = out.len;
 }
 
-/* What an audit row's hash is the SHA-256 of. */
+/* The bytes of a row of the audit log. */
 void
 cr_audit_encode(CrBuf *buf, const uint8_t prev[CR_HASH_LEN], const CrAuditRow *row)
 {
@@ -274,8 +275,8 @@ cr_audit_encode(CrBuf *buf, const uint8_t prev[CR_HASH_LEN], const CrAuditRow *r
 }
 
 /*
- * What a leaf of an anchor's tree is the SHA-256 of: a user's row, or the audit
- * log's (user_id NULL).  The first byte is RFC 6962's mark of a leaf.
+ * The bytes of a leaf of an anchor's tree: a user's row, or one of the audit log
+ * (user_id NULL).  The first byte is RFC 6962's mark of a leaf.
  */
 void
 cr_leaf_encode(CrBuf *buf, const char *user_id, int64_t seq, const uint8_t hash[CR_HASH_LEN])
@@ -287,7 +288,7 @@ cr_leaf_encode(CrBuf *buf, const char *user_id, int64_t seq, const uint8_t hash[
 	cr_buf_bytes(buf, hash, CR_HASH_LEN);
 }
 
-/* What an anchor's hash is the SHA-256 of.  The root covers the audit log's hash. */
+/* The bytes of an anchor.  The audit log's hash is not among them: the root covers it. */
 void
 cr_anchor_encode(CrBuf *buf, const CrAnchor *anchor)
 {

@@ -1,16 +1,23 @@
 /*
  * core.h
- *		The rules of the ledger, free of tables, locks and clocks.
+ *		The rules of the ledger, without tables, locks and clocks.
  *
- * The core takes an account's state, a time and a command, and gives the new
- * state and the history rows that record it, or a verdict that refuses it and
- * leaves the state as it was.  It never throws and includes no PostgreSQL
- * header, so that the same rules are unit-tested, fuzzed and
- * replayed by verification without a server.
+ * A rule is a function that is given an account's state, a time and what to do.
+ * It either returns CR_OK, and then the account is the new state and the row is the
+ * history row that records the change; or it refuses with another verdict, and then
+ * the account is as it was.  The core never throws and includes no PostgreSQL
+ * header.  Therefore the same rules are unit-tested and fuzzed without a server, and
+ * verification replays a history through them.
  *
- * Units: amounts are whole credits; a CrTime is microseconds since
- * 2000-01-01 00:00 UTC (PostgreSQL's TimestampTz); a CrLocal is the same count
- * read off a wall clock of the account's time zone.
+ * An account has three buckets.  The monthly bucket is filled with its plan's
+ * allowance at each boundary between two periods.  Granted credits end, each grant
+ * at its own time.  Purchased credits do not end.  A deduction spends monthly credits
+ * first, then granted, then purchased ones.  A hold sets credits aside until it is
+ * captured, which spends them, or released, which gives them back.
+ *
+ * Amounts are whole credits.  A CrTime is microseconds since 2000-01-01 00:00 UTC,
+ * like PostgreSQL's TimestampTz.  A CrLocal is microseconds since 2000-01-01 00:00
+ * on a wall clock in the account's time zone.
  */
 #ifndef CREDITS_CORE_CORE_H
 #define CREDITS_CORE_CORE_H
@@ -22,26 +29,27 @@
 typedef int64_t CrTime;
 typedef int64_t CrLocal;
 
-#define CR_NEVER		INT64_MAX			/* no such moment: "infinity" */
+#define CR_NEVER		INT64_MAX			/* a time that never comes */
 #define CR_MAX_CREDITS	INT64_C(9007199254740991)	/* 2^53 - 1 */
 #define CR_HASH_LEN		32
 #define CR_UUID_LEN		16
-#define CR_MAX_NAME		255			/* bytes in a user id, key, plan ... */
+#define CR_MAX_NAME		255			/* bytes of a user id, plan, key and so on */
 #define CR_DAY			INT64_C(86400000000)	/* microseconds */
 #define CR_LONGEST_HOLD	(31 * CR_DAY)
 
+/* Where a plan's periods have their boundaries.  cycle.c has the rest. */
 typedef enum CrCycle
 {
-	CR_CALENDAR,				/* 00:00 on the 1st */
-	CR_ANNIVERSARY,				/* anchor + n months */
+	CR_CALENDAR,				/* at 00:00 on the 1st of a month */
+	CR_ANNIVERSARY,				/* a number of months after the account's anchor */
 	CR_CYCLE_COUNT
 } CrCycle;
 
 typedef enum CrStatus
 {
 	CR_ACTIVE,
-	CR_FROZEN,					/* nothing is spent */
-	CR_CLOSED					/* nor granted; a purchase is still credited */
+	CR_FROZEN,					/* nothing can be spent */
+	CR_CLOSED					/* nothing can be spent or granted, only purchased */
 } CrStatus;
 
 typedef enum CrBucket
@@ -51,64 +59,65 @@ typedef enum CrBucket
 	CR_PURCHASED
 } CrBucket;
 
-/* What a history row records. cr_kind_name() gives the stored, hashed text. */
+/* What a history row records. */
 typedef enum CrKind
 {
 	CR_KIND_OPEN,
 	CR_KIND_DEDUCT,
 	CR_KIND_PURCHASE,
 	CR_KIND_ADJUST,
-	CR_KIND_SET_PLAN,			/* a call: another plan now */
-	CR_KIND_SCHEDULE_PLAN,		/* a call: another plan at the next boundary */
-	CR_KIND_PLAN_CHANGE,		/* an event: the scheduled change came */
-	CR_KIND_RESET,				/* an event: a period boundary */
+	CR_KIND_SET_PLAN,			/* a call: another plan from now on */
+	CR_KIND_SCHEDULE_PLAN,		/* a call: another plan from the next boundary on */
+	CR_KIND_PLAN_CHANGE,		/* an event: that boundary has come */
+	CR_KIND_RESET,				/* an event: a period ended and the next began */
 	CR_KIND_FREEZE,
 	CR_KIND_UNFREEZE,
 	CR_KIND_CLOCK_REPAIR,
 	CR_KIND_SET_OVERDRAFT,
-	CR_KIND_SET_CYCLE,			/* another anchor or zone */
+	CR_KIND_SET_CYCLE,			/* another anchor or time zone */
 	CR_KIND_IMPORTED,			/* a row of another system's history */
-	CR_KIND_IMPORT,				/* what the account had there */
+	CR_KIND_IMPORT,				/* what the account had in that system */
 	CR_KIND_TRANSFER_OUT,
 	CR_KIND_TRANSFER_IN,
-	CR_KIND_GRANT,				/* from here on: about grants, holds or earlier rows */
-	CR_KIND_GRANT_END,			/* an event: what was left of a grant is gone */
+	CR_KIND_GRANT,				/* from here on, a kind is about grants, holds or earlier rows */
+	CR_KIND_GRANT_END,			/* an event: what was left of a grant has expired */
 	CR_KIND_HOLD,
-	CR_KIND_HOLD_END,			/* an event: a hold ended by itself */
+	CR_KIND_HOLD_END,			/* an event: a hold's time is over */
 	CR_KIND_CAPTURE,
 	CR_KIND_RELEASE,
 	CR_KIND_REFUND,
-	CR_KIND_REVOKE,				/* a purchase taken back by its payer */
-	CR_KIND_UNDO,				/* of a row that a bulk run wrote */
+	CR_KIND_REVOKE,				/* a purchase whose payer took the payment back */
+	CR_KIND_UNDO,				/* takes back what a row of a bulk run did */
 	CR_KIND_CLOSE,
-	CR_KIND_ARCHIVE,			/* older rows are elsewhere, a checkpoint in their place */
+	CR_KIND_ARCHIVE,			/* older rows were archived and left a checkpoint */
 	CR_KIND_COUNT
 } CrKind;
 
+/* What a rule answers: CR_OK, or why it refused, with the SQLSTATE that a caller gets. */
 typedef enum CrVerdict
 {
 	CR_OK,
 	CR_INSUFFICIENT,			/* UC001 */
 	CR_IS_FROZEN,				/* UC004 */
 	CR_IS_CLOSED,				/* UC004 */
-	CR_OVER_CAP,				/* 22003: an account's total would pass the cap */
-	CR_NO_PERIOD,				/* 22023: no boundary to schedule a change at */
+	CR_OVER_CAP,				/* 22003: the account would have more than CR_MAX_CREDITS */
+	CR_NO_PERIOD,				/* 22023: there is no boundary to schedule a change for */
 	CR_NOT_AHEAD,				/* 22023: the account's clock is not ahead */
-	CR_GRANT_UPWARDS,			/* 22023: granted credits come from grants only */
-	CR_ENDS_TOO_SOON,			/* 22023: an end that is not after now */
+	CR_GRANT_UPWARDS,			/* 22023: only a grant can give granted credits */
+	CR_ENDS_TOO_SOON,			/* 22023: the end is not after now */
 	CR_HOLD_CLOSED,				/* UC006 */
 	CR_MORE_THAN_SPENT,			/* UC010 */
-	CR_NOT_UNDOABLE,			/* too late: the period or grant has ended, or undone already */
+	CR_NOT_UNDOABLE,			/* the period or grant has ended, or it was undone before */
 	CR_HAS_HOLDS,				/* 55000: holds are open */
-	CR_ZONE_UNKNOWN				/* UC012: it takes the account's time zone, which is not known */
+	CR_ZONE_UNKNOWN				/* UC012: the server does not know the account's zone */
 } CrVerdict;
 
-/* What came of applying what is due. */
+/* The result of applying what is due. */
 typedef enum CrFold
 {
-	CR_FOLDED,					/* all of it is applied */
-	CR_WAITS_FOR_ZONE,			/* the next reset is not, nor what is due after it */
-	CR_PLAN_MISSING				/* the plan table's rules exclude that */
+	CR_FOLDED,					/* everything is applied */
+	CR_WAITS_FOR_ZONE,			/* the next reset waits, and so does what is due after it */
+	CR_PLAN_MISSING				/* the plan has no version; the plan table excludes that */
 } CrFold;
 
 typedef struct CrBuckets
@@ -128,32 +137,32 @@ typedef struct CrPlanVersion
 	CrCycle		cycle;
 	int64_t		rollover_limit;
 	int64_t		low_balance_threshold;
-	CrTime		created_at;		/* the clock when it was defined */
+	CrTime		created_at;		/* what the clock said when it was defined */
 } CrPlanVersion;
 
 /*
- * Whatever about an account is not an amount or a time of its ledger; a row
- * that changes any of these carries all of them.
+ * What an account has besides sums and times.  A row that changes one of these
+ * fields has all of them.
  */
 typedef struct CrFacts
 {
 	const char *plan;			/* NULL: no plan */
 	int32_t		plan_version;	/* 0 without a plan */
-	const char *scheduled_plan; /* NULL: nothing scheduled; "": cancel */
+	const char *scheduled_plan; /* NULL: nothing is scheduled; "": no plan from then on */
 	CrLocal		cycle_anchor;
 	const char *time_zone;
 	CrStatus	status;
 	int64_t		overdraft_limit;
-	int64_t		period_granted;
+	int64_t		period_granted; /* by the plan, in this period */
 } CrFacts;
 
 /*
- * Where credits came from: the seq of a grant, or one of these.  An allocation
- * is so many credits of one source.
+ * An allocation: how many credits came from one source.  The source is the seq of
+ * a grant, or one of these.
  */
 #define CR_FROM_MONTHLY		INT64_C(0)
 #define CR_FROM_PURCHASED	INT64_C(-1)
-#define CR_FROM_CLOSED		INT64_C(-2) /* monthly, of a period that had ended */
+#define CR_FROM_CLOSED		INT64_C(-2) /* monthly credits of a period that had ended */
 
 typedef struct CrPart
 {
@@ -166,10 +175,10 @@ typedef struct CrGrant
 	int64_t		seq;			/* of the row that opened it */
 	CrTime		ends_at;
 	int64_t		amount;
-	int64_t		left;			/* without what is held */
-	bool		closed;			/* ended: it takes nothing back */
+	int64_t		left;			/* does not include what is held */
+	bool		closed;			/* it has ended: it takes no credits back */
 	bool		changed;		/* since it was read */
-	bool		is_new;			/* it was not read but opened */
+	bool		is_new;			/* it was opened, not read */
 } CrGrant;
 
 typedef enum CrHoldState
@@ -177,41 +186,45 @@ typedef enum CrHoldState
 	CR_HOLD_OPEN,
 	CR_HOLD_CAPTURED,
 	CR_HOLD_RELEASED,
-	CR_HOLD_EXPIRED,			/* one late capture may still come */
-	CR_HOLD_SETTLED				/* it came */
+	CR_HOLD_EXPIRED,			/* it can still be captured late, once */
+	CR_HOLD_SETTLED				/* it was captured late */
 } CrHoldState;
 
-/* What is still held, by source; once it has expired, what was held then. */
+/*
+ * A hold, and what it still has of each source.  One that has expired keeps the
+ * figures that it had then, although it gave the credits back.
+ */
 typedef struct CrHold
 {
 	int64_t		seq;			/* of the row that opened it */
 	CrTime		ends_at;
-	CrTime		period_start;	/* of the period that its monthly part is of */
+	CrTime		period_start;	/* of the period that the monthly credits are of */
 	int64_t		amount;
 	int64_t		monthly;
 	int64_t		purchased;
-	int			n_parts;		/* of grants, in the order taken */
+	int			n_parts;		/* of grants, in the order in which they were taken */
 	CrPart	   *parts;
 	CrHoldState state;
 	bool		changed;		/* since it was read */
-	bool		is_new;			/* it was not read but opened */
+	bool		is_new;			/* it was opened, not read */
 } CrHold;
 
 /*
- * What an account has beyond its sums: the grants that have not ended, and holds.
- * Memory comes from whoever made it, and lasts as long as it does.
+ * The grants of an account that have not ended, and its holds.  The caller reads
+ * them, and stores those that are changed or new.  The lists take memory by the
+ * caller's alloc; it must last as long as they do.
  */
 typedef struct CrLots
 {
 	void	   *(*alloc) (void *ctx, size_t size);
 	void	   *ctx;
-	CrGrant    *grants;			/* soonest end first, then oldest: they burn so */
+	CrGrant    *grants;			/* as they are spent: by their ends, then by age */
 	int			n_grants;
 	int			room_grants;
 	CrHold	   *holds;			/* oldest first */
 	int			n_holds;
 	int			room_holds;
-	CrPart	   *parts;			/* the allocations of the row at hand */
+	CrPart	   *parts;			/* the allocations of the row that is being made */
 	int			n_parts;
 	int			room_parts;
 } CrLots;
@@ -219,51 +232,51 @@ typedef struct CrLots
 typedef struct CrAccount
 {
 	const char *user_id;
-	CrBuckets	balance;		/* excludes what is held */
+	CrBuckets	balance;		/* does not include what is held */
 	CrBuckets	held;
-	int64_t		owed_monthly;
+	int64_t		owed_monthly;	/* paid first from what comes into the bucket */
 	int64_t		owed_purchased;
 	CrFacts		facts;
 	CrTime		period_start;
 	CrTime		next_reset_at;	/* CR_NEVER: the period is open-ended */
-	CrTime		next_event_at;	/* lower bound of the next event */
+	CrTime		next_event_at;	/* no event comes before that */
 	CrTime		effective_at;	/* of the last history row */
-	int64_t		history_seq;	/* 0: no row yet */
+	int64_t		history_seq;	/* 0: there is no row yet */
 	uint8_t		history_hash[CR_HASH_LEN];
-	CrLots	   *lots;			/* needed where cr_has_lots, or to open one */
+	CrLots	   *lots;			/* NULL: not read; see cr_has_lots() */
 } CrAccount;
 
 /*
- * One history row.  The core fills the first part; the ledger numbers, signs
- * and stamps it with the second.
+ * One history row.  The core fills the first part.  The ledger fills the second: the
+ * row's number, who did it and why, and the hash.
  */
 typedef struct CrRow
 {
-	/* by the core */
+	/* filled by the core */
 	CrKind		kind;
 	CrTime		effective_at;
 	CrTime		period_start;
 	CrTime		next_reset_at;	/* CR_NEVER: none */
 	int64_t		amount;
 	CrBuckets	delta;
-	CrBuckets	balance;
+	CrBuckets	balance;		/* this and the next ones: after the row */
 	CrBuckets	held;
 	int64_t		owed_monthly;
 	int64_t		owed_purchased;
-	int64_t		expired;
-	int64_t		forfeited;
-	int32_t		skipped;
+	int64_t		expired;		/* credits that came to their end unspent */
+	int64_t		forfeited;		/* credits that were lost in another way */
+	int32_t		skipped;		/* boundaries before this one that the row stands for */
 	int32_t		plan_version;	/* 0: none */
 	bool		has_ref_seq;
-	int64_t		ref_seq;
+	int64_t		ref_seq;		/* of the earlier row that this one is about */
 	bool		has_ends_at;
 	CrTime		ends_at;
-	int			n_allocations;	/* by grant; of a capture, by every source */
+	int			n_allocations;	/* of grants; in a capture's row, of every source */
 	const CrPart *allocations;
 	bool		has_facts;
 	CrFacts		facts;
 
-	/* by the ledger */
+	/* filled by the ledger */
 	const char *user_id;
 	int64_t		seq;
 	CrTime		created_at;
@@ -280,14 +293,15 @@ typedef struct CrRow
 	const uint8_t *reason_digest;	/* stored only once the text is erased */
 	const uint8_t *metadata_digest;
 	uint8_t		hash[CR_HASH_LEN];
-	const char *malformed;		/* what makes a stored row no row at all; NULL */
+	const char *malformed;		/* why a stored row cannot be one; NULL: it can */
 } CrRow;
 
 /*
- * What the core asks of its surroundings.  plan_at gives the version of a plan
- * in force at a time, plan_version a certain version; NULL if there is none.
- * The pointers stay valid for the whole call.  Local time is asked for only in
- * zones that are known.
+ * What the core needs from its caller.  local_to_utc and utc_to_local convert times;
+ * they are called only for zones that knows_zone knows.  plan_at gives the version of
+ * a plan that is in force at a time, plan_version a certain version; NULL if there is
+ * none.  These pointers must stay valid for the whole call.  emit gets each row that
+ * cr_fold_due() makes.
  */
 typedef struct CrEnv
 {
@@ -301,22 +315,23 @@ typedef struct CrEnv
 } CrEnv;
 
 /*
- * What a row spent, by source and in that order, and how much of it was refunded
- * since.
+ * What a row spent, and how much of that was refunded since.  It spent the monthly
+ * credits first, then those of the parts, then the purchased ones.  Of a capture,
+ * the parts have everything.
  */
 typedef struct CrSpent
 {
 	int64_t		seq;
 	int64_t		amount;
-	CrTime		period_start;	/* of the period that CR_FROM_MONTHLY is of */
+	CrTime		period_start;	/* of the period that the monthly credits are of */
 	int64_t		refunded;
-	int64_t		monthly;		/* these three are a deduction's: */
-	int64_t		purchased;		/* around the parts, in the usual order */
+	int64_t		monthly;
+	int64_t		purchased;		/* includes what was owed */
 	int			n_parts;
 	const CrPart *parts;
 } CrSpent;
 
-/* names.c: the stored texts of the enumerations */
+/* names.c: the names under which values are stored and hashed */
 extern const char *cr_kind_name(CrKind kind);
 extern bool cr_kind_parse(const char *name, CrKind *kind);
 extern const char *cr_status_name(CrStatus status);
@@ -325,7 +340,11 @@ extern bool cr_bucket_parse(const char *name, CrBucket *bucket);
 extern const char *cr_hold_state_name(CrHoldState state);
 extern bool cr_hold_state_parse(const char *name, CrHoldState *state);
 
-/* open.c: grants and holds that are open */
+/*
+ * lots.c: the grants and holds of an account.  A rule needs acc->lots if
+ * cr_has_lots() says so, and also to open or close a grant or hold or to give credits
+ * back to one.
+ */
 extern bool cr_has_lots(const CrAccount *acc);
 extern CrTime cr_next_event(const CrAccount *acc);
 extern CrGrant *cr_lots_add_grant(CrLots *lots, int64_t seq, CrTime ends_at);
@@ -334,7 +353,7 @@ extern CrHold *cr_find_hold(const CrAccount *acc, int64_t seq);
 extern int64_t cr_hold_left(const CrHold *hold);
 
 /* cycle.c: the cycles, and when a period ends */
-extern const char *const cr_cycle_names;
+extern const char *const cr_cycle_names;	/* all of them, for an error message */
 extern const char *cr_cycle_name(CrCycle cycle);
 extern bool cr_cycle_parse(const char *name, CrCycle *cycle);
 extern bool cr_knows_zone(const CrEnv *env, const char *zone);
@@ -349,17 +368,22 @@ extern CrTime cr_first_period_end(const CrEnv *env, CrCycle cycle, const char *z
 extern CrTime cr_stretch(const CrEnv *env, CrCycle cycle, const char *zone,
 						 CrLocal anchor, CrTime end);
 
-/*
- * rules.c: what each command does to an account.  On CR_OK the account is the
- * new state and *row records it; on any other verdict neither was touched.
- * The cr_apply_ functions are given the period's end, which is final once
- * stored; the functions without it work it out.
- */
+/* buckets.c: sums, spending, purchases and corrections */
 extern int64_t cr_available(const CrAccount *acc);
 extern int64_t cr_bucket_balance(const CrAccount *acc, CrBucket bucket);
 extern int64_t cr_held(const CrAccount *acc);
 extern int64_t cr_owed(const CrAccount *acc);
 extern bool cr_is_low(const CrAccount *acc, const CrPlanVersion *plan);
+extern CrVerdict cr_deduct(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
+extern CrVerdict cr_purchase(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
+extern CrVerdict cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket,
+						   int64_t delta, CrRow *row);
+
+/*
+ * account_rules.c and plan_rules.c: the account itself, its plan and its cycle.
+ * These rules work out the end of the period.  Their twins named cr_apply_ are given
+ * it, because an end that is stored is final.
+ */
 extern void cr_account_init(CrAccount *acc, const char *user_id);
 extern CrVerdict cr_open(CrAccount *acc, const CrEnv *env, CrTime at,
 						 const CrPlanVersion *plan, CrLocal anchor,
@@ -367,31 +391,34 @@ extern CrVerdict cr_open(CrAccount *acc, const CrEnv *env, CrTime at,
 extern CrVerdict cr_apply_open(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 							   CrLocal anchor, const char *zone,
 							   CrTime next_reset_at, CrRow *row);
-extern CrVerdict cr_deduct(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
-extern CrVerdict cr_purchase(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
-extern CrVerdict cr_revoke(CrAccount *acc, CrTime at, int64_t amount, int64_t purchase,
-						   CrRow *row);
-extern CrVerdict cr_grant(CrAccount *acc, CrTime at, int64_t seq, int64_t amount,
-						  CrTime ends_at, CrRow *row);
 extern CrVerdict cr_set_overdraft(CrAccount *acc, CrTime at, int64_t limit, CrRow *row);
-extern CrVerdict cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket,
-						   int64_t delta, CrRow *row);
+extern CrVerdict cr_set_status(CrAccount *acc, CrTime at, CrStatus status, CrRow *row);
+extern CrVerdict cr_repair_clock(CrAccount *acc, CrTime at, CrRow *row);
+extern CrVerdict cr_close(CrAccount *acc, CrTime at, CrRow *row);
+extern void cr_archive(CrAccount *acc, CrTime at, int64_t upto, CrRow *row);
+
 extern CrVerdict cr_set_plan(CrAccount *acc, const CrEnv *env, CrTime at,
 							 const CrPlanVersion *plan, CrRow *row);
 extern CrVerdict cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 							   CrTime next_reset_at, CrRow *row);
 extern CrTime cr_end_with_plan(const CrAccount *acc, const CrEnv *env, CrTime at,
 							   const CrPlanVersion *plan);
+extern CrVerdict cr_schedule_plan(CrAccount *acc, CrTime at, const char *plan,
+								  CrRow *row);
 extern CrVerdict cr_set_cycle(CrAccount *acc, const CrEnv *env, CrTime at, CrLocal anchor,
 							  const char *zone, CrRow *row);
 extern CrVerdict cr_apply_cycle(CrAccount *acc, CrTime at, CrLocal anchor, const char *zone,
 								CrTime next_reset_at, CrRow *row);
-extern CrVerdict cr_schedule_plan(CrAccount *acc, CrTime at, const char *plan,
-								  CrRow *row);
-extern CrVerdict cr_set_status(CrAccount *acc, CrTime at, CrStatus status, CrRow *row);
-extern CrVerdict cr_repair_clock(CrAccount *acc, CrTime at, CrRow *row);
 
-/* hold.c: reserving, settling for less or more, giving back */
+/* grant_rules.c, chargeback_rules.c and transfer_rules.c */
+extern CrVerdict cr_grant(CrAccount *acc, CrTime at, int64_t seq, int64_t amount,
+						  CrTime ends_at, CrRow *row);
+extern CrVerdict cr_revoke(CrAccount *acc, CrTime at, int64_t amount, int64_t purchase,
+						   CrRow *row);
+extern CrVerdict cr_transfer_out(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
+extern CrVerdict cr_transfer_in(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
+
+/* hold_rules.c: setting credits aside, spending them, giving them back */
 extern CrVerdict cr_hold(CrAccount *acc, CrTime at, int64_t seq, int64_t amount,
 						 CrTime ends_at, CrRow *row);
 extern CrVerdict cr_capture(CrAccount *acc, CrTime at, CrHold *hold, int64_t amount,
@@ -399,23 +426,23 @@ extern CrVerdict cr_capture(CrAccount *acc, CrTime at, CrHold *hold, int64_t amo
 extern CrVerdict cr_release(CrAccount *acc, CrTime at, CrHold *hold, CrRow *row);
 extern void cr_apply_hold_end(CrAccount *acc, CrHold *hold, CrRow *row);
 
-/* refund.c: giving back what was spent, where it came from */
+/* refund_rules.c: giving back what was spent, to where it came from */
 extern bool cr_spent(CrSpent *spent, const CrRow *row);
 extern CrVerdict cr_refund(CrAccount *acc, CrTime at, const CrSpent *spent,
 						   int64_t amount, CrRow *row);
 
-/* undo.c: taking back what a row of a bulk run did */
+/* undo_rules.c: taking back what a row of a bulk run did */
 typedef struct CrRegrant
 {
-	const CrPlanVersion *plan;
-	CrTime		next_reset_at;	/* later than it was, with another cycle */
+	const CrPlanVersion *plan;	/* the version that grants anew */
+	CrTime		next_reset_at;	/* is later than before if it has another cycle */
 } CrRegrant;
 
 extern int64_t cr_expired_by_last(const CrRow *reset, const CrPlanVersion *before);
 extern CrVerdict cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
 						 int64_t expired, const CrRegrant *regrant, CrRow *row);
 
-/* life.c: coming from another system, and leaving */
+/* import_rules.c: bringing an account in from another system */
 typedef struct CrImport
 {
 	const CrPlanVersion *plan;	/* NULL: none */
@@ -430,12 +457,11 @@ typedef struct CrImport
 extern bool cr_can_import(const CrAccount *acc);
 extern CrVerdict cr_imported(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
 extern CrVerdict cr_import(CrAccount *acc, CrTime at, const CrImport *import, CrRow *row);
-extern CrVerdict cr_transfer_out(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
-extern CrVerdict cr_transfer_in(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
-extern CrVerdict cr_close(CrAccount *acc, CrTime at, CrRow *row);
-extern void cr_archive(CrAccount *acc, CrTime at, int64_t upto, CrRow *row);
 
-/* due.c: what time does to an account; the events that rules.c does not have */
+/*
+ * due.c: what time does to an account.  A caller applies what is due before it asks a
+ * rule for anything.
+ */
 extern bool cr_is_due(const CrAccount *acc, CrTime upto);
 extern bool cr_waits_for_zone(const CrAccount *acc, const CrEnv *env, CrTime upto);
 extern CrTime cr_waiting_time(const CrAccount *acc);
@@ -446,33 +472,32 @@ extern void cr_apply_plan_change(CrAccount *acc, CrTime at, const CrPlanVersion 
 extern void cr_apply_boundary(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 							  CrTime next_reset_at, int32_t skipped, CrRow *row);
 
-/*
- * row.c: a row is what lies between two states.
- */
+/* row.c: comparing what is in rows */
 extern bool cr_text_equal(const char *a, const char *b);
 extern bool cr_facts_equal(const CrFacts *a, const CrFacts *b);
 
 /*
- * replay.c: does a stored row follow from the state before it?  NULL and the
- * next state, or what is wrong with it.  target: the row that a refund or undo
- * refers to, NULL if there is none; used: how much of it was refunded, or how
- * often it was undone, before.
+ * replay.c: checking stored rows.  If the row follows from the state before it,
+ * cr_replay() makes the account the next state and returns NULL; otherwise it returns
+ * what is wrong with the row.  target: the row that a refund or undo refers to, NULL
+ * if there is none.  used: how much of that row was refunded before, or how often it
+ * was undone before.
  */
 extern const char *cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row,
 							 const CrRow *target, int64_t used);
 extern const char *cr_compare_head(const CrAccount *stored, const CrAccount *expected);
 
-/* chain.c: the hash encoding, and nowhere else */
+/* chain.c: the bytes that are hashed */
 typedef void (*CrSha256) (const void *data, size_t len, uint8_t out[CR_HASH_LEN]);
 
 typedef struct CrBuf
 {
 	uint8_t    *data;
 	size_t		len;
-	size_t		cap;			/* what does not fit is counted, not written */
+	size_t		cap;			/* what does not fit is not written, but counted in len */
 } CrBuf;
 
-/* One row of the audit log: an administrative act. */
+/* One row of the audit log: something that an administrator did. */
 typedef struct CrAuditRow
 {
 	int64_t		seq;
@@ -488,19 +513,19 @@ typedef struct CrAuditRow
 } CrAuditRow;
 
 /*
- * A digest of all histories at one moment: the root of a tree over each user's
- * newest row then and the audit log's.
+ * An anchor: a digest of all histories at one moment.  It is the root of a tree whose
+ * leaves are each user's newest row at that moment, and the audit log's.
  */
 typedef struct CrAnchor
 {
 	int64_t		anchor_no;
 	CrTime		created_at;
 	int64_t		accounts;		/* users in the tree */
-	int64_t		changed;		/* of these, since the anchor before */
-	int64_t		audit_seq;		/* the audit log's newest row; 0: none */
+	int64_t		changed;		/* users of these with new rows since the anchor before */
+	int64_t		audit_seq;		/* of the audit log's newest row; 0: it has none */
 	uint8_t		audit_hash[CR_HASH_LEN];
 	uint8_t		root[CR_HASH_LEN];
-	uint8_t		changed_root[CR_HASH_LEN];	/* of a tree over the changed ones alone */
+	uint8_t		changed_root[CR_HASH_LEN];	/* of a tree of the changed users alone */
 	uint8_t		previous_hash[CR_HASH_LEN];
 	uint8_t		hash[CR_HASH_LEN];
 } CrAnchor;
@@ -524,14 +549,14 @@ extern void cr_buf_time(CrBuf *buf, CrTime value);
 extern void cr_buf_null(CrBuf *buf);
 
 /*
- * tree.c: the Merkle tree of RFC 6962, leaf by leaf.  nodes is the caller's: it
- * has room for one hash more than the count of leaves has binary digits.
+ * merkle_tree.c: the Merkle tree of RFC 6962, built leaf by leaf.  The caller gives
+ * nodes room for one hash more than the number of leaves has binary digits.
  */
 #define CR_TREE_NODES 64
 
 typedef struct CrTree
 {
-	uint64_t	count;			/* of leaves so far */
+	uint64_t	count;			/* of the leaves so far */
 	uint8_t		(*nodes)[CR_HASH_LEN];
 } CrTree;
 

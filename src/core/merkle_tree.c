@@ -1,10 +1,11 @@
 /*
  * merkle_tree.c
- *		The Merkle tree of RFC 6962, section 2.1, built leaf by leaf in as little
- *		memory as a path takes.
+ *		The Merkle tree of RFC 6962, section 2.1, built leaf by leaf.
  *
- * The leaves so far are a row of complete subtrees, each larger than the next:
- * one for every binary digit 1 of their count.  Only their hashes are kept.
+ * The leaves so far make a row of complete subtrees, each larger than the next one:
+ * there is one for every binary digit 1 of the number of leaves.  Only the hashes of
+ * these subtrees are kept, so the memory grows with the depth of the tree, not with
+ * its leaves.
  */
 #include <string.h>
 
@@ -32,7 +33,7 @@ count_subtrees(uint64_t leaves)
 	return n;
 }
 
-/* leaf: the hash of one, not what it is the hash of. */
+/* Adds a leaf, given its hash. */
 void
 cr_tree_add(CrTree *tree, CrSha256 sha, const uint8_t leaf[CR_HASH_LEN])
 {
@@ -44,7 +45,7 @@ cr_tree_add(CrTree *tree, CrSha256 sha, const uint8_t leaf[CR_HASH_LEN])
 	tree->count++;
 }
 
-/* The root as of now; more leaves may follow. */
+/* The root of the leaves so far.  More leaves can be added afterwards. */
 void
 cr_tree_root(const CrTree *tree, CrSha256 sha, uint8_t out[CR_HASH_LEN])
 {
