@@ -76,21 +76,21 @@ find(const char *const *names, int count, const char *name)
 }
 
 /* Defines the function that finds the value with a name; false if there is none. */
-#define DEFINE_PARSE(function, type, names) \
+#define DEFINE_PARSE(function, pointer, names) \
 	bool \
-	function(const char *name, type *value) \
+	function(const char *name, pointer value) \
 	{ \
 		int			i = find(names, LENGTH(names), name); \
  \
 		if (i >= 0) \
-			*value = (type) i; \
+			*value = i; \
 		return i >= 0; \
 	}
 
-DEFINE_PARSE(cr_kind_parse, CrKind, kind_names)
-DEFINE_PARSE(cr_status_parse, CrStatus, status_names)
-DEFINE_PARSE(cr_bucket_parse, CrBucket, bucket_names)
-DEFINE_PARSE(cr_hold_state_parse, CrHoldState, hold_state_names)
+DEFINE_PARSE(cr_kind_parse, CrKind *, kind_names)
+DEFINE_PARSE(cr_status_parse, CrStatus *, status_names)
+DEFINE_PARSE(cr_bucket_parse, CrBucket *, bucket_names)
+DEFINE_PARSE(cr_hold_state_parse, CrHoldState *, hold_state_names)
 
 const char *
 cr_kind_name(CrKind kind)

@@ -32,9 +32,6 @@ typedef struct Replay
 	const CrRow *target;		/* the row that it refunds or undoes; NULL: none */
 	int64_t		used;			/* see cr_replay() in core.h */
 	CrHold	   *hold;			/* that the row captures or releases */
-	CrSpent		spent;			/* by the row that it refunds */
-	CrAccount	after;			/* becomes the state after the row */
-	CrRow		expected;		/* becomes the row that the rule makes */
 } Replay;
 
 #define CHECK(field, complaint) \
@@ -308,10 +305,10 @@ settled_hold_problem(Replay *r)
 static const char *
 refund_problem(Replay *r)
 {
-	if (r->target == NULL || !cr_spent(&r->spent, r->target))
-		return "ref_seq names nothing that was spent";
-	r->spent.refunded = r->used;
-	return NULL;
+	CrSpent		spent;
+
+	return r->target && cr_spent(&spent, r->target) ? NULL :
+		"ref_seq names nothing that was spent";
 }
 
 static const char *
@@ -348,38 +345,38 @@ unknown_problem(Replay *r)
  */
 
 static CrVerdict
-replay_open(Replay *r)
+replay_open(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_apply_open(&r->after, r->at, r->plan, r->facts->cycle_anchor,
-						 r->facts->time_zone, r->row->next_reset_at, &r->expected);
+	return cr_apply_open(after, r->at, r->plan, r->facts->cycle_anchor,
+						 r->facts->time_zone, r->row->next_reset_at, expected);
 }
 
 static CrVerdict
-replay_import(Replay *r)
+replay_import(const Replay *r, CrAccount *after, CrRow *expected)
 {
 	CrImport	import = {.plan = r->plan,.anchor = r->facts->cycle_anchor,
 		.zone = r->facts->time_zone,.period_start = r->row->period_start,
 		.next_reset_at = r->row->next_reset_at,.monthly = r->row->delta.monthly,
 	.purchased = r->row->delta.purchased};
 
-	return cr_import(&r->after, r->at, &import, &r->expected);
+	return cr_import(after, r->at, &import, expected);
 }
 
 static CrVerdict
-replay_set_plan(Replay *r)
+replay_set_plan(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_apply_plan(&r->after, r->at, r->plan, r->row->next_reset_at, &r->expected);
+	return cr_apply_plan(after, r->at, r->plan, r->row->next_reset_at, expected);
 }
 
 static CrVerdict
-replay_set_cycle(Replay *r)
+replay_set_cycle(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_apply_cycle(&r->after, r->at, r->facts->cycle_anchor, r->facts->time_zone,
-						  r->row->next_reset_at, &r->expected);
+	return cr_apply_cycle(after, r->at, r->facts->cycle_anchor, r->facts->time_zone,
+						  r->row->next_reset_at, expected);
 }
 
 static CrVerdict
-replay_schedule_plan(Replay *r)
+replay_schedule_plan(const Replay *r, CrAccount *after, CrRow *expected)
 {
 	const char *next = r->facts->scheduled_plan;
 
@@ -387,45 +384,44 @@ replay_schedule_plan(Replay *r)
 		next = r->acc->facts.plan;
 	else if (next[0] == '\0')
 		next = NULL;
-	return cr_schedule_plan(&r->after, r->at, next, &r->expected);
+	return cr_schedule_plan(after, r->at, next, expected);
 }
 
 static CrVerdict
-replay_plan_change(Replay *r)
+replay_plan_change(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	cr_apply_plan_change(&r->after, r->at, r->plan, &r->expected);
+	cr_apply_plan_change(after, r->at, r->plan, expected);
 	return CR_OK;
 }
 
 static CrVerdict
-replay_reset(Replay *r)
+replay_reset(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	cr_apply_boundary(&r->after, r->at, r->plan, r->row->next_reset_at, r->row->skipped,
-					  &r->expected);
+	cr_apply_boundary(after, r->at, r->plan, r->row->next_reset_at, r->row->skipped, expected);
 	return CR_OK;
 }
 
 static CrVerdict
-replay_freeze(Replay *r)
+replay_freeze(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_set_status(&r->after, r->at, CR_FROZEN, &r->expected);
+	return cr_set_status(after, r->at, CR_FROZEN, expected);
 }
 
 static CrVerdict
-replay_unfreeze(Replay *r)
+replay_unfreeze(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_set_status(&r->after, r->at, CR_ACTIVE, &r->expected);
+	return cr_set_status(after, r->at, CR_ACTIVE, expected);
 }
 
 static CrVerdict
-replay_set_overdraft(Replay *r)
+replay_set_overdraft(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_set_overdraft(&r->after, r->at, r->facts->overdraft_limit, &r->expected);
+	return cr_set_overdraft(after, r->at, r->facts->overdraft_limit, expected);
 }
 
 /* The bucket is not stored, but it is the one in which something changed. */
 static CrVerdict
-replay_adjust(Replay *r)
+replay_adjust(const Replay *r, CrAccount *after, CrRow *expected)
 {
 	CrBucket	bucket = CR_PURCHASED;
 
@@ -433,66 +429,67 @@ replay_adjust(Replay *r)
 		bucket = CR_GRANTED;
 	else if (r->row->delta.monthly != 0 || r->row->owed_monthly != r->acc->owed_monthly)
 		bucket = CR_MONTHLY;
-	return cr_adjust(&r->after, r->at, bucket, r->row->amount, &r->expected);
+	return cr_adjust(after, r->at, bucket, r->row->amount, expected);
 }
 
 static CrVerdict
-replay_revoke(Replay *r)
+replay_revoke(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_revoke(&r->after, r->at, r->row->amount, r->row->ref_seq, &r->expected);
+	return cr_revoke(after, r->at, r->row->amount, r->row->ref_seq, expected);
 }
 
 static CrVerdict
-replay_grant(Replay *r)
+replay_grant(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_grant(&r->after, r->at, r->row->seq, r->row->amount, r->row->ends_at,
-					&r->expected);
+	return cr_grant(after, r->at, r->row->seq, r->row->amount, r->row->ends_at, expected);
 }
 
 static CrVerdict
-replay_grant_end(Replay *r)
+replay_grant_end(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	cr_apply_grant_end(&r->after, cr_next_grant_end(r->acc), &r->expected);
+	cr_apply_grant_end(after, cr_next_grant_end(r->acc), expected);
 	return CR_OK;
 }
 
 static CrVerdict
-replay_hold(Replay *r)
+replay_hold(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_hold(&r->after, r->at, r->row->seq, r->row->amount, r->row->ends_at,
-				   &r->expected);
+	return cr_hold(after, r->at, r->row->seq, r->row->amount, r->row->ends_at, expected);
 }
 
 static CrVerdict
-replay_hold_end(Replay *r)
+replay_hold_end(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	cr_apply_hold_end(&r->after, cr_next_hold_end(r->acc), &r->expected);
+	cr_apply_hold_end(after, cr_next_hold_end(r->acc), expected);
 	return CR_OK;
 }
 
 static CrVerdict
-replay_capture(Replay *r)
+replay_capture(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_capture(&r->after, r->at, r->hold, r->row->amount, r->row->has_ends_at,
-					  &r->expected);
+	return cr_capture(after, r->at, r->hold, r->row->amount, r->row->has_ends_at, expected);
 }
 
 static CrVerdict
-replay_release(Replay *r)
+replay_release(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_release(&r->after, r->at, r->hold, &r->expected);
+	return cr_release(after, r->at, r->hold, expected);
 }
 
 static CrVerdict
-replay_refund(Replay *r)
+replay_refund(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_refund(&r->after, r->at, &r->spent, r->row->amount, &r->expected);
+	CrSpent		spent;
+
+	(void) cr_spent(&spent, r->target);
+	spent.refunded = r->used;
+	return cr_refund(after, r->at, &spent, r->row->amount, expected);
 }
 
 static CrVerdict
-replay_archive(Replay *r)
+replay_archive(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	cr_archive(&r->after, r->at, r->row->ref_seq, &r->expected);
+	cr_archive(after, r->at, r->row->ref_seq, expected);
 	return CR_OK;
 }
 
@@ -511,14 +508,15 @@ regrant_version(const Replay *r)
 
 /* Undoes a reset in one of the possible ways; false if the row is not of that way. */
 static bool
-try_undo(Replay *r, int64_t expired, const CrRegrant *regrant)
+try_undo(const Replay *r, int64_t expired, const CrRegrant *regrant, CrAccount *after,
+		 CrRow *expected)
 {
-	CrAccount	tried = r->after;
+	CrAccount	tried = *after;
 
-	if (cr_undo(&tried, r->at, r->target, r->used > 0, expired, regrant,
-				&r->expected) != CR_OK || compare_rows(&r->expected, r->row) != NULL)
+	if (cr_undo(&tried, r->at, r->target, r->used > 0, expired, regrant, expected) != CR_OK ||
+		compare_rows(expected, r->row) != NULL)
 		return false;
-	r->after = tried;
+	*after = tried;
 	return true;
 }
 
@@ -529,7 +527,7 @@ try_undo(Replay *r, int64_t expired, const CrRegrant *regrant)
  * it was, so they are tried.
  */
 static CrVerdict
-replay_undo(Replay *r)
+replay_undo(const Replay *r, CrAccount *after, CrRow *expected)
 {
 	const char *name = r->acc->facts.plan;
 	const CrRow *target = r->target;
@@ -540,15 +538,15 @@ replay_undo(Replay *r)
 	{
 		int64_t		expired = cr_expired_by_last(target, before);
 
-		if (try_undo(r, expired, NULL) || (regrant.plan && try_undo(r, expired, &regrant)))
+		if (try_undo(r, expired, NULL, after, expected) ||
+			(regrant.plan && try_undo(r, expired, &regrant, after, expected)))
 			return CR_OK;
 		before = name && target->skipped > 0 ?
 			r->env->plan_version(r->env->ctx, name, version) : NULL;
 		if (before == NULL || before->effective_from > target->effective_at)
 			break;
 	}
-	return cr_undo(&r->after, r->at, target, r->used > 0, target->expired, NULL,
-				   &r->expected);
+	return cr_undo(after, r->at, target, r->used > 0, target->expired, NULL, expected);
 }
 
 /* What a row of a kind says, beside what every row does. */
@@ -565,7 +563,7 @@ typedef struct KindRule
 {
 	int			says;
 	const char *(*problem) (Replay *r); /* NULL: nothing else must hold */
-	CrVerdict	(*rule) (Replay *r);
+	CrVerdict	(*rule) (const Replay *r, CrAccount *after, CrRow *expected);
 	CrVerdict	(*amount_rule) (CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
 	CrVerdict	(*time_rule) (CrAccount *acc, CrTime at, CrRow *row);
 } KindRule;
@@ -629,7 +627,7 @@ place_problem(const CrAccount *acc, const CrRow *row, const KindRule *kind)
 
 /* Makes the state after the row and the row that is expected. */
 static const char *
-replay_rule(Replay *r, const KindRule *kind)
+replay_rule(Replay *r, const KindRule *kind, CrAccount *after, CrRow *expected)
 {
 	const char *complaint = NULL;
 	CrVerdict	verdict;
@@ -643,11 +641,11 @@ replay_rule(Replay *r, const KindRule *kind)
 	if (complaint)
 		return complaint;
 	if (kind->amount_rule)
-		verdict = kind->amount_rule(&r->after, r->at, r->row->amount, &r->expected);
+		verdict = kind->amount_rule(after, r->at, r->row->amount, expected);
 	else if (kind->time_rule)
-		verdict = kind->time_rule(&r->after, r->at, &r->expected);
+		verdict = kind->time_rule(after, r->at, expected);
 	else
-		verdict = kind->rule(r);
+		verdict = kind->rule(r, after, expected);
 	return verdict == CR_OK ? NULL : "the operation could not have been done in this state";
 }
 
@@ -657,27 +655,21 @@ cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row, const CrRow *targe
 {
 	const KindRule *kind = &kinds[row->kind < CR_KIND_COUNT ? row->kind : CR_KIND_COUNT];
 	const char *complaint = place_problem(acc, row, kind);
-	Replay		r;
+	CrAccount	after = *acc;
+	CrRow		expected;
+	Replay		r = {.acc = acc,.env = env,.row = row,.at = row->effective_at,
+		.facts = row->has_facts ? &row->facts : &acc->facts,.target = target,
+	.used = used};
 
-	if (complaint)
-		return complaint;
-	r.acc = acc;
-	r.env = env;
-	r.row = row;
-	r.at = row->effective_at;
-	r.facts = row->has_facts ? &row->facts : &acc->facts;
-	r.plan = NULL;
-	r.target = target;
-	r.used = used;
-	r.after = *acc;
-	complaint = replay_rule(&r, kind);
 	if (complaint == NULL)
-		complaint = compare_rows(&r.expected, row);
+		complaint = replay_rule(&r, kind, &after, &expected);
+	if (complaint == NULL)
+		complaint = compare_rows(&expected, row);
 	if (complaint)
 		return complaint;
 
-	r.after.history_seq = row->seq;
-	memcpy(r.after.history_hash, row->hash, CR_HASH_LEN);
-	*acc = r.after;
+	after.history_seq = row->seq;
+	memcpy(after.history_hash, row->hash, CR_HASH_LEN);
+	*acc = after;
 	return NULL;
 }

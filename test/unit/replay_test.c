@@ -38,6 +38,13 @@ sets_plan(const CrRow *row)
 		   row->kind == CR_KIND_SET_CYCLE || row->kind == CR_KIND_IMPORT;
 }
 
+/* Was a reset undone and granted anew?  Another version may have another cycle. */
+static bool
+is_granted_anew(const CrRow *row, const CrAccount *before)
+{
+	return row->kind == CR_KIND_UNDO && row->plan_version != before->facts.plan_version;
+}
+
 /* The row's allocations, to be changed, with room for one more. */
 static CrPart *
 alter(CrRow *row)
@@ -107,12 +114,13 @@ CHANGE(period_start_later, row->kind != CR_KIND_IMPORT, row->period_start++)
 CHANGE(period_start_earlier, row->kind != CR_KIND_IMPORT, row->period_start--)
 CHANGE(plan_version_next, true, row->plan_version++)
 CHANGE(plan_version_none, row->plan_version != 0, row->plan_version = 0)
-CHANGE(next_reset_later, !sets_plan(row) || row->next_reset_at == CR_NEVER,
+CHANGE(next_reset_later,
+	   (!sets_plan(row) && !is_granted_anew(row, before)) || row->next_reset_at == CR_NEVER,
 	   row->next_reset_at = row->next_reset_at == CR_NEVER ? row->period_start + 30 * DAY
 														   : row->next_reset_at + 1)
 CHANGE(next_reset_earlier,
 	   row->next_reset_at != CR_NEVER &&
-		   (!sets_plan(row) ||
+		   ((!sets_plan(row) && !is_granted_anew(row, before)) ||
 			((row->kind == CR_KIND_SET_PLAN || row->kind == CR_KIND_SET_CYCLE) &&
 			 row->next_reset_at == before->next_reset_at)),
 	   row->next_reset_at--)
