@@ -228,11 +228,11 @@ cr_period_end(const CrEnv *env, CrCycle old_cycle, CrCycle new_cycle,
 }
 
 /*
- * The same if it is not known of which cycle the start is a boundary.  The period
- * is taken for one of the other cycle, the one that ends last if there are several,
- * and stretched.  So it is never too short.  It is not too long either if the start
- * is a boundary of this cycle and the others are as long: each of its periods has a
- * boundary of theirs in it, so that stretching gives just the next boundary.
+ * The same if it is not known of which cycle the start is a boundary.  It is taken
+ * for a boundary of another cycle; if there are several others, of the one whose next
+ * boundary is the latest.  So the period is never too short.  If the start is in fact
+ * a boundary of this cycle, and no other cycle is longer, the result is just the next
+ * boundary, because each period of this cycle has a boundary of every other in it.
  */
 CrTime
 cr_first_period_end(const CrEnv *env, CrCycle cycle, const char *zone,

@@ -1,7 +1,8 @@
 /*
  * chain_test.c
- *		The bytes that are hashed, against an encoder of their own and against
- *		hashes worked out elsewhere.  They can never change.
+ *		The bytes that are hashed.  They are compared with those of a second
+ *		encoder, and their hashes with hashes worked out elsewhere.  They can
+ *		never change.
  */
 #include <openssl/evp.h>
 
@@ -32,7 +33,7 @@ hex(const uint8_t *bytes)
 	return buf;
 }
 
-/* An encoder of the tests' own. */
+/* The second encoder, which only the tests use. */
 typedef struct Bytes
 {
 	uint8_t		data[4096];
@@ -167,7 +168,7 @@ static const CrPart other_allocations[] = {{3, 25}, {7, 11}};
 static uint8_t counting[CR_HASH_LEN];	/* 00 01 02 ... */
 static uint8_t descending[CR_HASH_LEN]; /* ff fe fd ... */
 
-/* A row with everything, each value another. */
+/* A row that has every field, each with a different value. */
 static CrRow
 full_row(void)
 {
@@ -208,7 +209,7 @@ full_row(void)
 	return row;
 }
 
-/* A row with as little as there can be. */
+/* A row that has as few fields as a row can have. */
 static CrRow
 bare_row(void)
 {
@@ -332,7 +333,7 @@ test_vectors(void)
 	same_bytes(&full, "clock_repair", NULL, NULL, "facts without a plan");
 }
 
-/* Every field is in the hash: another value of any of them is another hash. */
+/* Every field is hashed: if any one has another value, the hash is another. */
 static void
 test_every_field(void)
 {
@@ -430,7 +431,7 @@ test_every_field(void)
 	ok(n == 60 && same == 0, "every field changes the hash");
 }
 
-/* What is not hashed: texts, which their digests stand for, and the hash itself. */
+/* Not hashed are the texts, because their digests are, and the hash itself. */
 static void
 test_texts_are_digests(void)
 {

@@ -1,6 +1,6 @@
 /*
  * checks.c
- *		What must hold for any account, any row and any lists of grants and holds.
+ *		What must be true of every account, every row and all grants and holds.
  */
 #include "unit.h"
 
@@ -21,7 +21,7 @@ same_buckets(const CrBuckets *a, const CrBuckets *b)
 		   a->purchased == b->purchased;
 }
 
-/* Does cr_facts_equal() notice every difference?  This one does. */
+/* Like cr_facts_equal(), which is tested, so it cannot be used here. */
 static bool
 same_facts(const CrFacts *a, const CrFacts *b)
 {
@@ -32,7 +32,7 @@ same_facts(const CrFacts *a, const CrFacts *b)
 		   a->period_granted == b->period_granted;
 }
 
-/* All of the state but its history and next_event_at, which may be early. */
+/* Compares two states, except for the history and next_event_at, which may be early. */
 bool
 same_account(const CrAccount *a, const CrAccount *b)
 {
@@ -76,7 +76,7 @@ account_breaks(const CrAccount *acc)
 	return NULL;
 }
 
-/* Are grants and holds the same but for their numbers? */
+/* Are the grants and holds the same, except for their numbers? */
 bool
 same_lists(const CrLots *a, const CrLots *b)
 {
@@ -110,7 +110,7 @@ same_lists(const CrLots *a, const CrLots *b)
 	return true;
 }
 
-/* What must hold between the lists and the account's sums. */
+/* The lists must agree with the account's sums. */
 const char *
 lists_break(const CrAccount *acc)
 {
@@ -170,7 +170,7 @@ lists_break(const CrAccount *acc)
 	return NULL;
 }
 
-/* What must hold for any one row between two states. */
+/* What must be true of any row and the states before and after it. */
 const char *
 row_breaks(const CrAccount *before, const CrAccount *after, const CrRow *row)
 {
@@ -227,7 +227,7 @@ show_account(const CrAccount *acc)
 	return buf;
 }
 
-/* Pairs (source, credits), ended by a 0 of credits. */
+/* pairs: sources and their credits; the last pair has 0 credits. */
 static bool
 allocations_are(const CrRow *row, const int64_t *pairs)
 {
@@ -248,7 +248,7 @@ allocations_are(const CrRow *row, const int64_t *pairs)
 	return row->n_allocations == n;
 }
 
-/* The last row is this one. */
+/* Tests that the last row is this one. */
 void
 row_is(const World *w, CrKind kind, int64_t amount, CrBuckets delta, CrBuckets held,
 	   const int64_t *pairs, const char *name)

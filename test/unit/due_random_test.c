@@ -1,11 +1,11 @@
 /*
  * due_random_test.c
- *		State at a time depends on history and that time alone.
+ *		The state at a time depends only on the history and on that time.
  *
- * Random calls are made on accounts that are swept at random moments, at
- * every boundary, or never, and on a model that takes boundaries one by one
- * in the plainest way.  All must agree at the end, and so must the verdicts on
- * the way.
+ * The same random calls are made on three accounts and on a model.  One account is
+ * swept at random times, one at every boundary, one never; the model applies
+ * boundaries one by one in the plainest way.  All must end in the same state, and
+ * every call must have the same verdict on all of them.
  */
 #include "unit.h"
 
@@ -164,7 +164,7 @@ model_set_plan(const CrPlanVersion *version, CrTime at)
 	return CR_OK;
 }
 
-/* The plan that it has, or none where it has none, takes back the schedule. */
+/* Scheduling what the account has, a plan or none, takes back what was scheduled. */
 static CrVerdict
 model_schedule(const char *plan)
 {
@@ -245,7 +245,7 @@ boundaries_in(const World *w)
 	return n;
 }
 
-/* Every row's deltas, added up from nothing, are the balances. */
+/* The sum of all deltas must be the balance. */
 static const char *
 sums_differ(const World *w)
 {
@@ -270,7 +270,7 @@ sums_differ(const World *w)
 	return NULL;
 }
 
-/* Takes one account to a time by several steps. */
+/* Brings one account to a time in several steps. */
 static void
 sweep(World *w, CrTime from, CrTime to)
 {
@@ -434,8 +434,8 @@ test_any_history(bool cycles, const char *name)
 }
 
 /*
- * Past the end of the cap too it must not matter when an account was folded,
- * with holds, grants and debts in the way.
+ * It must not matter when an account is folded, also if it reaches the cap and has
+ * holds, grants and debts.
  */
 static void
 test_near_the_cap(void)

@@ -1,6 +1,6 @@
 /*
  * due_test.c
- *		What time does to an account: the boundary's table of edge cases.
+ *		What time does to an account: the edge cases of boundaries.
  */
 #include "unit.h"
 
@@ -27,7 +27,7 @@ last_row(void)
 	return &world.rows[world.n_rows - 1];
 }
 
-/* The rows from one on lead from a state to the account's, each sound. */
+/* The rows from one on must be sound, and lead from a state to the account's. */
 static const char *
 rows_break(const CrAccount *before, int first)
 {
@@ -303,7 +303,7 @@ test_owed_and_held(void)
 	   "nor do they roll over");
 }
 
-/* Other zones than UTC, and the account's only. */
+/* The account's zone counts, and no other. */
 static void
 test_zones(void)
 {
@@ -336,7 +336,7 @@ test_zones(void)
 	is_time(world.acc.next_reset_at, MAR, "and the next is the next month's");
 }
 
-/* The boundary waits for a zone that is not known, and all that is due after it. */
+/* If the zone is not known, the boundary waits, and everything that is due after it. */
 static void
 test_unknown_zone(void)
 {

@@ -1,7 +1,7 @@
 /*
  * life_test.c
- *		Undoing what bulk runs wrote, coming from another system, transfers and
- *		closing; and which rows of these kinds replay believes.
+ *		Undoing what bulk runs wrote, importing, transferring and closing; and
+ *		which rows of these kinds replay believes.
  */
 #include "unit.h"
 
@@ -20,7 +20,7 @@ last_row(void)
 	return &world.rows[world.n_rows - 1];
 }
 
-/* No row yet; plans of 100 and of 250 a month; checked at every step. */
+/* An account without a row, and plans of 100 and 250 a month.  Every step is checked. */
 static CrAccount *
 nothing_yet(int64_t rollover)
 {
@@ -82,7 +82,7 @@ import(CrTime at, const char *plan, int64_t monthly, int64_t purchased)
 										.period_start = at - DAY});
 }
 
-/* Replays the first so many rows; NULL, or the first complaint. */
+/* Replays the first so many rows.  Returns the first complaint, or NULL. */
 static const char *
 replay_rows(CrAccount *acc, int n_rows)
 {
@@ -108,7 +108,7 @@ replays(const char *name)
 		note("%s", complaint ? complaint : world.broken);
 }
 
-/* In place of the last row, another would be complained about. */
+/* Tests that this row, in place of the last one, is complained about. */
 static void
 complains(const CrRow *row, const char *complaint, const char *name)
 {
@@ -268,7 +268,7 @@ test_undo_reset(void)
 	replays("an undo without a plan");
 }
 
-/* A row that stands for several boundaries: all of it, or the last alone. */
+/* A row that stands for several boundaries: undone as a whole, or only the last. */
 static void
 test_undo_folded(void)
 {
@@ -723,7 +723,7 @@ test_close(void)
 	replays("a closed account's end");
 }
 
-/* A plan that a row gives a closed account is no true one. */
+/* A row that gives a closed account a plan is complained about. */
 static void
 test_closed_replay(void)
 {

@@ -3,8 +3,9 @@
  *		Random histories of all commands, with grants and holds open.
  *
  * They are compared with a model that does everything in the plainest way: it
- * keeps every credit's source and searches all there is for the next event.  And
- * whoever is swept at random, at every event or never must end in the same state.
+ * keeps the source of every credit, and looks at everything to find the next event.
+ * An account must end in the same state whether it is swept at random times, at
+ * every event or never.
  */
 #include "unit.h"
 
@@ -113,7 +114,10 @@ add_unit(Units *units, int64_t source, int64_t credits)
 		units->unit[units->n++] = (Unit){source, credits, model.period};
 }
 
-/* The grant that burns next: soonest end, then oldest; -1: none has any left. */
+/*
+ * The grant that is spent next: the one that ends first, and of several the oldest.
+ * -1: nothing is left of any.
+ */
 static int
 next_grant(void)
 {
@@ -159,7 +163,7 @@ spend(int64_t credits, Units *units)
 	model.owed_purchased += credits - part;
 }
 
-/* What of a unit cannot go back, because its period or grant has ended. */
+/* How much of a unit cannot go back, because its period or grant has ended. */
 static int64_t
 put_back(const Unit *unit, int64_t credits, CrTime at, bool at_its_end)
 {
@@ -199,7 +203,7 @@ put_all_back(Units *units, CrTime at, bool at_its_end)
 	units->n = 0;
 }
 
-/* One event after the other: of all there is, the first; holds, grants, period. */
+/* Applies the events one by one.  At one instant: holds, then grants, then the period. */
 static void
 model_fold(CrTime at)
 {
@@ -495,7 +499,7 @@ model_differs(const CrAccount *acc)
 	return NULL;
 }
 
-/* Credits do not come from nowhere nor go there: what each kind of row moves. */
+/* No credit appears or vanishes: each kind of row moves what it says. */
 static const char *
 credits_leak(const World *w)
 {
@@ -561,7 +565,7 @@ sums(const World *w, int64_t *expired, int64_t *forfeited)
 	}
 }
 
-/* In pieces, to any moments; and with an event's own moment among them. */
+/* Folds in steps to random times, some of them the very time of an event. */
 static void
 sweep(CrTime from, CrTime to)
 {
@@ -737,7 +741,7 @@ test_any_history(bool with_plans, const char *name)
 	is_int(missing, 0, "with rows of every kind");
 }
 
-/* Near the cap too it must not matter when events are applied. */
+/* It must not matter when events are applied, also near the cap. */
 static void
 test_near_the_cap(void)
 {

@@ -1,7 +1,7 @@
 /*
- * open_test.c
- *		Grants, holds, captures and releases, one by one: what each takes and gives,
- *		in which order, and what its row says.
+ * lots_test.c
+ *		Grants, holds, captures and releases, one by one: what each takes and gives
+ *		back, in which order, and what its row says.
  */
 #include "unit.h"
 
@@ -12,7 +12,7 @@
 
 static World world;
 
-/* 100 a month, with a rollover limit or without; checked at every step. */
+/* An account with a plan of 100 a month.  Every step is checked. */
 static CrAccount *
 fresh(int64_t rollover)
 {
@@ -46,7 +46,7 @@ grant_of(int64_t seq)
 	return NULL;
 }
 
-/* Row 2 is a grant of 10 to 20 Jan, 3 of 20 to 15 Jan, 4 of 30 to 20 Jan. */
+/* Rows 2 to 4 are grants: of 10 until 20 Jan, of 20 until 15 Jan, of 30 until 20 Jan. */
 static CrAccount *
 three_grants(void)
 {
@@ -434,7 +434,7 @@ test_release(void)
 	is_int(last_row()->expired, 20, "its part is gone");
 }
 
-/* Credits that come back to a grant must be known to end. */
+/* If credits come back to a grant, its end is an event again. */
 static void
 test_back_to_a_grant(void)
 {

@@ -1,7 +1,7 @@
 /*
  * names_test.c
- *		The stored texts of the enumerations.  They are hashed, so each is
- *		pinned here, and none may ever change.
+ *		The names under which values are stored.  They are hashed, so none may
+ *		ever change; this test says what each one is.
  */
 #include "unit.h"
 

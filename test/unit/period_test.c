@@ -1,7 +1,7 @@
 /*
  * period_test.c
- *		When a period ends: the table of edge cases, and the
- *		definition of a boundary over random anchors.
+ *		When a period ends: edge cases one by one, and random anchors compared
+ *		with the definition of a boundary.
  */
 #include "unit.h"
 
@@ -19,7 +19,10 @@ before(CrCycle cycle, const char *zone, CrLocal anchor, CrTime at)
 	return cr_boundary_before(&world.env, cycle, zone, anchor, at);
 }
 
-/* The boundaries that follow a time are these, from wherever between one asks. */
+/*
+ * Tests that these boundaries follow a time.  Each must be found from the boundary
+ * before it, from halfway, and from a microsecond before.
+ */
 static void
 boundaries_are(const char *name, CrCycle cycle, const char *zone, CrLocal anchor, CrTime after,
 			   const CrTime *want, int n)

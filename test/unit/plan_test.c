@@ -1,7 +1,7 @@
 /*
  * plan_test.c
- *		Plan changes, now and at the next reset: the credits they move, the
- *		period they leave or stretch, and that no order of them grants twice.
+ *		Plan changes, now and at the next reset: which credits they move, whether
+ *		they stretch the period, and that they grant nothing twice in any order.
  */
 #include "unit.h"
 
@@ -31,7 +31,7 @@ last_row(void)
 	return &world.rows[world.n_rows - 1];
 }
 
-/* A change made now, and what it must have given. */
+/* Changes the plan now, and tests what that gave. */
 static void
 change(const char *plan, int64_t monthly, int64_t period_granted, const char *name)
 {
@@ -258,7 +258,7 @@ test_scheduled(void)
 	is_time(acc->next_reset_at, utc(2026, 3, 1, 0, 0, 0), "to the next boundary");
 }
 
-/* Whatever the order, a period gives no more than its best plan. */
+/* In any order of changes, a period gives no more than its best plan. */
 static void
 test_never_twice(void)
 {
@@ -309,7 +309,7 @@ test_never_twice(void)
 	ok(wrong == NULL, "random plan changes and deductions: never more than the best plan");
 }
 
-/* Nor do changes of cycle bring two allowances in one month. */
+/* Changes of cycle do not give two allowances in one month. */
 static void
 test_cycle_never_twice(void)
 {

@@ -11,7 +11,7 @@
 
 static World world;
 
-/* 100 a month, with a rollover limit or without; checked at every step. */
+/* An account with a plan of 100 a month.  Every step is checked. */
 static CrAccount *
 fresh(int64_t rollover)
 {
@@ -39,7 +39,7 @@ grant_of(int64_t seq)
 	return NULL;
 }
 
-/* Row 2 is a grant of 10 to 20 Jan, 3 of 20 to 15 Jan, 4 of 30 to 20 Jan. */
+/* Rows 2 to 4 are grants: of 10 until 20 Jan, of 20 until 15 Jan, of 30 until 20 Jan. */
 static CrAccount *
 three_grants(void)
 {

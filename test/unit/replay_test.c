@@ -1,7 +1,7 @@
 /*
  * replay_test.c
- *		A history proves the state it ends in, and a row that was changed does
- *		not follow from the one before it.
+ *		A history proves the state that it ends in, and a row that was changed is
+ *		complained about.
  */
 #include "unit.h"
 
@@ -17,7 +17,7 @@ static World replayed; /* whose lists are the replayed account's */
 static World tried; /* and those of a copy of it */
 static CrPart altered[64];
 
-/* Does it come by itself, and when the period ends? */
+/* Is it an event that comes when the period ends? */
 static bool
 is_event(const CrRow *row)
 {
@@ -30,7 +30,7 @@ is_an_end(const CrRow *row)
 	return row->kind == CR_KIND_GRANT_END || row->kind == CR_KIND_HOLD_END;
 }
 
-/* Does the row give the account its plan or its period? */
+/* Does the row say the account's plan or the end of its period? */
 static bool
 sets_plan(const CrRow *row)
 {
@@ -45,7 +45,7 @@ is_granted_anew(const CrRow *row, const CrAccount *before)
 	return row->kind == CR_KIND_UNDO && row->plan_version != before->facts.plan_version;
 }
 
-/* The row's allocations, to be changed, with room for one more. */
+/* Gives the row a copy of its allocations, to be changed, with room for one more. */
 static CrPart *
 alter(CrRow *row)
 {
@@ -66,10 +66,10 @@ swap_ends(CrRow *row)
 }
 
 /*
- * One change to a row.  Each says whether it applies to a row of this kind: the
- * end of a period that a zone decided and what a caller chose (an anchor, a limit,
- * the end of a grant, which of two equal holds) cannot be known, only protected by
- * the chain.
+ * One change to a row, and whether it can be tried on a row of this kind.  Some
+ * changes give a row that is right in itself, and only the chain shows that it was
+ * changed: another end of a period that a zone could give, and what a caller is free
+ * to choose (an anchor, a limit, the end of a grant, which of two equal holds).
  */
 typedef struct Change
 {
@@ -194,7 +194,7 @@ CHANGE(first_source_last,
 	   swap_ends(row))
 CHANGE(source_dropped, row->n_allocations > 0, row->n_allocations--)
 CHANGE(source_added, true, alter(row)[row->n_allocations++] = ((CrPart){2, 1}))
-/* without facts these may be true calls that found nothing to change */
+/* without facts, these can be true calls that had nothing to change */
 CHANGE(facts_dropped,
 	   row->has_facts && row->kind != CR_KIND_SCHEDULE_PLAN &&
 		   row->kind != CR_KIND_SET_OVERDRAFT && row->kind != CR_KIND_SET_CYCLE &&
@@ -330,7 +330,7 @@ is_changed(const CrAccount *a, const CrAccount *b)
 		   a->history_seq != b->history_seq;
 }
 
-/* A row after the first so many, with the row that it names. */
+/* Replays a row after the first so many, with the row that it refers to. */
 static const char *
 replay(CrAccount *acc, const CrRow *row, int n_rows)
 {
@@ -345,8 +345,8 @@ start_replay(CrAccount *acc)
 }
 
 /*
- * Replays the world's rows from an account that has none.  On the way every
- * change is tried on every row, and must be complained about.
+ * Replays the world's rows, starting with an account that has none.  Before each row,
+ * every change of it is tried, and must be complained about.
  */
 static const char *
 replay_all(bool with_changes)
@@ -399,7 +399,7 @@ replay_all(bool with_changes)
 	return NULL;
 }
 
-/* Coming from another system, leaving, and taking back. */
+/* A command that imports, transfers, closes or undoes. */
 static void
 random_life(Command *cmd, int n_plans)
 {
@@ -509,7 +509,7 @@ test_random(void)
 	}
 }
 
-/* Replays all rows but the last; the last, or one in its place, is for the caller. */
+/* Replays all rows except the last, which the caller replays, or another instead. */
 static CrAccount
 replay_to_last(void)
 {
@@ -542,7 +542,7 @@ fresh(int64_t rollover)
 	world_open(&world, T0, "free", T0, "UTC");
 }
 
-/* Rows that are right in themselves, but not what the rules give. */
+/* Rows that agree with themselves, but are not what the rules make. */
 static void
 test_forged(void)
 {
@@ -678,7 +678,7 @@ test_forged(void)
 	complains(replay_to_last(), last_row(), "a deduction from a frozen account");
 }
 
-/* The account's own row must say what its history ends in. */
+/* The account's own row must be the state that its history ends in. */
 static void
 test_head(void)
 {

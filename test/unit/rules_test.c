@@ -1,6 +1,6 @@
 /*
  * rules_test.c
- *		What each command does to an account, plan changes apart.
+ *		What each command does to an account, except for plan changes.
  */
 #include "unit.h"
 
@@ -8,7 +8,7 @@
 
 static World world;
 
-/* An account on a plan of 100, as at the start of most tests. */
+/* An account with a plan of 100, with which most tests start. */
 static CrAccount *
 fresh(void)
 {
@@ -36,7 +36,7 @@ fill(CrRow *row)
 	memset(row, 0x5A, sizeof(*row));
 }
 
-/* The verdict is a refusal, and neither the account nor the row has changed. */
+/* Tests that a call was refused and changed neither the account nor the row. */
 static void
 refused(CrVerdict got, CrVerdict want, const CrAccount *before, const CrRow *row,
 		const char *name)
@@ -56,7 +56,7 @@ refused(CrVerdict got, CrVerdict want, const CrAccount *before, const CrRow *row
 	}
 }
 
-/* A call went through and its row says what it did. */
+/* Tests that a call succeeded and that its row says what it did. */
 static void
 done(CrVerdict verdict, const CrAccount *before, const CrRow *row, CrKind kind, int64_t amount,
 	 const char *name)
@@ -475,7 +475,7 @@ test_clock_repair(void)
 	is_int(world_fold(&world, utc(2026, 3, 1, 0, 0, 0)), 1, "the next one is the next");
 }
 
-/* Each command fills its part of the row whatever was in it. */
+/* Each command fills all of its fields of the row, whatever was in them. */
 static void
 test_rows_are_filled(void)
 {
@@ -592,7 +592,7 @@ test_facts_equal(void)
 	ok(cr_facts_equal(&a, &changed[0]), "and compares texts, not pointers");
 }
 
-/* Near the cap: refused or not, the account stays sound. */
+/* Near the cap, an account stays sound whether a command is refused or not. */
 static void
 test_random_amounts(void)
 {

@@ -1,8 +1,8 @@
 /*
  * tree_test.c
- *		The Merkle tree of RFC 6962 against the vectors of Certificate
- *		Transparency's own tests and against the RFC's recursive definition, and
- *		the bytes of leaves and anchors.
+ *		The Merkle tree of RFC 6962, compared with the results that Certificate
+ *		Transparency's own tests expect and with the RFC's recursive definition;
+ *		and the bytes of leaves and anchors.
  */
 #include <openssl/evp.h>
 
@@ -31,7 +31,7 @@ hex(const uint8_t *bytes, size_t len)
 	return text;
 }
 
-/* MTH of the RFC, word for word, over leaves that are hashed already. */
+/* The RFC's MTH, word for word, of leaves that are hashed already. */
 static void
 definition(uint8_t (*leaves)[CR_HASH_LEN], int n, uint8_t out[CR_HASH_LEN])
 {
@@ -98,7 +98,7 @@ test_vectors(void)
 	}
 }
 
-/* Every size, in no more room than is promised to be enough. */
+/* Trees of every size, in the room that core.h says is enough. */
 static void
 test_definition(void)
 {

@@ -1,7 +1,7 @@
 /*
  * turn_test.c
- *		Rows about grants and holds that are right in themselves, but come at the
- *		wrong time, in the wrong turn, or say that nothing was done.
+ *		Rows about grants and holds that agree with themselves, but come at the
+ *		wrong time, in the wrong order, or say that nothing was done.
  */
 #include "unit.h"
 
@@ -14,7 +14,7 @@ static World world;
 static World replayed;
 static CrAccount acc;
 
-/* Replays what the world has; rows made from acc afterwards are the forger's. */
+/* Replays the world's rows.  A row that is made from acc after that is a forged one. */
 static void
 replay_world(void)
 {
@@ -195,7 +195,7 @@ test_turns(void)
 	judge(&row, false, "nor has a hold that was released");
 }
 
-/* Rows that do nothing, which no call writes. */
+/* Rows that do nothing.  No call writes one. */
 static void
 test_nothing(void)
 {
@@ -229,7 +229,7 @@ test_nothing(void)
 	}
 }
 
-/* A change of cycle that changes none does not move the period's end. */
+/* A change of cycle that changes nothing does not move the end of the period. */
 static void
 test_cycle(void)
 {

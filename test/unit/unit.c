@@ -3,8 +3,8 @@
  *		Runs the tests of the pure core and reports them as TAP.
  *
  * Usage: unit [seed [topic ...]].  A topic is the name of a file without its _test.c.
- * The random tests give the same numbers for the same seed on every machine; a
- * failure names the iteration.
+ * With the same seed, the random tests do the same on every machine.  A failure names
+ * the iteration.
  */
 #include <stdarg.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /*
  * unit.h
- *		What the tests of the pure core share: TAP, a seeded generator, a
- *		calendar, time zones that do not depend on the machine, and a ledger in
- *		memory that numbers rows as the real one does.
+ *		What the tests of the pure core share: TAP, a random generator with a
+ *		seed, a calendar, time zones that are the same on every machine, and a
+ *		ledger in memory that numbers rows as the real one does.
  */
 #ifndef CREDITS_UNIT_H
 #define CREDITS_UNIT_H
@@ -62,8 +62,8 @@ typedef struct World
 	CrAccount	acc;
 	CrRow		rows[MAX_ROWS];
 	int			n_rows;
-	int			zone_calls;		/* how often a zone was asked */
-	const char *hidden_zone;	/* that the server does not know; NULL: it knows all */
+	int			zone_calls;		/* how often a time was converted */
+	const char *hidden_zone;	/* the zone that is not known; NULL: all are */
 	CrLots		lots;			/* what world_lists gives */
 	char		memory[1 << 17];	/* for it, and for the rows' allocations */
 	size_t		used;
@@ -101,10 +101,10 @@ typedef enum Op
 } Op;
 
 /*
- * Captures and releases name a hold, refunds a row that spent, chargebacks a
- * purchase, undos a row that a bulk run can write: the target-th of the history,
- * from 0, because the seq depends on when events were applied.  An amount of 0 is
- * all.  An import brings amount monthly and purchased other credits.
+ * target: captures and releases name a hold, refunds a row that spent, chargebacks a
+ * purchase, undos a row that a bulk run can write.  It is the target-th of these in
+ * the history, counted from 0, because its seq depends on when events were applied.
+ * amount: 0 means all; an import brings so many monthly credits, and purchased ones.
  */
 typedef struct Command
 {
@@ -159,7 +159,7 @@ extern const char *row_breaks(const CrAccount *before, const CrAccount *after,
 extern const char *account_breaks(const CrAccount *acc);
 extern bool same_lists(const CrLots *a, const CrLots *b);
 extern const char *lists_break(const CrAccount *acc);
-/* The pairs of allocations, ended by one of no credits. */
+/* Allocations as pairs of a source and its credits; the last pair has no credits. */
 #define PAIRS(...) ((const int64_t[]) {__VA_ARGS__, 0, 0})
 #define NO_PAIRS ((const int64_t[]) {0, 0})
 #define B(m, g, p) ((CrBuckets) {m, g, p})

@@ -2,9 +2,9 @@
  * world.c
  *		A ledger in memory: plan versions, one account and its rows.
  *
- * It does around the core what the real ledger does: gives a call the greater
- * of the clock and the account's time, applies what is due first, and numbers
- * the rows.  What must hold for any row and any account is in checks.c.
+ * It calls the core as the real ledger does: a call gets the later of the clock and
+ * the account's time, what is due is applied first, and rows are numbered.  What must
+ * be true of every row and account is in checks.c.
  */
 #include <stdlib.h>
 
@@ -82,7 +82,7 @@ env_emit(void *ctx, const CrRow *row)
 	}
 }
 
-/* Empty lists of grants and holds; those that were given before are gone. */
+/* Empty lists of grants and holds.  Lists that were given before are gone. */
 CrLots *
 world_lists(World *w)
 {
@@ -93,7 +93,7 @@ world_lists(World *w)
 	return &w->lots;
 }
 
-/* The world's lists are those of another from now on. */
+/* Makes the world's lists a copy of other ones. */
 CrLots *
 world_copy_lists(World *w, const CrLots *from)
 {
@@ -197,7 +197,7 @@ world_fold(World *w, CrTime at)
 	return w->n_rows - before;
 }
 
-/* Does a bulk run write rows of this kind, which can be undone? */
+/* Can a bulk run have written a row of this kind, so that it can be undone? */
 static bool
 is_undoable(CrKind kind)
 {
@@ -205,7 +205,7 @@ is_undoable(CrKind kind)
 		   kind == CR_KIND_IMPORT;
 }
 
-/* The target-th row that a command of this kind can name; NULL if there is none. */
+/* The target-th row that a command of this kind can name, or NULL. */
 const CrRow *
 world_nth(const World *w, Op op, int target)
 {
@@ -223,7 +223,7 @@ world_nth(const World *w, Op op, int target)
 	return NULL;
 }
 
-/* How much of a row was refunded, or revoked, in so many rows. */
+/* How much of a row the first so many rows refunded or revoked. */
 static int64_t
 sum_about(const World *w, CrKind kind, int64_t seq, int n_rows)
 {
@@ -237,7 +237,7 @@ sum_about(const World *w, CrKind kind, int64_t seq, int n_rows)
 	return sum;
 }
 
-/* What a row spent and how much of it the first so many rows refunded. */
+/* What a row spent, and how much of it the first so many rows refunded. */
 bool
 world_spent(const World *w, int64_t seq, int n_rows, CrSpent *spent)
 {
@@ -258,7 +258,7 @@ times_undone(const World *w, int64_t seq, int n_rows)
 	return n;
 }
 
-/* Replays a row after the first so many, with the row that it names. */
+/* Replays a row after the first so many, with the row that it refers to. */
 const char *
 world_replay(const World *w, CrAccount *acc, const CrRow *row, int n_rows)
 {
@@ -275,7 +275,7 @@ world_replay(const World *w, CrAccount *acc, const CrRow *row, int n_rows)
 	return cr_replay(acc, &w->env, row, target, used);
 }
 
-/* A boundary's plan granted by what was in force before it. */
+/* before: the version by which the boundary before the last one granted. */
 static CrVerdict
 run_undo(World *w, const Command *cmd, const CrRow *target, CrTime at, CrRow *row)
 {
@@ -405,7 +405,7 @@ run(World *w, const Command *cmd, CrTime at, CrRow *row)
 	return CR_OK;
 }
 
-/* Of a strict world: what the command did wrong, whatever it was. */
+/* In a strict world: what the command, whichever it was, did wrong. */
 static const char *
 step_breaks(const World *w, const CrAccount *before, const CrLots *lists,
 			CrVerdict verdict, const CrRow *row)
@@ -422,7 +422,7 @@ step_breaks(const World *w, const CrAccount *before, const CrLots *lists,
 	return wrong ? wrong : lists_break(&w->acc);
 }
 
-/* Like the ledger: the time, what is due, the command, its row. */
+/* Runs a command as the ledger does: the time, what is due, the rule, the row. */
 CrVerdict
 world_run(World *w, const Command *cmd)
 {
@@ -449,7 +449,7 @@ world_run(World *w, const Command *cmd)
 	return verdict;
 }
 
-/* Kinds that no random command of lots_random_test.c is for. */
+/* Kinds that the random commands of lots_random_test.c do not make. */
 bool
 world_never_makes(CrKind kind)
 {
@@ -515,7 +515,7 @@ world_revoke(World *w, CrTime at, int purchase, int64_t amount)
 		w, &(Command){.op = OP_REVOKE, .at = at, .target = purchase, .amount = amount});
 }
 
-/* A plan of NULL cancels. */
+/* plan: NULL cancels. */
 CrVerdict
 world_set_plan(World *w, CrTime at, const char *plan)
 {
@@ -523,7 +523,7 @@ world_set_plan(World *w, CrTime at, const char *plan)
 		w, &(Command){.op = plan ? OP_SET_PLAN : OP_CANCEL, .at = at, .plan = plan});
 }
 
-/* A plan of NULL cancels. */
+/* plan: NULL cancels. */
 CrVerdict
 world_schedule(World *w, CrTime at, const char *plan)
 {
@@ -535,8 +535,8 @@ world_schedule(World *w, CrTime at, const char *plan)
 static const char *const plan_names[] = {"free", "pro", "team", "max"};
 
 /*
- * Up to four plans, each with a version from the start and more later, some
- * of them in force from the very instant of a boundary.  Returns how many.
+ * Makes up to four plans and returns how many.  Each has a version from the start and
+ * more later, some of them in force from the very instant of a boundary.
  */
 int
 world_random_plans(World *w, CrTime from, CrTime to, bool cycles)
@@ -616,7 +616,7 @@ count_rows(const World *w, Op op)
 	return n;
 }
 
-/* Any command: of the older ones, or about grants, holds and earlier rows. */
+/* Any command, also one about grants, holds and earlier rows. */
 Command
 world_random_open_command(const World *w, CrTime at, int n_plans)
 {

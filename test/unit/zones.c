@@ -1,12 +1,12 @@
 /*
  * zones.c
- *		A calendar and a few time zones, written out by hand, so that the
- *		tests say the same on every machine whatever its tz database holds.
+ *		A calendar and a few time zones, written by hand, so that the tests do the
+ *		same on every machine, whatever its time-zone database has.
  *
- * Zones that change twice a year follow their rule of 2026 from 1990 to 2060,
- * also where history was different; Apia and Kiritimati have their real changes
- * around the day they skipped.  nth_boundary() and boundary_from() restate the definition of a
- * boundary as plainly as possible, for the core to be measured against.
+ * Zones that change twice a year follow their rule of 2026 from 1990 to 2060, also
+ * where history was different.  Apia and Kiritimati have their real changes around
+ * the day that they skipped.  nth_boundary() and boundary_from() define a boundary as
+ * plainly as possible, to compare the core with.
  */
 #include "unit.h"
 
@@ -20,7 +20,7 @@ typedef struct Change
 	int64_t		offset;			/* local - UTC from then on */
 } Change;
 
-/* At hour UTC on the first Sunday on or after this day. */
+/* This hour, in UTC, of the first Sunday on or after this day. */
 typedef struct Rule
 {
 	int			month;
@@ -92,7 +92,7 @@ floor_div(int64_t a, int64_t b)
 	return a / b - (a % b < 0);
 }
 
-/* The same count serves as a UTC time and as a wall clock's. */
+/* The same number can be a time in UTC or one on a wall clock. */
 int64_t
 utc(int year, int month, int day, int hour, int minute, int second)
 {
