@@ -353,7 +353,7 @@ extern CrHold *cr_find_hold(const CrAccount *acc, int64_t seq);
 extern int64_t cr_hold_left(const CrHold *hold);
 
 /* cycle.c: the cycles, and when a period ends */
-extern const char *const cr_cycle_names;	/* all of them, for an error message */
+extern const char *const cr_cycle_choices;	/* all of them, for an error message */
 extern const char *cr_cycle_name(CrCycle cycle);
 extern bool cr_cycle_parse(const char *name, CrCycle *cycle);
 extern bool cr_knows_zone(const CrEnv *env, const char *zone);

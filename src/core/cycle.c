@@ -128,7 +128,7 @@ next_anniversary(const CrEnv *env, const char *zone, CrLocal anchor, CrTime afte
 	return CR_NEVER;
 }
 
-/* The same of the calendar cycle, which the account's anchor does not matter to. */
+/* The same of the calendar cycle, for which the account's anchor does not matter. */
 static CrTime
 next_calendar(const CrEnv *env, const char *zone, CrLocal anchor, CrTime after)
 {
@@ -150,7 +150,7 @@ static const CycleRule cycles[CR_CYCLE_COUNT] = {
 };
 
 /* All names, for an error message. */
-const char *const cr_cycle_names = "calendar or anniversary";
+const char *const cr_cycle_choices = "calendar or anniversary";
 
 const char *
 cr_cycle_name(CrCycle cycle)

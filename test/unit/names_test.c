@@ -67,7 +67,7 @@ test_names(void)
 	{
 		ok(same_text(cr_cycle_name((CrCycle) i), cycles[i]) &&
 			   cr_cycle_parse(cycles[i], &cycle) && cycle == (CrCycle) i &&
-			   strstr(cr_cycle_names, cycles[i]) != NULL,
+			   strstr(cr_cycle_choices, cycles[i]) != NULL,
 		   "cycle %s, there and back, and an error message names it", cycles[i]);
 	}
 	ok(cr_bucket_parse("monthly", &bucket) && bucket == CR_MONTHLY, "bucket monthly");
