@@ -124,7 +124,7 @@ credits_define_plan(PG_FUNCTION_ARGS)
 	plan.monthly_credits = arg_optional_credits(fcinfo, 1, "monthly_credits", 0);
 	cycle = arg_optional_name(fcinfo, 2, "cycle");
 	if (cycle && !cr_cycle_parse(cycle, &plan.cycle))
-		error_bad_value("cycle", cycle, "calendar or anniversary");
+		error_bad_value("cycle", cycle, cr_cycle_choices);
 
 	writer_check_allowed("credits_define_plan()");
 	CommandCounterIncrement();
