@@ -329,7 +329,7 @@ move_rows(Bulk *bulk, Writer *history, const char *user_id, int64 upto, Snapshot
 	while (lookup_next(&rows, ForwardScanDirection))
 	{
 		bool		isnull;
-		int			its_year = year_of(DatumGetTimestampTz(slot_getattr(rows.slot, HIST_CREATED_AT,
+		int			its_year = archive_year_of(DatumGetTimestampTz(slot_getattr(rows.slot, HIST_CREATED_AT,
 																		&isnull)));
 
 		CHECK_FOR_INTERRUPTS();

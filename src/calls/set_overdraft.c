@@ -30,7 +30,11 @@ credits_set_overdraft(PG_FUNCTION_ARGS)
 	request_init(&request, fcinfo, "credits_set_overdraft()", CR_KIND_SET_OVERDRAFT);
 	if (PG_ARGISNULL(1))
 		error_null("overdraft_limit");
-	limit = arg_optional_credits(fcinfo, 1, "overdraft_limit", 0);
+	limit = PG_GETARG_INT64(1);
+	if (limit < 0)
+		error_too_small("overdraft_limit", limit, 0);
+	if (limit > CR_MAX_OVERDRAFT)
+		error_out_of_range("overdraft_limit", limit, CR_MAX_OVERDRAFT);
 	request_tail(&request, fcinfo, 2);
 	if (request.idempotency_key)
 		request_seal(&request, limit, NULL, NULL);

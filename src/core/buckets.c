@@ -33,6 +33,7 @@ cr_owed(const CrAccount *acc)
 	return acc->owed_monthly + acc->owed_purchased;
 }
 
+/* The view credit_balance says the same in SQL; sql/balance_view.sql compares them. */
 bool
 cr_is_low(const CrAccount *acc, const CrPlanVersion *plan)
 {

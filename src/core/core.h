@@ -36,6 +36,7 @@ typedef int64_t CrLocal;
 #define CR_MAX_NAME		255			/* bytes of a user id, plan, key and so on */
 #define CR_DAY			INT64_C(86400000000)	/* microseconds */
 #define CR_LONGEST_HOLD	(31 * CR_DAY)
+#define CR_MAX_OVERDRAFT	CR_MAX_CREDITS
 
 /* Where a plan's periods have their boundaries.  cycle.c has the rest. */
 typedef enum CrCycle

@@ -277,7 +277,7 @@ static const char *
 overdraft_problem(Replay *r)
 {
 	if (r->row->has_facts && (r->row->facts.overdraft_limit < 0 ||
-							  r->row->facts.overdraft_limit > CR_MAX_CREDITS))
+							  r->row->facts.overdraft_limit > CR_MAX_OVERDRAFT))
 		return "overdraft_limit is out of range";
 	return NULL;
 }

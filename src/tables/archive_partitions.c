@@ -18,6 +18,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 #include "base/errors.h"
 #include "store/columns.h"
@@ -59,6 +60,18 @@ char *
 archive_name(int year)
 {
 	return psprintf(PREFIX "%d", year);
+}
+
+/* In UTC. */
+int
+archive_year_of(CrTime at)
+{
+	struct pg_tm tm;
+	fsec_t		fraction;
+
+	if (timestamp2tm(at, NULL, &tm, &fraction, NULL, NULL) != 0)
+		elog(ERROR, "timestamp out of range");
+	return tm.tm_year;
 }
 
 /* The year that the name of a partition says; 0: it is none of ours. */

@@ -32,6 +32,7 @@ typedef struct Archived
 	int			at;				/* which has the row that was given last; -1: none */
 } Archived;
 
+extern int	archive_year_of(CrTime at);
 extern Oid	archive_parent(void);
 extern List *archive_partitions(void);
 extern int	archive_year(Oid partition);

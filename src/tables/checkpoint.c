@@ -8,7 +8,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "datatype/timestamp.h"
 #include "port/pg_bswap.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -22,6 +21,7 @@
 #include "store/relations.h"
 #include "store/slots.h"
 #include "store/writer.h"
+#include "tables/archive_partitions.h"
 #include "tables/checkpoint.h"
 #include "tables/rows.h"
 
@@ -38,18 +38,6 @@ CrTime
 checkpoint_from_time(int64 value)
 {
 	return value - USECS_TO_2000;
-}
-
-/* In UTC. */
-int
-year_of(CrTime at)
-{
-	struct pg_tm tm;
-	fsec_t		fraction;
-
-	if (timestamp2tm(at, NULL, &tm, &fraction, NULL, NULL) != 0)
-		elog(ERROR, "timestamp out of range");
-	return tm.tm_year;
 }
 
 void
@@ -93,7 +81,7 @@ checkpoint_add_purchase(Checkpoint *ckpt, int64 seq, int64 amount, const char *p
 void
 checkpoint_add_row(Checkpoint *ckpt, CrTime created_at)
 {
-	int			year = year_of(created_at);
+	int			year = archive_year_of(created_at);
 	int			at = 0;
 
 	while (at < ckpt->archived.count && ckpt->archived.values[at] < year)

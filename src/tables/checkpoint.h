@@ -62,6 +62,5 @@ extern void checkpoint_add_row(Checkpoint *ckpt, CrTime created_at);
 extern int	checkpoint_purchases(const Checkpoint *ckpt);
 extern int64 checkpoint_time(CrTime at);
 extern CrTime checkpoint_from_time(int64 value);
-extern int	year_of(CrTime at);
 
 #endif
