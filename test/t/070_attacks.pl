@@ -2,7 +2,7 @@
 # end user, who may plant objects, the schema's, tables' and database's owners, a
 # superuser.  Each is refused with an SQLSTATE, or found by a check, or does nothing.
 # prove -v shows it as a table.  What a check says in detail, and every column of every
-# table, is 030_audit.pl's concern.
+# table, is 030_tampering_is_found.pl's concern.
 use strict;
 use warnings FATAL => 'all';
 

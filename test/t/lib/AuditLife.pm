@@ -1,4 +1,4 @@
-# What 030_audit.pl does with users that come from another system, get what bulk runs
+# What 030_tampering_is_found.pl does with users that come from another system, get what bulk runs
 # give and take back, transfer and leave, and what somebody changes afterwards.
 package AuditLife;
 
@@ -61,7 +61,7 @@ our @LIFE_STORY = (
 
 sub history { my ($set, $seq) = @_; return ("UPDATE credit_history SET $set WHERE user_id = :u AND seq = $seq", $seq) }
 
-# As %case in 030_audit.pl.
+# As %case in 030_tampering_is_found.pl.
 our %LIFE_CASE = (
 	life_imported_amount  => [ history('amount = amount + 1', ':{imported 1}') ],
 	life_imported_time    => [ history(q(effective_at = effective_at - interval '1 day'), ':{imported 1}') ],
@@ -81,7 +81,7 @@ our %LIFE_CASE = (
 	life_account_status   => [ q(UPDATE credit_account SET status = 'active' WHERE user_id = :u), ':last' ],
 );
 
-# As %forgery in 030_audit.pl.
+# As %forgery in 030_tampering_is_found.pl.
 our %LIFE_FORGERY = (
 	life_f_imported_gift  => [ ':{imported 1}', { monthly_delta => 5 } ],
 	life_f_imported_owed  => [ ':{imported 2}', { owed_monthly => 5 } ],

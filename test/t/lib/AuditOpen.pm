@@ -1,4 +1,4 @@
-# What 030_audit.pl does with grants, holds, refunds and chargebacks: the calls of
+# What 030_tampering_is_found.pl does with grants, holds, refunds and chargebacks: the calls of
 # its users, and what somebody changes afterwards.
 package AuditOpen;
 
@@ -57,7 +57,7 @@ our @OPEN_LAST = (
 sub history { my ($set, $seq) = @_; return ("UPDATE credit_history SET $set WHERE user_id = :u AND seq = $seq", $seq) }
 sub table { my ($name, $set, $seq) = @_; return ("UPDATE $name SET $set WHERE user_id = :u AND seq = $seq", $seq) }
 
-# As %case in 030_audit.pl.
+# As %case in 030_tampering_is_found.pl.
 our %OPEN_CASE = (
 	open_grant_end       => [ history(q(ends_at = ends_at + interval '1 day'), ':{grant 1}') ],
 	open_grant_amount    => [ history('amount = amount + 1', ':{grant 1}') ],
@@ -107,7 +107,7 @@ our %OPEN_CASE = (
 	table_event_late      => [ q(UPDATE credit_account SET next_event_at = '2026-08-12 10:30:01+00' WHERE user_id = :u), ':last' ],
 );
 
-# As %forgery in 030_audit.pl.
+# As %forgery in 030_tampering_is_found.pl.
 our %OPEN_FORGERY = (
 	forged_burning       => [ ':{deduct 4}', { allocations => '{:{grant 1},10}' } ],
 	forged_burning_gap   => [ ':{deduct 4}', { allocations => '{:{grant 2},9}' } ],
