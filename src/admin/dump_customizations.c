@@ -7,7 +7,7 @@
  * rights but not its definition: CREATE EXTENSION makes it again, as it is in the
  * install script.  So triggers, indexes and settings of a DBA's own are not in a
  * dump.  Here they are listed, by what the script makes: our_checks, and the indexes
- * and columns that the store knows.  sql/dba.sql sees that a new ledger lists nothing.
+ * and columns that the store knows.  sql/dba_additions.sql sees that a new ledger lists nothing.
  */
 #include "postgres.h"
 

@@ -1,5 +1,5 @@
--- Who disables a guard can change grants, holds, chargebacks and what the history says of
--- them; verification of everything and of the one account finds which.
+-- A superuser who disables a guard can change grants, holds, chargebacks and what the history
+-- says of them.  Verification of all accounts, and of the one account, names what was changed.
 SET client_min_messages = warning;
 SET timezone = 'UTC';
 SET datestyle = 'ISO, YMD';

@@ -1,4 +1,4 @@
--- Calls of one statement see each other, however they are put into it.
+-- Several calls in one statement see each other's effects, wherever in the statement they are.
 SET client_min_messages = warning;
 SET timezone = 'UTC';
 SET datestyle = 'ISO, YMD';

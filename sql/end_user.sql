@@ -1,4 +1,4 @@
--- What an end user sees: the user of request.jwt.claims, and nobody else.
+-- An end user sees the account of the user that request.jwt.claims names, and no other account.
 SET client_min_messages = warning;
 SET timezone = 'UTC';
 SET datestyle = 'ISO, YMD';

@@ -1,8 +1,8 @@
--- What users of other systems suffer from, each complaint by the thread that it is
--- from.  Here is what one session can show, and nothing that another test shows already:
--- deadlocks are in isolation/batch, lost updates also in isolation/deduct, overlapping
--- sweeps in isolation/reset, hot accounts in t/018_early_lock_release.pl, holds that
--- nobody settles in hold, partly spent refunds in refund, cycles that are mixed in cycle.
+-- Complaints that users of other systems have, each with the thread that it is from.
+-- Here are those that one session can show and that no other test shows already:
+-- deadlocks are in isolation/deduct-many, lost updates also in isolation/deduct, overlapping
+-- sweeps in isolation/reset, hot accounts in t/018_early_lock_release.pl, holds that no one
+-- settles in hold, refunds of what is partly spent in refund, mixed cycles in cycle.
 SET client_min_messages = warning;
 SET timezone = 'UTC';
 SET datestyle = 'ISO, YMD';

@@ -1,5 +1,5 @@
--- What a DBA may add to the ledger's tables: indexes of any kind, columns with
--- a domain's default, triggers that look back at the ledger.
+-- A DBA adds to the ledger's tables what the reference allows, and calls go on: indexes of
+-- any kind, columns with a domain's default, triggers that look back at the ledger.
 \set VERBOSITY terse
 SET client_min_messages = warning;
 CREATE EXTENSION credits;

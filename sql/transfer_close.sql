@@ -1,4 +1,4 @@
--- Moving purchased credits to another user, and closing an account.
+-- A transfer moves purchased credits to another user; a closed account loses what it had.
 SET client_min_messages = warning;
 SET timezone = 'UTC';
 SET datestyle = 'ISO, YMD';
