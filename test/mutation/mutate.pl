@@ -4,7 +4,8 @@
 # test/run/mutation.sh calls this in a copy of the tree, where the server that
 # the tests use is running.
 #
-#   mutate.pl --check       only looks whether every fault is still where it was
+#   mutate.pl --check       only looks whether every fault is still where it was, and the
+#                           tests that are named for it are there
 #   mutate.pl [NAME ...]    all faults, or these
 
 use strict;
@@ -141,9 +142,25 @@ sub passes
 	die "what is the suite '$suite'?\n";
 }
 
+# The files of those tests.
+sub test_files
+{
+	my ($suite, @names) = split / /, $_[0];
+	my $file = { regress => "sql/%s.sql", isolation => "test/isolation/specs/%s.spec",
+		tap => "test/t/%s.pl" }->{$suite};
+
+	return defined $file ? map { sprintf $file, $_ } @names : ();
+}
+
 my @faults = read_faults();
 my @gone = grep { !eval { mutated($_); 1 } && print "$@" } @faults;
 die scalar(@gone) . " of " . @faults . " faults are not in step with src/\n" if @gone;
+for my $fault (@faults)
+{
+	my @missing = grep { !-e } map { test_files($_) } @{ $fault->{test} };
+
+	die "$fault->{name}: there is no @missing\n" if @missing;
+}
 if (@ARGV && $ARGV[0] eq '--check')
 {
 	print scalar(@faults) . " faults are in step with src/\n";

@@ -1,5 +1,5 @@
-# pg_cron itself runs the sweep (citusdata/pg_cron#329, citusdata/pg_cron#16: whenever it
-# fires, what is due is done).
+# pg_cron runs the sweep.  Whenever it fires, everything that is due is done
+# (citusdata/pg_cron#329, citusdata/pg_cron#16).
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,6 +1,6 @@
-# State at time T depends on history and T alone: the same random calls give
-# the same receipts, refusals and balances whether the sweep runs at random
-# moments, in random pieces, or never.
+# The state at a time depends only on the history and on that time: the same random calls
+# give the same receipts, refusals and balances, whether the sweep runs at random moments,
+# in random pieces, or never.
 #
 # CREDITS_SEED repeats a run; CREDITS_STEPS makes it longer.
 

@@ -1,5 +1,5 @@
-# The sweep beside everything else: other calls, other sweeps, locks, accounts
-# that cannot be written, and its own sudden end (useautumn/autumn#2377).
+# The sweep runs while other calls, other sweeps and locks are there, and with accounts that
+# cannot be written; it survives its own sudden end (useautumn/autumn#2377).
 
 use strict;
 use warnings FATAL => 'all';

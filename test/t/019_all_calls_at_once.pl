@@ -1,6 +1,7 @@
-# Everything at once: many clients do whatever the ledger can to a few users,
-# with grants and holds that end within seconds, and the books still balance
-# (bavix/laravel-wallet#1039, envato/double_entry#168, blnkfinance/blnk#240).
+# Many clients make every kind of call for a few users at once, with grants and holds that
+# end within seconds.  No call fails for another reason than the ledger's, and the balances
+# agree with the history (bavix/laravel-wallet#1039, envato/double_entry#168,
+# blnkfinance/blnk#240).
 
 use strict;
 use warnings FATAL => 'all';
@@ -18,7 +19,7 @@ my $calls = $ENV{CREDITS_CALLS} || 300;    # a client
 my $seed = $ENV{CREDITS_SEED} || time;
 
 diag("CREDITS_SEED=$seed CREDITS_CALLS=$calls");
-my $node = new_server('life', conf => "log_line_prefix = '%m [%p] %e '\n");
+my $node = new_server('all_calls', conf => "log_line_prefix = '%m [%p] %e '\n");
 $node->safe_psql(
 	'postgres', <<'SQL');
 SELECT credits_define_plan('plan', 1000);
@@ -58,7 +59,7 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 SQL
 
-my $script = PostgreSQL::Test::Utils::tempdir() . '/life.sql';
+my $script = PostgreSQL::Test::Utils::tempdir() . '/all_calls.sql';
 PostgreSQL::Test::Utils::append_to_file($script,
 	"\\set u random(1, 30)\n\\set op random(0, 11)\nSELECT act('u' || :u, :op);\n");
 for my $level ('read committed', 'repeatable read', 'serializable')

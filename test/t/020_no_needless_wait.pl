@@ -1,4 +1,4 @@
-# Nobody waits who need not: each administrative call is made to wait, for a row, an
+# No call waits without need: each administrative call is made to wait for a row, an
 # advisory lock, DDL or a reader, and meanwhile no other user's call waits for it.
 
 use strict;

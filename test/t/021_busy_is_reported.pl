@@ -1,4 +1,5 @@
-# What is busy: what a call says that could not have it, and what becomes of it.
+# If another session has what a call needs, the call says so, and says what it left undone;
+# when it is called again, it does the rest.
 
 use strict;
 use warnings FATAL => 'all';

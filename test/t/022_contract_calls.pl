@@ -1,6 +1,6 @@
-# The contract of calls: what a receipt has, what a replay gives, what a refusal
-# leaves, and what an error says.  Written from the contract and the reference
-# alone.
+# The contract of calls: which fields a receipt has, what a replay returns, what a refusal
+# leaves behind, and what an error says.  This test was written from the contract and the
+# reference, not from the code.
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,6 +1,6 @@
-# The audit trail: nobody may change the ledger, and who does it nevertheless is
-# found by credits_verify() and, in an export, by test/verify/credits-verify.pl,
-# which shares no code with the extension.
+# No one may change the ledger outside its functions.  If a superuser does it nevertheless,
+# credits_verify() finds the change, and so does test/verify/credits-verify.pl in an export.
+# The latter shares no code with the extension.
 
 use strict;
 use warnings FATAL => 'all';

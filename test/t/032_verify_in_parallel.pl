@@ -1,5 +1,5 @@
-# Verification by several processes: they are there, see one snapshot while
-# others write, show how far they are, and end with their leader, whoever ends it.
+# Several processes verify together.  They start, see one snapshot while other sessions
+# write, show their progress, and end when their leader ends, for whatever reason.
 
 use strict;
 use warnings FATAL => 'all';

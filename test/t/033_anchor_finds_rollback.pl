@@ -1,5 +1,6 @@
-# Anchors kept outside, against a database that was put back: from a dump, from a
-# base backup, and then gone another way; and anchors made while others write.
+# An anchor that is kept outside finds a database that was put back, from a dump or from a
+# base backup, and one that then took another way.  Anchors can be made while other sessions
+# write.
 
 use strict;
 use warnings FATAL => 'all';

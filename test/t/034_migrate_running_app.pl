@@ -1,7 +1,7 @@
-# docs/migration.md, executed: a generated Prisma application is moved to the
-# extension while it runs; the server is killed in the middle of it; it is rolled
-# back, and moved again.  Every user is compared, each time.  CREDITS_USERS says
-# how many there are (20000), and what it took is printed.
+# docs/migration.md, executed: a generated Prisma application moves to the extension while
+# it runs.  The server is killed in the middle of the move; then the application is rolled
+# back, and moved again.  Every user is compared, each time.  CREDITS_USERS is the number of
+# users (20000); the time that it took is printed.
 use strict;
 use warnings FATAL => 'all';
 

@@ -1,7 +1,7 @@
-# Point-in-time recovery from a WAL archive, to a moment between two anchors that
-# were kept outside, of a base backup that was made under load: what had been
-# acknowledged by then is there, what came later is not, the earlier anchor verifies,
-# and the later one tells that the ledger was rolled back, or went another way.
+# Point-in-time recovery from a WAL archive: a base backup that was made under load is
+# restored to a moment between two anchors that were kept outside.  Everything that had been
+# acknowledged by then is there, and nothing later.  The earlier anchor verifies; the later
+# one says that the ledger was rolled back, or that it took another way.
 
 use strict;
 use warnings FATAL => 'all';

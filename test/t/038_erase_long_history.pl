@@ -1,5 +1,6 @@
-# Erasing a long history, in the archive too: in little memory, while others spend,
-# and so that no text is left where the documentation says that there is none.
+# Erasing a user with a long history, part of which is in the archive, takes little memory,
+# works while other sessions spend, and leaves no text where the documentation says that none
+# is left.
 use strict;
 use warnings FATAL => 'all';
 

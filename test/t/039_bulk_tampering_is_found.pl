@@ -1,6 +1,6 @@
-# Runs taken back, imports, transfers and closed accounts, as credits_verify() and
-# the verifier that shares no code with it see them: clean as they are, and bad
-# where somebody forged a row who knows how to hash.
+# A ledger with undone runs, imports, transfers and closed accounts verifies, by
+# credits_verify() and by the verifier that shares no code with it.  If somebody who can make
+# the hashes forges a row of these kinds, both find it.
 use strict;
 use warnings FATAL => 'all';
 

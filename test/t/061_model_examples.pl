@@ -1,4 +1,4 @@
-# The reference model itself, by examples worked out by hand: the cases of the
+# The reference model gives what examples say that were worked out by hand: the cases of the
 # monthly reset, and each rule that 060_model.pl relies on.  No server is needed.
 
 use strict;

@@ -1,4 +1,4 @@
-# The reference model itself, by examples worked out by hand: what is done to many
+# The reference model gives what examples say that were worked out by hand: calls for many
 # accounts at once, archives, imports, and the end of an account.  No server is needed.
 
 use strict;

@@ -1,6 +1,6 @@
-# What the extension runs as SQL means what it says, whatever the caller has on the
-# search_path, and so does a DBA's code that it sets off: event triggers, functions in
-# indexes.  Where that runs as the tables' owner, anything else would be a way to become
+# SQL that the extension itself runs means the same, whatever the caller has on the
+# search_path.  So does a DBA's code that this SQL starts: event triggers, functions in
+# indexes.  Some of it runs as the owner of the tables, so without this a caller could become
 # the owner.
 use strict;
 use warnings FATAL => 'all';

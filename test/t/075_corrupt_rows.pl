@@ -1,7 +1,7 @@
-# A superuser who turned the guards and constraints off can write anything into a row.
-# Whatever it is, calls answer, or refuse with an error that is the ledger's or
-# PostgreSQL's own for such a value: nothing crashes, loops, or ends as an internal error.
-# CORRUPT_SEED and CORRUPT_CASES choose what is written and how often.
+# A superuser who has turned the guards and constraints off can write anything into a row.
+# Whatever it is, a call answers, or it refuses with an error of the ledger's, or with
+# PostgreSQL's error for such a value.  No call crashes, loops, or ends as an internal error.
+# CORRUPT_SEED chooses what is written, CORRUPT_CASES how often.
 use strict;
 use warnings FATAL => 'all';
 

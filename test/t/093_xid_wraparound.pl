@@ -1,6 +1,6 @@
-# Near the end of transaction ids, and across it: the ledger works until
-# PostgreSQL takes no more writes, refuses cleanly then, still answers and
-# verifies, and goes on after VACUUM.
+# Near the end of transaction ids, and across it, the ledger works until PostgreSQL accepts
+# no more writes.  Then it refuses cleanly, still answers reads and verifies, and it goes on
+# after VACUUM.
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,6 +1,6 @@
-# One user charged over and over while an old snapshot is open, as that of a
-# forgotten session: the account's versions that it keeps cost what they must
-# and no more, and go with it.
+# One user is charged over and over while an old snapshot is open, such as that of a
+# forgotten session.  The snapshot keeps versions of the account's row; they take the room
+# that they must and no more, and they go when the snapshot goes.
 #
 # CREDITS_HOT_SECONDS: so long beside the snapshot, for the long version; by default
 # a fixed number of calls.

@@ -1,6 +1,6 @@
-# The clock goes back and forth, by the setting and in earnest: no time grants
-# twice, no account's time goes back but by credits_repair_clock, and what the
-# ledger says stays provable.
+# The clock goes back and forth, first by the setting and then that of the server.  No
+# period's credits are granted twice, only credits_repair_clock sets an account's time back,
+# and the ledger still verifies.
 
 use strict;
 use warnings FATAL => 'all';
