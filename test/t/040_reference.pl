@@ -2,7 +2,8 @@
 # with the sources and with what calls really answer, in both directions.  The
 # README's quick start and the pages that go on from it are run, and must give
 # what they show.  Links lead somewhere, the README names every page and folder,
-# and the tests that CONTRIBUTING.md and test/README.md name are there.
+# the figures of speed were measured, and the tests that CONTRIBUTING.md and
+# test/README.md name are there.
 use strict;
 use warnings FATAL => 'all';
 
@@ -504,7 +505,7 @@ is_same_set(
 	\@presets, 'docs/rights.md: the presets');
 
 # Links lead to files and headings that are there.
-my @pages = map { s{^\Q$root\E/}{}r } glob("$root/*.md $root/docs/*.md $root/bench/*.md $root/test/*.md $root/test/*/*.md");
+my @pages = map { s{^\Q$root\E/}{}r } glob("$root/*.md $root/docs/*.md $root/docs/*/*.md $root/bench/*.md $root/test/*.md $root/test/*/*.md");
 for my $name (@pages)
 {
 	my $content = read_text("$root/$name") =~ s/^```.*?^```$//gmsr;
@@ -530,7 +531,10 @@ for my $name (@pages)
 # folder of the sources; the files that it names are where it says.
 my @docs = grep { m{^docs/} } @pages;
 is_same_set([ section($readme, '## Documentation') =~ m{^\| \[(docs/[^\]]+)\]\(\1\) \|}mg ],
-	\@docs, 'README: the pages');
+	[ grep { !m{/reports/} } @docs ], 'README: the pages');
+my $reports = read_text("$root/docs/reports/README.md");
+like($reports, qr/^\| \[\Q$_\E\]/m, "docs/reports/README.md: $_")
+  for grep { $_ ne 'README.md' } map { m{^docs/reports/(.*)} } @docs;
 like(read_text("$root/$_"), qr/\A# .*\n\nFor \w/, "$_ says first who should read it") for @docs;
 
 my (%folders, @nowhere);
@@ -549,18 +553,46 @@ is("@nowhere", '', 'README: the files that it names are in their folders');
 is_same_set([ grep { m{^src/} } keys %folders ],
 	[ map { s{^\Q$root\E/}{}r } grep { -d } glob("$root/src/*") ], 'README: the folders of src/');
 
-# The speed that it names was measured.
+# What docs/performance.md and the README say of speed was measured: each aim of the
+# report is there, with the figure and whether it was reached; if it was not, the
+# page says what that means.
+my @ratios = table(section(read_text("$root/docs/reports/performance.md"), '## The bench'));
+my %word = ('>=' => 'at least', '<=' => 'at most', '<' => 'less than');
+my %reached = (holds => 'yes', 'does not hold' => 'no', undecided => 'undecided');
+my (@told, @meaningless);
+for my $row (section(read_text("$root/docs/performance.md"), '## Beside what you would write yourself') =~ /^\| (.*) \|$/mg)
+{
+	my ($aim, $figure, $reached, $meaning) = (map { s/^ +| +$//gr } split /\|/, " $row ", -1)[ -4 .. -1 ];
+
+	next unless $figure =~ /^([\d.]+)(?: \(([\d.]+) to ([\d.]+)\))?/;
+	push @told, "$aim: $1" . (defined $2 ? " $2..$3" : '') . " $reached";
+	push @meaningless, $row if ($reached eq 'yes') == ($meaning =~ /\.$/);
+}
+is_same_set(
+	\@told,
+	[
+		map {
+			my ($sign, $limit) = split / /, $_->{aim};
+			"$word{$sign} $limit: " . join ' ', grep { length } @$_{ 'median', '95 % interval' }, $reached{ $_->{verdict} };
+		} grep { $_->{aim} ne '' } @ratios
+	],
+	'docs/performance.md: the aims, as they were measured');
+is("@meaningless", '', 'docs/performance.md: what it means for a user, of each aim that was not reached');
 my ($speed) = $readme =~ /^- \*\*Speed\*\*: (.*?)^(?:- |\n|#)/ms;
-my $figures = section(read_text("$root/docs/performance.md"), '## Figures');
 for my $ratio ([ 'one-row UPDATE', 'one-row `UPDATE`' ], [ 'plpgsql with key', 'PL/pgSQL' ])
 {
-	my ($aim, $words) = @$ratio;
-	my ($median) = $figures =~ m{^\| `credits_deduct` with key / \Q$aim\E, tps, uniform, 16 clients, commit on \| [^|]* \| ([\d.]+) \|}m;
+	my ($other, $words) = @$ratio;
+	my ($measured) = grep { $_->{ratio} eq "credits_deduct with key / $other, tps, uniform, 16 clients, commit on" } @ratios;
+	my $median = $measured ? $measured->{median} : 'no figure';
 
-	$median //= 'no figure';
 	like(($speed // '') =~ s/\s+/ /gr, qr/\b\Q$median\E times as many [^.]*?\Q$words\E/,
-		"README: the speed beside $aim is the one in docs/performance.md");
+		"README: the speed beside $other is the one in docs/reports/performance.md");
 }
+
+# So is the number of faults.
+my $faults = () = read_text("$root/test/mutation/faults.txt") =~ /^name: /mg;
+is((read_text("$root/docs/reliability.md") =~ m{`test/mutation/faults\.txt` lists (\d+) deliberate faults})[0], $faults,
+	'docs/reliability.md: how many faults there are');
 
 # The tests that test/README.md lists, and those that it and CONTRIBUTING.md say to run.
 my $test_readme = read_text("$root/test/README.md");
