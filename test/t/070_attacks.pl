@@ -1,8 +1,8 @@
-# The catalogue of attacks on a ledger, by who may do more and more: an app's role, an
-# end user, who may plant objects, the schema's, tables' and database's owners, a
-# superuser.  Each is refused with an SQLSTATE, or found by a check, or does nothing.
-# prove -v shows it as a table.  What a check says in detail, and every column of every
-# table, is 030_tampering_is_found.pl's concern.
+# The catalogue of attacks on a ledger, in the order of the attacker's rights: an app's role, an
+# end user, a role that may create objects, the owners of the schema, the tables and the
+# database, a superuser.  Each attack is refused with an SQLSTATE, or found by a check, or does
+# nothing.  prove -v shows them as a table.  030_tampering_is_found.pl has what a check says in
+# detail, and every column of every table.
 use strict;
 use warnings FATAL => 'all';
 

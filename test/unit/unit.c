@@ -137,9 +137,9 @@ main(int argc, char **argv)
 		{"lots", test_lists},
 		{"refund", test_refunds},
 		{"lots_random", test_lists_random},
-		{"life", test_life},
+		{"undo_import_close", test_undo_import_close},
 		{"replay", test_replay},
-		{"turn", test_turn},
+		{"misplaced_rows", test_misplaced_rows},
 		{"chain", test_chain},
 		{"tree", test_tree},
 	};

@@ -181,9 +181,9 @@ extern void test_due_random(void);
 extern void test_lists(void);
 extern void test_refunds(void);
 extern void test_lists_random(void);
-extern void test_life(void);
+extern void test_undo_import_close(void);
 extern void test_replay(void);
-extern void test_turn(void);
+extern void test_misplaced_rows(void);
 extern void test_chain(void);
 extern void test_tree(void);
 

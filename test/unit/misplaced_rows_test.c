@@ -1,7 +1,7 @@
 /*
- * turn_test.c
- *		Rows about grants and holds that agree with themselves, but come at the
- *		wrong time, in the wrong order, or say that nothing was done.
+ * misplaced_rows_test.c
+ *		Replay refuses rows about grants and holds that are right in themselves, but
+ *		come at the wrong time or in the wrong order, or say that nothing was done.
  */
 #include "unit.h"
 
@@ -254,7 +254,7 @@ test_cycle(void)
 }
 
 void
-test_turn(void)
+test_misplaced_rows(void)
 {
 	test_turns();
 	test_nothing();

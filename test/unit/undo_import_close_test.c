@@ -1,7 +1,7 @@
 /*
- * life_test.c
- *		Undoing what bulk runs wrote, importing, transferring and closing; and
- *		which rows of these kinds replay believes.
+ * undo_import_close_test.c
+ *		Bulk runs are undone, accounts are imported, credits transferred, accounts
+ *		closed; and replay believes the right rows of these kinds, and no others.
  */
 #include "unit.h"
 
@@ -745,7 +745,7 @@ test_closed_replay(void)
 }
 
 void
-test_life(void)
+test_undo_import_close(void)
 {
 	test_undo_reset();
 	test_undo_folded();
