@@ -172,7 +172,7 @@ run_tests() {
         tests+=(test/run/suite-isolation.sh)
     fi
     if [ ${#units[@]} != 0 ] || [ -n "$all_units" ]; then
-        export UNIT="${units[*]}"
+        export UNIT="${units[*]}" UNIT_LOG="$PWD/unit.log"
         [ -z "$all_units" ] || UNIT=
         tests+=(test/run/suite-unit.sh)
     fi
@@ -181,6 +181,7 @@ run_tests() {
         "${tests[@]}" 9<&- || status=$?
     [ "$status" != 0 ] || return 0
     show_failures || true
+    [ -z "${UNIT_LOG:-}" ] || grep -A 4 '^not ok' "$UNIT_LOG" | head -60 || true
     for name in "${regress[@]}"; do
         if ! cmp -s "results/$name.out" "expected/$name.out"; then
             echo "If the new output is right: cp $PWD/results/$name.out expected/"
