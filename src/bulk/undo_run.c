@@ -76,6 +76,8 @@ undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target, int64 expired)
 
 	if (bulk_is_undone(ledger->acc.user_id, target->seq))
 		return BULK_ALREADY;
+	if (!cr_undone_fits(target))
+		error_corrupted("credit_history", "amount does not fit what the row took or gave");
 	if (undo->regrant && target->kind == CR_KIND_RESET && ledger->acc.facts.plan)
 		regrant.plan = plans_in_force(ledger->plans, ledger->acc.facts.plan, ledger->now);
 	if (regrant.plan)

@@ -90,6 +90,8 @@ find_hold(Ledger *ledger, int64 seq)
 		error_hold_archived(ledger->acc.user_id, seq);
 	if (hold == NULL)
 		error_hold_not_found(ledger->acc.user_id, seq);
+	if (!cr_hold_fits(hold))
+		error_corrupted("credit_hold", "more is held than was set aside");
 	return hold;
 }
 

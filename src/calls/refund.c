@@ -32,8 +32,11 @@ sum_refunds(const char *user_id, int64 seq)
 		CrRow		row;
 
 		row_from_slot(&row, lookup.slot);
-		if (row.kind == CR_KIND_REFUND)
-			sum_add(&sum, row.amount);
+		if (row.kind != CR_KIND_REFUND)
+			continue;
+		if (row.amount < 1 || row.amount > CR_MAX_CREDITS)
+			error_corrupted("credit_history", "amount is out of range");
+		sum_add(&sum, row.amount);
 	}
 	lookup_end(&lookup);
 	return sum;
@@ -55,7 +58,11 @@ find_spent(Ledger *ledger, int64 seq, CrSpent *spent, CrRow *row)
 		error_corrupted("credit_history", row->malformed);
 	if (!cr_spent(spent, row))
 		error_not_spent(user_id, seq);
+	if (!cr_spent_fits(row))
+		error_corrupted("credit_history", "amount does not fit what the row took or gave");
 	spent->refunded = sum_refunds(user_id, seq);
+	if (spent->refunded > spent->amount)
+		error_corrupted("credit_history", "more was refunded than was spent");
 }
 
 typedef struct Refund

@@ -352,6 +352,7 @@ extern CrGrant *cr_lots_add_grant(CrLots *lots, int64_t seq, CrTime ends_at);
 extern CrHold *cr_lots_add_hold(CrLots *lots, int64_t seq, int n_parts);
 extern CrHold *cr_find_hold(const CrAccount *acc, int64_t seq);
 extern int64_t cr_hold_left(const CrHold *hold);
+extern bool cr_hold_fits(const CrHold *hold);
 
 /* cycle.c: the cycles, and when a period ends */
 extern const char *const cr_cycle_choices;	/* all of them, for an error message */
@@ -429,6 +430,7 @@ extern void cr_apply_hold_end(CrAccount *acc, CrHold *hold, CrRow *row);
 
 /* refund_rules.c: giving back what was spent, to where it came from */
 extern bool cr_spent(CrSpent *spent, const CrRow *row);
+extern bool cr_spent_fits(const CrRow *row);
 extern CrVerdict cr_refund(CrAccount *acc, CrTime at, const CrSpent *spent,
 						   int64_t amount, CrRow *row);
 
@@ -439,6 +441,7 @@ typedef struct CrRegrant
 	CrTime		next_reset_at;	/* is later than before if it has another cycle */
 } CrRegrant;
 
+extern bool cr_undone_fits(const CrRow *target);
 extern int64_t cr_expired_by_last(const CrRow *reset, const CrPlanVersion *before);
 extern CrVerdict cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
 						 int64_t expired, const CrRegrant *regrant, CrRow *row);

@@ -94,6 +94,29 @@ cr_hold_left(const CrHold *hold)
 	return left;
 }
 
+/* Does a hold have no more than was set aside?  Only verification checks all of it. */
+bool
+cr_hold_fits(const CrHold *hold)
+{
+	int64_t		left = hold->amount;
+
+	if (hold->monthly < 0 || hold->monthly > left)
+		return false;
+	left -= hold->monthly;
+	if (hold->purchased < 0 || hold->purchased > left)
+		return false;
+	left -= hold->purchased;
+	for (int i = 0; i < hold->n_parts; i++)
+	{
+		int64_t		part = hold->parts[i].credits;
+
+		if (part < 0 || part > left)
+			return false;
+		left -= part;
+	}
+	return true;
+}
+
 /* The open hold that ends first; the oldest, if several end then. */
 CrHold *
 cr_next_hold_end(const CrAccount *acc)

@@ -32,6 +32,48 @@ cr_spent(CrSpent *spent, const CrRow *row)
 	return true;
 }
 
+/* What is left of a number of credits after the row's parts; -1: they are no parts of it. */
+static int64_t
+without_parts(int64_t credits, const CrRow *row)
+{
+	for (int i = 0; i < row->n_allocations; i++)
+	{
+		int64_t		part = row->allocations[i].credits;
+
+		if (part < 1 || part > credits)
+			return -1;
+		credits -= part;
+	}
+	return credits;
+}
+
+static bool
+was_taken(int64_t delta)
+{
+	return delta <= 0 && delta >= -CR_MAX_CREDITS;
+}
+
+/*
+ * Is the amount of a row that spent what its deltas and parts come to?  Only verification
+ * reads a row's hash.  So a call that gives back what the row says asks this first.
+ */
+bool
+cr_spent_fits(const CrRow *row)
+{
+	int64_t		owed;
+
+	if (row->amount < 1 || row->amount > CR_MAX_CREDITS)
+		return false;
+	if (row->kind == CR_KIND_CAPTURE)
+		return without_parts(row->amount, row) == 0;
+	if (!was_taken(row->delta.monthly) || !was_taken(row->delta.granted) ||
+		!was_taken(row->delta.purchased))
+		return false;
+	owed = row->amount + row->delta.monthly + row->delta.granted + row->delta.purchased;
+	return owed >= 0 && owed <= row->owed_purchased &&
+		without_parts(-row->delta.granted, row) == 0;
+}
+
 /*
  * A refund under way.  It is done twice: the first time as a trial that finds out
  * whether it fits, and changes no grant, because grants are changed in place.

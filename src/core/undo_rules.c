@@ -100,6 +100,36 @@ undo_import(CrAccount *after, const CrRow *target, int64_t *change)
 }
 
 /*
+ * Is the amount of a row that a run wrote what its deltas come to?  Only verification
+ * reads a row's hash.  So a call that takes back what the row says asks this first.
+ */
+bool
+cr_undone_fits(const CrRow *target)
+{
+	int64_t		amount = target->amount;
+	int64_t		monthly = target->delta.monthly;
+	int64_t		purchased = target->delta.purchased;
+
+	if (amount < (target->kind == CR_KIND_SET_PLAN ? -CR_MAX_CREDITS : 0) ||
+		amount > CR_MAX_CREDITS)
+		return false;
+	switch (target->kind)
+	{
+		case CR_KIND_RESET:
+			return target->expired >= 0 && target->expired <= CR_MAX_CREDITS &&
+				monthly == amount - target->expired;
+		case CR_KIND_SET_PLAN:
+			return amount > 0 ? monthly >= 0 && monthly <= amount : monthly == amount;
+		case CR_KIND_GRANT:
+			return target->delta.granted == amount;
+		case CR_KIND_IMPORT:
+			return monthly >= 0 && monthly <= amount && purchased == amount - monthly;
+		default:
+			return true;
+	}
+}
+
+/*
  * What the last boundary of a reset let expire.  If the row stands for one boundary,
  * that is what the row says.  If it stands for several, the row says what expired at
  * the first.  At the last one, the allowance of the boundary before it expired,

@@ -86,6 +86,13 @@ archive_year(Oid partition)
 	return atoi(name + strlen(PREFIX));
 }
 
+/* Is it where, and called what, the partition of a year is? */
+bool
+archive_is_year(Oid partition)
+{
+	return archive_year(partition) != 0 && get_rel_namespace(partition) == store_schema();
+}
+
 static bool
 has_key(Relation partition)
 {

@@ -36,6 +36,7 @@ extern int	archive_year_of(CrTime at);
 extern Oid	archive_parent(void);
 extern List *archive_partitions(void);
 extern int	archive_year(Oid partition);
+extern bool archive_is_year(Oid partition);
 extern char *archive_name(int year);
 extern const char *archive_problem(Relation rel);
 extern void archive_check(Relation rel);

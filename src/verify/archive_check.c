@@ -131,7 +131,10 @@ verify_users(Findings *findings, MemoryContext row_memory)
 	archived_close(&archived);
 }
 
-/* The archive itself, and its partitions. */
+/*
+ * The archive itself, and its partitions.  One of another schema has no guard, and one
+ * of another name is no year that can be archived to or dropped.
+ */
 static void
 verify_tables(Findings *findings)
 {
@@ -142,6 +145,8 @@ verify_tables(Findings *findings)
 		Relation	rel = table_open(lfirst_oid(cell), AccessShareLock);
 		const char *problem = archive_problem(rel);
 
+		if (problem == NULL && rel->rd_rel->relispartition && !archive_is_year(lfirst_oid(cell)))
+			problem = "the partition is not credit_history_archive_YYYY of the extension's schema";
 		if (problem)
 			findings_report(findings, RelationGetRelationName(rel), NULL, 0, problem);
 		table_close(rel, AccessShareLock);

@@ -84,6 +84,7 @@ static void
 verify_guards(Findings *findings)
 {
 	const char *drop_problem = drop_guard_problem();
+	List	   *partitions = archive_partitions();
 	ListCell   *cell;
 
 	if (drop_problem)
@@ -92,7 +93,7 @@ verify_guards(Findings *findings)
 	{
 		Oid			relid = lfirst_oid(cell);
 		bool		is_parent = relid == archive_parent();
-		bool		is_partition = get_rel_relispartition(relid) && archive_year(relid) != 0;
+		bool		is_partition = list_member_oid(partitions, relid);
 		const char *problem = guard_problem(relid);
 
 		if (problem)

@@ -330,6 +330,33 @@ for (@rows_changed)
 	my @statements = ref $statements ? @$statements : ($statements);
 	$attack->found($what, $what =~ /partition/ ? \@statements : disarmed(@statements), { credits_verify => $says });
 }
+# Calls that read such a row give nothing by it.
+my $give = "SELECT credits_refund('alice', $deduct)";
+$attack->refused("calls: $_->[0]", 'UC008', [ $now, @{ disarmed(ref $_->[1] ? @{ $_->[1] } : $_->[1]) }, $_->[2] ])
+  for [ 'a deduction of more than it took', "UPDATE credit_history SET amount = 1000 WHERE $row", $give ],
+  [ 'a deduction of less', "UPDATE credit_history SET amount = 1 WHERE $row", $give ],
+  [ 'a deduction that took from a grant what it did not', "UPDATE credit_history SET amount = 35, granted_delta = -5 WHERE $row", $give ],
+  [ 'a deduction from a grant of less than nothing', "UPDATE credit_history SET allocations = '{3,1000,4,-1000}' WHERE $row", $give ],
+  [ 'a refund of less than nothing', [ "SELECT credits_refund('alice', $deduct, 5)", "UPDATE credit_history SET amount = -1000 WHERE user_id = 'alice' AND ref_seq = $deduct" ], $give ],
+  [ 'a refund of more than was spent', [ "SELECT credits_refund('alice', $deduct, 5)", "UPDATE credit_history SET amount = 1000 WHERE user_id = 'alice' AND ref_seq = $deduct" ], $give ],
+  [ 'the same, and all of it asked for again', [ "SELECT credits_refund('alice', $deduct, 5)", "UPDATE credit_history SET amount = 1000 WHERE user_id = 'alice' AND ref_seq = $deduct" ], "SELECT credits_refund('alice', $deduct, 1)" ],
+  [ 'a capture of more than it took', [ q(SELECT credits_capture('alice', (SELECT max(seq) FROM credit_hold), 10)), q(UPDATE credit_history SET amount = 1000 WHERE kind = 'capture') ],
+	  q(SELECT credits_refund('alice', (SELECT max(seq) FROM credit_history WHERE kind = 'capture' AND user_id = 'alice'))) ],
+  map { [ "a hold of more than was set aside, $_", [ q(SELECT credits_add_purchased('alice', 500, 'x'), credits_hold('alice', 300)), q(UPDATE credit_hold SET monthly = monthly + 50 WHERE amount = 100) ],
+	  "SELECT credits_$_('alice', (SELECT seq FROM credit_hold WHERE amount = 100))" ] } qw(capture release);
+for (
+	[ 'a reset', q(plan => 'free', boundary => '2026-03-01'), q(UPDATE credit_history SET amount = 1000 WHERE user_id = 'mallory' AND kind = 'reset'), 'mallory' ],
+	[ 'a grant', "'" . (column($db, q(SELECT run_id FROM credit_reset_run WHERE kind = 'grant')))[0] . "'", q(UPDATE credit_history SET amount = 1000 WHERE user_id = 'bob' AND kind = 'grant'), 'bob' ])
+{
+	my ($what, $args, $change, $user) = @$_;
+	my ($state, $out, $err) = $attack->tried({ before => [ $now, @{ disarmed($change) } ] }, "CALL credits_undo_run($args)");
+	$attack->noted($out =~ /"failures": 1\b/ && $out =~ /UC008/ && $out =~ /"\Q$user\E"/, "calls: $what of more than it gave, undone", 'refused', 'UC008', $state, $out, $err);
+}
+
+$attack->found("a partition of the archive $_->[0]", $_->[1], { credits_verify_structure => qr/^$_->[2]\|\|\|the partition is not credit_history_archive_YYYY of the extension's schema$/m })
+  for [ 'put into another schema', 'ALTER TABLE credit_history_archive_2025 SET SCHEMA public', 'credit_history_archive_2025' ],
+  [ 'put into another schema, its guard gone', [ 'ALTER TABLE credit_history_archive_2025 SET SCHEMA public', 'DROP TRIGGER credits_guard ON public.credit_history_archive_2025' ], 'credit_history_archive_2025' ],
+  [ 'of another name', [ 'CREATE TABLE old PARTITION OF credit_history_archive (PRIMARY KEY (user_id, seq)) FOR VALUES FROM (\'2020-01-01Z\') TO (\'2021-01-01Z\')', 'SELECT credits_repair_guards()' ], 'old' ];
 $attack->found('a partition of the archive dropped by the schema owner', [ 'SET LOCAL ROLE schema_owner', 'DROP TABLE ledger.credit_history_archive_2025', 'RESET ROLE' ],
 	{ credits_verify => qr/credit_history_archive/ });
 

@@ -291,10 +291,104 @@ test_settings(void)
 	ok(world.broken == NULL, "none of this breaks anything");
 }
 
+static bool
+spent_fits(int seq, void (*damage) (CrRow *row))
+{
+	CrRow		row = world.rows[seq - 1];
+
+	damage(&row);
+	return cr_spent_fits(&row);
+}
+
+static void as_it_is(CrRow *row) { (void) row; }
+static void more(CrRow *row) { row->amount++; }
+static void less(CrRow *row) { row->amount--; }
+static void nothing(CrRow *row) { row->amount = 0; }
+static void negative(CrRow *row) { row->amount = -5; }
+static void too_much(CrRow *row) { row->amount = INT64_MAX; }
+static void gave(CrRow *row) { row->delta.monthly = 7; row->delta.purchased -= 107; }
+static void granted(CrRow *row) { row->delta.granted--; row->amount++; }
+static void least(CrRow *row) { row->delta.purchased = INT64_MIN; }
+
+static void
+odd_parts(CrRow *row)
+{
+	static const CrPart parts[] = {{2, 20}, {3, -10}};
+
+	row->allocations = parts;
+	row->n_allocations = 2;
+}
+
+/* Rows that nobody could have written are none to give back by. */
+static void
+test_damaged(void)
+{
+	void		(*const damages[]) (CrRow *row) = {more, less, nothing, negative, too_much, odd_parts};
+	CrHold		hold = {.amount = 10,.monthly = 4,.purchased = 6};
+	CrPart		parts[] = {{2, 1}, {3, -1}};
+	CrRow		row;
+
+	fresh(0);
+	world_grant(&world, T0 + 1, 10, utc(2026, 1, 20, 0, 0, 0));
+	world_purchase(&world, T0 + 2, 50);
+	world_deduct(&world, T0 + 3, 115);
+	world_hold(&world, T0 + 4, 20, utc(2026, 1, 15, 0, 0, 0));
+	world_capture(&world, T0 + 5, 0, 30, false);
+	ok(spent_fits(4, as_it_is) && spent_fits(6, as_it_is), "rows as they were written fit");
+	for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++)
+	{
+		ok(!spent_fits(4, damages[i]), "a deduction damaged in way %zu", i);
+		ok(!spent_fits(6, damages[i]), "a capture damaged in way %zu", i);
+	}
+	ok(!spent_fits(4, gave) && !spent_fits(4, granted) && !spent_fits(4, least),
+	   "a deduction with other deltas");
+
+	ok(cr_hold_fits(&hold), "a hold with all that was set aside");
+	hold.monthly = 5;
+	ok(!cr_hold_fits(&hold), "with more");
+	hold.monthly = -1;
+	ok(!cr_hold_fits(&hold), "with less than nothing");
+	hold.monthly = 3;
+	hold.parts = parts;
+	hold.n_parts = 1;
+	ok(cr_hold_fits(&hold), "with a grant's part");
+	hold.n_parts = 2;
+	ok(!cr_hold_fits(&hold), "with a part of less than nothing");
+	hold = (CrHold){.amount = INT64_MAX,.monthly = 5,.purchased = INT64_MAX - 4};
+	ok(!cr_hold_fits(&hold), "with a sum that there is no room for");
+
+	fresh(0);
+	world_fold(&world, FEB);
+	row = *last_row();
+	ok(cr_undone_fits(&row), "a reset as it was written fits");
+	row.amount++;
+	ok(!cr_undone_fits(&row), "one that gave more does not");
+	row.amount = INT64_MIN;
+	row.expired = INT64_MAX;
+	ok(!cr_undone_fits(&row), "nor one with numbers out of range");
+	row = (CrRow){.kind = CR_KIND_SET_PLAN, .amount = 50};
+	row.delta.monthly = 30;
+	ok(cr_undone_fits(&row), "a change of plan that paid what was owed");
+	row.delta.monthly = 51;
+	ok(!cr_undone_fits(&row), "that gave more than its amount");
+	row = (CrRow){.kind = CR_KIND_SET_PLAN, .amount = -50};
+	row.delta.monthly = -40;
+	ok(!cr_undone_fits(&row), "that took less than its amount");
+	row = (CrRow){.kind = CR_KIND_GRANT, .amount = 50};
+	ok(!cr_undone_fits(&row), "a grant that gave nothing");
+	row = (CrRow){.kind = CR_KIND_IMPORT, .amount = 50};
+	row.delta.monthly = 20;
+	row.delta.purchased = 30;
+	ok(cr_undone_fits(&row), "an import");
+	row.delta.purchased = 31;
+	ok(!cr_undone_fits(&row), "that brought more than its amount");
+}
+
 void
 test_refunds(void)
 {
 	test_refund();
+	test_damaged();
 	test_revoke();
 	test_settings();
 }

@@ -258,6 +258,24 @@ times_undone(const World *w, int64_t seq, int n_rows)
 	return n;
 }
 
+/* What a call asks of a row or hold before it gives back what that says. */
+static const char *
+misfit(const CrAccount *acc, const CrRow *row)
+{
+	CrSpent		spent;
+	bool		undoable = row->kind == CR_KIND_RESET || row->kind == CR_KIND_SET_PLAN ||
+		row->kind == CR_KIND_GRANT || row->kind == CR_KIND_IMPORT;
+
+	if ((cr_spent(&spent, row) && !cr_spent_fits(row)) || (undoable && !cr_undone_fits(row)))
+		return "its amount does not fit";
+	for (int i = 0; acc->lots && i < acc->lots->n_holds; i++)
+	{
+		if (!cr_hold_fits(&acc->lots->holds[i]))
+			return "a hold does not fit";
+	}
+	return NULL;
+}
+
 /* Replays a row after the first so many, with the row that it refers to. */
 const char *
 world_replay(const World *w, CrAccount *acc, const CrRow *row, int n_rows)
@@ -265,6 +283,7 @@ world_replay(const World *w, CrAccount *acc, const CrRow *row, int n_rows)
 	const CrRow *target = NULL;
 	CrSpent		spent;
 	int64_t		used = 0;
+	const char *complaint;
 
 	if (row->has_ref_seq && row->ref_seq >= 1 && row->ref_seq <= n_rows)
 		target = &w->rows[row->ref_seq - 1];
@@ -272,7 +291,8 @@ world_replay(const World *w, CrAccount *acc, const CrRow *row, int n_rows)
 		used = times_undone(w, target->seq, n_rows);
 	else if (target && world_spent(w, target->seq, n_rows, &spent))
 		used = spent.refunded;
-	return cr_replay(acc, &w->env, row, target, used);
+	complaint = cr_replay(acc, &w->env, row, target, used);
+	return complaint ? complaint : misfit(acc, row);
 }
 
 /* before: the version by which the boundary before the last one granted. */
