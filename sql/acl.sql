@@ -288,6 +288,9 @@ SELECT t.as_preset('old', $$SELECT credits_deduct('u', 1)$$) AS deduct, t.as_pre
 SELECT t.as_restored();
 ALTER ROLE regress_credits_old RENAME TO regress_credits_moved;
 SELECT role_name, preset, role_oid, problem FROM credits_roles() WHERE role_name ~ 'old|moved';
+-- a role whose record is nobody's keeps all that it has
+SELECT preset, credits_revoke_role('regress_credits_moved', preset) -> 'changed' AS changed FROM unnest(ARRAY['support', 'app']) preset;
+SELECT t.as_preset('moved', $$SELECT credits_balance('u')$$) AS balance, t.as_preset('moved', $$SELECT count(*) FROM credits_history('u')$$) AS history;
 CREATE ROLE regress_credits_old;
 SELECT role_name, preset, role_oid, problem FROM credits_roles() WHERE role_name ~ 'old|moved';
 SELECT credits_revoke_role('regress_credits_old', 'support') -> 'changed' AS changed;

@@ -4,7 +4,9 @@
  *		credits_revoke_role, credits_roles.
  *
  * Granting a preset is recorded in credit_role; taking it back revokes what no
- * other preset of that role still gives.
+ * other preset of that role still gives.  Without a record there is nothing to take
+ * back: whatever rights the role has came from somebody else, or their records are
+ * nobody's, and then its other presets are not known.
  *
  * A record is about a role, which is an OID, and its name may change.  But OIDs
  * are a cluster's own, and a dump carries the rows to another: there the rights
@@ -16,7 +18,7 @@
  *	  another name by now, it must have some of the preset's rights;
  *	- otherwise, the role of that name, if it has all of the preset's rights: then it
  *	  came with a dump;
- *	- otherwise nobody: the role was dropped, or is not in this cluster.
+ *	- otherwise nobody: the role was dropped, is not in this cluster, or was renamed before the dump.
  *
  * A record gives no right, so a wrong guess could at most keep one from being
  * taken back.  What was found out is written down whenever a preset is granted or
@@ -334,7 +336,7 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 		}
 		presets_change(role, bit, 0, true);
 	}
-	else if (OidIsValid(roleid))
+	else if (had & bit)
 	{
 		presets_change(role, bit, had & ~bit, false);
 		if ((had & ~bit) == 0 && usage)
@@ -397,7 +399,7 @@ credits_roles(PG_FUNCTION_ARGS)
 			CStringGetTextDatum(record->preset),
 			TimestampTzGetDatum(record->granted_at),
 			ObjectIdGetDatum(record->holder),
-			found ? (Datum) 0 : CStringGetTextDatum("the role was dropped, or is not in this cluster")
+			found ? (Datum) 0 : CStringGetTextDatum("the role was dropped, is not in this cluster, or was renamed before the dump")
 		};
 		bool		nulls[] = {false, false, false, !found, found};
 

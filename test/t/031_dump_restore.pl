@@ -496,6 +496,9 @@ like("@missing_errors", qr/\A insert or update on table "credit_account" violate
 	run_ok([ 'pg_restore', '--exit-on-error', '-d', $new->connstr('forgotten'), $dump ], 'forgotten: pg_restore');
 	is($may->(), 't|t|t', 'forgotten: the role has its rights');
 	is($who->(), "app_server|monitor|\napp_server|server|", 'forgotten: the records are nobody\'s');
+	ok(!json($new->safe_psql('forgotten', "SELECT credits_revoke_role('app_new', '$_')"))->{changed}, "forgotten: $_ is not revoked")
+	  for qw(server monitor app);
+	is($may->(), 't|t|t', '... and the role has all its rights');
 	$new->safe_psql('forgotten', $mend);
 	is($who->(), "app_new|monitor|t\napp_new|server|t", 'forgotten: they are the role\'s again');
 	is($new->safe_psql('forgotten', q(SELECT string_agg(DISTINCT role_name, ' ') FROM credit_role)), 'app_new', '... by its new name');
@@ -503,6 +506,30 @@ like("@missing_errors", qr/\A insert or update on table "credit_account" violate
 	is($may->(), 'f|t|t', '... so that one preset can be revoked');
 	$new->safe_psql('forgotten', q(SELECT credits_revoke_role('app_new', 'monitor')));
 	is($may->(), 'f|f|f', '... and the last one takes the USAGE along');
+}
+
+# A role is missing in the other cluster: it takes along the rights of others, and what
+# docs/rights.md says gives them back.
+{
+	my ($again) = slurp_file("$FindBin::RealBin/../../docs/rights.md") =~ /^\*\*Make the roles before.*?^```sql\n(.*?)^```$/ms;
+	my $dump = PostgreSQL::Test::Utils::tempdir() . '/one_missing.dump';
+	my $may = sub { return $new->safe_psql('one_missing', q(SELECT string_agg(r || ' ' || has_function_privilege(r, 'credits_balance(text)', 'EXECUTE'), ' ' ORDER BY r) FROM unnest('{one_here,one_late}'::text[]) r WHERE to_regrole(r) IS NOT NULL)) };
+
+	$old->safe_psql('postgres', 'CREATE DATABASE one_missing');
+	$old->safe_psql('one_missing', q(CREATE SCHEMA credits; CREATE EXTENSION credits SCHEMA credits; SET search_path = public, credits;
+		CREATE ROLE one_here; CREATE ROLE one_late; SELECT credits_grant_role('one_here', 'app'), credits_grant_role('one_late', 'billing')));
+	run_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $old->connstr('one_missing') ], 'a role missing: pg_dump');
+	$new->safe_psql('postgres', 'CREATE ROLE one_here');
+	$new->safe_psql('postgres', 'CREATE DATABASE one_missing; ALTER DATABASE one_missing SET search_path = public, credits');
+	ok(!IPC::Run::run([ 'pg_restore', '-d', $new->connstr('one_missing'), $dump ], '2>', \my $err), 'a role missing: pg_restore says so');
+	like($err, qr/role "one_late" does not exist/, '... which one');
+	is($may->(), 'one_here false', '... and the other one lost a right that both had');
+	$new->safe_psql('one_missing', $again);
+	is($may->(), 'one_here true', 'granted again, it has it');
+	$new->safe_psql('postgres', 'CREATE ROLE one_late');
+	$new->safe_psql('one_missing', $again);
+	is($may->(), 'one_here true one_late true', '... and so has the missing one, once it is there');
+	is($new->safe_psql('one_missing', 'SELECT count(*) FROM credits_roles() WHERE problem IS NOT NULL'), 0, '... and no record is left over');
 }
 
 $old->stop;
