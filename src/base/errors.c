@@ -426,7 +426,7 @@ error_open_conflict(const char *user_id)
 	json_begin_error(&buf, "idempotency_conflict");
 	json_text(&buf, "user_id", user_id);
 	raise_error(ERRCODE_CREDITS_IDEMPOTENCY, "account was opened with other facts", &buf,
-				"Use credits_set_plan to change the plan.");
+				"Use credits_set_plan to change the plan, and credits_set_cycle to change the anchor or the time zone.");
 }
 
 void
