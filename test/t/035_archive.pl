@@ -207,7 +207,7 @@ is(independent($db), '', '... independently, too');
 {
 	my $folder = PostgreSQL::Test::Utils::tempdir('page');
 	my ($section) = slurp_file("$FindBin::RealBin/../../docs/retention.md") =~ /^## Exporting a year and dropping it\n(.*?)^## /ms;
-	my ($export, $return) = $section =~ /^```\w*\n(.*?)^```$/msg;
+	my ($left, $export, $return) = $section =~ /^```\w*\n(.*?)^```$/msg;
 	my $partitions = q(SELECT string_agg(inhrelid::regclass || '', ' ' ORDER BY inhrelid::regclass || '') FROM pg_inherits WHERE inhparent = 'credits.credit_history_archive'::regclass);
 
 	sub as_said
@@ -232,7 +232,8 @@ is(independent($db), '', '... independently, too');
 	is(json($node->safe_psql($db, q(SET credits.clock = '2024-07-10 00:00Z'; CALL credits.credits_archive('2024-01-01'))))->{accounts}, 3, 'a year of the page is archived');
 	my $before = $node->safe_psql($db, $partitions);
 
-	like(as_said($export, 'bash', '-e'), qr/: clean\n.*"ok": true/s, 'the year of the page is exported, clean and dropped');
+	is(as_said($left, 'psql', '-XAt', '-v', 'ON_ERROR_STOP=1', '-d', $db), "0\n", '... and no row of it is left in the history');
+	like(as_said($export, 'bash', '-e'), qr/^3 accounts, [0-9]+ history rows, [1-9][0-9]* archived, .*: clean\n.*"ok": true/ms, 'the year of the page is exported, clean and dropped');
 	isnt($node->safe_psql($db, $partitions), $before, '... and gone');
 	like(as_said($return, 'psql', '-XAt', '-v', 'ON_ERROR_STOP=1', '-d', $db), qr/"repaired": 1\}$/m, '... and brought back, with its guard');
 	is($node->safe_psql($db, $partitions), $before, '... where it was');

@@ -331,8 +331,11 @@ sub verify
 		$report->("credit_audit_log seq $seq", 'the history of user ' . quoted($user) . ' has no such row') if $seq;
 	}
 	check_anchors($anchors, $report);
-	printf "%d accounts, %d history rows, %d payments, %d plan versions, %d audit rows, %d anchors: %s\n",
-	  (map { $tables{"credit_$_"}{rows} } qw(account history payment plan audit_log anchor)),
+	my $archived = 0;
+	$archived += $_->{rows} // 0 for $tables{credit_history_archive}, @{ $tables{years} };
+	printf "%d accounts, %d history rows%s, %d payments, %d plan versions, %d audit rows, %d anchors: %s\n",
+	  (map { $tables{"credit_$_"}{rows} } qw(account history)), ($archived ? ", $archived archived" : ''),
+	  (map { $tables{"credit_$_"}{rows} } qw(payment plan audit_log anchor)),
 	  $bad ? "$bad bad" : 'clean';
 	return $bad ? 1 : 0;
 }
