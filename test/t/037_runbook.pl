@@ -96,10 +96,17 @@ local $ENV{PGUSER} = 'postgres';
 sub follow
 {
 	my ($heading, %instead) = @_;
+
+	return follow_blocks($heading, [ blocks($heading) ], %instead);
+}
+
+sub follow_blocks
+{
+	my ($heading, $blocks, %instead) = @_;
 	my $out = '';
 	my %seen;
 
-	for my $block (blocks($heading))
+	for my $block (@$blocks)
 	{
 		my ($language, $text) = @$block;
 
@@ -164,7 +171,29 @@ my $contents = q(SELECT md5(string_agg(t, '' ORDER BY t)) FROM (
     UNION ALL SELECT a::text FROM credit_anchor a UNION ALL SELECT l::text FROM credit_anchor_leaf l) x(t));
 my $before = sql($contents);
 
-like(follow('Restore a dump beside it'), qr/\(0 rows\)/, 'the copy is clean');
+my ($simply, $in_sections) = blocks('Restore a dump beside it');
+like(follow_blocks('Restore a dump beside it', [$simply]), qr/\(0 rows\)/, 'the copy is clean');
+
+# With a column of a DBA's, for which the simple way has no place.
+{
+	sql('CREATE SCHEMA own', 'CREATE TABLE own.fired (id text)', q(ALTER TABLE credit_account ADD COLUMN region text DEFAULT 'eu'));
+	my $here = getcwd();
+	chdir $dir or die $!;
+	rename 'app.dump', 'without.dump' or die $!;
+	system_or_bail('pg_dump', '-Fc', '-f', 'app.dump', 'app');
+	system_or_bail('dropdb', 'app_restored');
+	system_or_bail('createdb', 'app_restored');
+	ok(!IPC::Run::run([ 'pg_restore', '-d', 'app_restored', 'app.dump' ], '2>', \my $stderr), 'a column of one\'s own: the simple way fails');
+	like($stderr, qr/column "region" of relation "credit_account" does not exist/, '... as the page says');
+	is($node->safe_psql('app_restored', 'SELECT count(*) FROM credit_account'), 0, '... and the table is empty');
+	chdir $here or die $!;
+	like(follow_blocks('Restore a dump beside it', [$in_sections]), qr/\(0 rows\)/, '... but not in sections');
+	is($node->safe_psql('app_restored', q(SELECT count(*) FROM credit_account WHERE region = 'eu')), 3, '... with the column');
+	sql('ALTER TABLE credit_account DROP COLUMN region');
+	rename "$dir/without.dump", "$dir/app.dump" or die $!;
+	system_or_bail('dropdb', 'app_restored');
+	follow_blocks('Restore a dump beside it', [$simply]);
+}
 
 # name, table, damage, the finding, what to do
 my $repairs = sql(q(SELECT count(*) FROM credit_audit_log WHERE action = 'repair_guards'));
@@ -220,6 +249,32 @@ like(findings(), qr/^\Qcredit_history|user_2abc|3|\E/, '... and has changed noth
 follow('Put one row back', 'AND seq = :seq' => 'AND seq BETWEEN 3 AND 5');
 is(findings(), '', 'both: clean');
 
+# A trigger of a DBA's fires for rows that are put back, unless it is disabled meanwhile.
+{
+	my ($off, $on) = $page =~ /`(ALTER TABLE credit_history DISABLE TRIGGER notify_app)` and `(ALTER TABLE credit_history ENABLE TRIGGER notify_app)`/ or die 'the page has no such trigger';
+	my $damage = q(UPDATE credit_history SET amount = 1 WHERE user_id = 'user_2abc' AND seq = 3);
+
+	sql(q(CREATE FUNCTION own.notify_app() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO own.fired VALUES (NEW.user_id); RETURN NULL; END$$),
+		'CREATE TRIGGER notify_app AFTER INSERT ON credit_history FOR EACH ROW EXECUTE FUNCTION own.notify_app()');
+	damage('credit_history', $damage);
+	follow('Put one row back');
+	is(sql('SELECT count(*) FROM own.fired'), 1, 'a trigger of a DBA fires for a row that is put back');
+	damage('credit_history', $damage);
+	follow('Put one row back', 'BEGIN;' => "BEGIN;\n$off;", 'COMMIT;' => "$on;\nCOMMIT;");
+	is(sql('SELECT count(*) FROM own.fired'), 1, '... and not if it is disabled in the same transaction');
+	is(sql(q(SELECT tgenabled FROM pg_trigger WHERE tgname = 'notify_app')), 'O', '... which enables it again');
+	sql('DROP TRIGGER notify_app ON credit_history');
+	is(findings(), '', '... and all is clean');
+}
+
+# A bad plan makes the rows of its accounts look bad, until it is mended itself.
+{
+	damage('credit_plan', q(UPDATE credit_plan SET monthly_credits = 99 WHERE plan = 'free'));
+	like(findings(), qr/^credit_history\|$_\|/m, "a bad plan makes the account of $_ look bad") for qw(user_2abc other third);
+	follow('Put plans, audit log or anchors back');
+	is(findings(), '', '... and all are clean when the plan is');
+}
+
 # Guards, and what exposes tables.
 sql('ALTER TABLE credit_hold DISABLE TRIGGER credits_guard', 'ALTER EVENT TRIGGER credits_drop_guard DISABLE');
 isnt(findings(), '', 'guards off: found');
@@ -232,7 +287,14 @@ is(findings(), 'credit_account|the table has a child, whose rows show in it', 'a
 follow('End what exposes a table');
 is(findings(), '', 'exposed: mended');
 follow('Build the indexes anew');
+sql('CREATE TABLE own.credit_history_archive_2001 PARTITION OF credit_history_archive (PRIMARY KEY (user_id, seq)) FOR VALUES FROM (\'2001-01-01Z\') TO (\'2002-01-01Z\')',
+	'CREATE TABLE own.credit_history_archive_2002 PARTITION OF credit_history_archive FOR VALUES FROM (\'2002-01-01Z\') TO (\'2003-01-01Z\')');
+is(findings(), "credit_history_archive_2001|the partition is not credit_history_archive_YYYY of the extension's schema\n"
+	  . 'credit_history_archive_2002|the partition has no primary key (user_id, seq)', 'years in another schema: found');
 follow('Bring a year of the archive back');
+is(findings(), '', 'years in another schema: mended');
+is_outcome($node, 'app', 'DELETE FROM credit_history_archive_2001', 'UC007', '... and guarded');
+sql(map { "SELECT credits_drop_archive('credit_history_archive_$_', 0)" } 2001, 2002);
 is(sql($contents), $before, 'all of it is as it was');
 
 # The first steps, and the record.
