@@ -224,6 +224,91 @@ my %effect = (
 		is(query('postgres', q{SELECT count(*) FROM pg_database WHERE datname LIKE '%shadow%'}), 0, 'no shadow is left');
 	});
 
+# What the page says in words only: errors without a connection, and after an error in
+# the same transaction.
+my $claims = <<'END';
+import net from 'node:net';
+import { PrismaPg } from '@prisma/adapter-pg';
+import { connectionLost, databaseError, prisma } from './credits.ts';
+import { PrismaClient } from './generated/prisma/client.ts';
+
+const url = process.env.DATABASE_URL!;
+const at = (port: number) => new PrismaClient({ adapter: new PrismaPg({ connectionString: url.replace(/:\d+\//, `:${port}/`) }) });
+const show = (what: string) => (err: any) =>
+  console.log(what, err.code, err.code ? databaseError(err).sqlstate : err.message, connectionLost(err));
+const later = () => new Promise((resolve) => setTimeout(resolve, 200));
+
+await prisma.$transaction(async (tx) => {
+  await tx.user.create({ data: { id: 'swallowed', email: '' } });
+  await tx.$queryRaw`SELECT credits_deduct('user_9xyz', 1000)`.catch(() => {});
+}).then(() => console.log('swallowed: success'));
+console.log('stored', await prisma.user.count({ where: { id: 'swallowed' } }));
+for (const then of [(tx: any) => tx.$queryRaw`SELECT 1`, (tx: any) => tx.image.count()])
+  await prisma.$transaction(async (tx) => {
+    await tx.$queryRaw`SELECT credits_deduct('user_9xyz', 1000)`.catch(() => {});
+    await then(tx);
+  }).catch(show('after an error'));
+
+const away = at(1);
+await away.$queryRaw`SELECT 1`.catch(show('away, raw'));
+await away.image.count().catch(show('away, model'));
+
+// A connection that breaks on the way, by an end or by a reset.
+const sockets = new Set<net.Socket>();
+const proxy = net.createServer((socket) => {
+  const server = net.connect(Number(new URL(url).port), '127.0.0.1');
+  for (const one of [socket, server]) one.on('error', () => {});
+  socket.pipe(server);
+  server.pipe(socket);
+  socket.on('close', () => server.destroy());
+  sockets.add(socket);
+});
+await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+const far = at((proxy.address() as net.AddressInfo).port);
+for (const how of ['destroy', 'resetAndDestroy'] as const) {
+  const cut = () => sockets.forEach((socket) => socket[how]());
+  const wait = (tx: any) => Promise.all([tx.$queryRaw`SELECT pg_sleep(60)::text`, later().then(cut)]);
+  await far.$transaction(wait).catch(show(`${how} in a call`));
+  await far.$transaction(async (tx) => { await tx.image.count(); cut(); await later(); }).catch(show(`${how} before COMMIT`));
+}
+proxy.close();
+process.exit();
+END
+
+sub prisma_claims
+{
+	write_text("$work/Prisma/claims.ts", $claims);
+	is(run_sh("$work/Prisma", 'node claims.ts', 'Prisma: what is said in words'), <<'END', 'Prisma: ... is so');
+swallowed: success
+stored 0
+after an error P2010 25P02 false
+after an error P2039 25P02 false
+away, raw P2010 undefined true
+away, model P1001 undefined true
+destroy in a call undefined Connection terminated unexpectedly true
+destroy before COMMIT undefined Client has encountered a connection error and is not queryable true
+resetAndDestroy in a call P2010 undefined true
+resetAndDestroy before COMMIT undefined Client has encountered a connection error and is not queryable true
+END
+	# What slept in the calls that broke still does.
+	query('postgres', q(SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'app_server'));
+	my $said = sub {
+		my ($sql) = @_;
+		my (undef, undef, $err) = $node->psql('app_dev', "SET search_path = public, credits; $sql", extra_params => ['-v', 'VERBOSITY=verbose']);
+		return $err =~ /ERROR:  (\w{5}): .*?(?:"required": (\d+)|\z)/s ? join ' ', grep { defined } $1, $2 : $err;
+	};
+	is($said->(q(SELECT credits_open_account('user_2abc', 'free', time_zone => 'Europe/Berlin'))), 'UC003', 'another time zone at sign-up is UC003');
+	$node->psql('app_dev', q(SELECT credits.credits_open_account('user_2abc', 'free', time_zone => 'Europe/Berlin')), stderr => \my $hint);
+	like($hint, qr/credits_set_plan.*credits_set_cycle/, '... and its hint names both calls');
+	is($said->(q(SELECT credits_open_account('more', 'free'); SELECT credits_hold('more', 6, idempotency_key => 'k'); SELECT credits_capture('more', 2, 3, idempotency_key => 'k'))),
+		'UC003', 'one key for a hold and its capture is UC003');
+	is($said->(q(SELECT credits_capture('more', 2, 11))), 'UC001 5', 'a capture of more than there is: what the hold does not cover');
+	is($said->(q(SELECT credits_capture('more', 2))), '', '... and without an amount it takes what is held');
+	is(query('app_dev', q(SELECT credits.credits_balance('more') ->> 'available')), 4, '... all of it');
+	is($said->(q(SELECT credits_define_plan('new', 1, effective_from => '2026-11-01Z'))), '22023', 'effective_from that is past is 22023');
+	return;
+}
+
 # Why the page wants a schema of its own: what the tools say when the extension is
 # in public.
 sub in_public
@@ -242,6 +327,11 @@ sub in_public
 	run_sh("$work/The database", $emptied =~ s/app_dev/in_public/gr, 'but where the loss is meant');
 	is(query('in_public', 'SELECT count(*) FROM credits.credit_account'), 0, 'there are no accounts');
 	isnt(query('in_public', 'SELECT count(*) FROM image'), 0, 'but the app has its rows');
+	is(query('in_public', 'SELECT count(*) FROM credits.credit_plan'), 0, 'there are no plans');
+	is(query('in_public', q(SELECT count(*) > 0 FROM image WHERE user_id = 'user_2abc' AND credits_seq = (SELECT (credits.credits_deduct('user_2abc', 1) ->> 'seq')::bigint
+		FROM (SELECT credits.credits_define_plan('free', 10), credits.credits_open_account('user_2abc', 'free') OFFSET 0) x))),
+		't', 'and an old row of the app has the user_id and seq of a new receipt');
+	query('in_public', 'SET credits.allow_drop = on; DROP EXTENSION credits; CREATE EXTENSION credits SCHEMA credits');
 	query('in_public', 'DROP EXTENSION credits; DROP SCHEMA credits; CREATE EXTENSION credits SCHEMA public; TRUNCATE image');
 
 	my $tables = query('in_public', q(SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class
@@ -276,6 +366,7 @@ subtest 'docs/orms.md' => sub {
 		# A part of its own has a folder and an empty ledger of its own.
 		if ($block->{top} ne $top && $block->{top} ne '')
 		{
+			prisma_claims() if $top eq 'Prisma';
 			$top = $block->{top};
 			$folder = new_folder($top);
 			write_text("$folder/package.json", $package->{text});
@@ -415,6 +506,21 @@ subtest 'the type of a receipt' => sub {
 		my %has = $type =~ /(\w+)(\??: [^;]+);/g;
 		is_deeply(\%has, \%said, 'its fields are those of the reference');
 	}
+};
+
+# So has a balance.
+subtest 'the type of a balance' => sub {
+	my ($section) = read_text("$root/docs/reference.md") =~ /^### Balance\n(.*?)^### /ms;
+	my %type = (boolean => 'boolean', number => 'number', string => 'string', 'string or null' => 'string | null');
+	my ($type) = read_text("$root/docs/orms.md") =~ /^export type Balance = \{\n(.*?)^\};/ms;
+	my %said;
+
+	while ($section =~ /^\| `(\w+)` \| ([^|]+) \| (always|sometimes) \|/mg)
+	{
+		$said{$1} = ($3 eq 'sometimes' ? '?' : '') . ': ' . ($type{$2} // "no type for $2");
+	}
+	cmp_ok(scalar(keys %said), '>', 15, 'the reference has fields');
+	is_deeply({ $type =~ /(\w+)(\??: [^;]+);/g }, \%said, 'the type has those of the reference');
 };
 
 # Which row of the app's belongs to a receipt is for a unique key to say, in every
