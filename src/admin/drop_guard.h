@@ -1,6 +1,6 @@
 /*
  * drop_guard.h
- *		The event trigger that keeps DROP from taking the ledger along.
+ *		The event trigger that refuses a DROP which would destroy the ledger.
  */
 #ifndef CREDITS_ADMIN_DROP_GUARD_H
 #define CREDITS_ADMIN_DROP_GUARD_H
@@ -10,12 +10,12 @@
 #define DROP_GUARD_NAME "credits_drop_guard"
 #define DROP_GUARD_TAGS "'DROP EXTENSION', 'DROP SCHEMA', 'DROP OWNED'"
 
-/* What is wrong with it, the first thing first. */
+/* The first problem of the event trigger that was found. */
 typedef enum DropGuardState
 {
 	DROP_GUARD_WHOLE,
 	DROP_GUARD_MISSING,
-	DROP_GUARD_NOT_MEMBER,		/* of the extension: a dump would have it twice */
+	DROP_GUARD_NOT_MEMBER,		/* not a member of the extension: a dump would have it twice */
 	DROP_GUARD_ALTERED,
 	DROP_GUARD_NOT_ALWAYS
 } DropGuardState;

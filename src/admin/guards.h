@@ -1,6 +1,6 @@
 /*
  * guards.h
- *		The triggers that keep the tables append-only.
+ *		The guards: triggers that keep the tables append-only.
  */
 #ifndef CREDITS_ADMIN_GUARDS_H
 #define CREDITS_ADMIN_GUARDS_H

@@ -1,13 +1,13 @@
 /*
  * presets.h
- *		The table of presets.
+ *		The table that says which rights a preset has.
  */
 #ifndef CREDITS_ADMIN_PRESETS_H
 #define CREDITS_ADMIN_PRESETS_H
 
 #include "postgres.h"
 
-/* How much of a preset a role was granted. */
+/* How many of a preset's rights a role has been granted. */
 typedef enum PresetShare
 {
 	PRESET_NONE,
@@ -15,7 +15,7 @@ typedef enum PresetShare
 	PRESET_ALL
 } PresetShare;
 
-/* A preset is a bit, and several are their sum. */
+/* Each preset is one bit.  Several presets are the sum of their bits. */
 extern int	preset_find(const char *name);
 extern int	preset_bit(const char *name);
 extern PresetShare preset_share(int preset, Oid role);

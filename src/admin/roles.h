@@ -1,6 +1,6 @@
 /*
  * roles.h
- *		Presets of rights.
+ *		Which role has which preset.
  */
 #ifndef CREDITS_ADMIN_ROLES_H
 #define CREDITS_ADMIN_ROLES_H

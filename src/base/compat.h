@@ -28,7 +28,10 @@
 #include "rewrite/rewriteHandler.h"
 #endif
 
-/* Before a declaration, where 18 wants it; up to 17 it could stand behind. */
+/*
+ * In PostgreSQL 18 pg_noreturn stands before a declaration.  Up to 17 the attribute could
+ * stand behind it.
+ */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn pg_attribute_noreturn()
 #endif
@@ -44,8 +47,8 @@ compat_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nke
 }
 
 /*
- * A range table of one relation, for writing it outside a plan.  updated: the
- * columns that an update sets.
+ * Makes a range table of one relation, so that a row of it can be written without a plan.
+ * updated: the columns that an update sets.
  */
 static inline void
 compat_init_range_table(EState *estate, RangeTblEntry *rte, Bitmapset *updated)
@@ -65,7 +68,7 @@ compat_init_range_table(EState *estate, RangeTblEntry *rte, Bitmapset *updated)
 #endif
 }
 
-/* Which indexes an update has to enter the row's new version in. */
+/* What an update says about the indexes that need an entry for the row's new version. */
 #if PG_VERSION_NUM >= 160000
 typedef TU_UpdateIndexes CrIndexChange;
 #define CR_ALL_INDEXES TU_All
@@ -87,7 +90,7 @@ compat_insert_index_tuples(ResultRelInfo *rri, EState *estate, TupleTableSlot *s
 #endif
 }
 
-/* What an index access method keeps in IndexInfo while a statement inserts. */
+/* Frees what an index access method keeps in IndexInfo while a statement inserts. */
 static inline void
 compat_index_insert_cleanup(Relation index, IndexInfo *info)
 {
@@ -99,14 +102,15 @@ compat_index_insert_cleanup(Relation index, IndexInfo *info)
 #endif
 }
 
-/* Where ExecConstraints keeps a relation's compiled CHECK constraints. */
+/* The field in which ExecConstraints keeps a relation's compiled CHECK constraints. */
 #if PG_VERSION_NUM >= 180000
 #define ri_ConstraintExprs ri_CheckConstraintExprs
 #endif
 
 /*
- * A CHECK constraint of a relation as the expression that ExecConstraints would
- * compile: with virtual columns written out, and NULL if it is not enforced.
+ * The expression of a CHECK constraint, as ExecConstraints would compile it: references
+ * to virtual columns are replaced by their expressions.  NULL if the constraint is not
+ * enforced.
  */
 static inline Node *
 compat_check_expr(Relation rel, const ConstrCheck *check)
@@ -121,7 +125,7 @@ compat_check_expr(Relation rel, const ConstrCheck *check)
 #endif
 }
 
-/* EvalPlanQual state for writing one row whose newest version we hold. */
+/* Makes the EvalPlanQual state for writing one row.  We hold the row's newest version. */
 static inline void
 compat_epq_init(EPQState *epq, EState *estate)
 {
@@ -201,7 +205,10 @@ compat_has_schema_usage(Oid schema, Oid roleid)
 #endif
 }
 
-/* Memory for a GUC's "extra": malloc's up to 15, the GUC machinery's since. */
+/*
+ * Memory for a GUC's "extra".  Up to 15 it comes from malloc, since 16 from the GUC
+ * functions.
+ */
 static inline void *
 compat_guc_malloc(size_t size)
 {
@@ -212,7 +219,7 @@ compat_guc_malloc(size_t size)
 #endif
 }
 
-/* Sends one message, waiting for room. */
+/* Sends one message.  Waits until the queue has room for it. */
 static inline shm_mq_result
 compat_mq_send(shm_mq_handle *queue, Size len, const void *data)
 {
@@ -238,7 +245,7 @@ compat_guc_free(void *memory)
 
 #define MAT_SRF_USE_EXPECTED_DESC 1
 
-/* What InitMaterializedSRF does since 15. */
+/* InitMaterializedSRF exists since 15.  This does the same. */
 static inline void
 InitMaterializedSRF(FunctionCallInfo fcinfo, bits32 flags)
 {
@@ -265,7 +272,9 @@ InitMaterializedSRF(FunctionCallInfo fcinfo, bits32 flags)
 }
 #endif
 
-/* Of pg_publication_rel r: which columns and rows of a table are published. */
+/*
+ * The columns and rows of a table that are published, in a query on pg_publication_rel r.
+ */
 #if PG_VERSION_NUM >= 150000
 #define CR_PUBLISHED_COLUMNS "r.prattrs"
 #define CR_PUBLISHED_ROWS "r.prqual"

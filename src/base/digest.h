@@ -1,6 +1,6 @@
 /*
  * digest.h
- *		SHA-256 as the server has it, and the digests that are made with it.
+ *		SHA-256 from the server's library, and the digests that are made with it.
  */
 #ifndef CREDITS_BASE_DIGEST_H
 #define CREDITS_BASE_DIGEST_H
@@ -8,7 +8,7 @@
 #include "core/core.h"
 
 #define SALT_LEN			16
-#define CHAIN_BUFFER_SIZE	16384	/* more than a row without allocations takes */
+#define CHAIN_BUFFER_SIZE	16384	/* a row without allocations takes less */
 
 extern void sha256(const void *data, size_t len, uint8_t out[CR_HASH_LEN]);
 extern void salted_digest(const uint8_t *salt, size_t salt_len, const char *text,
@@ -28,7 +28,7 @@ extern void anchor_hash(const CrAnchor *anchor, uint8_t out[CR_HASH_LEN]);
 extern void anchor_genesis_hash(uint8_t out[CR_HASH_LEN]);
 extern void genesis_hash(const char *user_id, uint8_t out[CR_HASH_LEN]);
 
-/* Is what was stored, or NULL, this very digest? */
+/* Is the stored digest, which may be NULL, equal to this one? */
 static inline bool
 digest_is(const uint8_t *stored, const uint8_t *digest)
 {

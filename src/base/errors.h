@@ -1,8 +1,8 @@
 /*
  * errors.h
- *		Every error of the ledger: one function each, one place for SQLSTATEs.
+ *		Every error of the ledger has one function here.  All SQLSTATEs are in this file.
  *
- * MESSAGE is one plain sentence, DETAIL one JSON object with the numbers, HINT
+ * MESSAGE is one plain sentence.  DETAIL is one JSON object with the numbers.  HINT says
  * what to do.
  */
 #ifndef CREDITS_BASE_ERRORS_H

@@ -1,6 +1,6 @@
 /*
  * json.h
- *		Flat JSON objects under construction: as text for error details, as jsonb for
+ *		Building flat JSON objects: as text for the DETAIL of errors, as jsonb for
  *		answers.
  */
 #ifndef CREDITS_BASE_JSON_H
@@ -21,7 +21,7 @@ extern void json_bool(StringInfo buf, const char *key, bool value);
 extern void json_time(StringInfo buf, const char *key, CrTime value);
 extern char *json_end(StringInfo buf);
 
-/* A flat jsonb object under construction; keys are constants. */
+/* A flat jsonb object that is being built.  Its keys are constants. */
 #define OBJECT_PAIRS 32
 
 typedef struct Object
@@ -31,7 +31,7 @@ typedef struct Object
 	{
 		const char *key;
 		uint32		key_len;
-		uint32		type;		/* JENTRY_IS... */
+		uint32		type;		/* one of JENTRY_IS... */
 		const void *value;
 		uint32		value_len;
 	}			pairs[OBJECT_PAIRS];

@@ -1,13 +1,16 @@
 /*
  * subtransaction.h
- *		Trying something in a subtransaction.
+ *		Running a function in a subtransaction.
  */
 #ifndef CREDITS_BASE_SUBTRANSACTION_H
 #define CREDITS_BASE_SUBTRANSACTION_H
 
 #include "postgres.h"
 
-/* What is tried.  True: it stays.  False: it is undone, its locks included. */
+/*
+ * The function to run.  If it returns true, its work stays.  If it returns false, its
+ * work is undone, and the locks that it took are released.
+ */
 typedef bool (*SubtransactionAct) (void *arg);
 
 extern ErrorData *subtransaction_try(SubtransactionAct act, void *arg);

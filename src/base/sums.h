@@ -1,7 +1,7 @@
 /*
  * sums.h
- *		Totals of many amounts, each up to 2^53 - 1: a total that there is no room for
- *		is the most that there is room for, never another number.
+ *		Totals of many amounts.  Each amount is at most 2^53 - 1.  A total that does not
+ *		fit into an int64 becomes the largest (or smallest) int64 and never wraps.
  */
 #ifndef CREDITS_BASE_SUMS_H
 #define CREDITS_BASE_SUMS_H

@@ -1,6 +1,6 @@
 /*
  * utc.h
- *		Times as receipts and DETAILs show them: UTC, ISO 8601.
+ *		Times as text, as receipts and DETAILs show them: UTC, ISO 8601.
  */
 #ifndef CREDITS_BASE_UTC_H
 #define CREDITS_BASE_UTC_H

@@ -1,6 +1,6 @@
 /*
  * zone.h
- *		Time zones: the core's callbacks, and which names are zones.
+ *		Time zones: functions that the core calls, and which names are time zones.
  */
 #ifndef CREDITS_BASE_ZONE_H
 #define CREDITS_BASE_ZONE_H

@@ -1,11 +1,11 @@
 /*
  * bulk.h
- *		A bulk run: one act for many accounts, batch by batch.
+ *		A bulk run: it does the same to many accounts, batch by batch.
  *
- * A caller of bulk_run says where the accounts come from, which is a query that
- * gives each user once, in the order of their bytes, and decides what is to be
- * done to one of them, by pushing rows; the run locks, writes, commits, counts
- * and reports.
+ * The caller of bulk_run provides two things.  One is a query that gives the accounts:
+ * each user once, in the order of the user_id's bytes.  The other is the function decide,
+ * which says what to do to one account and pushes its history rows.  The run does the
+ * rest: it locks, writes, commits, counts and reports.
  */
 #ifndef CREDITS_BULK_BULK_H
 #define CREDITS_BULK_BULK_H
@@ -22,70 +22,77 @@
 
 typedef struct Bulk Bulk;
 
-/* What became of an account. */
+/* The result of one account. */
 typedef enum BulkOutcome
 {
 	BULK_DONE,
-	BULK_ALREADY,				/* before, by this run or another */
-	BULK_SKIPPED				/* it cannot be done any more, or in this state */
+	BULK_ALREADY,				/* it was done before, by this run or another */
+	BULK_SKIPPED				/* it is too late, or the account's state does not allow it */
 } BulkOutcome;
 
 typedef struct BulkCounts
 {
-	RunCounts	run;			/* granted and expired: given and taken */
+	RunCounts	run;			/* here granted and expired are credits given and taken */
 	int64		already;
 	int64		skipped;
-	int64		not_taken;		/* credits that were spent or are held */
-	int64		rows;			/* of other systems' histories */
+	/* credits that could not be taken because they are spent or held */
+	int64		not_taken;
+	int64		rows;			/* imported from other systems' histories */
 } BulkCounts;
 
-/* A row of the query: its columns are the concern's. */
+/* One row of the query.  The caller of bulk_run knows its columns. */
 typedef struct BulkItem
 {
 	const char *user_id;
 	HeapTuple	tuple;
 	TupleDesc	desc;
-	List	   *more;			/* what prepare found for it */
-	bool		busy;			/* another transaction has the account */
+	List	   *more;			/* what prepare found for this user */
+	bool		busy;			/* another transaction has the account locked */
 } BulkItem;
 
 struct Bulk
 {
-	/* by the caller */
+	/* set by the caller of bulk_run */
 	const char *function;
-	const char *kind;			/* of the run */
+	const char *kind;			/* of the run's record */
 	CrKind		row_kind;
 	const char *reason;
 	bool		reads_own_tables;	/* the query reads the extension's own tables */
 	void		(*prepare) (Bulk *bulk, BulkItem *items, int count);	/* may be NULL */
 	BulkOutcome (*decide) (Bulk *bulk, Ledger *ledger, const BulkItem *item);
-	void		(*settle) (Bulk *bulk, bool good);	/* the batch stays, or not; may be NULL */
-	bool		(*obtain) (Bulk *bulk, TimestampTz until);	/* what decide lacked; may be NULL */
+	/* called when a batch stays (good) or is undone; may be NULL */
+	void		(*settle) (Bulk *bulk, bool good);
+	/* gets what decide said it lacks; may be NULL */
+	bool		(*obtain) (Bulk *bulk, TimestampTz until);
 	void		(*report) (Bulk *bulk, Object *object);	/* may be NULL */
-	const char *second_query;	/* one more, open as long; may be NULL */
+	const char *second_query;	/* stays open as long as the first; may be NULL */
 	Portal	   *second;
 	void	   *ctx;
 	int64		batch_size;
 	int64		max_accounts;
-	int64		max_wait;		/* in ms: what is left of it */
+	int64		max_wait;		/* in ms; while the run waits, this shrinks */
 	bool		dry_run;
 
-	/* by the run */
-	const char *last_user;		/* of the query so far */
+	/* set by the run */
+	const char *last_user;		/* the query has come to this user */
 	Run			run;
 	BulkCounts	counts;
-	BulkCounts	batch;			/* of the batch at hand: undone with it */
+	/* of the current batch; if that is undone, these are not counted */
+	BulkCounts	batch;
 	bool		more;
-	bool		in_block;		/* in a transaction of the caller's, who has to retry */
+	bool		in_block;		/* inside a transaction of the caller, which has to retry */
 	bool		own_transactions;
-	bool		holds;			/* the transaction at hand has done something */
-	int64		wait;			/* in ms, for the account at hand; 0: none */
-	const char *busy_plan;		/* the last try would have had to wait for it; NULL: none */
-	bool		lacks;			/* the last try lacked what obtain gets; set by decide */
-	bool		conflict;		/* the last try met with what others had committed or locked */
-	List	   *aside;			/* of BulkItem: busy accounts, to come back to */
+	/* the current transaction has work that is not committed yet */
+	bool		holds;
+	int64		wait;			/* in ms, for the current account; 0: do not wait */
+	/* the last try needed this plan, which is locked; NULL: none */
+	const char *busy_plan;
+	bool		lacks;			/* decide sets it: the last try needs what obtain gets */
+	/* the last try met a commit or a lock of another transaction */
+	bool		conflict;
+	List	   *aside;			/* list of BulkItem: busy accounts, to be tried again */
 	TupleDesc	aside_desc;
-	int64		busy;			/* accounts that are left for another run */
+	int64		busy;			/* how many busy accounts are left for another run */
 	StringInfoData busy_users;	/* the first of them, as JSON */
 	MemoryContext memory;		/* lives as long as the run */
 };

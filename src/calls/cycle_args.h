@@ -15,7 +15,8 @@ typedef struct CycleArgs
 {
 	bool		has_anchor;
 	bool		is_instant;		/* the anchor came with an offset from UTC */
-	CrLocal		anchor;			/* then it is that instant until its zone is known */
+	/* if is_instant: that instant in UTC, until the zone is known */
+	CrLocal		anchor;
 	const char *zone;
 } CycleArgs;
 

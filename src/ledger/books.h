@@ -1,6 +1,7 @@
 /*
  * books.h
- *		The ledger's tables, open for one call or for many accounts of one.
+ *		The books: the ledger's tables, which are opened once for a call, even if the call
+ *		has many accounts.
  */
 #ifndef CREDITS_LEDGER_BOOKS_H
 #define CREDITS_LEDGER_BOOKS_H
@@ -17,31 +18,32 @@ typedef enum BooksResult
 {
 	BOOKS_FOUND,
 	BOOKS_NOT_FOUND,
-	BOOKS_SKIPPED				/* locked by another, and not to be waited for */
+	/* another transaction has it locked, and the call must not wait */
+	BOOKS_SKIPPED
 } BooksResult;
 
-/* What others seem to be doing with a version of an account that was read. */
+/* What other transactions seem to do with an account version that was read. */
 typedef enum BooksState
 {
-	BOOKS_FREE,					/* nothing */
-	BOOKS_BUSY,					/* one of them has it now */
-	BOOKS_OLD,					/* there is a newer one, or is no longer */
-	BOOKS_UNCLEAR				/* only its lock can tell */
+	BOOKS_FREE,					/* no other transaction has it locked or has changed it */
+	BOOKS_BUSY,					/* another transaction has it locked or is changing it */
+	BOOKS_OLD,					/* there is a newer version, or the account is gone */
+	BOOKS_UNCLEAR				/* only locking the account can tell */
 } BooksState;
 
 typedef struct Books
 {
-	MemoryContext memory;		/* what lasts until the books are closed */
-	bool		many;			/* history rows are queued */
-	bool		skips;			/* no account is waited for */
+	MemoryContext memory;		/* lasts until books_close */
+	bool		many;			/* history rows are queued and written together */
+	bool		skips;			/* does not wait for accounts */
 	Writer	   *account;
 	Writer	   *history;
 	Writer	   *grants;			/* NULL: not needed so far */
 	Writer	   *holds;
-	Snapshot	snapshot;		/* accounts are looked for in it */
+	Snapshot	snapshot;		/* accounts are searched in this snapshot */
 	Lookup		accounts;
 	Lookup		keys;
-	bool		has_accounts;	/* which look-ups have begun */
+	bool		has_accounts;	/* the look-up of accounts has begun; has_keys: that of keys */
 	bool		has_keys;
 } Books;
 

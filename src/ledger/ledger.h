@@ -1,9 +1,9 @@
 /*
  * ledger.h
- *		One account, locked: look up the key, apply what is due, let the core
- *		decide, append.  The only way to change an account.
+ *		Changing one account: lock it, look up the key, apply what is due, let the core
+ *		decide, append.  There is no other way to change an account.
  *
- * Most calls are one command:
+ * Most calls give one command to the core:
  *
  *		static void
  *		decide(Ledger *ledger, const void *args, CrRow *row)
@@ -14,7 +14,8 @@
  *		...
  *		return ledger_command(&request, decide, &args);
  *
- * which is, for calls that need more than one command:
+ * ledger_command does the following.  Calls that give more than one command to the core
+ * do it themselves:
  *
  *		ledger_begin(&ledger, &request);
  *		if (!ledger_replay(&ledger, &receipt))
@@ -24,19 +25,21 @@
  *		}
  *		ledger_end(&ledger);
  *
- * The usual deduction needs no lock of its own: ledger_prepare,
- * ledger_deduct_unlocked, and if that gives -1, ledger_lock and all over.  Nor
- * does the sweep's usual account: ledger_read_at, and if ledger_write gives
- * false, ledger_lock_at and all over.
+ * The usual deduction does not lock the account before it decides.  It calls
+ * ledger_prepare and ledger_deduct_unlocked.  If that returns -1, it calls ledger_lock
+ * and decides again.  The sweep does the same for its usual account: it calls
+ * ledger_read_at, and if ledger_write returns false, it calls ledger_lock_at and decides
+ * again.
  *
- * An act that is in the audit log begins with ledger_begin_audited.
+ * A call that is recorded in the audit log uses ledger_begin_audited instead of
+ * ledger_begin.
  *
- * If the server does not know the account's time zone any more, a reset that is due
- * waits, and ledger_apply_due is UC012.  Calls that give credits to the account, or
- * back to it, do not have to wait with it: they use ledger_apply_ready.
+ * If the server no longer knows the account's time zone, a reset that is due has to wait,
+ * and ledger_apply_due raises UC012.  Calls that give or return credits to the account
+ * can go on before the reset: they use ledger_apply_ready.
  *
- * Several requests of one account: set ledger.request to each in turn, push
- * their rows, and write once.
+ * A caller with several requests for one account sets ledger.request to each of them in
+ * turn, pushes their rows, and calls ledger_write once.
  */
 #ifndef CREDITS_LEDGER_LEDGER_H
 #define CREDITS_LEDGER_LEDGER_H
@@ -55,21 +58,23 @@ typedef struct Ledger
 	const Request *request;
 	Books	   *books;
 	Books		own_books;
-	TupleTableSlot *version;	/* of the account, that is decided on */
-	bool		is_locked;		/* else the version may turn out not to be the newest */
-	bool		is_busy;		/* and not to be waited for: it is not locked */
-	bool		is_new;			/* no account yet: what is appended opens it */
+	TupleTableSlot *version;	/* the account's version that is decided on */
+	bool		is_locked;		/* false: another transaction may write a newer version */
+	/* not locked, because another transaction has the account locked */
+	bool		is_busy;
+	bool		is_new;			/* there is no account yet; the appended rows open it */
 	CrAccount	acc;
-	CrTime		clock;			/* the clock, read after the version */
-	CrTime		now;			/* the account's time: never before its last row */
+	CrTime		clock;			/* read after the version */
+	/* the account's time: clock, or the time of its last row if that is later */
+	CrTime		now;
 	Plans	   *plans;
 	Plans		own_plans;
 	CrEnv		env;
-	CrRow	   *rows;			/* to be appended */
-	Datum	   *metadata;		/* theirs, where they have any */
+	CrRow	   *rows;			/* rows to append */
+	Datum	   *metadata;		/* of each row; 0: none */
 	int			n_rows;
-	bool		is_up_to_date;	/* what was due is applied */
-	bool		is_waiting;		/* but the reset, which waits for the account's time zone */
+	bool		is_up_to_date;	/* what was due has been applied */
+	bool		is_waiting;		/* except the reset, which waits for the account's time zone */
 	int			room;
 } Ledger;
 

@@ -1,6 +1,7 @@
 /*
  * receipt.h
- *		Receipts: what a call answers, built from the row that records it.
+ *		Receipts: what a call answers.  A receipt is made from the history row of the
+ *		call.
  */
 #ifndef CREDITS_LEDGER_RECEIPT_H
 #define CREDITS_LEDGER_RECEIPT_H

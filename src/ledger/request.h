@@ -1,6 +1,6 @@
 /*
  * request.h
- *		What a caller asks: checked arguments, and their digest.
+ *		The request of a caller: its checked arguments and their digest.
  */
 #ifndef CREDITS_LEDGER_REQUEST_H
 #define CREDITS_LEDGER_REQUEST_H
@@ -14,10 +14,10 @@
 
 typedef struct Request
 {
-	const char *function;		/* for messages, with its parentheses */
+	const char *function;		/* for messages; with its parentheses */
 	CrKind		kind;
 	const char *user_id;
-	const char *spender;		/* these may be NULL from here on */
+	const char *spender;		/* from here on, each may be NULL */
 	const char *payment_ref;
 	const char *idempotency_key;
 	const char *reason;

@@ -1,6 +1,6 @@
 /*
  * state.h
- *		An account as it stands at a time, for reading.
+ *		The state of an account at a given time, for calls that read.
  */
 #ifndef CREDITS_LEDGER_STATE_H
 #define CREDITS_LEDGER_STATE_H
@@ -10,11 +10,15 @@
 #include "core/core.h"
 #include "tables/plan_versions.h"
 
-/* An account is changed to be as it stands; this is what else there is to say. */
+/*
+ * state_bring_up_to changes the account itself.  This has the other facts about the
+ * state.
+ */
 typedef struct State
 {
-	CrTime		as_of;			/* the time asked for, or if the reset waits, just before that */
-	bool		waits_for_zone; /* the reset, and what is due after it, is not applied */
+	/* the time asked for; if the reset waits, the time just before it */
+	CrTime		as_of;
+	bool		waits_for_zone; /* the reset, and what is due after it, was not applied */
 	const CrPlanVersion *plan;	/* NULL: none */
 } State;
 

@@ -109,7 +109,7 @@ enum
 	LEAF_NATTS = LEAF_HASH
 };
 
-/* A checkpoint begins with an account's columns. */
+/* The first columns of a checkpoint are those of an account. */
 enum
 {
 	CKPT_GRANTS = ACC_NATTS + 1, CKPT_HOLDS, CKPT_PURCHASES, CKPT_PAYMENT_REFS, CKPT_ARCHIVED,

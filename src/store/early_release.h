@@ -1,6 +1,7 @@
 /*
  * early_release.h
- *		Early lock release.
+ *		Early lock release: a transaction releases its accounts before its commit is
+ *		durable.
  */
 #ifndef CREDITS_STORE_EARLY_RELEASE_H
 #define CREDITS_STORE_EARLY_RELEASE_H

@@ -1,22 +1,32 @@
 /*
  * locks.h
- *		Locks on what has no row of its own to lock.
+ *		Locks on things that have no row to lock.
  *
- * They are in the advisory lock space under a class of their own, so that they
- * never meet a user's advisory locks, and transaction-level, but for a bulk run's,
- * which nobody waits for.  Order: a payment before accounts, accounts in user
- * order (the turn before its account), then an unopened user, then plans, then the
- * newest anchor.  The audit log is only tried by whoever has any of these, but the
- * roles', which come before it.
+ * They are advisory locks in a class of their own, so they never conflict with advisory
+ * locks of users.  They last to the end of the transaction, except the lock of a bulk
+ * run, which no call waits for.
  *
- * Nobody waits who need not: a call that holds one of many accounts, or keeps others
- * from something, only tries the next lock.  If it does not get it, it lets go of
- * what it holds, and waits then.  An exclusive lock that others want shared is never
- * queued for, since they would queue behind it: it is tried until a deadline.
+ * A call takes locks in this order:
  *
- * The locks on a payment and on an unopened user are let go when the call has
- * inserted its row, so that a transaction of a million calls does not need a
- * million locks: who comes next finds the row, and waits for its transaction.
+ * - a payment
+ * - accounts in the order of their users; the turn comes before its account
+ * - a user without an account
+ * - plans
+ * - the newest anchor
+ *
+ * A call that has any of these locks does not wait for the audit log.  It only tries that
+ * lock.  LOCK_ROLES is taken before the audit log.
+ *
+ * No call waits unless it must.  A call that has one of many accounts locked, or a lock
+ * that others want, only tries the next lock.  If it does not get it, it releases what it
+ * has, and then waits.  An exclusive lock that conflicts with shared locks of other calls
+ * is never queued for, because those calls would queue behind it.  It is tried until a
+ * deadline.
+ *
+ * The locks on a payment and on a user without an account are released when the call has
+ * inserted its row, so a transaction of a million calls does not need a million locks.
+ * The next call for the same name finds the row and waits for the transaction that
+ * inserted it.
  */
 #ifndef CREDITS_STORE_LOCKS_H
 #define CREDITS_STORE_LOCKS_H
@@ -25,20 +35,20 @@
 
 #include "datatype/timestamp.h"
 
-/* The longest wait of a call that keeps others waiting meanwhile. */
+/* The longest time that a call waits while other calls wait for it. */
 #define LOCK_LIMIT_MS 10000
 
 typedef enum LockClass
 {
 	LOCK_PAYMENT = 0x6301,		/* a payment_ref */
-	LOCK_OPENING,				/* a user who has no account yet */
-	LOCK_PLAN,					/* a plan's versions: defining is exclusive */
-	LOCK_SWEEP,					/* one runner */
+	LOCK_OPENING,				/* a user without an account */
+	LOCK_PLAN,					/* a plan's versions; exclusive for defining one */
+	LOCK_SWEEP,					/* held by the one sweep that runs */
 	LOCK_AUDIT_LOG,				/* the head of the audit log's chain */
 	LOCK_ANCHOR,				/* the newest anchor */
-	LOCK_TURN,					/* who is next at an account that many want */
-	LOCK_RUN,					/* a bulk run that is at work, by its id */
-	LOCK_ROLES					/* who changes a role's presets */
+	LOCK_TURN,					/* the next place at an account that many calls want */
+	LOCK_RUN,					/* the id of a bulk run that is running */
+	LOCK_ROLES					/* changing the presets of roles */
 } LockClass;
 
 extern void lock_name(LockClass lock_class, const char *name, LOCKMODE mode);

@@ -23,10 +23,10 @@ typedef struct Lookup
 	Relation	heap;
 	Relation	index;
 	Snapshot	snapshot;
-	struct IndexScanDescData *scan; /* NULL until the first row is asked for */
+	struct IndexScanDescData *scan; /* NULL until the first row is read */
 	MemoryContext memory;
-	bool		positioned;		/* with the keys there are */
-	bool		owns_relations;	/* else somebody else has them open */
+	bool		positioned;		/* the scan has the current keys */
+	bool		owns_relations;	/* lookup_end closes them; else the caller does */
 	TupleTableSlot *slot;
 	ScanKeyData keys[3];
 	int			nkeys;

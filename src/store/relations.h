@@ -1,9 +1,8 @@
 /*
  * relations.h
- *		The extension's tables and indexes: where they are.
+ *		Finding the extension's tables and indexes.
  *
- * Nothing relies on search_path: the tables are in the schema of the function that
- * was called.
+ * search_path is not used.  The tables are in the schema of the function that was called.
  */
 #ifndef CREDITS_STORE_RELATIONS_H
 #define CREDITS_STORE_RELATIONS_H

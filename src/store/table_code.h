@@ -1,6 +1,6 @@
 /*
  * table_code.h
- *		The code that writing a table runs.
+ *		Code in the database that runs when a table is written.
  */
 #ifndef CREDITS_STORE_TABLE_CODE_H
 #define CREDITS_STORE_TABLE_CODE_H

@@ -14,29 +14,32 @@
 #include "store/relations.h"
 
 /*
- * A table prepared for writing: everything that does not change from call to
- * call, kept until the table or any function changes.
+ * A table that is prepared for writing.  This has everything that does not change from
+ * call to call.  It is kept until the table or any function changes.
  */
 typedef struct Writer
 {
-	MemoryContext memory;		/* this struct and all that it points to */
-	MemoryContext use_memory;	/* lasts as long as whoever uses it now */
+	MemoryContext memory;		/* of this struct and all that it points to */
+	MemoryContext use_memory;	/* lasts until writer_end */
 	StoreTable	table;
 	Oid			relid;
-	Relation	rel;			/* open while in use; indexes when they are needed */
+	/* open while in use; indexes are opened when they are needed */
+	Relation	rel;
 	EState	   *estate;
 	ResultRelInfo *rri;
 	Oid		   *indexes;
-	AttrNumber *wants;			/* of an index: the column whose NULLs it leaves out; 0: none */
+	/* per index: rows with a NULL in this column are not in it; 0: all rows are */
+	AttrNumber *wants;
 	TupleTableSlot *slot;		/* the row to write */
-	struct Queue *queue;		/* rows that writer_queue took; NULL: none ever */
+	struct Queue *queue;		/* rows that writer_queue has taken; NULL: never used */
 	struct ExprState **defaults;	/* of columns that a DBA added; may be NULL */
-	bool		has_triggers;	/* a DBA's AFTER ROW triggers */
-	bool		hides_rows;		/* from a caller who may not read the table */
-	bool		has_foreign_code;	/* functions that are not PostgreSQL's own */
-	bool		waited;			/* the last update, for whoever had the row locked */
-	bool		kept;			/* in the cache, else freed by writer_end */
-	int			nest_level;		/* of the transaction that uses it; 0: none */
+	bool		has_triggers;	/* a DBA has AFTER ROW triggers here */
+	/* the caller may not read the table, so errors must not show rows */
+	bool		hides_rows;
+	bool		has_foreign_code;	/* writing runs functions that are not PostgreSQL's own */
+	bool		waited;			/* the last update waited for another transaction's lock */
+	bool		kept;			/* in the cache; else writer_end frees it */
+	int			nest_level;		/* transaction nest level of its user; 0: not in use */
 } Writer;
 
 extern void writer_check_allowed(const char *function);

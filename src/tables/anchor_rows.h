@@ -1,6 +1,7 @@
 /*
  * anchor_rows.h
- *		Anchors and their leaves: as rows, and as the text that a witness keeps.
+ *		Anchors and their leaves as table rows, and an anchor as the text that a witness
+ *		keeps.
  */
 #ifndef CREDITS_TABLES_ANCHOR_ROWS_H
 #define CREDITS_TABLES_ANCHOR_ROWS_H
@@ -13,7 +14,7 @@
 #include "store/lookup.h"
 #include "store/writer.h"
 
-/* A history row that an anchor found to be its user's newest. */
+/* A leaf: the history row that was its user's newest when the anchor was made. */
 typedef struct Leaf
 {
 	int64		anchor_no;
@@ -21,14 +22,14 @@ typedef struct Leaf
 	uint8_t		hash[CR_HASH_LEN];
 } Leaf;
 
-/* Each user's newest leaf, in the order of users. */
+/* Reads the newest leaf of each user, in the order of users. */
 typedef struct LeafWalk
 {
-	Lookup		rows;			/* at the next user's first leaf */
-	Lookup		newest;			/* of one user, backwards */
-	MemoryContext key_memory;	/* of the key that rows is being read with */
+	Lookup		rows;			/* at the first leaf of the next user */
+	Lookup		newest;			/* the leaves of one user, newest first */
+	MemoryContext key_memory;	/* has the key that rows is read with */
 	bool		more;
-	StringInfoData user_id;		/* what leaf_walk_next found */
+	StringInfoData user_id;		/* leaf_walk_next sets user_id and leaf */
 	Leaf		leaf;
 } LeafWalk;
 

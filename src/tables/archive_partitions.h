@@ -1,6 +1,6 @@
 /*
  * archive_partitions.h
- *		The archive: its partitions, and rows in them.
+ *		The archive: its partitions, and finding rows in them.
  */
 #ifndef CREDITS_TABLES_ARCHIVE_PARTITIONS_H
 #define CREDITS_TABLES_ARCHIVE_PARTITIONS_H
@@ -14,14 +14,14 @@
 
 #define ARCHIVE_NAME "credit_history_archive"
 
-/* One partition, open. */
+/* One open partition. */
 typedef struct ArchivePart
 {
-	int			year;			/* 0: none of ours */
-	Lookup		rows;			/* of one user, by seq */
+	int			year;			/* 0: the name is not one of ours */
+	Lookup		rows;			/* the rows of one user, by seq */
 	bool		positioned;
-	bool		more;			/* rows is at a row */
-	int64		count;			/* of the user at hand, so far */
+	bool		more;			/* rows is positioned at a row */
+	int64		count;			/* rows of the current user so far */
 } ArchivePart;
 
 typedef struct Archived
@@ -29,7 +29,7 @@ typedef struct Archived
 	Snapshot	snapshot;
 	ArchivePart *parts;
 	int			n_parts;
-	int			at;				/* which has the row that was given last; -1: none */
+	int			at;				/* the partition of the row that was returned last; -1: none */
 } Archived;
 
 extern int	archive_year_of(CrTime at);

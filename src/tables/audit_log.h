@@ -1,6 +1,6 @@
 /*
  * audit_log.h
- *		The log of administrative acts.
+ *		The audit log: administrative acts, in one hash chain.
  */
 #ifndef CREDITS_TABLES_AUDIT_LOG_H
 #define CREDITS_TABLES_AUDIT_LOG_H

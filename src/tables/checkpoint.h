@@ -1,7 +1,8 @@
 /*
  * checkpoint.h
- *		What archived rows leave behind: the account as it was after the last of
- *		them, and what of them later rows and calls are about.
+ *		A checkpoint replaces archived rows.  It has the account as it was after the last
+ *		archived row, and everything in the archived rows that later rows and calls can
+ *		refer to.
  */
 #ifndef CREDITS_TABLES_CHECKPOINT_H
 #define CREDITS_TABLES_CHECKPOINT_H
@@ -11,7 +12,7 @@
 #include "core/core.h"
 #include "store/writer.h"
 
-/* Numbers in a row, as a column of type int8[] has them. */
+/* An array of numbers, for a column of type int8[]. */
 typedef struct Numbers
 {
 	int64	   *values;
@@ -19,14 +20,14 @@ typedef struct Numbers
 	int			room;
 } Numbers;
 
-/* How many numbers each has; a hold's pairs come besides. */
+/* How many numbers one item has.  A hold also has its pairs after these. */
 #define GRANT_NUMBERS		5	/* seq, amount, remaining, ends_at, closed */
 #define HOLD_NUMBERS		7	/* seq, amount, monthly, purchased, period_start, ends_at,
 								 * pairs */
 #define PURCHASE_NUMBERS	3	/* seq, amount, revoked */
 #define ARCHIVED_NUMBERS	2	/* year, rows */
 
-/* How many the hold has that begins at one of them. */
+/* How many numbers the hold has that begins at index at. */
 static inline int
 hold_length(const Numbers *holds, int at)
 {
@@ -35,14 +36,14 @@ hold_length(const Numbers *holds, int at)
 
 typedef struct Checkpoint
 {
-	CrAccount	acc;			/* after row acc.history_seq; without lists */
-	Numbers		grants;			/* that had not ended */
-	Numbers		holds;			/* that can still be captured */
+	CrAccount	acc;			/* after row acc.history_seq; its lists are not set */
+	Numbers		grants;			/* grants that had not ended */
+	Numbers		holds;			/* holds that can still be captured */
 	Numbers		purchases;
-	const char **payment_refs;	/* of these */
+	const char **payment_refs;	/* of the purchases, in the same order */
 	int			room_refs;
 	Numbers		archived;
-	int64		opened_seq;		/* of the row that opened it with facts; 0: none */
+	int64		opened_seq;		/* the row that opened the account with facts; 0: none */
 	const uint8_t *opened_digest;	/* NULL: none */
 	const char *opened_plan;	/* NULL: none */
 	CrLocal		opened_anchor;

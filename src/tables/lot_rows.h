@@ -1,6 +1,7 @@
 /*
  * lot_rows.h
- *		An account's grants and holds: from their tables and back.
+ *		An account's grants and holds: reading them from their tables and writing them
+ *		back.
  */
 #ifndef CREDITS_TABLES_LOT_ROWS_H
 #define CREDITS_TABLES_LOT_ROWS_H

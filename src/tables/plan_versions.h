@@ -1,6 +1,6 @@
 /*
  * plan_versions.h
- *		Plans as the core asks for them: a CrEnv over the plan table.
+ *		Plan versions for the core: a CrEnv that reads the plan table.
  */
 #ifndef CREDITS_TABLES_PLAN_VERSIONS_H
 #define CREDITS_TABLES_PLAN_VERSIONS_H
@@ -14,18 +14,23 @@
 #include "core/core.h"
 
 /*
- * The plans that were asked for so far.  Written for, a plan's versions are
- * read with the latest snapshot under a shared lock that keeps new versions
- * out until the transaction ends; read for, with the given snapshot.
+ * The plans that were read so far.  A call that writes sets snapshot to NULL.  Then a
+ * plan is read with the latest snapshot, under a shared lock that keeps new versions out
+ * until the transaction ends.  A call that only reads gives its snapshot, and takes no
+ * lock.
  */
 typedef struct Plans
 {
-	Snapshot	snapshot;		/* NULL: lock, and read the latest */
-	List	   *loaded;			/* of LoadedPlan */
+	Snapshot	snapshot;		/* NULL: lock the plan, and read the latest */
+	List	   *loaded;			/* list of LoadedPlan */
 	MemoryContext memory;
-	bool		lenient;		/* verification reports bad plans itself */
-	const char **busy;			/* not NULL: a plan that is being defined is not
-								 * waited for, but is 55P03, its name left here */
+	/* accept bad plans, because verification reports them itself */
+	bool		lenient;
+	/*
+	 * If not NULL: do not wait for a plan that is being defined.  Raise 55P03 and leave
+	 * the plan's name here.
+	 */
+	const char **busy;
 	void		(*emit) (void *ctx, const CrRow *row);
 	void	   *emit_ctx;
 } Plans;

@@ -1,6 +1,6 @@
 /*
  * rows.h
- *		Table rows to the core's structs and back.
+ *		Converting table rows to the core's structs and back.
  */
 #ifndef CREDITS_TABLES_ROWS_H
 #define CREDITS_TABLES_ROWS_H
@@ -24,7 +24,8 @@ typedef struct Payment
 typedef struct RowArena
 {
 	size_t		used;
-	char		data[4096];		/* a row's texts; what does not fit is copied */
+	/* the texts of one row; texts that do not fit are copied elsewhere */
+	char		data[4096];
 } RowArena;
 
 extern const CrPart *parts_from_array(Datum value, int *pairs);

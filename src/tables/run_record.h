@@ -1,6 +1,6 @@
 /*
  * run_record.h
- *		The record of a bulk run or a verification: a row in credit_reset_run.
+ *		The record of a sweep, a bulk run or a verification: a row in credit_reset_run.
  */
 #ifndef CREDITS_TABLES_RUN_RECORD_H
 #define CREDITS_TABLES_RUN_RECORD_H
@@ -16,8 +16,8 @@
 typedef enum RunState
 {
 	RUN_RUNNING,
-	RUN_FINISHED,				/* all that was due is done */
-	RUN_STOPPED					/* a cap or another runner ended it early */
+	RUN_FINISHED,				/* everything that was due is done */
+	RUN_STOPPED					/* a limit or another run ended it early */
 } RunState;
 
 typedef struct RunCounts
@@ -37,10 +37,10 @@ typedef struct Run
 	RunState	state;
 	RunCounts	counts;
 	int64		failures;
-	List	   *failed;			/* JSON objects, the first 100 */
-	int64		history_rows;	/* of a verification */
-	double		sample;			/* of a verification; else 0 */
-	List	   *messages;		/* the same with their messages */
+	List	   *failed;			/* the first 100, as JSON objects */
+	int64		history_rows;	/* only of a verification */
+	double		sample;			/* only of a verification; else 0 */
+	List	   *messages;		/* the same objects, each with its message */
 	MemoryContext memory;
 } Run;
 

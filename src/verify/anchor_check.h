@@ -1,6 +1,7 @@
 /*
  * anchor_check.h
- *		Verifying anchors, their leaves, and that the histories go on from them.
+ *		Verifying anchors and their leaves, and that each history continues from its
+ *		leaves.
  */
 #ifndef CREDITS_VERIFY_ANCHOR_CHECK_H
 #define CREDITS_VERIFY_ANCHOR_CHECK_H

@@ -1,6 +1,7 @@
 /*
  * archive_check.h
- *		Verifying what of the archive is not about one account's rows.
+ *		Verifying the archive as a whole.  The archived rows of each account are verified
+ *		with the account.
  */
 #ifndef CREDITS_VERIFY_ARCHIVE_CHECK_H
 #define CREDITS_VERIFY_ARCHIVE_CHECK_H

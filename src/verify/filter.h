@@ -1,6 +1,6 @@
 /*
  * filter.h
- *		Verifying many accounts in one reading of the history.
+ *		Verifying many accounts while the history is read once.
  */
 #ifndef CREDITS_VERIFY_FILTER_H
 #define CREDITS_VERIFY_FILTER_H
@@ -12,24 +12,24 @@
 #include "verify/findings.h"
 
 /*
- * Which accounts are one process's to verify: those whose hash is in its share.
- * The seed is new each time, so that nobody can pile accounts up in one share.
+ * The accounts that one process verifies: those whose hash is in its share.  The seed is
+ * new for each verification, so no one can choose names that all fall into one share.
  */
 typedef struct Share
 {
 	uint64		seed;
-	uint32		mine;			/* the one of */
+	uint32		mine;			/* the number of this share, below shares */
 	uint32		shares;
-	double		sample;			/* of these, the fraction to verify */
+	double		sample;			/* the fraction of the share's accounts to verify */
 } Share;
 
 typedef struct Totals
 {
 	int64		accounts;
 	int64		rows;
-	int64		bad;			/* findings */
-	int64		purchases;		/* rows that have their payment */
-	bool		orphans;		/* there are rows without an account */
+	int64		bad;			/* how many findings */
+	int64		purchases;		/* purchases for which the payment was found */
+	bool		orphans;		/* some history rows have no account */
 } Totals;
 
 extern uint64 share_hash(const Share *share, const char *user_id, size_t len);

@@ -1,6 +1,6 @@
 /*
  * findings.h
- *		What verification finds, on its way to the caller.
+ *		Findings: what verification finds, and how it gets to the caller.
  */
 #ifndef CREDITS_VERIFY_FINDINGS_H
 #define CREDITS_VERIFY_FINDINGS_H
@@ -13,15 +13,15 @@
 
 #include "tables/run_record.h"
 
-/* Where findings go: one of the three. */
+/* Where findings go: store, sort or queue.  The other two are NULL. */
 typedef struct Findings
 {
 	TupleTableSlot *slot;
-	Tuplestorestate *store;		/* a function's result */
-	struct Tuplesortstate *sort;	/* to be put in order first */
+	Tuplestorestate *store;		/* the result of the SQL function */
+	struct Tuplesortstate *sort;	/* to be sorted first */
 	shm_mq_handle *queue;		/* from a worker to its leader */
 	int64		count;
-	Run		   *record;			/* what is found is recorded there; NULL: not */
+	Run		   *record;			/* findings are also recorded there; NULL: not recorded */
 } Findings;
 
 extern void findings_to_store(Findings *findings, Tuplestorestate *store);

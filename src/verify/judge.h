@@ -1,6 +1,6 @@
 /*
  * judge.h
- *		Judging one account by its history.
+ *		Checking one account by its history.  The code calls this judging.
  */
 #ifndef CREDITS_VERIFY_JUDGE_H
 #define CREDITS_VERIFY_JUDGE_H
@@ -16,7 +16,7 @@
 #include "verify/findings.h"
 #include "verify/judge_lots.h"
 
-/* What judging accounts needs, kept from one to the next. */
+/* What judging needs.  It is kept from one account to the next. */
 typedef struct Judge
 {
 	Plans		plans;
@@ -26,15 +26,15 @@ typedef struct Judge
 	Lookup		payments;
 	Lookup		checkpoints;
 	Archived	archived;
-	bool		has_archived;	/* it is open */
-	JudgeLots	lots;			/* of the account whose history is gone through */
-	struct names_hash *names;	/* of plans and zones, for the accounts' facts */
+	bool		has_archived;	/* archived is open */
+	JudgeLots	lots;			/* of the account that is being judged */
+	struct names_hash *names;	/* names of plans and zones, for the accounts' facts */
 	MemoryContext memory;
-	MemoryContext row_memory;	/* to be reset after each row */
+	MemoryContext row_memory;	/* the caller resets it after each row */
 	RowArena	arena;
 	int64		n_accounts;		/* judged so far */
 	int64		n_rows;
-	int64		n_purchases;	/* that have their payment */
+	int64		n_purchases;	/* purchases for which the payment was found */
 } Judge;
 
 extern void judge_begin(Judge *judge, Snapshot snapshot);

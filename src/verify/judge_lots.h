@@ -1,7 +1,7 @@
 /*
  * judge_lots.h
- *		An account's grants, holds, refunds and chargebacks, as verification goes
- *		through its history.
+ *		What verification knows about an account's grants, holds, refunds and chargebacks
+ *		while it reads the account's history.
  */
 #ifndef CREDITS_VERIFY_JUDGE_LOTS_H
 #define CREDITS_VERIFY_JUDGE_LOTS_H
@@ -19,12 +19,13 @@
 typedef struct JudgeLots
 {
 	Snapshot	snapshot;
-	MemoryContext memory;		/* of the account at hand */
-	HTAB	   *marks;			/* rows that later ones refer to; NULL: none yet */
-	int64		n_grants;		/* of the account */
+	MemoryContext memory;		/* of the current account */
+	HTAB	   *marks;			/* rows that later rows can refer to; NULL: none yet */
+	int64		n_grants;		/* of the current account; n_holds, too */
 	int64		n_holds;
-	Archived   *archived;		/* rows are looked for there; NULL: in the history */
-	Checkpoint *collect;		/* gets what a checkpoint needs besides; NULL: none */
+	Archived   *archived;		/* search for rows in the archive; NULL: in the history */
+	/* collects what a new checkpoint needs; NULL: do not collect */
+	Checkpoint *collect;
 } JudgeLots;
 
 extern void judge_lots_begin(JudgeLots *book, Snapshot snapshot);

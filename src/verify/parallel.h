@@ -1,6 +1,6 @@
 /*
  * parallel.h
- *		Verifying accounts on all cores.
+ *		Verifying accounts with parallel workers.
  */
 #ifndef CREDITS_VERIFY_PARALLEL_H
 #define CREDITS_VERIFY_PARALLEL_H
@@ -12,14 +12,14 @@
 #include "verify/filter.h"
 #include "verify/findings.h"
 
-/* What is to be verified. */
+/* Which accounts to verify. */
 typedef struct Extent
 {
-	bool		all;			/* every account; else those of a range */
-	const char *after;			/* NULL: from the first on */
-	const char *upto;			/* NULL: to the last */
+	bool		all;			/* every account; else the range from after to upto */
+	const char *after;			/* the range begins behind this user; NULL: with the first */
+	const char *upto;			/* the range ends with this user; NULL: with the last */
 	uint64		seed;
-	double		sample;			/* of a range, the fraction to verify */
+	double		sample;			/* of a range: the fraction to verify */
 } Extent;
 
 extern void verify_accounts(FunctionCallInfo fcinfo, const Extent *extent,

@@ -1,6 +1,6 @@
 /*
  * progress.h
- *		How far a verification is, for whoever looks at pg_stat_activity.
+ *		Showing the progress of a verification in pg_stat_activity.
  */
 #ifndef CREDITS_VERIFY_PROGRESS_H
 #define CREDITS_VERIFY_PROGRESS_H

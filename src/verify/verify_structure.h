@@ -1,6 +1,6 @@
 /*
  * verify_structure.h
- *		Verifying what is not about one account.
+ *		Verifying everything that does not belong to one account.
  */
 #ifndef CREDITS_VERIFY_VERIFY_STRUCTURE_H
 #define CREDITS_VERIFY_VERIFY_STRUCTURE_H
