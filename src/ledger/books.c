@@ -1,9 +1,10 @@
 /*
  * books.c
- *		The ledger's tables, open for one call or for many accounts of one.
+ *		The books: the ledger's tables, which are opened once for a call, even if the call
+ *		has many accounts.
  *
- * Tables, indexes and scans are opened once, however often they are used: with
- * everything in memory, opening is a good part of what a call costs.
+ * Tables, indexes and scans are opened once, even if they are used many times.  When all
+ * data is in memory, opening them is a large part of the cost of a call.
  */
 #include "postgres.h"
 
@@ -23,8 +24,8 @@
 #include "tables/rows.h"
 
 /*
- * The snapshot is taken after CommandCounterIncrement, so that two calls in one
- * statement see each other.
+ * Takes the snapshot after CommandCounterIncrement, so that two calls in one statement
+ * see each other's changes.
  */
 static void
 take_snapshot(Books *books)
@@ -45,8 +46,8 @@ books_open(Books *books, bool many)
 }
 
 /*
- * Locks the tables that are opened only when accounts are locked already, so that a
- * run with many accounts does not wait then for a CREATE INDEX on one of them.
+ * Locks the tables that are otherwise opened only when accounts are already locked.  So a
+ * run with many accounts does not wait for a CREATE INDEX while it has accounts locked.
  */
 void
 books_lock_tables(void)
@@ -61,7 +62,7 @@ books_lock_tables(void)
 		LockRelationOid(store_table(read[i]), AccessShareLock);
 }
 
-/* Scans begin with the first row that is asked for, and last. */
+/* A scan begins when the first row is read.  It is used again for later rows. */
 static bool
 find(Books *books, Lookup *lookup)
 {
@@ -95,7 +96,10 @@ end_accounts(Books *books)
 	books->has_accounts = false;
 }
 
-/* Accounts that others committed since the books were opened can be found. */
+/*
+ * Takes a new snapshot, so that accounts which other transactions have committed can be
+ * found.
+ */
 void
 books_refresh(Books *books)
 {
@@ -104,7 +108,9 @@ books_refresh(Books *books)
 	take_snapshot(books);
 }
 
-/* The user's account, in accounts.slot: the version in our snapshot. */
+/*
+ * Finds the user's account.  accounts.slot then has the version that our snapshot sees.
+ */
 bool
 books_find(Books *books, const char *user_id)
 {
@@ -115,9 +121,9 @@ books_find(Books *books, const char *user_id)
 }
 
 /*
- * Does it look as if nobody has changed or locked the account since?  Then it
- * may be updated without a lock of its own: the update takes it, and fails if
- * this was wrong.
+ * Does it look as if no other transaction has changed or locked the account since it was
+ * read?  If so, it may be updated without locking it first.  The update takes the lock,
+ * and it fails if this answer was wrong.
  */
 BooksState
 books_state(const Books *books, TupleTableSlot *slot)
@@ -140,9 +146,10 @@ books_state(const Books *books, TupleTableSlot *slot)
 }
 
 /*
- * Locks the newest version of an account that was found, and reads that into
- * the slot.  READ COMMITTED follows the update chain after a wait; above it a
- * version that the transaction's snapshot does not see is 40001.
+ * Locks the newest version of an account that was found, and reads that version into the
+ * slot.  At READ COMMITTED, after a wait, it follows the update chain to the newest
+ * version.  Above READ COMMITTED, if the transaction's snapshot does not see the newest
+ * version, it raises 40001.
  */
 BooksResult
 books_lock(Books *books, TupleTableSlot *slot, LockWaitPolicy wait)
@@ -175,8 +182,9 @@ books_lock(Books *books, TupleTableSlot *slot, LockWaitPolicy wait)
 }
 
 /*
- * The row that an idempotency key left.  Nobody else can leave one while the
- * account is locked, or between reading it and updating it as free.
+ * Finds the row that has an idempotency key.  No other transaction can add such a row
+ * while the account is locked.  If the account is not locked, another transaction can add
+ * one, but then our update of the account fails.
  */
 bool
 books_find_key(Books *books, const char *user_id, const char *key, CrRow *row)
@@ -198,7 +206,7 @@ books_close(Books *books)
 	if (books->has_keys)
 		lookup_end(&books->keys);
 	UnregisterSnapshot(books->snapshot);
-	writer_end(books->history);	/* what is queued comes before any trigger */
+	writer_end(books->history);	/* insert queued rows before any trigger runs */
 	writer_end(books->account);
 	if (books->grants)
 		writer_end(books->grants);

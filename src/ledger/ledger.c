@@ -1,18 +1,18 @@
 /*
  * ledger.c
- *		One account, locked: look up the key, apply what is due, let the core
+ *		Changing one account: lock it, look up the key, apply what is due, let the core
  *		decide, append.
  *
- * Lock first, then decide: everything is decided on the account version whose
- * row lock is held.  The usual deduction, and the sweep's usual account, which
- * nobody interferes with, may instead be decided on the version that was read,
- * and written by an update that takes the lock and succeeds only if that is
- * still the newest version: then nothing has happened in between, and locking
- * first would have given the same.  Whatever else comes out is decided again
- * under the lock.
+ * Lock first, then decide: a call decides on the account version whose row lock it holds.
+ * There is an exception for the usual deduction and the usual account of the sweep, when
+ * no other transaction has the account locked or is changing it.  They may decide on the
+ * version that was read, without a lock.  The update then takes the lock, and it succeeds
+ * only if that version is still the newest.  If it succeeds, nothing has happened in
+ * between, so locking first would have given the same result.  In all other cases, the
+ * call decides again under the lock.
  *
- * Rows are kept in memory until the core has accepted the whole call, so that
- * a refused or failed call writes nothing.
+ * Rows are kept in memory until the core has accepted the whole call.  So a call that is
+ * refused or fails writes nothing.
  */
 #include "postgres.h"
 
@@ -58,7 +58,7 @@ push_row(Ledger *ledger, const CrRow *row)
 	}
 	ledger->metadata[ledger->n_rows] = (Datum) 0;
 	ledger->rows[ledger->n_rows] = *row;
-	if (row->n_allocations > 0)	/* the core uses their memory again */
+	if (row->n_allocations > 0)	/* the core uses the memory of the allocations again */
 	{
 		size_t		size = sizeof(CrPart) * row->n_allocations;
 
@@ -74,7 +74,7 @@ push_event(void *ctx, const CrRow *row)
 	push_row(ctx, row);
 }
 
-/* books, plans: shared by a call's accounts; NULL: the ledger's own. */
+/* books, plans: shared by the accounts of a call.  NULL: use the ledger's own. */
 void
 ledger_prepare(Ledger *ledger, const Request *request, Books *books, Plans *plans)
 {
@@ -98,13 +98,17 @@ ledger_prepare(Ledger *ledger, const Request *request, Books *books, Plans *plan
 }
 
 /*
- * Finds the account, in its turn: whoever finds somebody at it joins the queue of
- * those who did, and holds the head of that queue to the end of its transaction.
- * Without it, PostgreSQL's queue for a row wakes two for each that goes on: the
- * next, and who then becomes the next, only to wait again.  What keeps the account
- * correct is its row lock alone, so nobody has to queue here, and a transaction
- * does so for one account only: one of a million calls must not need a million
- * locks.
+ * Finds the account.  If another transaction has it locked or is changing it, the call
+ * takes its turn: it waits for an advisory lock on the user's name and holds that lock to
+ * the end of the transaction.
+ *
+ * Without the turn, PostgreSQL's queue for a row wakes two calls for each call that goes
+ * on: the one that gets the row, and the one that then becomes the first in the queue,
+ * which only waits again.
+ *
+ * The turn is for speed.  The row lock alone keeps the account correct, so a call may go
+ * on without a turn.  A transaction takes a turn for one account only, because a
+ * transaction of a million calls must not need a million locks.
  */
 static bool
 seek_account(Ledger *ledger)
@@ -124,7 +128,7 @@ seek_account(Ledger *ledger)
 	return found;
 }
 
-/* Time is read after the version; an account's never goes back. */
+/* Reads the version, and then the clock.  An account's time never goes back. */
 static void
 read_version(Ledger *ledger)
 {
@@ -133,7 +137,10 @@ read_version(Ledger *ledger)
 	ledger->now = Max(ledger->clock, ledger->acc.effective_at);
 }
 
-/* Locks the account that was found, if it still is. */
+/*
+ * Locks the account that was found.  False if it is gone, or busy and must not be waited
+ * for.
+ */
 static bool
 lock_version(Ledger *ledger)
 {
@@ -148,9 +155,9 @@ lock_version(Ledger *ledger)
 }
 
 /*
- * A user without an account: unknown (false), or to be opened by this call.
- * Opening is one at a time, so whoever waited finds the account that the other
- * opened.
+ * The user has no account.  Returns false if the user is unknown.  Otherwise this call
+ * may open the account, and the opening lock is held.  If another call has opened the
+ * account while this one waited for the lock, that account is locked and used.
  */
 static bool
 lock_unknown(Ledger *ledger)
@@ -192,9 +199,9 @@ lock_unknown(Ledger *ledger)
 }
 
 /*
- * Locks the account of the request's user and reads it and the clock, anew if
- * it was peeked at before.  False if the user is unknown; or the account is busy,
- * where the books skip such.
+ * Locks the account of the request's user, and reads the account and the clock, again if
+ * they were read before.  False if the user is unknown, or if the account is busy and the
+ * books skip busy accounts.
  */
 bool
 ledger_lock(Ledger *ledger)
@@ -208,7 +215,7 @@ ledger_lock(Ledger *ledger)
 		(!ledger->is_busy && lock_unknown(ledger));
 }
 
-/* Begins with the account locked; an unknown user is UC002. */
+/* Begins a call with the account locked.  Raises UC002 if the user is unknown. */
 void
 ledger_begin(Ledger *ledger, const Request *request)
 {
@@ -217,7 +224,10 @@ ledger_begin(Ledger *ledger, const Request *request)
 		error_account_not_found(request->user_id);
 }
 
-/* Waits for locks end soon: before anybody searches for a deadlock. */
+/*
+ * Limits the waits for locks to a time after which no transaction has begun to search for
+ * a deadlock.
+ */
 static void
 lock_briefly(void)
 {
@@ -227,15 +237,15 @@ lock_briefly(void)
 		LockTimeout = brief;
 }
 
-/* An account to be locked together with the audit log. */
+/* An account that is to be locked together with the audit log. */
 typedef struct WithLog
 {
 	const Request *request;
-	bool		has_log;		/* locked before */
+	bool		has_log;		/* the audit log is locked already */
 	bool		both;
 } WithLog;
 
-/* Undone, which lets go of the account, unless both are locked. */
+/* If not both are locked, the subtransaction is undone, which releases the account. */
 static bool
 lock_account_with_log(void *arg)
 {
@@ -255,9 +265,10 @@ lock_account_with_log(void *arg)
 }
 
 /*
- * Locks the account, and tries the audit log; or, for that is what turned out to be
- * busy, waits for the log, and tries the account.  False: not both, and neither is
- * locked.  A subtransaction is what lets go of a row's lock.
+ * Locks the account and the audit log, and does not wait for one while it holds the other
+ * for long.  log_first false: lock the account, then try the log.  log_first true: wait
+ * for the log, then try the account.  False if it did not get both: then neither is
+ * locked.  A row lock can only be released by undoing a subtransaction, so it uses one.
  */
 static bool
 lock_with_log(const Request *request, bool log_first)
@@ -280,8 +291,9 @@ lock_with_log(const Request *request, bool log_first)
 }
 
 /*
- * Begins an act that the audit log records.  It waits for the log without holding the
- * account, and for the account without holding the log, but for a moment.
+ * Begins an act that the audit log records.  If the log was busy in the last try, the
+ * next try waits for the log first, without holding the account.  If the account was
+ * busy, the next try waits for the account first, without holding the log.
  */
 void
 ledger_begin_audited(Ledger *ledger, const Request *request)
@@ -294,8 +306,9 @@ ledger_begin_audited(Ledger *ledger, const Request *request)
 }
 
 /*
- * Reads the account and does not lock it.  False if that is not enough, because
- * somebody is at it, or to open it: then ledger_lock comes next.
+ * Reads the account and does not lock it.  False if that is not enough, because another
+ * transaction has the account locked or is changing it, or because the account has to be
+ * opened.  Then the caller uses ledger_lock.
  */
 static bool
 peek(Ledger *ledger)
@@ -317,9 +330,10 @@ peek(Ledger *ledger)
 }
 
 /*
- * Locks the account in the slot, and reads it and the clock, anew if it was read
- * before.  False if somebody else has it locked, or it is gone: the sweep has many
- * accounts, in an order of its own, so it does not wait for one.
+ * Locks the account in the slot, and reads the account and the clock, again if they were
+ * read before.  False if another transaction has the account locked, or if it is gone.
+ * The sweep has many accounts, and not in the order of users, so it must not wait for one
+ * of them.
  */
 bool
 ledger_lock_at(Ledger *ledger, TupleTableSlot *slot)
@@ -335,7 +349,7 @@ ledger_lock_at(Ledger *ledger, TupleTableSlot *slot)
 	return true;
 }
 
-/* The same without the lock, for a write that may be in vain. */
+/* The same without the lock.  The write that follows may fail. */
 void
 ledger_read_at(Ledger *ledger, TupleTableSlot *slot)
 {
@@ -353,8 +367,8 @@ find_key(Ledger *ledger, CrRow *row)
 }
 
 /*
- * If the request's key was used before: its first receipt, or UC003.  The key
- * is looked up before events, freeze or funds.
+ * If the request's key was used before, gives the first receipt or raises UC003.  A call
+ * looks up the key before it looks at events, at a freeze or at the balance.
  */
 bool
 ledger_replay(Ledger *ledger, Datum *receipt)
@@ -371,9 +385,10 @@ ledger_replay(Ledger *ledger, Datum *receipt)
 }
 
 /*
- * A call other than credits_open_account opens an unknown user's account: with
- * the default plan, or for a purchase without any if there is none.  The empty
- * key marks an opening row with facts that credits_open_account replays.
+ * A call other than credits_open_account opens the account of an unknown user.  The
+ * account gets the default plan.  If there is none, only a purchase can open it, without
+ * a plan.  The empty key marks an opening row with facts, which credits_open_account can
+ * replay.
  */
 static void
 open_by_default(Ledger *ledger)
@@ -397,8 +412,9 @@ open_by_default(Ledger *ledger)
 }
 
 /*
- * Reads the account's grants and holds if what comes next may change them: time,
- * spending where there are grants, and the calls that are about them.
+ * Reads the account's grants and holds, but only if the next step may change them.  That
+ * is so if something is due, if the call spends and there are grants, or if the call is
+ * about grants or holds.
  */
 static void
 load_lists(Ledger *ledger)
@@ -412,9 +428,9 @@ load_lists(Ledger *ledger)
 }
 
 /*
- * Applies what is due up to now, in memory, once.  False if the reset, and what is
- * due after it, waits for the account's time zone: then the account's time is just
- * before the reset.
+ * Applies what is due up to now, in memory, once.  False if the reset has to wait for the
+ * account's time zone.  Then the reset and what is due after it are not applied, and the
+ * account's time is just before the reset.
  */
 bool
 ledger_apply_ready(Ledger *ledger)
@@ -447,7 +463,10 @@ ledger_apply_ready(Ledger *ledger)
 	return !ledger->is_waiting;
 }
 
-/* The same for a call that needs all of it applied: UC012 if the reset waits. */
+/*
+ * The same for a call that needs everything applied.  Raises UC012 if the reset has to
+ * wait.
+ */
 void
 ledger_apply_due(Ledger *ledger)
 {
@@ -455,7 +474,10 @@ ledger_apply_due(Ledger *ledger)
 		error_zone_unknown(&ledger->acc);
 }
 
-/* Numbers, stamps and signs a row: the account's new head. */
+/*
+ * Completes a row: its number, its time and its hash.  The row is then the account's new
+ * head.
+ */
 static void
 sign_row(Ledger *ledger, CrRow *row, const char *actor)
 {
@@ -480,7 +502,10 @@ sign_row(Ledger *ledger, CrRow *row, const char *actor)
 	memcpy(acc->history_hash, row->hash, CR_HASH_LEN);
 }
 
-/* False if the account was not locked and is not what was read any more. */
+/*
+ * False if the account was not locked and the version that was read is no longer the
+ * newest.
+ */
 static bool
 write_account(Ledger *ledger)
 {
@@ -534,10 +559,10 @@ write_rows(Ledger *ledger)
 }
 
 /*
- * Writes the account as it is after the rows that were pushed, and them.  False,
- * and nothing is written, if the account was peeked at and has changed since.  A
- * DBA's triggers fire when the books are closed and all is written, so that they
- * can call the ledger themselves.
+ * Writes the account as it is after the pushed rows, and these rows.  False, and nothing
+ * is written, if the account was read without a lock and has changed since.  A DBA's
+ * triggers fire when the books are closed and everything is written, so they can call the
+ * ledger themselves.
  */
 bool
 ledger_write(Ledger *ledger)
@@ -550,8 +575,9 @@ ledger_write(Ledger *ledger)
 }
 
 /*
- * The account that was just updated is again what it was before, in a version of
- * its own, which is found next.  Nobody else has seen another.
+ * Undoes the update of the account: writes the old values again, as a new version.  A new
+ * search for the account finds that version.  No other transaction has seen the version
+ * in between.
  */
 static void
 take_back(Ledger *ledger)
@@ -570,7 +596,7 @@ take_back(Ledger *ledger)
 	books_refresh(books);
 }
 
-/* The seq that the call's own row will have. */
+/* The seq that the call's own row will get. */
 int64
 ledger_next_seq(const Ledger *ledger)
 {
@@ -578,8 +604,8 @@ ledger_next_seq(const Ledger *ledger)
 }
 
 /*
- * Keeps the request's own row, after the events', to be written.  Gives its
- * place among the rows.
+ * Adds the request's own row, after the rows of events, to the rows to write.  Returns
+ * its index in the rows.
  */
 int
 ledger_push(Ledger *ledger, const CrRow *row)
@@ -601,8 +627,8 @@ ledger_push(Ledger *ledger, const CrRow *row)
 }
 
 /*
- * Keeps a row that has nothing of the request but its run.  The pointer is good
- * until the next one is pushed.
+ * Adds a row that has nothing of the request except the run_id.  The pointer is valid
+ * until the next row is pushed.
  */
 CrRow *
 ledger_push_as_is(Ledger *ledger, const CrRow *row)
@@ -611,7 +637,7 @@ ledger_push_as_is(Ledger *ledger, const CrRow *row)
 	return &ledger->rows[ledger->n_rows - 1];
 }
 
-/* A row that was just pushed gets metadata. */
+/* Gives metadata to a row that was just pushed. */
 void
 ledger_set_metadata(Ledger *ledger, CrRow *pushed, Datum metadata)
 {
@@ -622,7 +648,7 @@ ledger_set_metadata(Ledger *ledger, CrRow *pushed, Datum metadata)
 	ledger->metadata[pushed - ledger->rows] = request.metadata_datum;
 }
 
-/* Writes the request's own row after the events', and gives its receipt. */
+/* Writes the request's own row after the rows of events, and returns its receipt. */
 Datum
 ledger_append(Ledger *ledger, const CrRow *row)
 {
@@ -632,7 +658,9 @@ ledger_append(Ledger *ledger, const CrRow *row)
 	return receipt_from_row(&ledger->rows[place], false);
 }
 
-/* Refuses the call unless the core has allowed it.  amount: what was asked for. */
+/*
+ * Raises the error if the core has refused the command.  amount: what the call asked for.
+ */
 void
 ledger_check(const Ledger *ledger, CrVerdict verdict, int64 amount)
 {
@@ -641,7 +669,7 @@ ledger_check(const Ledger *ledger, CrVerdict verdict, int64 amount)
 }
 
 /*
- * One command to one account, from the lock to the receipt.  decide applies what is
+ * Makes one change to one account, from the lock to the receipt.  decide applies what is
  * due, asks the core and fills the row, or raises an error.
  */
 Datum
@@ -662,13 +690,15 @@ ledger_command(const Request *request, LedgerDecide decide, const void *args)
 }
 
 /*
- * The usual deduction: nobody else is at the account, its key is new, nothing is
- * due, there are no grants, there is enough.  It needs no lock but its update's.  Gives its place
- * among the rows; -1 where ledger_lock has to come next.
+ * The usual deduction: no other transaction has the account locked or is changing it, its
+ * key is new, nothing is due, there are no grants, and the balance is sufficient.  It
+ * needs no lock except the one that its update takes.  Returns the index of the row, or
+ * -1 if the caller has to use ledger_lock and decide again.
  *
- * Should somebody lock the account between the look and the update, and change
- * nothing, the update waits and succeeds.  Meanwhile something may have become due,
- * or been anchored: that is decided again, with the time after the wait.
+ * Another transaction may lock the account after it was read and before the update, and
+ * change nothing.  Then the update waits and succeeds.  Meanwhile something may have
+ * become due, or the account may have been anchored.  So in this case the update is
+ * undone, and the caller decides again with the time after the wait.
  */
 int
 ledger_deduct_unlocked(Ledger *ledger, int64 amount)

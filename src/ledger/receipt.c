@@ -2,8 +2,8 @@
  * receipt.c
  *		Receipts: what a call answers.
  *
- * A receipt is built from the history row alone, so that a replay gives the
- * very one that the first call gave.
+ * A receipt is made from the history row alone, so a replay gives exactly the receipt
+ * that the first call gave.
  */
 #include "postgres.h"
 
@@ -14,8 +14,8 @@
 #include "ledger/receipt.h"
 
 /*
- * The receipt of a call, from its history row.  The keys are in jsonb's own
- * order, shorter ones first, which spares sorting them.
+ * The receipt of a call, from its history row.  The keys are added in the order that
+ * jsonb stores them in, shorter keys first, so they need not be sorted.
  */
 Datum
 receipt_from_row(const CrRow *row, bool replayed)
@@ -69,7 +69,7 @@ receipt_from_row(const CrRow *row, bool replayed)
 }
 
 /*
- * What is left to answer where the row itself was archived; payment_ref may be
+ * The receipt of a row that was archived, from what is still known.  payment_ref may be
  * NULL.
  */
 Datum
@@ -91,7 +91,10 @@ receipt_archived(const char *kind, const char *user_id, int64 seq, int64 amount,
 	return object_end(&object);
 }
 
-/* An answer that refuses: {"ok": false, and then what the DETAIL would say. */
+/*
+ * Begins an answer that refuses: {"ok": false, ...}.  The caller adds what the DETAIL of
+ * the error would have.
+ */
 void
 refusal_begin(StringInfo buf)
 {
@@ -105,7 +108,7 @@ refusal_end(StringInfo buf)
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json_end(buf)));
 }
 
-/* What credits_try_deduct answers instead of UC001. */
+/* What credits_try_deduct answers where credits_deduct raises UC001. */
 Datum
 receipt_refused(const CrAccount *acc, int64 required)
 {

@@ -1,6 +1,6 @@
 /*
  * request.c
- *		What a caller asks: checked arguments, and their digest.
+ *		The request of a caller: its checked arguments and their digest.
  */
 #include "postgres.h"
 
@@ -60,7 +60,7 @@ check_amount(int64 amount, const char *name)
 	return amount;
 }
 
-/* A time that any client can show. */
+/* A time in the years that every client can show. */
 CrTime
 check_time(CrTime at, const char *name)
 {
@@ -77,7 +77,7 @@ arg_time(FunctionCallInfo fcinfo, int arg, const char *name)
 	return check_time(PG_GETARG_TIMESTAMPTZ(arg), name);
 }
 
-/* An array without dimensions inside. */
+/* An array with one dimension. */
 ArrayType *
 check_array(ArrayType *array, const char *name)
 {
@@ -86,7 +86,7 @@ check_array(ArrayType *array, const char *name)
 	return array;
 }
 
-/* Of arrays side by side, each has as many elements as the users. */
+/* Checks that an array has as many elements as there are users. */
 void
 check_as_many(int found, const char *name, int users)
 {
@@ -95,7 +95,7 @@ check_as_many(int found, const char *name, int users)
 						psprintf("as many elements as user_ids has, %d", users));
 }
 
-/* An optional number of credits of a plan: 0 to 2^53 - 1. */
+/* An optional number of credits: 0 to 2^53 - 1. */
 int64
 arg_optional_credits(FunctionCallInfo fcinfo, int arg, const char *name, int64 fallback)
 {
@@ -111,7 +111,7 @@ arg_optional_credits(FunctionCallInfo fcinfo, int arg, const char *name, int64 f
 	return credits;
 }
 
-/* An optional int4 count, from 1 to a limit. */
+/* An optional int4 argument, from 1 to a limit. */
 int32
 arg_optional_count(FunctionCallInfo fcinfo, int arg, const char *name, int32 fallback, int32 max)
 {
@@ -125,7 +125,7 @@ arg_optional_count(FunctionCallInfo fcinfo, int arg, const char *name, int32 fal
 	return count;
 }
 
-/* The first argument of every call about an account is its user. */
+/* Starts a request.  The first argument of every call about an account is the user. */
 void
 request_init(Request *request, FunctionCallInfo fcinfo, const char *function, CrKind kind)
 {
@@ -143,7 +143,7 @@ request_metadata(Request *request, FunctionCallInfo fcinfo, int arg)
 		request_set_metadata(request, PG_GETARG_DATUM(arg));
 }
 
-/* reason, idempotency_key and metadata, which most calls end with. */
+/* Reads reason, idempotency_key and metadata, with which most calls end. */
 void
 request_tail(Request *request, FunctionCallInfo fcinfo, int first)
 {
@@ -162,9 +162,9 @@ request_set_metadata(Request *request, Datum value)
 }
 
 /*
- * The digest of what a retry must ask the same: kind, user, amount and
- * references, not texts for people.  Needed only where a replay can be asked
- * for.
+ * Makes the digest of everything that must be the same when the call is repeated: kind,
+ * user, amount and references, but not texts for people.  Only calls that can be replayed
+ * need a digest.
  */
 void
 request_seal(Request *request, int64 amount, const char *first, const char *second)

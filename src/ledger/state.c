@@ -1,7 +1,7 @@
 /*
  * state.c
- *		An account as it stands at a time, for reading: what is due is applied in
- *		memory by the same core that would write it.
+ *		The state of an account at a given time, for calls that read.  What is due is
+ *		applied in memory, by the same core that applies it for calls that write.
  */
 #include "postgres.h"
 
@@ -12,8 +12,8 @@
 #include "tables/plan_versions.h"
 
 /*
- * Everything due by then applied; if the reset waits for a time zone that the server
- * does not know, everything due before it.
+ * Applies everything that is due at a time.  If the reset has to wait because the server
+ * does not know the account's time zone, applies only what is due before it.
  */
 State
 state_bring_up_to(CrAccount *acc, Plans *plans, CrTime at)
@@ -42,7 +42,7 @@ state_bring_up_to(CrAccount *acc, Plans *plans, CrTime at)
 	return state;
 }
 
-/* What credits_balance answers. */
+/* The answer of credits_balance. */
 Datum
 state_object(const CrAccount *acc, const State *state)
 {

@@ -1,10 +1,9 @@
 /*
  * columns.c
- *		The columns that the code reads by number, as the install script makes
- *		them.
+ *		The columns that the code reads by number, in the order of the install script.
  *
- * A table is checked against this list before it is used, so that a column
- * renamed, retyped, dropped or made nullable is an error and not a wrong value.
+ * A table is checked against this list before it is used.  So if a column was renamed,
+ * retyped, dropped or made nullable, the result is an error and not a wrong value.
  */
 #include "postgres.h"
 

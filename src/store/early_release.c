@@ -1,25 +1,25 @@
 /*
  * early_release.c
- *		Early lock release: others get the account before the commit is
- *		durable, the caller hears after.
+ *		Early lock release: a transaction releases its accounts before its commit is
+ *		durable.  Its caller gets the answer only when the commit is durable.
  *
- * An ordinary commit holds its locks while its WAL is flushed and, with
- * synchronous replication, while it travels, so one account takes one call per
- * flush.  Here PostgreSQL is made to commit as with synchronous_commit = off,
- * which lets go of the locks at once, and the wait that it left out is made up
- * for in the same backend as soon as they are gone, before the client is
- * answered.
+ * An ordinary commit holds its locks while its WAL is flushed and, with synchronous
+ * replication, while the WAL is sent to standbys.  So one account takes one call per
+ * flush.  Here PostgreSQL commits as with synchronous_commit = off, which releases the
+ * locks at once.  The same backend then waits for the flush and the standbys, after the
+ * locks are released and before it answers the client.
  *
- * No acknowledged call rests on one that a crash forgets: every call that
- * answers from an account has updated or locked its row, even a replay and a
- * refusal, so its transaction has a commit record of its own, behind ours in
- * the WAL, and waits for that.  What reads only, and what fails, waits for
- * nothing and may tell of what is then forgotten.
+ * If a crash loses a transaction, no acknowledged call depends on it.  The reason: every
+ * call that answers from an account has updated or locked the account's row, even if it
+ * is a replay or refuses.  So the call's transaction has a commit record of its own,
+ * which comes after ours in the WAL, and the call waits until that record is durable.
+ * Transactions that only read, or that fail, wait for nothing.  They can show something
+ * that a crash then loses.
  *
- * The variable behind synchronous_commit is set for the moment of the commit
- * alone: from the last callback before it to the first one after, where nothing
- * of PostgreSQL's reads it but the commit itself.  So the value that a SET, SET
- * LOCAL or a role's setting restores later is never this one.
+ * synchronous_commit is changed for the moment of the commit only, from the last callback
+ * before the commit to the first callback after it.  In that time PostgreSQL reads the
+ * variable for nothing but the commit.  So a later restore of SET, SET LOCAL or a role's
+ * setting never restores our value.
  */
 #include "postgres.h"
 
@@ -32,18 +32,18 @@
 #include "base/settings.h"
 #include "store/early_release.h"
 
-/* Of the current transaction. */
+/* These are about the current transaction. */
 static bool locks_account = false;
 static bool is_administrative = false;
 static bool has_queued = false;
 
-static bool is_lowered = false;		/* synchronous_commit, from caller_level */
+static bool is_lowered = false;		/* synchronous_commit is lowered; it was caller_level */
 static int	caller_level;
 static bool owes_flush = false;
 
 /*
- * At remote_apply the commit is an ordinary one: only a commit record that was
- * written at this level makes a standby report that it was applied.
+ * At remote_apply the commit is an ordinary one.  A standby reports that it has applied a
+ * commit only if the commit record was written at this level.
  */
 static bool
 is_early(void)
@@ -71,8 +71,8 @@ forget_transaction(void)
 }
 
 /*
- * PREPARE TRANSACTION has events of its own, so it is never early; nor is
- * COMMIT PREPARED, which ends another transaction than the one it runs in.
+ * PREPARE TRANSACTION has events of its own, so it is never early.  COMMIT PREPARED is
+ * never early either, because it ends another transaction than the one in which it runs.
  */
 static void
 at_transaction_end(XactEvent event, void *arg)
@@ -93,7 +93,7 @@ at_transaction_end(XactEvent event, void *arg)
 			restore_level();
 			forget_transaction();
 			break;
-		case XACT_EVENT_ABORT:	/* also of what fails after PRE_COMMIT */
+		case XACT_EVENT_ABORT:	/* also for errors after PRE_COMMIT */
 			restore_level();
 			forget_transaction();
 			break;
@@ -106,11 +106,10 @@ at_transaction_end(XactEvent event, void *arg)
 }
 
 /*
- * What RecordTransactionCommit left out, at the caller's level and with its
- * consequences: interrupts are held, so the flush is not cancelled; the
- * transaction is committed, so a flush that fails must not be reported as its
- * error, but takes the server down; a wait for standbys that is cancelled is a
- * warning.
+ * Waits as RecordTransactionCommit would have waited at the caller's level, with the same
+ * consequences.  Interrupts are held, so the flush is not cancelled.  The transaction is
+ * committed, so a failed flush must not be reported as an error of the transaction: it
+ * takes the server down.  If a wait for standbys is cancelled, that is a warning.
  */
 static void
 at_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *arg)
@@ -132,7 +131,7 @@ commit_init(void)
 	RegisterXactCallback(at_transaction_end, NULL);
 }
 
-/* The current transaction locks an account: it may let go of it early. */
+/* The current transaction locks an account, and may release it early. */
 void
 commit_locks_account(void)
 {
@@ -140,9 +139,9 @@ commit_locks_account(void)
 }
 
 /*
- * The current transaction has an administrative act, which is seen by others
- * when it is durable and not before: not all that looks at plans and rights
- * locks a row, so the file's argument does not hold for them.
+ * The current transaction does an administrative act.  Others must not see it before it
+ * is durable.  Not every statement that reads plans and rights locks a row, so the
+ * reasoning at the top of this file does not hold for them.
  */
 void
 commit_is_administrative(void)
@@ -150,7 +149,10 @@ commit_is_administrative(void)
 	is_administrative = true;
 }
 
-/* Once in a transaction: may it take a lock that it keeps beside its accounts'? */
+/*
+ * May the transaction take a turn, a lock that it keeps beside the locks of its accounts?
+ * True once in a transaction.
+ */
 bool
 commit_may_queue(void)
 {

@@ -1,6 +1,6 @@
 /*
  * locks.c
- *		Locks on what has no row of its own to lock.
+ *		Locks on things that have no row to lock.
  */
 #include "postgres.h"
 
@@ -17,8 +17,8 @@
 #define PAUSE_MS 20
 
 /*
- * A name's lock is that of its 64-bit hash: two names that collide wait for
- * each other, and nothing worse.
+ * A name is locked by its 64-bit hash.  If two names have the same hash, calls for them
+ * wait for each other, and nothing else goes wrong.
  */
 static LOCKTAG
 name_tag(LockClass lock_class, const char *name)
@@ -71,7 +71,7 @@ unlock_for_session(LockClass lock_class, const char *name, LOCKMODE mode)
 	(void) LockRelease(&tag, mode, true);
 }
 
-/* What the caller lets a wait last, else the usual limit. */
+/* The deadline of a wait: the caller's lock_timeout, or the usual limit. */
 TimestampTz
 lock_deadline(void)
 {
@@ -79,7 +79,10 @@ lock_deadline(void)
 									   LockTimeout > 0 ? LockTimeout : LOCK_LIMIT_MS);
 }
 
-/* Between two tries of a lock that is not queued for.  False: it is too late. */
+/*
+ * Pauses between two tries of a lock that is not queued for.  False if the deadline has
+ * passed.
+ */
 bool
 lock_pause(TimestampTz deadline)
 {
@@ -93,7 +96,7 @@ lock_pause(TimestampTz deadline)
 	return true;
 }
 
-/* The lock by trying again and again, so that nobody queues behind us. */
+/* Gets the lock by trying again and again, so that no other session queues behind us. */
 bool
 lock_name_until(LockClass lock_class, const char *name, LOCKMODE mode, TimestampTz deadline)
 {
@@ -105,7 +108,7 @@ lock_name_until(LockClass lock_class, const char *name, LOCKMODE mode, Timestamp
 	return true;
 }
 
-/* The other processes that hold a lock in any mode, as a JSON array. */
+/* The other processes that hold a lock, in any mode, as a JSON array. */
 static char *
 holders(const LOCKTAG *tag)
 {
@@ -145,9 +148,9 @@ lock_relation_holders(Oid relid)
 }
 
 /*
- * Does something that may wait for more while it holds an account: no wait in it
- * lasts longer than the limit, or the caller's lock_timeout if that is shorter.  Like
- * synchronous_commit in early_release.c, the variable is set for the moment alone.
+ * Calls act, which may wait for more locks while it holds an account.  No wait in it
+ * lasts longer than the limit, or than the caller's lock_timeout if that is shorter.  The
+ * variable is changed only while act runs, as synchronous_commit is in early_release.c.
  */
 void
 lock_limit_waits(void (*act) (void *arg), void *arg)
@@ -164,7 +167,7 @@ lock_limit_waits(void (*act) (void *arg), void *arg)
 	PG_TRY();
 	{
 		act(arg);
-		CHECK_FOR_INTERRUPTS();	/* a timeout as the wait ended is ours, too */
+		CHECK_FOR_INTERRUPTS();	/* a timeout that came as the wait ended is handled here */
 	}
 	PG_CATCH();
 	{

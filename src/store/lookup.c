@@ -2,13 +2,15 @@
  * lookup.c
  *		Reading the extension's tables by index, below the executor.
  *
- * Snapshots: reads for a caller use the statement's.  Look-ups under an
- * account's lock use SnapshotSelf, the latest committed state and our own
- * writes: nobody else can change what the lock protects, and a snapshot that
- * is not MVCC takes no SIREAD locks, so adjacent users do not conflict under
- * SERIALIZABLE for nothing.  Without a lock a row that is being updated could be
- * missed (its new version looked at before the update commits, and the old one
- * after), so what others may update is looked up with the latest MVCC snapshot.
+ * Snapshots: calls that read use the snapshot of the statement.  Look-ups under an
+ * account's lock use SnapshotSelf, which sees the latest committed state and our own
+ * writes.  No other transaction can change what the lock protects.  SnapshotSelf is not
+ * an MVCC snapshot, so it takes no SIREAD locks, and calls for neighbouring users do not
+ * conflict at SERIALIZABLE without a reason.
+ *
+ * Without a lock, SnapshotSelf can miss a row that is being updated: it sees the new
+ * version before the update commits, and the old version after.  So rows that other
+ * transactions may update are looked up with the latest MVCC snapshot.
  */
 #include "postgres.h"
 
@@ -35,7 +37,7 @@ lookup_begin(Lookup *lookup, StoreTable table, StoreIndex index, Snapshot snapsh
 	lookup->owns_relations = true;
 }
 
-/* The same with a table and an index that are open and stay so. */
+/* The same with a table and an index that the caller has opened and closes. */
 void
 lookup_in(Lookup *lookup, Relation heap, Relation index, TupleTableSlot *slot,
 		  Snapshot snapshot)
@@ -52,8 +54,8 @@ lookup_in(Lookup *lookup, Relation heap, Relation index, TupleTableSlot *slot,
 }
 
 /*
- * Another search with the same tables, index and snapshot, and as many keys as
- * before: they are given next.
+ * Begins another search with the same table, index and snapshot, and with as many keys as
+ * before.  The caller gives the new keys next.
  */
 void
 lookup_again(Lookup *lookup)
@@ -80,7 +82,7 @@ lookup_text_key(Lookup *lookup, AttrNumber index_column, const char *value)
 			   CStringGetTextDatum(value));
 }
 
-/* What is after a text; NULL: all. */
+/* Rows after a text.  NULL: all rows. */
 void
 lookup_after_key(Lookup *lookup, AttrNumber index_column, const char *value)
 {
@@ -92,7 +94,7 @@ lookup_after_key(Lookup *lookup, AttrNumber index_column, const char *value)
 				   CStringGetTextDatum(""));
 }
 
-/* What is up to a text; NULL: all. */
+/* Rows up to a text, including it.  NULL: all rows. */
 void
 lookup_upto_key(Lookup *lookup, AttrNumber index_column, const char *value)
 {
@@ -102,8 +104,8 @@ lookup_upto_key(Lookup *lookup, AttrNumber index_column, const char *value)
 }
 
 /*
- * The next row, in lookup->slot.  What the index allocates for the whole scan
- * it allocates on the way, so that must not go to memory that ends sooner.
+ * Reads the next row into lookup->slot.  While it reads, the index may allocate memory
+ * that it needs for the whole scan, so that memory must last as long as the scan.
  */
 bool
 lookup_next(Lookup *lookup, ScanDirection direction)
@@ -125,8 +127,8 @@ lookup_next(Lookup *lookup, ScanDirection direction)
 }
 
 /*
- * Locks the row in lookup->slot, which then is its newest version.  False if it
- * is gone, or locked by another where that is to be skipped.
+ * Locks the row in lookup->slot, and reads its newest version into the slot.  False if
+ * the row is gone, or if another transaction has it locked and wait says to skip it.
  */
 bool
 lookup_lock(Lookup *lookup, LockWaitPolicy wait)
@@ -140,7 +142,7 @@ lookup_lock(Lookup *lookup, LockWaitPolicy wait)
 							TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure) == TM_Ok;
 }
 
-/* Locks stay until the end of the transaction. */
+/* Ends a look-up.  Locks stay until the end of the transaction. */
 void
 lookup_end(Lookup *lookup)
 {
@@ -154,8 +156,8 @@ lookup_end(Lookup *lookup)
 }
 
 /*
- * Above READ COMMITTED: did the row in the slot, which is one that nobody updates,
- * commit since the transaction's snapshot?
+ * Above READ COMMITTED: was the row in the slot committed after the transaction's
+ * snapshot was taken?  The row must be one that is never updated.
  */
 bool
 lookup_is_news(const Lookup *lookup)

@@ -2,22 +2,22 @@
  * own_sql.c
  *		SQL that the extension runs itself.
  *
- * Such a statement can run code that is not ours: a DBA's event triggers, the
- * functions of a DBA's indexes.  That code was written for its author's settings,
- * and it may run as the tables' owner or as a superuser.  With the caller's
- * search_path an = in it could be an operator that the caller has made, and that
- * would be a way to become the owner.  So the settings that decide what a piece of
- * SQL means are fixed here, and the user is switched here and nowhere else
- * (test/t/041_architecture.pl).
+ * Such a statement can run code that is not ours: a DBA's event triggers, and functions
+ * in a DBA's indexes.  The author wrote that code for the author's own settings, and it
+ * may run as the tables' owner or as a superuser.  With the caller's search_path, an = in
+ * that code could be an operator that the caller has made, and the caller could become
+ * the owner.  So this file fixes all settings that decide what SQL means.  It is also the
+ * only file that switches the user (test/t/041_architecture.pl).
  *
- * It is still the caller's session, which has temporary objects and what PL/pgSQL
- * has compiled.  No setting changes that, so nothing that a DBA wrote may run as
- * the owner in it.  A query is planned and run as the caller, and is only checked
- * with the owner's rights, like a view (own_sql_open).  DDL has no such way; where
- * it could meet a DBA's code, it is for the owner alone (archive.c).
+ * The session is still the caller's.  It can have the caller's temporary objects, and
+ * PL/pgSQL functions that were compiled before.  No setting changes that, so no code of a
+ * DBA may run as the owner in this session.  Therefore a query is planned and run as the
+ * caller, and only its permissions are checked as the owner's, like those of a view
+ * (own_sql_open).  This is not possible for DDL.  Where DDL could run a DBA's code, only
+ * the owner may run it (archive.c).
  *
- * An error needs no own_sql_end: the end of the transaction or subtransaction
- * undoes both, the user and the settings.
+ * After an error, own_sql_end is not needed.  The end of the transaction or
+ * subtransaction restores the user and the settings.
  */
 #include "postgres.h"
 
@@ -40,18 +40,18 @@ static const struct
 	const char *name;
 	const char *value;
 }			pinned[] = {
-	/* which objects a name means; temporary ones last */
+	/* which objects a name means; temporary ones come last */
 	{"search_path", "pg_catalog, pg_temp"},
-	/* where a new table goes */
+	/* where a new table is stored */
 	{"default_tablespace", ""},
 	{"temp_tablespaces", ""},
 	{"default_table_access_method", "heap"},
-	/* how text is read as SQL, and what an expression or a name comes out as */
+	/* how text is read as SQL, and how expressions and names are written as text */
 	{"standard_conforming_strings", "on"},
 	{"transform_null_equals", "off"},
 	{"quote_all_identifiers", "off"},
 	{"array_nulls", "on"},
-	/* which rows a query sees, and whether a function's body is looked at */
+	/* which rows a query sees, and whether the body of a function is checked */
 	{"row_security", "on"},
 	{"check_function_bodies", "on"},
 };
@@ -69,7 +69,7 @@ owner_of(Oid relid)
 	return owner;
 }
 
-/* As the caller. */
+/* Begins to run SQL as the caller. */
 void
 own_sql_begin(OwnSql *own)
 {
@@ -77,7 +77,10 @@ own_sql_begin(OwnSql *own)
 	own->settings = NewGUCNestLevel();
 	for (size_t i = 0; i < lengthof(pinned); i++)
 	{
-		/* The values are good, so what can fail is memory; PostgreSQL would call it 22023. */
+		/*
+		 * The values are valid, so only memory can be missing.  PostgreSQL would report
+		 * 22023.
+		 */
 		if (set_config_option(pinned[i].name, pinned[i].value, PGC_USERSET, PGC_S_SESSION,
 							  GUC_ACTION_SAVE, true, DEBUG5, false) <= 0)
 			ereport(ERROR,
@@ -88,9 +91,9 @@ own_sql_begin(OwnSql *own)
 }
 
 /*
- * As a table's owner: the caller may do less.  Nothing that runs now can leave
- * anything for later (a deferred trigger, a prepared statement, a temporary
- * table) or change the user again.
+ * Begins to run SQL as a table's owner, because the caller has fewer rights.  Nothing
+ * that runs now can leave anything for later (a deferred trigger, a prepared statement, a
+ * temporary table) or change the user again.
  */
 void
 own_sql_begin_as_owner(OwnSql *own, Oid relid)
@@ -116,7 +119,7 @@ own_sql_execute(const char *command)
 		elog(ERROR, "could not execute: %s", command);
 }
 
-/* Values are known to the planner, as in SPI_cursor_open_with_args(). */
+/* The planner knows the values, as in SPI_cursor_open_with_args(). */
 static ParamListInfo
 constant_params(int nargs, const Oid *types, const Datum *values)
 {
@@ -133,10 +136,10 @@ constant_params(int nargs, const Oid *types, const Datum *values)
 }
 
 /*
- * Opens a query that may read what the owner of a table may.  Its permissions are
- * checked as the owner's, as those of a view are (checkAsUser); everything else is
- * done as the caller: the planner evaluates functions in the conditions of indexes,
- * and they are not to run as anybody else.
+ * Opens a query that may read what the owner of a table may read.  Permissions are
+ * checked as the owner's, like those of a view (checkAsUser).  Everything else is done as
+ * the caller.  The planner evaluates functions in the conditions of indexes, and these
+ * must run as the caller, too.
  */
 Portal
 own_sql_open(const char *sql, int nargs, const Oid *types, const Datum *values, Oid relid)

@@ -1,11 +1,11 @@
 /*
  * relations.c
- *		Where the extension's tables and indexes are.
+ *		Finding the extension's tables and indexes.
  *
- * Their OIDs are looked up once per backend in the schema of the function that
- * was called, and again after any of them changed: a relcache invalidation of
- * a relation that is in the cache, or of all, empties it.  The column numbers
- * that the C code uses are checked against the catalog at the same time.
+ * Their OIDs are looked up once per backend, in the schema of the function that was
+ * called.  A relcache invalidation of one of these relations, or of all relations,
+ * empties this cache, and they are looked up again.  At the same time, the column numbers
+ * that the C code uses are checked against the catalog.
  */
 #include "postgres.h"
 
@@ -30,7 +30,7 @@ typedef struct IndexName
 	const char *name;
 	StoreTable	table;
 	bool		unique;
-	bool		partial;		/* only where its last column is not NULL */
+	bool		partial;		/* has only rows in which its last column is not NULL */
 	int			nkeys;
 	AttrNumber	keys[3];
 } IndexName;
@@ -78,7 +78,7 @@ static const IndexName indexes[INDEX_COUNT] = {
 
 static struct
 {
-	Oid			schema;			/* InvalidOid: nothing is cached */
+	Oid			schema;			/* InvalidOid: the cache is empty */
 	Oid			tables[TABLE_COUNT];
 	Oid			indexes[INDEX_COUNT];
 }			cache;
@@ -117,9 +117,9 @@ find_relation(const char *name)
 }
 
 /*
- * Has a relation the columns of a table where the code looks for them, by name,
- * type and number?  Rows of the history are in the archive's partitions too, and
- * one of these can be attached whose columns stand in another order.
+ * Does a relation have the columns of a table in the places where the code reads them,
+ * with the same names, types and numbers?  The archive's partitions have rows of the
+ * history, too, and a table with another order of columns can be attached as a partition.
  */
 bool
 store_has_columns(Relation rel, StoreTable table)
@@ -158,7 +158,7 @@ is_not_null(List *predicate, AttrNumber column)
 		IsA(test->arg, Var) && ((Var *) test->arg)->varattno == column;
 }
 
-/* Does a key of an index find what is equal byte for byte, and nothing else? */
+/* Does an index key find values that are equal byte for byte, and no others? */
 static bool
 is_exact(Relation rel, int key, Oid type)
 {
@@ -168,8 +168,8 @@ is_exact(Relation rel, int key, Oid type)
 }
 
 /*
- * Everything is found by these indexes, so one that is not what it should be
- * would hide rows, let a key in twice, or take one for another.
+ * Checks an index.  All rows are found by these indexes, so a wrong index could hide
+ * rows, let a key in twice, or find the wrong row.
  */
 static void
 check_index(const IndexName *index, Oid relid)
@@ -231,8 +231,8 @@ store_attach_schema(Oid schema)
 }
 
 /*
- * Every SQL-callable function that touches a table calls this first: the
- * extension's schema is the one that its function is in.
+ * Every SQL function that uses a table calls this first.  The extension's schema is the
+ * schema of that function.
  */
 void
 store_attach(FunctionCallInfo fcinfo)
@@ -252,7 +252,10 @@ store_schema_name(void)
 	return get_namespace_name(attached_schema);
 }
 
-/* An invalidation can arrive whenever a lock is taken. */
+/*
+ * Looks up the tables again if needed: an invalidation can arrive whenever a lock is
+ * taken.
+ */
 Oid
 store_table(StoreTable table)
 {
@@ -267,7 +270,7 @@ store_table_name(StoreTable table)
 	return tables[table].name;
 }
 
-/* How many columns are the extension's own. */
+/* How many of the columns are the extension's own. */
 int
 store_table_natts(StoreTable table)
 {

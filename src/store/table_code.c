@@ -1,7 +1,8 @@
 /*
  * table_code.c
- *		The code that writing a table runs: a DBA's triggers, CHECK constraints,
- *		defaults, and whether any of it is not PostgreSQL's own.
+ *		Code in the database that runs when a table is written: a DBA's triggers, CHECK
+ *		constraints and defaults.  Also finds out whether any of these functions is not
+ *		PostgreSQL's own.
  */
 #include "postgres.h"
 
@@ -30,7 +31,7 @@ refuse_trigger(Relation rel, const char *name)
 			 errhint("Only AFTER ... FOR EACH ROW triggers are supported on the ledger's tables.")));
 }
 
-/* True if there are triggers to fire. */
+/* Are there triggers to fire?  A trigger that the ledger cannot fire is an error. */
 bool
 code_has_triggers(Relation rel)
 {
@@ -54,8 +55,8 @@ code_has_triggers(Relation rel)
 }
 
 /*
- * Compiles the table's CHECK constraints, which costs several times what a
- * whole call does; ExecConstraints would do it for every statement.
+ * Compiles the table's CHECK constraints.  This takes several times as long as a whole
+ * call, and ExecConstraints would do it for every statement.
  */
 ExprState **
 code_checks(Relation rel)
@@ -77,7 +78,10 @@ code_checks(Relation rel)
 	return checks;
 }
 
-/* What INSERT gives a column that it does not name; NULL: plainly NULL. */
+/*
+ * The expression that INSERT uses for a column that it does not name.  NULL: the value is
+ * NULL.
+ */
 static Node *
 default_of(Relation rel, AttrNumber attno)
 {
@@ -85,7 +89,7 @@ default_of(Relation rel, AttrNumber attno)
 	Node	   *node = build_column_default(rel, attno);
 
 	if (node == NULL && get_typtype(column->atttypid) == TYPTYPE_DOMAIN)
-		/* a domain may allow no NULL */
+		/* a domain may forbid NULL */
 		node = coerce_to_domain((Node *) makeConst(column->atttypid, -1, column->attcollation,
 												   column->attlen, (Datum) 0, true,
 												   column->attbyval),
@@ -95,8 +99,9 @@ default_of(Relation rel, AttrNumber attno)
 }
 
 /*
- * Our own columns have no defaults; columns that a DBA added may.  is_foreign: one
- * of them can change without the table, so they are not to be kept.
+ * Compiles the defaults of columns that a DBA has added.  The extension's own columns
+ * have no defaults.  is_foreign: a default can change although the table does not, so the
+ * caller must not keep the result.
  */
 ExprState **
 code_defaults(Relation rel, int ours, bool *is_foreign)
@@ -115,7 +120,7 @@ code_defaults(Relation rel, int ours, bool *is_foreign)
 		if (!column->attisdropped && column->attgenerated == '\0')
 			node = default_of(rel, (AttrNumber) (i + 1));
 		if (node && !column->atthasdef)
-			*is_foreign = true;	/* a domain's */
+			*is_foreign = true;	/* a default of a domain */
 		if (node)
 			defaults[i] = ExecInitExpr(expression_planner((Expr *) node), NULL);
 	}
@@ -141,9 +146,10 @@ has_foreign_code(Node *node, void *context)
 }
 
 /*
- * Does writing the table run anybody's functions?  Compiling an expression
- * checks the right to call them and can inline their bodies, under the caller's
- * search_path: then it is this caller's alone, and not kept for the next one.
+ * Does writing the table run functions that are not PostgreSQL's own?  Compiling an
+ * expression checks the right to call its functions, and can inline their bodies under
+ * the caller's search_path.  Then the result is valid for this caller alone and is not
+ * kept for the next one.
  */
 bool
 code_is_foreign(const ResultRelInfo *rri)
@@ -172,9 +178,10 @@ code_is_foreign(const ResultRelInfo *rri)
 }
 
 /*
- * Fires what is deferred to the commit (a DBA's triggers, foreign keys and unique
- * constraints), for a batch that commits by itself: here it fails where the account is
- * known, in its subtransaction; at the commit it would end the whole run.
+ * Fires everything that is deferred to the commit: a DBA's triggers, foreign keys and
+ * unique constraints.  A run that commits batch by batch calls this before the commit.
+ * Here an error belongs to a known account and happens in the account's subtransaction.
+ * At the commit it would end the whole run.
  */
 void
 code_fire_deferred(void)

@@ -2,17 +2,17 @@
  * writer.c
  *		The one file that writes table rows.
  *
- * The ledger writes below the executor, so nobody else checks for it: whether
- * writing is allowed at all, constraints, indexes and a DBA's own triggers are
- * seen to here, through the functions that logical replication's apply worker
- * uses (ExecSimpleRelation*).  They fire row triggers only; a trigger of any
- * other timing would silently not fire, so it is refused.  The guards, BEFORE
- * STATEMENT, are not fired on purpose.
+ * The ledger writes below the executor, so no other code makes the usual checks.  This
+ * file does: it checks that writing is allowed, checks constraints, maintains indexes and
+ * fires a DBA's triggers.  It uses the functions that logical replication's apply worker
+ * uses (ExecSimpleRelation*).  These fire row triggers only.  A trigger of another kind
+ * would silently not fire, so it is refused.  The guards are BEFORE STATEMENT triggers,
+ * and they must not fire here.
  *
- * Constraints, index expressions, defaults and triggers run as the caller, as
- * they do for a plain INSERT: a trigger that ran as the owner would do so with
- * the caller's search_path and temporary tables, and be a way to become the
- * owner.  Row-level security is not consulted.
+ * Constraints, index expressions, defaults and triggers run as the caller, as they do for
+ * an ordinary INSERT.  If a trigger ran as the owner, it would run with the caller's
+ * search_path and temporary tables, and the caller could become the owner.  Row-level
+ * security is not applied.
  */
 #include "postgres.h"
 
@@ -37,8 +37,8 @@
 #include "store/writer.h"
 
 /*
- * Every function that may write calls this first, so that it refuses where
- * writing is not possible even when it would have had nothing to write.
+ * Every function that may write calls this first.  So the function also refuses where
+ * writing is not possible if it would have nothing to write.
  */
 void
 writer_check_allowed(const char *function)
@@ -49,16 +49,16 @@ writer_check_allowed(const char *function)
 }
 
 /*
- * Rows that wait to be written together: one WAL record and one visit of a
- * page for many of them.
+ * Rows that wait to be written together.  Many rows then need one WAL record and one
+ * visit of a page.
  */
 #define QUEUE_ROWS 200
 
 typedef struct Queue
 {
-	MemoryContext memory;		/* the rows' own */
+	MemoryContext memory;		/* the memory of the rows */
 	int			count;
-	TupleTableSlot *slots[QUEUE_ROWS];	/* as many as were ever needed */
+	TupleTableSlot *slots[QUEUE_ROWS];	/* as many as were needed so far */
 } Queue;
 
 static Writer *cache[TABLE_COUNT];
@@ -90,7 +90,10 @@ depends_on(const Writer *writer, Oid relid)
 	return false;
 }
 
-/* A writer that is not there may be about to be: it is prepared meanwhile. */
+/*
+ * Marks writers of a changed table as no longer valid.  If there is no writer of a table
+ * yet, it may be in preparation right now, so the table is marked, too.
+ */
 static void
 forget_table(Datum arg, Oid relid)
 {
@@ -111,8 +114,9 @@ forget_all(Datum arg, int cache_id, uint32 hash)
 }
 
 /*
- * An index that is not open any more.  GIN, GiST and BRIN leave pointers to it
- * in its IndexInfo, which outlives it here; their memory is the user's.
+ * Forgets that an index is open.  GIN, GiST and BRIN leave pointers to the index in its
+ * IndexInfo, which is kept here after the index is closed.  What they allocated is in the
+ * memory of the writer's user.
  */
 static void
 forget_index(Writer *writer, int i)
@@ -122,8 +126,8 @@ forget_index(Writer *writer, int i)
 }
 
 /*
- * What an aborted transaction or subtransaction was using is free again.  Its
- * relations are closed already, and what it had queued is not wanted.
+ * After an aborted transaction or subtransaction, its writers can be used again.  Their
+ * relations are already closed, and their queued rows are not wanted.
  */
 static void
 release_from(int nest_level)
@@ -174,7 +178,10 @@ register_callbacks(void)
 	registered = true;
 }
 
-/* What an update sets, for triggers that fire on some columns only: all. */
+/*
+ * The columns that an update sets, for triggers that fire for some columns only: all
+ * columns.
+ */
 static Bitmapset *
 all_columns(Relation rel)
 {
@@ -185,7 +192,7 @@ all_columns(Relation rel)
 	return columns;
 }
 
-/* The column of a predicate "column IS NOT NULL"; 0 for any other. */
+/* The column of a predicate "column IS NOT NULL".  0 for any other predicate. */
 static AttrNumber
 wanted_column(List *predicate)
 {
@@ -222,7 +229,7 @@ prepare(StoreTable table, Relation rel, MemoryContext parent)
 	writer->rri = makeNode(ResultRelInfo);
 	InitResultRelInfo(writer->rri, rel, 1, NULL, 0);
 	if (!writer->has_triggers)
-		writer->rri->ri_TrigDesc = NULL;	/* the guards do not concern us */
+		writer->rri->ri_TrigDesc = NULL;	/* the guards must not fire here */
 	writer->estate->es_opened_result_relations =
 		lappend(writer->estate->es_opened_result_relations, writer->rri);
 	writer->rri->ri_ConstraintExprs = code_checks(rel);
@@ -255,7 +262,10 @@ open_index(Writer *writer, int i)
 	return *index;
 }
 
-/* ExecInsertIndexTuples passes over one that is not open: all that the row is in are. */
+/*
+ * Opens the indexes that the row needs an entry in.  ExecInsertIndexTuples skips indexes
+ * that are not open.
+ */
 static void
 open_indexes(Writer *writer, TupleTableSlot *slot)
 {
@@ -294,14 +304,15 @@ begin_use(Writer *writer, MemoryContext memory)
 }
 
 /*
- * A writer of a table.  One that a call further out is using, which a trigger
- * came from, one that fires triggers, whose slots belong to a transaction, and
- * one that runs foreign code are not kept.
+ * Begins to write a table.  These writers are not kept in the cache: one that is needed
+ * while a call further out uses the cached one (the inner call comes from a trigger), one
+ * that fires triggers, because its slots belong to a transaction, and one that runs
+ * foreign code.
  *
- * memory: what is neither reset nor deleted before writer_end.  A writer that is
- * not kept is in it, and so is what indexes keep while a statement inserts.  It
- * is not the memory of the moment: many accounts have one writer, and what the
- * first of them needs is freed before the second.
+ * memory: is neither reset nor deleted before writer_end.  It has a writer that is not
+ * kept, and what indexes keep while a statement inserts.  It must not be the memory of
+ * one account, because many accounts share one writer, and the memory of the first
+ * account is freed before the second.
  */
 Writer *
 writer_begin(StoreTable table, MemoryContext memory)
@@ -337,7 +348,7 @@ writer_begin(StoreTable table, MemoryContext memory)
 	return writer;
 }
 
-/* A writer of a partition of the archive, which is not kept. */
+/* Begins to write a partition of the archive.  This writer is not kept. */
 Writer *
 writer_begin_partition(Oid relid, MemoryContext memory)
 {
@@ -352,9 +363,8 @@ writer_begin_partition(Oid relid, MemoryContext memory)
 }
 
 /*
- * A row of one table must not go to another, whatever became of the writer's
- * memory.  stored: the row that it gives a new version, or takes away; may be
- * NULL.
+ * A row of one table must not be written to another, even if the writer's memory was
+ * damaged.  stored: the row that is updated or deleted; may be NULL.
  */
 static void
 check_use(const Writer *writer, const TupleTableSlot *stored)
@@ -382,7 +392,7 @@ writer_index(Writer *writer, StoreIndex index)
 	elog(ERROR, "table %u has no index %u", writer->relid, relid);
 }
 
-/* A slot to read the table's rows into; the caller's to drop. */
+/* A slot for reading the table's rows.  The caller drops it. */
 TupleTableSlot *
 writer_read_slot(Writer *writer)
 {
@@ -390,7 +400,7 @@ writer_read_slot(Writer *writer)
 									table_slot_callbacks(writer->rel));
 }
 
-/* Makes the slot an empty row: every column NULL, or its default. */
+/* Makes the slot an empty row: every column is NULL or has its default. */
 void
 writer_clear(Writer *writer)
 {
@@ -409,7 +419,7 @@ writer_clear(Writer *writer)
 	}
 }
 
-/* Makes the slot a copy of a row, whose memory it shares. */
+/* Makes the slot a copy of a row.  The copy shares the row's memory. */
 void
 writer_copy(Writer *writer, TupleTableSlot *old)
 {
@@ -422,8 +432,8 @@ writer_copy(Writer *writer, TupleTableSlot *old)
 }
 
 /*
- * Makes the slot a copy of a row of a table with the same columns.  Any that a
- * DBA added to that one must be here as well.
+ * Makes the slot a copy of a row of another table with the same columns.  If a DBA has
+ * added columns to that table, this table must have them, too.
  */
 void
 writer_copy_to(Writer *writer, TupleTableSlot *row)
@@ -463,8 +473,8 @@ writer_copy_to(Writer *writer, TupleTableSlot *row)
 }
 
 /*
- * A violated constraint's DETAIL shows the columns that the statement sets;
- * for the triggers' sake those are all.
+ * The DETAIL of a violated constraint shows the columns that the statement sets.  Because
+ * of the triggers, these are all columns.
  */
 static void
 hide_row(void *writer)
@@ -475,7 +485,7 @@ hide_row(void *writer)
 		errdetail("The row is not shown.");
 }
 
-/* What is written now is seen by the commands after this one. */
+/* Prepares a write.  The commands after this one see what is written now. */
 static void
 begin_write(Writer *writer, const TupleTableSlot *stored)
 {
@@ -498,7 +508,7 @@ writer_insert(Writer *writer)
 	error_context_stack = context.previous;
 }
 
-/* Are there columns or code that only ExecSimpleRelation* sees to? */
+/* Does the table have columns or code that only ExecSimpleRelation* handles? */
 static bool
 is_plain(const Writer *writer)
 {
@@ -508,7 +518,7 @@ is_plain(const Writer *writer)
 		!(constraints && constraints->has_generated_stored);
 }
 
-/* What ExecSimpleRelation* check of a plain table's row before they write it. */
+/* Checks the row of a plain table, as ExecSimpleRelation* would before writing it. */
 static void
 check_row(Writer *writer, TupleTableSlot *slot, CmdType command)
 {
@@ -552,8 +562,8 @@ make_queue(Writer *writer)
 }
 
 /*
- * Inserts a row now or later, but no later than writer_end.  Its constraints
- * are checked now.  Nobody may look for it meanwhile.
+ * Inserts a row now, or later but before writer_end returns.  The row's constraints are
+ * checked now.  Until it is inserted, the row must not be looked for.
  */
 void
 writer_queue(Writer *writer)
@@ -592,7 +602,10 @@ writer_queue(Writer *writer)
 	error_context_stack = context.previous;
 }
 
-/* May a row be updated without having been locked?  Not if code runs before it. */
+/*
+ * May a row be updated without being locked first?  Not if the table runs code before the
+ * update.
+ */
 bool
 writer_can_race(const Writer *writer)
 {
@@ -600,8 +613,8 @@ writer_can_race(const Writer *writer)
 }
 
 /*
- * When this backend last fell asleep for a lock: every such sleep starts the timer of
- * the search for deadlocks.
+ * When this backend last slept while it waited for a lock.  Every such sleep starts the
+ * timer of the search for deadlocks.
  */
 static TimestampTz
 last_sleep(void)
@@ -610,9 +623,9 @@ last_sleep(void)
 }
 
 /*
- * Updates a row that was read and perhaps not locked.  False, and nothing is
- * written, if that is not its newest version any more.  Tells in writer->waited
- * whether it had to wait: then whatever was decided from the clock is of a time
+ * Updates a row that was read and perhaps not locked.  False, and nothing is written, if
+ * the version that was read is no longer the newest.  writer->waited says whether the
+ * update had to wait.  If it did, what the caller decided from the clock is about a time
  * before the wait.
  */
 bool
@@ -646,8 +659,8 @@ writer_try_update(Writer *writer, TupleTableSlot *old)
 }
 
 /*
- * locked: the row's newest version, which nobody else may change: we hold its
- * lock, or a history row's account's.
+ * Updates a row.  locked: the row's newest version.  No other transaction can change it,
+ * because we hold the row's lock or, for a history row, the lock of its account.
  */
 void
 writer_update(Writer *writer, TupleTableSlot *locked)
@@ -684,7 +697,10 @@ writer_delete(Writer *writer, TupleTableSlot *locked)
 	EvalPlanQualEnd(&epq);
 }
 
-/* Fires the triggers and makes the rows visible to what comes next. */
+/*
+ * Ends the writing: inserts queued rows, fires the triggers, and makes the rows visible
+ * to the commands that follow.
+ */
 void
 writer_end(Writer *writer)
 {
@@ -693,7 +709,8 @@ writer_end(Writer *writer)
 	if (writer->has_triggers)
 	{
 		AfterTriggerEndQuery(writer->estate);
-		ExecCloseResultRelations(writer->estate);	/* the triggers' too */
+		/* also closes those that the triggers opened */
+		ExecCloseResultRelations(writer->estate);
 	}
 	else
 		close_indexes(writer);
