@@ -14,11 +14,11 @@
 #include "base/utc.h"
 
 static char *clock_text = NULL;
-static CrTime fixed_clock = CR_NEVER;	/* CR_NEVER: the real one */
+static CrTime fixed_clock = CR_NEVER;	/* CR_NEVER: use the real clock */
 
 /*
- * Parses a timestamptz without raising, as a check hook must; only years that
- * any client can show are taken.
+ * Parses a timestamptz.  It must not raise an error, because it is called by a check
+ * hook.  Only times in the years that every client can show are valid.
  */
 static bool
 parse_clock(const char *text, CrTime *result)
@@ -47,9 +47,9 @@ parse_clock(const char *text, CrTime *result)
 }
 
 /*
- * The setting is kept in a form that depends on no other setting and has no
- * word in it: a parallel worker restores it before TimeZone and before the
- * abbreviations of time zones, without which it could not even look one up.
+ * Stores the setting in a form that has no words and depends on no other setting.  A
+ * parallel worker restores this setting before TimeZone and before the abbreviations of
+ * time zones.  Without those it could not look up a word.
  */
 static bool
 make_portable(char **newval, CrTime at)
@@ -109,14 +109,17 @@ clock_define(void)
 							   check_clock, assign_clock, NULL);
 }
 
-/* Now. The clock is read after the lock is held, never before. */
+/* Now.  This is called after the lock is held, never before. */
 CrTime
 clock_now(void)
 {
 	return fixed_clock != CR_NEVER ? fixed_clock : GetCurrentTimestamp();
 }
 
-/* The time of the statement: what reads use, so that one statement sees one. */
+/*
+ * The time of the statement.  Calls that read use it, so that one statement sees one
+ * time.
+ */
 CrTime
 clock_statement(void)
 {

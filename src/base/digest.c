@@ -1,6 +1,6 @@
 /*
  * digest.c
- *		SHA-256 as the server has it, and the digests that are made with it.
+ *		SHA-256 from the server's library, and the digests that are made with it.
  */
 #include "postgres.h"
 
@@ -13,9 +13,9 @@
 #include "base/digest.h"
 
 /*
- * In OpenSSL 3, making a digest context and finding the algorithm, as
- * pg_cryptohash does each time, takes longer than hashing a row.  Its plain
- * functions do neither; they count as deprecated, so a library may lack them.
+ * In OpenSSL 3, pg_cryptohash makes a digest context and searches for the algorithm each
+ * time.  That takes longer than hashing a row.  OpenSSL's plain functions do neither.
+ * They are deprecated, so a library may lack them.
  */
 #if defined(USE_OPENSSL) && !defined(OPENSSL_NO_DEPRECATED_3_0)
 static void
@@ -51,7 +51,7 @@ sha256(const void *data, size_t len, uint8_t out[CR_HASH_LEN])
 	sha256_parts(data, len, NULL, 0, out);
 }
 
-/* The digest of personal text that the chain holds: SHA256(salt || text). */
+/* The digest of a personal text, as the chain has it: SHA256(salt || text). */
 void
 salted_digest(const uint8_t *salt, size_t salt_len, const char *text,
 			  uint8_t out[CR_HASH_LEN])
@@ -76,7 +76,7 @@ new_uuid(uint8_t out[CR_UUID_LEN])
 	out[8] = (out[8] & 0x3f) | 0x80;
 }
 
-/* The digest of one of a row's texts, or what is stored in an erased one's place. */
+/* The digest of one of a row's texts.  If the text was erased, the stored digest. */
 const uint8_t *
 text_digest(const CrRow *row, const char *text, const uint8_t *stored,
 			uint8_t out[CR_HASH_LEN])
@@ -101,7 +101,7 @@ needed_room(CrBuf *buf)
 	return true;
 }
 
-/* h(n) of a row, from the hash before it. */
+/* h(n) of a row, from the hash of the row before it. */
 void
 row_hash(const uint8_t prev[CR_HASH_LEN], const CrRow *row, uint8_t out[CR_HASH_LEN])
 {
@@ -115,7 +115,7 @@ row_hash(const uint8_t prev[CR_HASH_LEN], const CrRow *row, uint8_t out[CR_HASH_
 
 	do
 		cr_chain_encode(&buf, sha256, prev, row, reason_digest, metadata_digest);
-	while (needed_room(&buf));	/* only with many allocations, or texts that no call let in */
+	while (needed_room(&buf));	/* only with many allocations, or with texts that no call accepts */
 	sha256(buf.data, buf.len, out);
 }
 
@@ -146,7 +146,9 @@ audit_genesis_hash(uint8_t out[CR_HASH_LEN])
 	sha256("credits-a0", 10, out);
 }
 
-/* Of a row in an anchor's tree; user_id NULL: of the audit log's. */
+/*
+ * The hash of a leaf in an anchor's tree.  user_id NULL: the leaf of the audit log's row.
+ */
 void
 leaf_hash(const char *user_id, int64_t seq, const uint8_t hash[CR_HASH_LEN],
 		  uint8_t out[CR_HASH_LEN])

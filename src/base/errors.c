@@ -9,7 +9,7 @@
 #include "base/json.h"
 #include "base/settings.h"
 
-/* The DETAIL of a UC error starts with its name. */
+/* Begins the DETAIL of a UC error, which starts with the error's name. */
 static void
 json_begin_error(StringInfo buf, const char *name)
 {
@@ -17,7 +17,7 @@ json_begin_error(StringInfo buf, const char *name)
 	json_text(buf, "error", name);
 }
 
-/* Raises the error.  numbers: the object that is its DETAIL. */
+/* Raises the error.  numbers: the JSON object for DETAIL. */
 pg_noreturn static void
 raise_error(int sqlstate, const char *message, StringInfo numbers, const char *hint)
 {
@@ -29,8 +29,8 @@ raise_error(int sqlstate, const char *message, StringInfo numbers, const char *h
 }
 
 /*
- * The numbers behind a refusal, for its DETAIL and for calls that answer
- * instead of raising.
+ * The numbers of a refusal, for the error's DETAIL, and for calls that answer instead of
+ * raising the error.
  */
 void
 insufficient_numbers(StringInfo buf, const CrAccount *acc, int64 required)
@@ -92,7 +92,7 @@ error_insufficient(const CrAccount *acc, int64 required)
 				"Buy credits, wait for the next reset, or ask for less.");
 }
 
-/* credits_adjust takes from one bucket alone. */
+/* credits_adjust found too few credits in the one bucket that it may take from. */
 void
 error_bucket_insufficient(const CrAccount *acc, const char *bucket, int64 balance,
 						  int64 required)
@@ -111,7 +111,7 @@ error_bucket_insufficient(const CrAccount *acc, const char *bucket, int64 balanc
 			 errhint("No bucket's balance goes below 0.")));
 }
 
-/* What the numbers of a verdict are, besides the user. */
+/* Adds the numbers that belong to a verdict, besides the user. */
 static void
 put_over_cap(StringInfo buf, const CrAccount *acc, int64 amount)
 {
@@ -135,7 +135,7 @@ put_held(StringInfo buf, const CrAccount *acc, int64 amount)
 	json_int(buf, "held", cr_held(acc));
 }
 
-/* Verdicts whose error is not raised elsewhere too. */
+/* Verdicts of the core whose error only error_refused raises. */
 static const struct
 {
 	int			sqlstate;
@@ -170,7 +170,7 @@ error_frozen(CrVerdict verdict, const CrAccount *acc)
 				"An administrator can release it with credits_unfreeze.");
 }
 
-/* The core refused. */
+/* Raises the error for a command that the core has refused. */
 void
 error_refused(CrVerdict verdict, const CrAccount *acc, int64 amount)
 {
@@ -214,7 +214,9 @@ error_plan_not_found(const char *plan)
 				"Define it with credits_define_plan; a version not yet in force does not count.");
 }
 
-/* An unknown user's account was to be opened with the plan of the setting. */
+/*
+ * The account of an unknown user was to be opened with the plan that the setting names.
+ */
 void
 error_default_plan_not_found(const char *plan)
 {
@@ -239,7 +241,10 @@ zone_unknown_message(const CrAccount *acc)
 					acc->facts.time_zone, acc->user_id);
 }
 
-/* The account's reset, or what was asked for, takes a zone that the server does not have. */
+/*
+ * The account's reset, or what was asked for, needs a time zone that the server does not
+ * know.
+ */
 void
 error_zone_unknown(const CrAccount *acc)
 {
@@ -254,7 +259,7 @@ error_zone_unknown(const CrAccount *acc)
 			 errhint(ZONE_HINT)));
 }
 
-/* The same where only the zone is at hand. */
+/* The same if only the zone's name is known. */
 void
 error_no_zone(const char *zone)
 {
@@ -280,7 +285,10 @@ error_key_conflict(const char *key, int64 seq, const char *kind)
 				"Use a new key for a new request, and the same arguments for a retry.");
 }
 
-/* Says nothing of the other user: who may add purchases may not read them. */
+/*
+ * The error says nothing about the other user, because a role that may add purchases need
+ * not have the right to read them.
+ */
 void
 error_payment_conflict(const char *payment_ref)
 {
@@ -444,7 +452,7 @@ error_append_only(const char *table, const char *command)
 			 errhint("Change credits with the credits_ functions only.")));
 }
 
-/* A DROP that would take the ledger along: what it would destroy. */
+/* Refuses a DROP, and says what it would destroy. */
 void
 error_drop_refused(int64 accounts, int64 purchased, int64 history_rows)
 {
@@ -482,7 +490,9 @@ error_serialization(void)
 			 errhint("Retry the transaction.")));
 }
 
-/* An exclusive lock that was not to be had.  pids: a JSON array of who has it. */
+/*
+ * An exclusive lock could not be had.  pids: a JSON array of the processes that hold it.
+ */
 void
 error_in_use(const char *kind, const char *name, const char *pids)
 {
@@ -499,7 +509,10 @@ error_in_use(const char *kind, const char *name, const char *pids)
 			 errhint("Transactions that have used it are still open: pg_stat_activity shows these processes (0 is a prepared transaction). End them, or try again; lock_timeout says for how long it is tried.")));
 }
 
-/* What is not waited for: inside a bulk run or sweep, which comes back to it. */
+/*
+ * Something is locked, and a bulk run or sweep must not wait for it.  The run comes back
+ * to it.
+ */
 void
 error_busy(const char *kind, const char *name)
 {
@@ -586,8 +599,8 @@ error_out_of_range(const char *argument, int64 value, int64 max)
 }
 
 /*
- * Is it a refusal that an app passes on to its user?  Not what tells of tampering, of
- * damage, or of something that a DBA has to set right.
+ * Is this a refusal that an app passes on to its user?  Errors about tampering, damage,
+ * or something that a DBA has to repair are not.
  */
 static bool
 is_refusal(int sqlstate)
@@ -604,7 +617,10 @@ is_refusal(int sqlstate)
 
 static emit_log_hook_type next_log_hook = NULL;
 
-/* A hook of others after ours is told that it does not go to the server's log. */
+/*
+ * Other hooks may follow ours.  They can see that the error does not go to the server's
+ * log.
+ */
 static void
 keep_out_of_log(ErrorData *error)
 {
@@ -614,7 +630,10 @@ keep_out_of_log(ErrorData *error)
 		next_log_hook(error);
 }
 
-/* When the library is loaded, which is tried again if there was no memory for it. */
+/*
+ * Called when the library is loaded.  If memory was missing, loading is tried again, so
+ * this may be called twice.
+ */
 void
 errors_watch_log(void)
 {

@@ -1,6 +1,6 @@
 /*
  * json.c
- *		Flat JSON objects under construction: as text for error details, as jsonb for
+ *		Building flat JSON objects: as text for the DETAIL of errors, as jsonb for
  *		answers.
  */
 #include "postgres.h"
@@ -54,7 +54,7 @@ json_bool(StringInfo buf, const char *key, bool value)
 	appendStringInfoString(buf, value ? "true" : "false");
 }
 
-/* UTC, ISO 8601; null for no such moment. */
+/* UTC, ISO 8601.  CR_NEVER becomes null. */
 void
 json_time(StringInfo buf, const char *key, CrTime value)
 {
@@ -76,7 +76,10 @@ object_begin(Object *object)
 	object->count = 0;
 }
 
-/* A pair goes where jsonb has it: shorter keys first, then by their bytes. */
+/*
+ * Inserts a pair in the order of jsonb: shorter keys first, keys of equal length by their
+ * bytes.
+ */
 static void
 put(Object *object, const char *key, uint32 type, const void *value, size_t value_len)
 {
@@ -121,7 +124,7 @@ object_bool(Object *object, const char *key, bool boolean)
 	put(object, key, boolean ? JENTRY_ISBOOL_TRUE : JENTRY_ISBOOL_FALSE, NULL, 0);
 }
 
-/* An array or an object, from its text. */
+/* Adds an array or an object, given as text. */
 void
 object_json(Object *object, const char *key, const char *json)
 {
@@ -138,7 +141,10 @@ object_time(Object *object, const char *key, CrTime at)
 	object_text(object, key, text);
 }
 
-/* An entry says how long its value is; every so often, where that ends. */
+/*
+ * Makes an entry.  Most entries have the length of their value.  Some have the offset at
+ * which the value ends.
+ */
 static void
 set_entry(JEntry *entry, int i, uint32 type, uint32 len, uint32 end)
 {
@@ -146,10 +152,10 @@ set_entry(JEntry *entry, int i, uint32 type, uint32 len, uint32 end)
 }
 
 /*
- * The jsonb, as utils/jsonb.h describes it: the number of pairs, an entry for
- * each key and each value, the keys, the values.  Numbers and arrays are aligned, with
- * the padding before them counted as theirs.  The general way, by a tree of
- * values, takes several times as long.
+ * Makes the jsonb, as utils/jsonb.h describes it: the number of pairs, an entry for each
+ * key and each value, the keys, the values.  Numbers and arrays are aligned, and the
+ * padding before them counts as part of them.  The general way, through a tree of values,
+ * takes several times as long.
  */
 Datum
 object_end(Object *object)

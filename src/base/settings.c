@@ -2,13 +2,13 @@
  * settings.c
  *		The extension's settings (GUCs).
  *
- * Who could move the clock could have the next month's credits today, so that
- * and the plan are for superusers.  So is allowing the ledger to be dropped:
- * nobody else may change a row of it, and yet the owner of the schema that it is
- * in, on most servers the database's owner, could destroy all of them.  And so is
- * what is kept out of the server's log, which is the superusers' to read.  Early
- * lock release shows others no more than synchronous_commit = off does, which
- * anybody may set.
+ * Only superusers may set the clock and the default plan, because a user who could move
+ * the clock could have the next month's credits today.  Only superusers may allow
+ * dropping the ledger.  No other role may change a row of it, but the owner of its
+ * schema, which on most servers is the database's owner, could otherwise destroy all of
+ * it.  Only superusers may keep refusals out of the server's log, because they are the
+ * ones who read that log.  Any role may set early lock release.  It shows others no more
+ * than synchronous_commit = off does, which any role may set.
  */
 #include "postgres.h"
 
@@ -75,8 +75,8 @@ define_key_retention(void)
 }
 
 /*
- * Loading that fails, for want of memory, is tried again by the session's next
- * call, and a variable can be defined once only.
+ * If loading fails because memory is missing, the session's next call tries it again.  A
+ * variable can be defined only once, so this function remembers what it has defined.
  */
 void
 settings_define(void)

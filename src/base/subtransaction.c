@@ -1,6 +1,6 @@
 /*
  * subtransaction.c
- *		Trying something in a subtransaction.
+ *		Running a function in a subtransaction.
  */
 #include "postgres.h"
 
@@ -11,14 +11,14 @@
 #include "base/subtransaction.h"
 
 /*
- * Calls act in a subtransaction, in the caller's memory.  NULL: it came to its end, and
- * said itself whether it stays.  On an error nothing of it stays, and the error is
- * returned, in the caller's memory.
+ * Runs act in a subtransaction, in the caller's memory.  Returns NULL if act came to its
+ * end.  Then act's result said whether its work stays.  On an error, all its work is
+ * undone and the error is returned, in the caller's memory.
  *
- * The subtransaction ends before the error is copied.  The other way round, which is
- * the usual one, a copy that finds no memory is an error inside the subtransaction,
- * which nobody ends then: not even the client's statement, after which its session is
- * in a failed transaction.
+ * The subtransaction ends before the error is copied.  The usual order is the other way
+ * round.  But if memory for the copy is missing, that order raises an error inside the
+ * subtransaction, and then no code ends the subtransaction.  After that statement the
+ * client's session would still be in a failed transaction.
  */
 ErrorData *
 subtransaction_try(SubtransactionAct act, void *arg)

@@ -1,6 +1,6 @@
 /*
  * utc.c
- *		Times as receipts and DETAILs show them.
+ *		Times as text, as receipts and DETAILs show them: UTC, ISO 8601.
  */
 #include "postgres.h"
 
@@ -10,7 +10,7 @@
 
 #include "base/utc.h"
 
-/* Finite, and in the years 1 to 9999, which any client can show. */
+/* Is the time finite, and in the years 1 to 9999, which every client can show? */
 bool
 utc_is_ordinary(CrTime at)
 {
@@ -30,7 +30,7 @@ put_number(char *out, int number, int width, char after)
 	return out;
 }
 
-/* "2026-11-01T00:00:00Z"; a fraction only if there is one. */
+/* "2026-11-01T00:00:00Z".  Has a fraction only if the time has one. */
 char *
 utc_text(CrTime at, char text[UTC_TEXT_SIZE])
 {
@@ -56,7 +56,7 @@ utc_text(CrTime at, char text[UTC_TEXT_SIZE])
 	return text;
 }
 
-/* So many digits, as a number. */
+/* Reads a fixed number of digits. */
 static bool
 digits(const char **text, int count, int *number)
 {
@@ -79,7 +79,7 @@ skip(const char **text, char wanted)
 	return true;
 }
 
-/* ".5": microseconds; what is finer is left off. */
+/* ".5": reads microseconds.  Further digits are ignored. */
 static bool
 fraction_of_second(const char **text, fsec_t *fraction)
 {
@@ -95,7 +95,7 @@ fraction_of_second(const char **text, fsec_t *fraction)
 	return true;
 }
 
-/* "Z", "+01", "+0100", "+01:00", "+00:53:28": seconds east of UTC. */
+/* "Z", "+01", "+0100", "+01:00", "+00:53:28": reads seconds east of UTC. */
 static bool
 offset_from_utc(const char **text, int *offset)
 {
@@ -124,8 +124,9 @@ offset_from_utc(const char **text, int *offset)
 }
 
 /*
- * A time as ISO 8601 and PostgreSQL's output have it, whatever DateStyle and TimeZone
- * are: wall-clock, or with an offset an instant.  The years are 1 to 9999.
+ * Reads a time in ISO 8601 or as PostgreSQL writes it.  DateStyle and TimeZone have no
+ * influence.  With an offset, the time is an instant, otherwise a local time.  The years
+ * are 1 to 9999.
  */
 bool
 utc_parse_iso(const char *text, CrTime *at, bool *is_instant)
@@ -162,7 +163,7 @@ utc_parse_iso(const char *text, CrTime *at, bool *is_instant)
 	return utc_is_ordinary(*at);
 }
 
-/* What utc_text gives for a time, and nothing else. */
+/* Reads a time in the form that utc_text gives.  No other form is accepted. */
 bool
 utc_parse(const char *text, CrTime *at)
 {

@@ -1,9 +1,9 @@
 /*
  * zone.c
- *		Time zones: the core's callbacks, and which names are zones.
+ *		Time zones: functions that the core calls, and which names are time zones.
  *
- * A wall-clock time in a gap is read with the offset before it, one in an
- * overlap with the offset after it: PostgreSQL's own rule
+ * A local time in a gap is read with the offset before the gap.  A local time in an
+ * overlap is read with the offset after it.  PostgreSQL has the same rule
  * (DetermineTimeZoneOffset).
  */
 #include "postgres.h"
@@ -18,7 +18,9 @@
 #include "base/errors.h"
 #include "base/zone.h"
 
-/* NULL if there is no such zone; a failure to load it is an error of its own. */
+/*
+ * NULL if there is no such zone.  If loading the zone fails, that is an error of its own.
+ */
 static pg_tz *
 load_zone(const char *zone)
 {
@@ -46,10 +48,10 @@ find_zone(const char *zone)
 }
 
 /*
- * Does the server know a zone that was known when an account got it?  Systems stop
- * shipping some.  A session that has read a zone knows it to its end, and one
- * that has not found it looks again at its next statement.  A name that is a rule of
- * its own ("EST5EDT") is known without a file.
+ * Does the server still know a zone that it knew when an account got it?  Systems
+ * sometimes remove zones.  If a session has read a zone, it knows the zone to its end.
+ * If a session has not found it, it looks again at its next statement.  A name that is
+ * itself a rule ("EST5EDT") is known without a file.
  */
 bool
 zone_is_known(void *ctx, const char *zone)
@@ -80,8 +82,8 @@ out_of_range(void)
 }
 
 /*
- * The last conversion is kept: in a sweep of calendar months all accounts of a
- * zone have the same boundary.
+ * Keeps the last conversion, because in a sweep of calendar months all accounts of a zone
+ * have the same boundary.
  */
 CrTime
 zone_local_to_utc(void *ctx, const char *zone, CrLocal local)
@@ -124,7 +126,7 @@ zone_utc_to_local(void *ctx, const char *zone, CrTime utc)
 	return local;
 }
 
-/* Names that mean whatever the machine is set to: no zone of an account. */
+/* Names whose meaning depends on the machine's settings.  An account cannot have them. */
 static bool
 is_local(const char *name)
 {
@@ -146,9 +148,9 @@ is_listed(const char *name)
 }
 
 /*
- * The name as pg_timezone_names has it, or NULL.  pg_tzset alone would take
- * POSIX rules as well ("FOO5BAR"), so the name is looked for in the list; what
- * was found once is remembered, because reading the list takes milliseconds.
+ * The name as pg_timezone_names has it, or NULL.  pg_tzset alone would also accept POSIX
+ * rules ("FOO5BAR"), so the name must be in the list.  Reading the list takes
+ * milliseconds, so a name that was found is remembered.
  */
 const char *
 zone_canonical(const char *zone)
@@ -175,7 +177,7 @@ zone_canonical(const char *zone)
 		return name;
 
 	found = is_listed(name);
-	if (!found)					/* the list leaves out what there was no memory to load */
+	if (!found)					/* the list leaves out zones for which there was no memory */
 		found = is_listed(name);
 	if (!found)
 		return NULL;

@@ -1,9 +1,10 @@
 /*
  * anchor_rows.c
- *		Anchors and their leaves: as rows, and as the text that a witness keeps.
+ *		Anchors and their leaves as table rows, and an anchor as the text that a witness
+ *		keeps.
  *
- * An anchor has a leaf for each user whose newest history row is another than
- * in the anchor before, and a tree over the newest leaf of every user.
+ * An anchor has a leaf for each user whose newest history row has changed since the
+ * anchor before.  Its tree has the newest leaf of every user.
  */
 #include "postgres.h"
 
@@ -22,9 +23,13 @@
 #include "tables/rows.h"
 
 #define TEXT_TAG "credits-anchor-1"
-#define NEARBY_LEAVES 8			/* of one user, read rather than jumped over */
+/* that many leaves of a user are read; then the rest is skipped */
+#define NEARBY_LEAVES 8
 
-/* The bytes of a hash; what is none is a complaint, and zeros. */
+/*
+ * Reads the bytes of a hash.  If the value is not a hash, sets the complaint and gives
+ * zeros.
+ */
 static void
 get_hash(TupleTableSlot *slot, AttrNumber attno, uint8_t out[CR_HASH_LEN],
 		 const char **complaint)
@@ -50,7 +55,7 @@ get_int(TupleTableSlot *slot, AttrNumber attno)
 	return DatumGetInt64(slot_getattr(slot, attno, &isnull));
 }
 
-/* A row, and what is wrong with it as such, or NULL. */
+/* Reads a row.  Returns what is wrong with it, or NULL. */
 const char *
 anchor_read(CrAnchor *anchor, TupleTableSlot *slot)
 {
@@ -80,7 +85,7 @@ leaf_read(Leaf *leaf, TupleTableSlot *slot)
 	return complaint;
 }
 
-/* What would be the leaf of an account: the head of its history. */
+/* Makes the leaf that the account would have now, from the head of its history. */
 const char *
 head_read(Leaf *leaf, TupleTableSlot *slot)
 {
@@ -92,7 +97,7 @@ head_read(Leaf *leaf, TupleTableSlot *slot)
 	return complaint;
 }
 
-/* The hash of the history row in a slot; zeros if it has none. */
+/* The hash of the history row in a slot.  Zeros if it has none. */
 void
 row_hash_read(uint8_t hash[CR_HASH_LEN], TupleTableSlot *slot)
 {
@@ -101,7 +106,7 @@ row_hash_read(uint8_t hash[CR_HASH_LEN], TupleTableSlot *slot)
 	get_hash(slot, HIST_HASH, hash, &complaint);
 }
 
-/* False if there is none. */
+/* The newest anchor.  False if there is none. */
 bool
 anchors_newest(Snapshot snapshot, CrAnchor *anchor)
 {
@@ -137,7 +142,9 @@ anchor_insert(const CrAnchor *anchor)
 	writer_end(writer);
 }
 
-/* writer: of the leaves; they are there when it ends. */
+/*
+ * Inserts a leaf.  writer: the writer of leaves.  The leaf can be read after writer_end.
+ */
 void
 leaf_insert(Writer *writer, const char *user_id, const Leaf *leaf)
 {
@@ -151,7 +158,10 @@ leaf_insert(Writer *writer, const char *user_id, const Leaf *leaf)
 	writer_queue(writer);
 }
 
-/* A key lasts as long as rows are read with it, which is longer than a call. */
+/*
+ * Positions the walk.  The key must last as long as rows are read with it, which is
+ * longer than one call, so it has a memory context of its own.
+ */
 static void
 walk_to_user_after(LeafWalk *walk, const char *user_id)
 {
@@ -187,8 +197,9 @@ is_of_user(const LeafWalk *walk)
 }
 
 /*
- * The next user with leaves, and the newest of them.  An anchor a day makes
- * thousands of them, so after a few the rest is jumped over.
+ * Finds the next user with leaves, and the newest of that user's leaves.  With an anchor
+ * a day, a user can have thousands of leaves.  So after a few leaves, the rest is skipped
+ * by a new search.
  */
 bool
 leaf_walk_next(LeafWalk *walk)
@@ -226,7 +237,7 @@ leaf_walk_end(LeafWalk *walk)
 	pfree(walk->user_id.data);
 }
 
-/* leaves: how many there will be at most. */
+/* leaves: the largest number of leaves that will be added. */
 void
 tree_begin(CrTree *tree, int64 leaves)
 {
@@ -236,7 +247,7 @@ tree_begin(CrTree *tree, int64 leaves)
 	tree->nodes = palloc((size_t) Min(digits + 1, CR_TREE_NODES) * CR_HASH_LEN);
 }
 
-/* A user's row, or the audit log's (NULL). */
+/* Adds a leaf for a user's history row, or for the audit log's row (user_id NULL). */
 void
 tree_add(CrTree *tree, const char *user_id, int64 seq, const uint8_t hash[CR_HASH_LEN])
 {
@@ -261,7 +272,10 @@ hash_text(const uint8_t hash[CR_HASH_LEN])
 	return text;
 }
 
-/* All that the anchor's hash covers, and the hash: one line of ASCII. */
+/*
+ * The anchor as one line of ASCII: all values that the anchor's hash covers, and the
+ * hash.
+ */
 char *
 anchor_text(const CrAnchor *anchor)
 {
@@ -286,8 +300,9 @@ parse_hash(const char *text, uint8_t out[CR_HASH_LEN])
 }
 
 /*
- * The anchor of a text, without audit_hash, which is not in it.  False if it is
- * not what anchor_text gave, blanks around it aside: its hash tells.
+ * Reads an anchor from its text.  The text does not have audit_hash.  False if the text
+ * is not what anchor_text gave.  The anchor's hash shows that.  Blanks around the text
+ * are ignored.
  */
 bool
 anchor_parse(const char *text, CrAnchor *anchor)

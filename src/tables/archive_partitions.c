@@ -1,10 +1,10 @@
 /*
  * archive_partitions.c
- *		The archive: its partitions, and rows in them.
+ *		The archive: its partitions, and finding rows in them.
  *
- * A partition has the rows of one year (UTC) of created_at.  Partitions are made
- * as they are needed, and are gone once they were exported and dropped, so they
- * do not belong to the extension; a table that is attached is one of them.
+ * A partition has the rows of one year of created_at, in UTC.  Partitions are made when
+ * they are needed, and are removed after they were exported and dropped.  So they do not
+ * belong to the extension.  A table that a DBA attaches is also a partition.
  */
 #include "postgres.h"
 
@@ -40,7 +40,7 @@ archive_parent(void)
 	return relid;
 }
 
-/* In the order of their names. */
+/* Compares partitions by their names. */
 static int
 compare_names(const ListCell *a, const ListCell *b)
 {
@@ -62,7 +62,7 @@ archive_name(int year)
 	return psprintf(PREFIX "%d", year);
 }
 
-/* In UTC. */
+/* The year of a time, in UTC. */
 int
 archive_year_of(CrTime at)
 {
@@ -74,7 +74,7 @@ archive_year_of(CrTime at)
 	return tm.tm_year;
 }
 
-/* The year that the name of a partition says; 0: it is none of ours. */
+/* The year in the name of a partition.  0: the name is not one of ours. */
 int
 archive_year(Oid partition)
 {
@@ -110,9 +110,10 @@ has_key(Relation partition)
 }
 
 /*
- * Why the archive, or a partition of it, cannot be read; NULL: it can.  Columns
- * are read by number, and PostgreSQL attaches a table that has them in another
- * order; rows are found by the key.
+ * Why the archive or one of its partitions cannot be read.  NULL: it can be read.
+ * Columns are read by number, but PostgreSQL also attaches a table with another order of
+ * columns, so the columns are checked.  Rows are found by the primary key, so there must
+ * be one.
  */
 const char *
 archive_problem(Relation rel)
@@ -124,7 +125,7 @@ archive_problem(Relation rel)
 	return NULL;
 }
 
-/* The same for who cannot do without it: UC008. */
+/* Raises UC008 if it cannot be read. */
 void
 archive_check(Relation rel)
 {
@@ -134,7 +135,7 @@ archive_check(Relation rel)
 		error_corrupted(RelationGetRelationName(rel), problem);
 }
 
-/* Default privileges may have given it away. */
+/* Revokes all rights that default privileges gave on a new partition. */
 static void
 revoke_all(const char *table)
 {
@@ -153,7 +154,10 @@ revoke_all(const char *table)
 						 SPI_getvalue(found->vals[i], found->tupdesc, 1)));
 }
 
-/* As the owner: who archives may not make tables. */
+/*
+ * Makes a partition as the owner, because a role that may archive need not have the right
+ * to make tables.
+ */
 static void
 make_partition(int year)
 {
@@ -178,7 +182,7 @@ make_partition(int year)
 	own_sql_end(&own);
 }
 
-/* Partitions have the columns that their parent has, in its order. */
+/* Checks the archive's columns: a new partition gets the same columns in the same order. */
 static void
 check_parent(void)
 {
@@ -188,7 +192,7 @@ check_parent(void)
 	table_close(parent, NoLock);
 }
 
-/* The partition of a year; InvalidOid: none. */
+/* The partition of a year.  InvalidOid: there is none. */
 Oid
 archive_partition(int year)
 {
@@ -202,8 +206,8 @@ archive_partition(int year)
 }
 
 /*
- * Locks the archive, so that a partition can be made.  False: another transaction
- * changes it; nothing is waited for.
+ * Locks the archive, so that a partition can be made.  Does not wait: false if another
+ * transaction is changing the archive.
  */
 bool
 archive_try_lock(void)
@@ -219,9 +223,9 @@ archive_try_lock(void)
 }
 
 /*
- * Makes the partition of a year.  The archive is locked.  The table is made by itself
- * and then attached, because a lock that CREATE TABLE ... PARTITION OF needs would
- * wait for everybody that reads the archive.
+ * Makes the partition of a year.  The caller has the archive locked.  The table is made
+ * by itself and then attached.  CREATE TABLE ... PARTITION OF would need a lock that has
+ * to wait for all sessions that read the archive.
  */
 void
 archive_make(int year)
@@ -230,7 +234,7 @@ archive_make(int year)
 	make_partition(year);
 }
 
-/* Locks the partitions that there are. */
+/* Locks all existing partitions. */
 void
 archive_lock(LOCKMODE mode)
 {
@@ -238,8 +242,8 @@ archive_lock(LOCKMODE mode)
 }
 
 /*
- * Opens the partitions that there are, once.  One that cannot be read is passed
- * over: verify_archive says so.
+ * Opens all existing partitions, once.  A partition that cannot be read is left out, and
+ * verify_archive reports it.
  */
 void
 archived_open(Archived *archived, Snapshot snapshot)
@@ -276,7 +280,7 @@ archived_close(Archived *archived)
 		lookup_end(&archived->parts[i].rows);
 }
 
-/* Rows of a user come next, by their seq. */
+/* Starts to read the rows of a user, in the order of seq. */
 void
 archived_user(Archived *archived, const char *user_id)
 {
@@ -292,7 +296,7 @@ archived_user(Archived *archived, const char *user_id)
 	archived->at = -1;
 }
 
-/* The next row of the user, of whichever partition has it; NULL: none. */
+/* The next row of the user, from any partition.  NULL: there are no more. */
 TupleTableSlot *
 archived_next(Archived *archived)
 {
@@ -338,7 +342,7 @@ archived_part(Archived *archived, int year)
 	return NULL;
 }
 
-/* One row by its number; it may be malformed. */
+/* Finds one row by its number.  The row may be malformed. */
 bool
 archived_row(Archived *archived, const char *user_id, int64 seq, CrRow *row)
 {

@@ -1,6 +1,6 @@
 /*
  * audit_log.c
- *		The log of administrative acts: append-only, one hash chain.
+ *		The audit log: administrative acts, append-only, in one hash chain.
  */
 #include "postgres.h"
 
@@ -29,7 +29,7 @@
 #include "tables/audit_log.h"
 #include "tables/rows.h"
 
-/* A jsonb's text, which the chain hashes; NULL for none. */
+/* The text of a jsonb, as the chain hashes it.  NULL if there is no jsonb. */
 char *
 jsonb_text(Datum value)
 {
@@ -65,7 +65,7 @@ audit_from_slot(CrAuditRow *row, TupleTableSlot *slot)
 		memcpy(row->hash, VARDATA_ANY(hash), CR_HASH_LEN);
 }
 
-/* The chain's head: the last row's seq and hash, or 0 and the genesis hash. */
+/* The head of the chain: seq and hash of the last row, or 0 and the genesis hash. */
 void
 audit_head(Snapshot snapshot, int64 *seq, uint8_t hash[CR_HASH_LEN])
 {
@@ -87,7 +87,9 @@ audit_head(Snapshot snapshot, int64 *seq, uint8_t hash[CR_HASH_LEN])
 	lookup_end(&lookup);
 }
 
-/* The hash of a row of the log, or the genesis hash for 0; false: no such row. */
+/*
+ * The hash of a row of the log, or the genesis hash for 0.  False: there is no such row.
+ */
 bool
 audit_row_hash(Snapshot snapshot, int64 seq, uint8_t hash[CR_HASH_LEN])
 {
@@ -112,7 +114,7 @@ audit_row_hash(Snapshot snapshot, int64 seq, uint8_t hash[CR_HASH_LEN])
 	return found;
 }
 
-/* Where the caller is connected from; NULL on a local socket or in a worker. */
+/* The caller's network address.  NULL for a local socket or a worker. */
 static char *
 client_addr(void)
 {
@@ -124,7 +126,7 @@ client_addr(void)
 	return fcinfo->isnull ? NULL : TextDatumGetCString(DirectFunctionCall1(network_host, addr));
 }
 
-/* The newest row of one of two actions, by anybody; false: there is none. */
+/* The newest row of one of two actions, done by any role.  False: there is none. */
 bool
 audit_newest(const char *action, const char *other, CrAuditRow *row)
 {
@@ -146,7 +148,7 @@ audit_newest(const char *action, const char *other, CrAuditRow *row)
 	return found;
 }
 
-/* Has this been done to this, as far as the snapshot sees? */
+/* Does the snapshot see this action on this subject? */
 bool
 audit_has(const char *action, const char *subject, Snapshot snapshot)
 {
@@ -166,9 +168,9 @@ audit_has(const char *action, const char *subject, Snapshot snapshot)
 }
 
 /*
- * The chain's head and the log's table, to the end of the transaction.  Take them
- * before anything that others may want: whoever has an account, a plan or a table
- * locked only tries them, and lets go of that if it does not get them.
+ * Locks the chain's head and the log's table, to the end of the transaction.  Take these
+ * locks before any lock that others may want.  A call that already has an account, a plan
+ * or a table locked only tries them.  If it does not get them, it releases what it has.
  */
 void
 audit_lock(void)
@@ -202,9 +204,10 @@ audit_error_in_use(void)
 }
 
 /*
- * Access exclusive locks on tables, and the log, for DDL that will be in it.  All at
- * once or none, since each of them keeps everybody waiting, and never by queueing,
- * since everybody would queue behind that.
+ * Locks tables with access exclusive locks, and the log, for DDL that the log will
+ * record.  It takes all of these locks or none, because each of them makes all other
+ * sessions wait.  It never queues for a lock, because all other sessions would queue
+ * behind it.
  */
 void
 audit_lock_with_tables(List *relids)
@@ -232,9 +235,9 @@ audit_lock_with_tables(List *relids)
 }
 
 /*
- * Appends a row: who did what to what, from where, and the jsonb before and
- * after (0: none).  The chain's head is locked until the transaction ends; where an
- * account is locked, the head has been before.
+ * Appends a row: the role, the action, the subject, the client, and the jsonb before and
+ * after (0: none).  The chain's head stays locked to the end of the transaction.  A
+ * caller that has an account locked must have locked the head before.
  */
 void
 audit_append(const char *action, const char *subject, Datum before, Datum after)

@@ -1,9 +1,9 @@
 /*
  * checkpoint.c
- *		What archived rows leave behind: as rows, and their digest.
+ *		Checkpoints replace archived rows: as table rows, and their digest.
  *
- * A checkpoint is not part of any chain; the archive row that was written with it
- * has its digest, and that row is.
+ * A checkpoint is in no chain itself.  But the archive row that was written with it has
+ * its digest, and that row is in the account's chain.
  */
 #include "postgres.h"
 
@@ -27,7 +27,10 @@
 
 #define USECS_TO_2000 INT64CONST(946684800000000)
 
-/* Times among numbers are microseconds since 1970, as everywhere outside. */
+/*
+ * Times in these arrays are microseconds since 1970, as in all formats that leave the
+ * database.
+ */
 int64
 checkpoint_time(CrTime at)
 {
@@ -77,7 +80,7 @@ checkpoint_add_purchase(Checkpoint *ckpt, int64 seq, int64 amount, const char *p
 	numbers_add(&ckpt->purchases, 0);
 }
 
-/* One more row is in the partition of its year. */
+/* Counts one more row in the partition of its year. */
 void
 checkpoint_add_row(Checkpoint *ckpt, CrTime created_at)
 {
@@ -98,7 +101,10 @@ checkpoint_add_row(Checkpoint *ckpt, CrTime created_at)
 	ckpt->archived.values[at + 1]++;
 }
 
-/* What is not a plain array of so many numbers each is complained about. */
+/*
+ * Reads an array of items with a fixed count of numbers each.  Returns what is wrong with
+ * it, or NULL.
+ */
 static const char *
 read_numbers(Numbers *numbers, TupleTableSlot *slot, AttrNumber attno, int each)
 {
@@ -115,7 +121,7 @@ read_numbers(Numbers *numbers, TupleTableSlot *slot, AttrNumber attno, int each)
 	return numbers->count % each == 0 ? NULL : "an array has not as many numbers as it must";
 }
 
-/* Each hold says how many pairs it has. */
+/* The same for holds: each hold says how many pairs it has. */
 static const char *
 holds_problem(const Numbers *holds)
 {
@@ -154,7 +160,7 @@ read_refs(Checkpoint *ckpt, TupleTableSlot *slot)
 	return NULL;
 }
 
-/* What is wrong with a stored checkpoint; NULL if it can be read. */
+/* Reads a stored checkpoint.  Returns what is wrong with it.  NULL: it can be read. */
 const char *
 checkpoint_read(Checkpoint *ckpt, TupleTableSlot *slot)
 {
@@ -213,8 +219,8 @@ look_up(const char *user_id, Snapshot snapshot, Checkpoint *ckpt, const char **p
 }
 
 /*
- * For verification: has the user a checkpoint that can be read?  That one cannot,
- * the account's own verification says.
+ * For verification: does the user have a checkpoint that can be read?  If a checkpoint
+ * cannot be read, the verification of its account reports that.
  */
 bool
 checkpoint_usable(const char *user_id, Snapshot snapshot, Checkpoint *ckpt)
@@ -224,7 +230,10 @@ checkpoint_usable(const char *user_id, Snapshot snapshot, Checkpoint *ckpt)
 	return look_up(user_id, snapshot, ckpt, &problem) && problem == NULL;
 }
 
-/* The user's checkpoint, if any; one that cannot be read is UC008. */
+/*
+ * Finds the user's checkpoint.  False if there is none.  Raises UC008 if it cannot be
+ * read.
+ */
 bool
 checkpoint_find(const char *user_id, Snapshot snapshot, Checkpoint *ckpt)
 {
@@ -236,7 +245,7 @@ checkpoint_find(const char *user_id, Snapshot snapshot, Checkpoint *ckpt)
 	return found;
 }
 
-/* Was the user's row archived, if there was one of that number? */
+/* If the user had a row of that number, was it archived? */
 bool
 checkpoint_covers(const char *user_id, int64 seq, Snapshot snapshot)
 {
@@ -290,7 +299,7 @@ to_slot(const Checkpoint *ckpt, TupleTableSlot *slot)
 	slot_set_text(slot, CKPT_OPENED_ZONE, ckpt->opened_zone);
 }
 
-/* The user's account is locked. */
+/* Saves a checkpoint.  The user's account is locked. */
 void
 checkpoint_save(Writer *writer, const Checkpoint *ckpt)
 {
@@ -390,7 +399,7 @@ encode(CrBuf *buf, const Checkpoint *ckpt)
 	cr_buf_text(buf, ckpt->opened_zone);
 }
 
-/* docs/audit-format.md */
+/* The format is in docs/audit-format.md. */
 void
 checkpoint_digest(const Checkpoint *ckpt, uint8_t out[CR_HASH_LEN])
 {

@@ -2,8 +2,9 @@
  * find.c
  *		Finding one row: an account, a history row, a payment.
  *
- * What other transactions are just adding is waited for or reported as busy, so that
- * "there is none" is true until the caller's lock is released.
+ * If another transaction is just inserting the row, these functions wait for that
+ * transaction or report that it is busy.  So the answer "there is none" stays true until
+ * the caller releases its lock.
  */
 #include "postgres.h"
 
@@ -35,7 +36,7 @@ find_account(const char *user_id, Snapshot snapshot, CrAccount *acc)
 	return found;
 }
 
-/* Is there an account by now, whatever our transaction's snapshot is? */
+/* Is there an account now, whatever our transaction's snapshot sees? */
 bool
 find_account_latest(const char *user_id)
 {
@@ -47,7 +48,7 @@ find_account_latest(const char *user_id)
 	return found;
 }
 
-/* A row by its number, which may be malformed. */
+/* Finds a row by its number.  The row may be malformed. */
 bool
 find_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row)
 {
@@ -65,8 +66,8 @@ find_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row)
 }
 
 /*
- * Begins to read the rows of a user that are about one row: refunds of a deduction,
- * chargebacks of a purchase, what undoes it.  The account is locked.
+ * Begins to read the rows of a user that refer to one row: refunds of a deduction,
+ * chargebacks of a purchase, and the row that undoes it.  The account is locked.
  */
 void
 referring_begin(Lookup *lookup, const char *user_id, int64 seq)
@@ -77,11 +78,12 @@ referring_begin(Lookup *lookup, const char *user_id, int64 seq)
 }
 
 /*
- * Finds the row of a key that the caller has locked, first waiting for any
- * transaction that has just inserted it and not ended.  The lock is let go
- * meanwhile: that transaction may want it again.  Above READ COMMITTED a
- * row that committed since the transaction's snapshot is 40001.  On true, the
- * caller ends the lookup.  busy not NULL: instead of waiting it is set, and false.
+ * Finds the row of a key.  The caller has the key locked.  If a transaction has inserted
+ * the row and has not ended, this function first waits for that transaction.  While it
+ * waits, it releases the lock on the key, because that transaction may need it again.
+ * Above READ COMMITTED, if the row was committed after the transaction's snapshot was
+ * taken, it raises 40001.  If it returns true, the caller ends the look-up.  If busy is
+ * not NULL, it does not wait: it sets busy and returns false.
  */
 static bool
 find_settled(Lookup *lookup, StoreTable table, StoreIndex index, LockClass lock_class,
@@ -117,9 +119,9 @@ find_settled(Lookup *lookup, StoreTable table, StoreIndex index, LockClass lock_
 }
 
 /*
- * Is there an account after all?  Call it under the user's opening lock, which
- * keeps nobody from updating one that is there.  busy not NULL: set if one is being
- * opened, which is then not waited for.
+ * Is there an account now?  The caller holds the user's opening lock.  That lock does not
+ * prevent updates of an existing account, so the row may be just changing.  If busy is
+ * not NULL and another transaction is opening the account, sets busy instead of waiting.
  */
 bool
 find_opened(const char *user_id, bool *busy)
@@ -141,9 +143,10 @@ find_opened(const char *user_id, bool *busy)
 }
 
 /*
- * Under SERIALIZABLE, what was looked up without an MVCC snapshot, or not found so,
- * becomes a read like any other, so that who adds it meanwhile conflicts with what
- * the transaction does about it.
+ * Some rows are looked up without an MVCC snapshot, or searched for and not found.  Under
+ * SERIALIZABLE, this function turns such a look-up into an ordinary read.  So if another
+ * transaction adds the row meanwhile, that conflicts with what our transaction does
+ * because of the look-up.
  */
 static void
 note_read(StoreTable table, StoreIndex index, const char *key)
@@ -159,21 +162,27 @@ note_read(StoreTable table, StoreIndex index, const char *key)
 	lookup_end(&lookup);
 }
 
-/* For a caller who is told that there is no such payment, and credits none. */
+/*
+ * For a caller that gets the answer "there is no such payment", and that does not credit
+ * one.
+ */
 void
 note_absent_payment(const char *payment_ref)
 {
 	note_read(TABLE_PAYMENT, INDEX_PAYMENT, payment_ref);
 }
 
-/* A plan's versions are few, and new ones are rare: whether it has any or not. */
+/*
+ * For a caller that depends on a plan's versions, or on there being none.  There are few
+ * versions, and new ones are rare.
+ */
 void
 note_plan_read(const char *plan)
 {
 	note_read(TABLE_PLAN, INDEX_PLAN, plan);
 }
 
-/* The payment of a reference; call it under the reference's lock. */
+/* Finds the payment of a reference.  The caller holds the reference's lock. */
 bool
 find_payment(const char *payment_ref, Payment *payment)
 {

@@ -1,9 +1,11 @@
 /*
  * lot_rows.c
- *		An account's grants and holds: from their tables and back.
+ *		An account's grants and holds: reading them from their tables and writing them
+ *		back.
  *
- * They change only with their account, under its lock, so whoever has that reads
- * the newest.  Grants that have ended are not read: they take part in nothing.
+ * They change only with their account and under the account's lock.  So a caller that
+ * holds that lock reads the newest versions.  Grants that have ended are not read,
+ * because nothing can happen to them any more.
  */
 #include "postgres.h"
 
@@ -28,7 +30,7 @@ take_memory(void *ctx, size_t size)
 	return MemoryContextAlloc(ctx, size);
 }
 
-/* Empty ones, in the current memory context. */
+/* Makes empty lists in the current memory context. */
 CrLots *
 lots_make(void)
 {
@@ -45,7 +47,7 @@ get_int(TupleTableSlot *slot, AttrNumber attno)
 	return DatumGetInt64(slot->tts_values[attno - 1]);
 }
 
-/* What is wrong with a stored grant; NULL if it can be read. */
+/* Reads a stored grant.  Returns what is wrong with it.  NULL: it can be read. */
 const char *
 grant_read(CrGrant *grant, TupleTableSlot *slot)
 {
@@ -64,7 +66,7 @@ grant_read(CrGrant *grant, TupleTableSlot *slot)
 	return NULL;
 }
 
-/* The same for a hold; its parts are in the current memory context. */
+/* The same for a hold.  Its parts are in the current memory context. */
 const char *
 hold_read(CrHold *hold, TupleTableSlot *slot)
 {
@@ -157,8 +159,8 @@ load_holds(CrAccount *acc, Snapshot snapshot)
 }
 
 /*
- * What an account has beyond its sums, as a snapshot sees it: SnapshotSelf under
- * the account's lock.
+ * Reads an account's grants and holds with a snapshot.  Under the account's lock that is
+ * SnapshotSelf.
  */
 void
 lots_load(CrAccount *acc, Snapshot snapshot)
@@ -169,7 +171,7 @@ lots_load(CrAccount *acc, Snapshot snapshot)
 		load_holds(acc, snapshot);
 }
 
-/* A hold by its number, open or not; NULL if there is none. */
+/* A hold by its number, open or not.  NULL if there is none. */
 CrHold *
 lots_find_hold(CrAccount *acc, int64 seq, Snapshot snapshot)
 {
@@ -219,7 +221,10 @@ hold_to_slot(const CrHold *hold, const char *user_id, TupleTableSlot *slot)
 		slot_set_null(slot, HOLD_ALLOCATIONS);
 }
 
-/* A row to be filled in: a new one, or the stored one, which there must be. */
+/*
+ * Prepares a row to be filled in: a new row, or a copy of the stored row, which must
+ * exist.
+ */
 static void
 begin_row(Writer *writer, Lookup *stored, bool is_new, StoreTable table, StoreIndex index,
 		  const char *user_id, int64 seq)
@@ -249,7 +254,7 @@ end_row(Writer *writer, Lookup *stored, bool is_new)
 	lookup_end(stored);
 }
 
-/* The writer of a table, begun when it is needed. */
+/* The writer of a table.  It is begun when it is first needed. */
 static Writer *
 need(Writer **writer, StoreTable table, MemoryContext memory)
 {
@@ -261,8 +266,8 @@ need(Writer **writer, StoreTable table, MemoryContext memory)
 }
 
 /*
- * Writes what has changed since it was read.  The tables are opened when they
- * are needed, in memory that lasts until whoever has the writers ends them.
+ * Writes everything that has changed since it was read.  The tables are opened when they
+ * are needed.  memory: lasts until the caller ends the writers.
  */
 void
 lots_save(const CrAccount *acc, Writer **grants, Writer **holds, MemoryContext memory)

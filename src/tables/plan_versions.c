@@ -1,6 +1,6 @@
 /*
  * plan_versions.c
- *		Plans as the core asks for them: a CrEnv over the plan table.
+ *		Plan versions for the core: a CrEnv that reads the plan table.
  */
 #include "postgres.h"
 
@@ -23,7 +23,7 @@ typedef struct LoadedPlan
 	const char *name;
 	int			count;
 	CrPlanVersion *versions;	/* newest first */
-	bool	   *is_news;		/* of each: using it is 40001 */
+	bool	   *is_news;		/* of each version: using it raises 40001 */
 } LoadedPlan;
 
 void
@@ -38,7 +38,7 @@ plans_init(Plans *plans, Snapshot snapshot)
 	plans->emit_ctx = NULL;
 }
 
-/* Who has many accounts waits for no plan. */
+/* A call for many accounts does not wait for a plan. */
 static void
 lock_versions(Plans *plans, const char *name)
 {
@@ -112,11 +112,12 @@ find(Plans *plans, const char *name)
 }
 
 /*
- * A version that the answer depends on.  What the transaction did before may depend
- * on its not being there: so it is 40001 if the transaction's snapshot, above READ
- * COMMITTED, does not have the plan at all, or, under SERIALIZABLE, the version.
- * REPEATABLE READ takes a new version of a plan that it knows: a boundary uses the
- * one that is in force, whoever applies it.
+ * Gives a version that the answer depends on.  Earlier statements of the transaction may
+ * depend on the version not being there.  So above READ COMMITTED this raises 40001 if
+ * the transaction's snapshot does not see the plan at all.  At SERIALIZABLE it also
+ * raises 40001 if the snapshot does not see the version.  At REPEATABLE READ a new
+ * version of a known plan is used: a boundary always uses the version in force, whichever
+ * transaction applies it.
  */
 static const CrPlanVersion *
 use(const LoadedPlan *plan, int i)
@@ -205,7 +206,7 @@ plan_put_facts(Object *object, const CrPlanVersion *plan)
 	object_int(object, "low_balance_threshold", plan->low_balance_threshold);
 }
 
-/* A version as the audit log has it; verification looks for it there. */
+/* A version as the audit log records it.  Verification compares the two. */
 Datum
 plan_facts(const CrPlanVersion *plan)
 {

@@ -1,11 +1,11 @@
 /*
  * rows.c
- *		Table rows and the core's structs, both ways.
+ *		Converting table rows to the core's structs and back.
  *
- * Reading copies texts and digests into the current memory context, so a
- * struct outlives the slot that it came from.  Verification, which looks at a
- * row once, borrows instead: bytes stay where the slot has them, and texts,
- * which want a NUL behind them, go to an arena that each row uses anew.
+ * Reading copies texts and digests into the current memory context, so the struct is
+ * valid longer than the slot.  Verification looks at each row once, so it borrows instead
+ * of copying: bytes stay in the slot's memory.  Texts need a NUL at their end, so they go
+ * to an arena, which is used again for each row.
  */
 #include "postgres.h"
 
@@ -22,12 +22,12 @@
 #include "store/slots.h"
 #include "tables/rows.h"
 
-/* One row's columns, whichever way they were fetched. */
+/* The columns of one row, from a slot or from arrays. */
 typedef struct Columns
 {
 	const Datum *values;
 	const bool *nulls;
-	RowArena   *arena;			/* NULL: copy */
+	RowArena   *arena;			/* NULL: copy texts and bytes */
 } Columns;
 
 static Columns
@@ -43,7 +43,10 @@ get_int(const Columns *c, AttrNumber attno)
 	return DatumGetInt64(c->values[attno - 1]);
 }
 
-/* A number that mostly is 0 is NULL then: it takes no room in the row. */
+/*
+ * Reads a number that is usually 0.  Then it is stored as NULL, which takes no room in
+ * the row.
+ */
 static int64
 get_count(const Columns *c, AttrNumber attno)
 {
@@ -56,7 +59,7 @@ get_time(const Columns *c, AttrNumber attno)
 	return c->nulls[attno - 1] ? CR_NEVER : DatumGetTimestampTz(c->values[attno - 1]);
 }
 
-/* A variable-length value where it is, unless it is compressed or elsewhere. */
+/* A variable-length value in place, unless it is compressed or stored elsewhere. */
 static inline struct varlena *
 get_varlena(Datum value)
 {
@@ -93,7 +96,7 @@ get_text(const Columns *c, AttrNumber attno)
 	return result;
 }
 
-/* Is a column NULL that the table does not let be NULL? */
+/* Is one of the columns NULL although the table forbids it? */
 static bool
 any_null(const Columns *c, AttrNumber first, AttrNumber last, const char **complaint)
 {
@@ -108,7 +111,7 @@ any_null(const Columns *c, AttrNumber first, AttrNumber last, const char **compl
 	return false;
 }
 
-/* A bytea; NULL if it is null. */
+/* The bytes of a bytea.  NULL if it is null. */
 static const uint8_t *
 get_bytes(const Columns *c, AttrNumber attno, size_t *len)
 {
@@ -124,8 +127,8 @@ get_bytes(const Columns *c, AttrNumber attno, size_t *len)
 }
 
 /*
- * A digest, or NULL.  Reading never throws for what a row holds, so that
- * verification can name the row: the first complaint is kept instead.
+ * A digest, or NULL.  Reading never raises an error because of a row's content, so that
+ * verification can name the row.  Instead it keeps a complaint.
  */
 static const uint8_t *
 get_digest(const Columns *c, AttrNumber attno, const char **complaint)
@@ -149,7 +152,7 @@ get_status(const Columns *c, AttrNumber attno, const char **complaint)
 	return status;
 }
 
-/* A plan's version; 0 for none. */
+/* A plan's version.  0 if there is none. */
 static int32
 get_version(const Columns *c, AttrNumber attno, const char **complaint)
 {
@@ -163,7 +166,7 @@ get_version(const Columns *c, AttrNumber attno, const char **complaint)
 	return version;
 }
 
-/* A time that is finite where it is given. */
+/* A time.  If it is not NULL, it must be finite. */
 static CrTime
 get_moment(const Columns *c, AttrNumber attno, const char **complaint)
 {
@@ -190,7 +193,7 @@ set_count(TupleTableSlot *slot, AttrNumber attno, int64 value)
 		slot_set_int(slot, attno, value);
 }
 
-/* What is wrong with a stored account row; NULL if it can be read. */
+/* Reads a stored account row.  Returns what is wrong with it.  NULL: it can be read. */
 const char *
 account_read(CrAccount *acc, const Datum *values, const bool *nulls)
 {
@@ -244,10 +247,7 @@ account_from_slot(CrAccount *acc, TupleTableSlot *slot)
 	account_from_values(acc, slot->tts_values, slot->tts_isnull);
 }
 
-/*
- * Writes the columns that are ours; any that a DBA added stay as they are in
- * the slot.
- */
+/* Writes our columns to the slot.  Columns that a DBA added are not changed. */
 void
 account_to_slot(const CrAccount *acc, TupleTableSlot *slot)
 {
@@ -280,8 +280,8 @@ account_to_slot(const CrAccount *acc, TupleTableSlot *slot)
 }
 
 /*
- * An int8[] of source and credits in turn, read as it lies.  An array that is
- * none of ours is NULL with pairs -1.
+ * Reads an int8[] that has a source and an amount in turn, without copying it.  If the
+ * array is not such an array, returns NULL and sets pairs to -1.
  */
 const CrPart *
 parts_from_array(Datum value, int *pairs)
@@ -327,8 +327,8 @@ get_allocations(CrRow *row, const Columns *c, const char **complaint)
 }
 
 /*
- * A row that changed facts has them all (plan and scheduled_plan may be none);
- * another has none.
+ * A row that changed facts has all of them, but plan and scheduled_plan may be NULL.
+ * Other rows have none.
  */
 static void
 get_facts(CrRow *row, const Columns *c, const char **complaint)
@@ -359,8 +359,9 @@ get_facts(CrRow *row, const Columns *c, const char **complaint)
 }
 
 /*
- * A text has its salt and no digest stored; an erased one its digest alone.
- * The salt's length is fixed, or bytes could move between salt and text.
+ * A text is stored with its salt and without its digest.  An erased text is stored as its
+ * digest alone.  The salt has a fixed length.  Otherwise bytes could move between salt
+ * and text.
  */
 static void
 get_texts(CrRow *row, const Columns *c, const char **complaint)
@@ -383,9 +384,9 @@ get_texts(CrRow *row, const Columns *c, const char **complaint)
 }
 
 /*
- * Reads a stored row.  One that no call could have written is marked malformed
- * instead of being refused, so that verification can name it.  With an arena
- * the row is good until the slot or the arena is used again.
+ * Reads a stored row.  If no call could have written the row, it is marked malformed and
+ * not refused, so that verification can name it.  With an arena, the row is valid until
+ * the slot or the arena is used again.
  */
 void
 row_borrow(CrRow *row, TupleTableSlot *slot, RowArena *arena)
@@ -453,7 +454,10 @@ row_read(CrRow *row, TupleTableSlot *slot)
 	row_borrow(row, slot, NULL);
 }
 
-/* For everybody but verification. */
+/*
+ * Reads a stored row, and raises UC008 if it is malformed.  Verification does not use
+ * this.
+ */
 void
 row_from_slot(CrRow *row, TupleTableSlot *slot)
 {
@@ -463,8 +467,8 @@ row_from_slot(CrRow *row, TupleTableSlot *slot)
 }
 
 /*
- * Into an empty slot.  metadata: the jsonb that row->metadata is the text of;
- * unused if that is NULL.
+ * Writes a row to an empty slot.  metadata: the jsonb whose text is row->metadata.  It is
+ * not used if row->metadata is NULL.
  */
 void
 row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata)
@@ -526,7 +530,7 @@ row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata)
 	slot_set_digest(slot, HIST_METADATA_DIGEST, row->metadata_digest);
 }
 
-/* In a copy of a stored row: its texts give way to their digests. */
+/* In a copy of a stored row, replaces the texts by their digests. */
 void
 row_erase_texts(const CrRow *row, TupleTableSlot *slot)
 {
@@ -541,7 +545,7 @@ row_erase_texts(const CrRow *row, TupleTableSlot *slot)
 	slot_set_null(slot, HIST_TEXT_SALT);
 }
 
-/* What is wrong with a stored payment; NULL if it can be read. */
+/* Reads a stored payment.  Returns what is wrong with it.  NULL: it can be read. */
 const char *
 payment_read(Payment *payment, TupleTableSlot *slot)
 {
@@ -559,7 +563,7 @@ payment_read(Payment *payment, TupleTableSlot *slot)
 	return NULL;
 }
 
-/* What is wrong with a stored plan version; NULL if it can be read. */
+/* Reads a stored plan version.  Returns what is wrong with it.  NULL: it can be read. */
 const char *
 plan_read(CrPlanVersion *plan, TupleTableSlot *slot)
 {

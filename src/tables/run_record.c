@@ -1,9 +1,9 @@
 /*
  * run_record.c
- *		The record of a bulk run or a verification: a row in credit_reset_run.
+ *		The record of a sweep, a bulk run or a verification: a row in credit_reset_run.
  *
- * The row is written when the run starts and kept up to date batch by batch,
- * so that a DBA can watch it; it is the runner's own, nobody else writes it.
+ * The row is written when the run starts, and updated batch by batch, so a DBA can watch
+ * the run.  Only the run itself writes the row.
  */
 #include "postgres.h"
 
@@ -83,7 +83,7 @@ fill(const Run *run, TupleTableSlot *slot)
 			DirectFunctionCall1(jsonb_in, CStringGetDatum(failed_json(run->failed)));
 }
 
-/* A run that leaves no trace: a dry one. */
+/* Begins a run without a record, for example a dry run. */
 void
 run_imagine(Run *run, const char *kind)
 {
@@ -139,9 +139,10 @@ run_count_row(void *counts, const CrRow *row)
 }
 
 /*
- * An account that failed alone is reported and left for the next run.  The row has
- * its user and SQLSTATE.  The message goes to the caller and the server's log only: a
- * DBA's trigger can put anything into it, and the preset monitor reads the row.
+ * Records that an account failed alone.  It is left for the next run.  The row has its
+ * user and the SQLSTATE.  The message goes only to the caller and to the server's log: a
+ * DBA's trigger can put anything into a message, and roles with the preset monitor can
+ * read the row.
  */
 void
 run_failed(Run *run, const char *user_id, const ErrorData *error)
@@ -173,7 +174,10 @@ run_failed_with(Run *run, const char *user_id, int sqlstate, const char *message
 	MemoryContextSwitchTo(old);
 }
 
-/* What a verification found.  There may be very many: only those listed are put in words. */
+/*
+ * Records a finding of a verification.  There may be very many findings, so only those
+ * that are listed become JSON.
+ */
 void
 run_finding(Run *run, TupleTableSlot *finding, char *(*as_json) (TupleTableSlot *))
 {
@@ -186,8 +190,8 @@ run_finding(Run *run, TupleTableSlot *finding, char *(*as_json) (TupleTableSlot 
 }
 
 /*
- * What ends a run whatever it was doing, as against one account's trouble.
- * Without transactions of its own it is the caller who has to retry.
+ * Does this error end the whole run, and not only one account?  Without transactions of
+ * its own, the run cannot retry, so its caller has to.
  */
 bool
 run_is_fatal(int sqlstate, bool own_transactions)
@@ -209,8 +213,8 @@ run_done(const Run *run)
 }
 
 /*
- * Others may be ending the run, so this is no look-up under a lock: only an MVCC
- * snapshot never misses a row that is being updated.
+ * Begins to look up records.  Another run may be ending them without a lock that we hold.
+ * So this uses an MVCC snapshot, which never misses a row that is being updated.
  */
 static void
 begin_lookup(Lookup *lookup, StoreIndex index)
@@ -240,7 +244,9 @@ is_running(Lookup *lookup)
 	return strcmp(slot_text(lookup->slot, RUN_STATE), state_names[RUN_RUNNING]) == 0;
 }
 
-/* Writes the run's row as it is now; one that another run has ended stays so. */
+/*
+ * Writes the run's row as it is now.  If another run has ended it, the row stays ended.
+ */
 void
 run_save(Run *run)
 {
@@ -262,7 +268,7 @@ run_save(Run *run)
 	end_lookup(&lookup);
 }
 
-/* The kind of a run; NULL: there is no such. */
+/* The kind of a run.  NULL: there is no such run. */
 const char *
 run_kind(const uint8_t *run_id)
 {
@@ -277,7 +283,7 @@ run_kind(const uint8_t *run_id)
 	return kind;
 }
 
-/* Has no other run ended this one? */
+/* Is the run's record still running?  False if another run has ended it. */
 bool
 run_is_ours(const Run *run)
 {
@@ -289,8 +295,9 @@ run_is_ours(const Run *run)
 }
 
 /*
- * A bulk run that commits by batch has its id locked for the session, to its end
- * whatever that is: who gets the lock knows that nobody runs it any more.
+ * A bulk run that commits batch by batch has its id locked for the session.  However the
+ * session ends, the lock ends with it.  So if another session gets the lock, the run is
+ * no longer running.
  */
 void
 run_attend(const Run *run)
@@ -304,7 +311,7 @@ run_leave(const Run *run)
 	unlock_for_session(LOCK_RUN, run_text(run), ExclusiveLock);
 }
 
-/* Ends the runs that are still called running but have no runner. */
+/* Ends the records that say running, but whose run is gone. */
 static void
 stop_dead(bool sweeps)
 {
@@ -345,9 +352,9 @@ record(void *run)
 }
 
 /*
- * Leaves the record of a run that was imagined, if that can be written: what a
- * verification finds matters more than that it is recorded.  If it goes on, it first
- * ends the records of runs that died.  False: a warning says why not.
+ * Writes the record of a run that began without one, if that is possible.  What a
+ * verification finds matters more than its record.  If the run has only begun, this first
+ * ends the records of runs that are gone.  False: it gave a warning that says why.
  */
 bool
 run_try_record(Run *run)
@@ -365,7 +372,7 @@ run_try_record(Run *run)
 	return false;
 }
 
-/* The same when it is over. */
+/* The same at the end of the run. */
 void
 run_record_finished(Run *run)
 {
@@ -374,7 +381,10 @@ run_record_finished(Run *run)
 	(void) run_try_record(run);
 }
 
-/* Those that were killed.  Of a sweep only another one can tell. */
+/*
+ * Ends the records of runs that were killed.  Only another sweep can tell that a sweep is
+ * gone, so sweeps stay.
+ */
 void
 run_stop_dead(void)
 {
@@ -382,8 +392,9 @@ run_stop_dead(void)
 }
 
 /*
- * The same, and every sweep: it was cancelled or killed, or is between two
- * batches and will find itself ended.  Call it under LOCK_SWEEP.
+ * The same, and ends the records of all sweeps.  A sweep that says running was cancelled
+ * or killed, or it is between two batches and will notice that it was ended.  Call this
+ * under LOCK_SWEEP.
  */
 void
 run_stop_others(void)
@@ -416,7 +427,7 @@ run_report_to(const Run *run, bool more, bool dry_run, Object *object)
 	object_bool(object, "more", more);
 }
 
-/* For the caller's eyes: what failed, and why. */
+/* What failed and why, for the caller. */
 void
 run_report_failed(const Run *run, Object *object)
 {
