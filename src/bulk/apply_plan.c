@@ -1,7 +1,7 @@
 /*
  * apply_plan.c
- *		credits_apply_plan: a plan's version in force is applied to all its users at once,
- *		instead of from their next period on.
+ *		credits_apply_plan: applies a plan's version in force to all users of the plan
+ *		now.  Without it, they get the version at their next boundary.
  */
 #include "postgres.h"
 
@@ -28,7 +28,7 @@ push(Ledger *ledger, CrVerdict verdict, const CrRow *row, int64 amount)
 	(void) ledger_push(ledger, row);
 }
 
-/* A change that was scheduled stays so. */
+/* A scheduled plan change stays scheduled. */
 static BulkOutcome
 apply_plan(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 {

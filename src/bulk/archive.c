@@ -1,13 +1,14 @@
 /*
  * archive.c
- *		credits_archive and credits_drop_archive: old history moves to the
- *		archive, and out of it.
+ *		credits_archive and credits_drop_archive: moving old history to the archive, and
+ *		dropping years of the archive.
  *
- * An account's oldest rows go, as far as an anchor has them, and only where no row
- * that stays is about one of them that the checkpoint does not speak for: grants,
- * holds and purchases it has; what was refunded or undone goes only together with
- * the refund or undo.  What goes is replayed before, so what could not be verified
- * stays where it is.
+ * The oldest rows of an account are archived, at most up to the newest row that an anchor
+ * has.  No row that stays may refer to an archived row, with one exception: the
+ * checkpoint has the grants, holds and purchases, so rows may refer to those.  A row that
+ * was refunded or undone is archived only together with its refund or undo.  The rows are
+ * replayed before they are archived, so rows that could not be verified stay in the
+ * history.
  */
 #include "postgres.h"
 
@@ -60,27 +61,30 @@
 PG_FUNCTION_INFO_V1(credits_archive);
 PG_FUNCTION_INFO_V1(credits_drop_archive);
 
-/* Fewer rows are left alone: archiving writes a row of its own. */
+/* If fewer rows can be archived, none are: archiving writes a row itself. */
 #define WORTH_IT 2
 
 typedef struct Archive
 {
 	CrTime		before;
-	CrTime		keys_before;	/* younger keys stay */
-	int			year;			/* whose partition was not to be had without waiting */
+	CrTime		keys_before;	/* rows with keys that are not older than this stay */
+	int			year;			/* its partition is locked or missing */
 } Archive;
 
-/* An account's rows that are in the history, as far as the choice needs them. */
+/* What choosing needs to know about an account's rows in the history. */
 typedef struct Rows
 {
-	int64		first;			/* seq of the first */
-	Numbers		times;			/* effective_at of each */
-	Numbers		spans;			/* pairs: a row, and one about it */
-	int64		limit;			/* no row after it goes */
+	int64		first;			/* seq of the first row */
+	Numbers		times;			/* effective_at of each row */
+	Numbers		spans;			/* pairs: a row, and a row that refers to it */
+	int64		limit;			/* no row after this one may be archived */
 	Numbers		seals;			/* rows about earlier archiving */
 } Rows;
 
-/* The newest leaf of the user, whose row is as it says; false: none. */
+/*
+ * Gives the seq of the user's newest leaf, and checks that its row has the leaf's hash.
+ * False: the user has no leaf.
+ */
 static bool
 anchored_upto(const char *user_id, Snapshot snapshot, int64 *seq)
 {
@@ -107,7 +111,8 @@ anchored_upto(const char *user_id, Snapshot snapshot, int64 *seq)
 			error_corrupted("credit_history", "a row is not the one that its anchor has");
 		return true;
 	}
-	return checkpoint_covers(user_id, leaf.seq, snapshot);	/* nothing was anchored since */
+	/* true: all that was anchored is archived already */
+	return checkpoint_covers(user_id, leaf.seq, snapshot);
 }
 
 static void
@@ -156,9 +161,10 @@ read_rows(Rows *rows, const Archive *archive, const char *user_id, Snapshot snap
 }
 
 /*
- * The last row that can go; 0: none.  No row that stays may be about one that
- * goes, nor be before it in time, as after the repair of a clock that ran ahead:
- * what had ended once must not be open again.
+ * The last row that can be archived.  0: none.  No row that stays may refer to an
+ * archived row.  Nor may a row that stays have an earlier time than an archived row,
+ * which happens after the repair of a clock that was ahead.  Otherwise something that had
+ * ended could be open again.
  */
 static int64
 choose(const Rows *rows)
@@ -184,7 +190,7 @@ choose(const Rows *rows)
 	return upto >= rows->first ? upto : 0;
 }
 
-/* Would enough go?  Rows about earlier archiving do not count. */
+/* Are there enough rows to archive?  Rows about earlier archiving do not count. */
 static bool
 is_worth_it(const Rows *rows, int64 upto)
 {
@@ -198,7 +204,10 @@ is_worth_it(const Rows *rows, int64 upto)
 	return upto > 0 && count >= WORTH_IT;
 }
 
-/* The account as it was after the last row that goes; it needs the judge. */
+/*
+ * Makes the checkpoint: the account as it was after the last archived row.  The judge
+ * replays the rows.
+ */
 static void
 make_checkpoint(Judge *judge, Checkpoint *ckpt, const char *user_id, int64 upto)
 {
@@ -212,9 +221,10 @@ make_checkpoint(Judge *judge, Checkpoint *ckpt, const char *user_id, int64 upto)
 }
 
 /*
- * The partition for rows of a year.  One that was dropped is not made again: it
- * would lack the rows that went with it, and nobody could tell those from rows that
- * were taken out.  While accounts are locked none is made, and none waited for.
+ * The partition for rows of a year.  If it was dropped, it is not made again: the rows
+ * that were dropped with it would be missing, and no one could distinguish them from rows
+ * that an attacker removed.  While accounts are locked, no partition is made, and none is
+ * waited for.
  */
 static Oid
 partition_for(Bulk *bulk, int year)
@@ -233,7 +243,7 @@ partition_for(Bulk *bulk, int year)
 	return partition;
 }
 
-/* Does the database have event triggers that are not the extension's? */
+/* Does the database have event triggers that do not belong to the extension? */
 static bool
 has_event_triggers(void)
 {
@@ -255,11 +265,12 @@ has_event_triggers(void)
 }
 
 /*
- * A partition is made as the owner.  A DBA's code can run along: event triggers, and
- * functions in what the partition takes from the archive (indexes, constraints,
- * defaults).  In the caller's session that code can meet temporary objects of the
- * caller, and types that PL/pgSQL looked up under the caller's search_path, so the
- * caller could become the owner by it.  Then only the owner may make it.
+ * A partition is made as the owner.  That can run a DBA's code: event triggers, and
+ * functions in what the partition copies from the archive (indexes, constraints,
+ * defaults).  In the caller's session, such code can find temporary objects of the
+ * caller, and types that PL/pgSQL looked up under the caller's search_path.  So the
+ * caller could become the owner.  If such code exists, only the owner may make the
+ * partition.
  */
 static void
 check_may_make(int year)
@@ -274,7 +285,7 @@ check_may_make(int year)
 				 errhint("As the owner, call credits_archive() once; then others can archive into it.")));
 }
 
-/* The archive is locked; another transaction may have made it before. */
+/* The archive is locked.  Another transaction may have made the partition before. */
 static void
 make_if_missing(int year)
 {
@@ -284,7 +295,10 @@ make_if_missing(int year)
 	archive_make(year);
 }
 
-/* What the last try lacked, by trying again until a time; false: in vain. */
+/*
+ * Gets the partition that the last try lacked, by trying until a deadline.  False: the
+ * deadline has passed.
+ */
 static bool
 obtain_partition(Bulk *bulk, TimestampTz until)
 {
@@ -310,7 +324,7 @@ obtain_partition(Bulk *bulk, TimestampTz until)
 	return false;
 }
 
-/* Moves the rows up to one, year by year as they come. */
+/* Moves the rows up to one of them, each to the partition of its year. */
 static int64
 move_rows(Bulk *bulk, Writer *history, const char *user_id, int64 upto, Snapshot snapshot)
 {
@@ -367,7 +381,10 @@ is_kept(const Numbers *numbers, bool holds, int64 seq)
 	return false;
 }
 
-/* Grants that have ended and holds that are settled go with the rows that opened them. */
+/*
+ * Deletes grants that have ended and settled holds, if the rows that opened them are
+ * archived.
+ */
 static void
 remove_settled(StoreTable table, StoreIndex index, AttrNumber seq_column,
 			   const Checkpoint *ckpt, const Numbers *kept, Snapshot snapshot)
@@ -428,8 +445,8 @@ move(Bulk *bulk, Ledger *ledger, const char *user_id, int64 upto, Snapshot snaps
 }
 
 /*
- * Its account is locked, so nobody adds rows to the history; what the latest
- * snapshot has is all of it.  The newest row stays.
+ * Archives rows of one account.  The account is locked, so no other transaction adds
+ * rows, and the latest snapshot sees all of them.  The newest row stays.
  */
 static BulkOutcome
 archive_account(Bulk *bulk, Ledger *ledger, const BulkItem *item)
@@ -497,8 +514,8 @@ credits_archive(PG_FUNCTION_ARGS)
 }
 
 /*
- * The digest of a partition's rows, by user and seq, is what the audit log keeps of
- * them: SHA-256 over all their hashes.
+ * The digest of a partition's rows, which the audit log records: SHA-256 over the hashes
+ * of all rows, in the order of user and seq.
  */
 static int64
 digest_rows(Oid relid, uint8_t digest[CR_HASH_LEN])
@@ -550,7 +567,7 @@ check_partition(Oid relid, const char *name)
 				 errmsg("\"%s\" is no partition of " ARCHIVE_NAME, name)));
 }
 
-/* A lock on a partition that nobody is made to queue behind. */
+/* Locks a partition without queueing, so that no other session queues behind it. */
 static void
 lock_until(Oid relid, LOCKMODE mode, TimestampTz deadline)
 {

@@ -1,25 +1,27 @@
 /*
  * bulk.c
- *		A bulk run: one act for many accounts, batch by batch.
+ *		A bulk run: it does the same to many accounts, batch by batch.
  *
- * The accounts come from a query, in the order of their users, and each batch is
- * locked in that order, so that it never deadlocks another batch.  A batch is
- * one transaction, unless the whole run is within the caller's.  If it fails, its
- * accounts are done singly, and one that fails alone is reported.  What was done
- * before is found as such, so a run that was cut short is simply started again.
+ * The accounts come from a query, in the order of their users.  Each batch locks its
+ * accounts in that order, so batches never deadlock each other.  A batch is one
+ * transaction, unless the whole run is inside a transaction of the caller.  If a batch
+ * fails, its accounts are done one by one.  An account that fails alone is reported.  The
+ * run recognizes what was done before.  So after an interruption, it is simply started
+ * again.
  *
- * A batch has many accounts that others may want, so it waits for nothing.  A busy
- * account is set aside.  At the end of the run those are tried once more, and then
- * waited for, one by one, each in a transaction of its own that has nothing else
- * locked; what is busy still is reported, and left for another run.  A batch that
- * needs something else that others have (a plan's versions, a partition) is undone,
- * which lets go of its accounts, and done again when that is there.  In the caller's
- * transaction accounts stay locked, so there nothing is waited for at all.
+ * A batch has many accounts that others may want, so it does not wait for anything.  If
+ * an account is busy, the run postpones it.  At the end, the run tries the postponed
+ * accounts once more.  Then it waits for each of them, in a transaction of its own that
+ * has nothing else locked.  Accounts that are still busy are reported and left for
+ * another run.  A batch may need something else that is locked, a plan or a partition.
+ * Then the batch is undone, which releases its accounts, and it is done again as soon as
+ * the lock was free.  Inside a transaction of the caller, accounts stay locked, so there
+ * the run waits for nothing.
  *
- * A conflict (40001, 40P01) is no account's fault either.  Above READ COMMITTED an
- * account that was changed since the transaction began cannot be had in it, so it is
- * busy for this transaction, and the run comes back to it in another one.  In the
- * caller's transaction there is no other one: the error is the caller's.
+ * A conflict (40001, 40P01) is not the account's fault either.  Above READ COMMITTED, a
+ * transaction cannot use an account that was changed after the transaction began.  So the
+ * account counts as busy, and the run tries it again in another transaction.  Inside a
+ * transaction of the caller this is not possible, so the caller gets the error.
  */
 #include "postgres.h"
 
@@ -65,10 +67,10 @@
 #define DEFAULT_MAX_WAIT 10000
 #define MAX_MAX_WAIT (INT64CONST(24) * 3600 * 1000)
 #define LEAST_WAIT INT64CONST(10)	/* ms */
-#define MAX_ASIDE 10000			/* accounts that a run comes back to */
+#define MAX_ASIDE 10000			/* how many accounts a run postpones */
 #define MAX_LISTED 100
 
-/* The type of a column; InvalidOid if the query has none such. */
+/* The type of a column.  InvalidOid if the query has no such column. */
 Oid
 bulk_column_type(const BulkItem *item, const char *name)
 {
@@ -77,7 +79,7 @@ bulk_column_type(const BulkItem *item, const char *name)
 	return column > 0 ? SPI_gettypeid(item->desc, column) : InvalidOid;
 }
 
-/* A column of an item by its name; NULL if the query has none such. */
+/* A column of an item, by its name.  NULL if the query has no such column. */
 Datum
 bulk_column(const BulkItem *item, const char *name, Oid type, bool *isnull)
 {
@@ -100,7 +102,7 @@ bulk_column(const BulkItem *item, const char *name, Oid type, bool *isnull)
 	return SPI_getbinval(item->tuple, item->desc, column, isnull);
 }
 
-/* Has a row been taken back? */
+/* Has a row been undone? */
 bool
 bulk_is_undone(const char *user_id, int64 seq)
 {
@@ -115,8 +117,8 @@ bulk_is_undone(const char *user_id, int64 seq)
 }
 
 /*
- * Locks the account if nobody else has it; or waits for it, with nothing else locked,
- * as long as it may.
+ * Locks the account if no other transaction has it locked.  If the account is being tried
+ * again, waits for it, up to bulk->wait, with nothing else locked.
  */
 static bool
 lock_account(Bulk *bulk, Ledger *ledger)
@@ -130,7 +132,7 @@ lock_account(Bulk *bulk, Ledger *ledger)
 	PG_TRY();
 	{
 		known = ledger_lock(ledger);
-		CHECK_FOR_INTERRUPTS();	/* a timeout as the wait ended is this one */
+		CHECK_FOR_INTERRUPTS();	/* a timeout that came as the wait ended is handled here */
 	}
 	PG_FINALLY();
 	{
@@ -140,7 +142,7 @@ lock_account(Bulk *bulk, Ledger *ledger)
 	return known;
 }
 
-/* One account.  Nothing is written in a dry run. */
+/* Does one account.  A dry run writes nothing. */
 static void
 do_one(Bulk *bulk, Books *books, Plans *plans, BulkItem *item)
 {
@@ -179,14 +181,14 @@ do_one(Bulk *bulk, Books *books, Plans *plans, BulkItem *item)
 	ledger_end(&ledger);
 }
 
-/* Some of a batch's items. */
+/* A part of a batch. */
 typedef struct Try
 {
 	Bulk	   *bulk;
 	BulkItem   *items;
 	int			first;
 	int			last;
-	MemoryContext memory;		/* of the item at hand */
+	MemoryContext memory;		/* of the current item */
 } Try;
 
 static bool
@@ -213,12 +215,12 @@ do_batch(void *arg)
 	books_close(&books);
 	if (bulk->own_transactions)
 		code_fire_deferred();
-	return !bulk->dry_run;		/* nothing of a dry run stays, no lock either */
+	return !bulk->dry_run;		/* all work and all locks of a dry run are undone */
 }
 
 /*
- * The items from first to last, in a subtransaction.  On an error nothing of
- * them stays, and it is returned.
+ * Does the items from first to last, in a subtransaction.  On an error, all their work is
+ * undone and the error is returned.
  */
 static ErrorData *
 try_items(Bulk *bulk, BulkItem *items, int first, int last)
@@ -250,7 +252,10 @@ try_items(Bulk *bulk, BulkItem *items, int first, int last)
 	return failure;
 }
 
-/* What is no one account's trouble ends the run: the query's, too. */
+/*
+ * Does an error end the run?  That is so if it does not belong to one account.  Errors of
+ * the query are among these.
+ */
 static bool
 is_fatal(const Bulk *bulk, int sqlstate)
 {
@@ -260,7 +265,7 @@ is_fatal(const Bulk *bulk, int sqlstate)
 		sqlstate == ERRCODE_DATATYPE_MISMATCH || sqlstate == ERRCODE_READ_ONLY_SQL_TRANSACTION;
 }
 
-/* Ends the transaction at hand, which lets go of its accounts. */
+/* Ends the current transaction, which releases its accounts. */
 static void
 commit_batch(Bulk *bulk)
 {
@@ -274,7 +279,7 @@ commit_batch(Bulk *bulk)
 	bulk->holds = false;
 }
 
-/* What is left of max_wait, and of the time that it is for. */
+/* Reduces max_wait by the time since begun. */
 static void
 count_wait(Bulk *bulk, int64 before, TimestampTz begun)
 {
@@ -302,8 +307,9 @@ obtain_it(void *arg)
 }
 
 /*
- * Gets what the last try would have had to wait for, with no account locked.  False:
- * it did not come in time.  An error is that of the accounts that need it.
+ * Waits for the plan or the partition that the last try needed.  No account is locked.
+ * False: it did not get it in time.  An error counts as an error of the accounts that
+ * need it.
  */
 static bool
 obtain(Bulk *bulk, ErrorData **failure)
@@ -343,7 +349,7 @@ copy_row(const BulkItem *item, TupleDesc desc)
 	return copy;
 }
 
-/* Copies what the run needs to come back to an account, with what prepare found. */
+/* Copies an item that the run postpones, with what prepare found for it. */
 static BulkItem *
 copy_item(const BulkItem *item, TupleDesc desc)
 {
@@ -373,7 +379,10 @@ leave_busy(Bulk *bulk, const char *user_id)
 	MemoryContextSwitchTo(old);
 }
 
-/* One that was aside before is in the run's memory already. */
+/*
+ * Postpones an account.  If it was postponed before, its copy is already in the run's
+ * memory.
+ */
 static void
 set_aside(Bulk *bulk, BulkItem *item)
 {
@@ -392,7 +401,7 @@ set_aside(Bulk *bulk, BulkItem *item)
 	MemoryContextSwitchTo(old);
 }
 
-/* Did the last try fail because of what others have, or did? */
+/* Did the last try fail because of another transaction's lock or commit? */
 static bool
 was_busy(Bulk *bulk, const ErrorData *failure)
 {
@@ -402,7 +411,10 @@ was_busy(Bulk *bulk, const ErrorData *failure)
 		(bulk->wait > 0 && failure->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE);
 }
 
-/* The same; true if they stay, but for those that are busy. */
+/*
+ * Does the items from first to last, and waits for a plan or partition if they need one.
+ * True if their work stays.  Busy accounts are postponed.
+ */
 static bool
 do_some(Bulk *bulk, BulkItem *items, int first, int last)
 {
@@ -428,7 +440,7 @@ do_some(Bulk *bulk, BulkItem *items, int first, int last)
 	if (failure && !is_busy)
 	{
 		run_failed(&bulk->run, items[first].user_id, failure);
-		bulk->holds = true;		/* so it is in the run's row */
+		bulk->holds = true;		/* so that the run's record is saved with the failure */
 	}
 	if (failure)
 		FreeErrorData(failure);
@@ -444,7 +456,7 @@ do_items(Bulk *bulk, BulkItem *items, int count)
 		(void) do_some(bulk, items, i, i);
 }
 
-/* The next batch from the query; how many it has. */
+/* Fetches the next batch from the query.  Returns how many accounts it has. */
 static int
 fetch(Bulk *bulk, Portal portal, int64 limit, BulkItem **items)
 {
@@ -452,7 +464,7 @@ fetch(Bulk *bulk, Portal portal, int64 limit, BulkItem **items)
 	int			count;
 
 	SPI_cursor_fetch(portal, true, limit);
-	MemoryContextSwitchTo(memory);	/* SPI leaves us in its own */
+	MemoryContextSwitchTo(memory);	/* SPI switches to its own memory context */
 	count = (int) SPI_processed;
 	*items = palloc0(sizeof(BulkItem) * Max(count, 1));
 	for (int i = 0; i < count; i++)
@@ -476,7 +488,10 @@ fetch(Bulk *bulk, Portal portal, int64 limit, BulkItem **items)
 	return count;
 }
 
-/* The extension's own tables are read with their owner's rights: a caller may lack them. */
+/*
+ * Opens a query.  The extension's own tables are read with their owner's rights, because
+ * the caller may have no right to read them.
+ */
 static Portal
 open_query(Bulk *bulk, const char *query, int nargs, Oid *types, Datum *values)
 {
@@ -527,7 +542,10 @@ do_all(Bulk *bulk, Portal portal)
 	}
 }
 
-/* The busy accounts again, singly; those that are so still are set aside again. */
+/*
+ * Tries the postponed accounts again, one by one.  Accounts that are still busy are
+ * postponed again.
+ */
 static void
 do_aside(Bulk *bulk, bool wait)
 {
@@ -553,7 +571,7 @@ do_aside(Bulk *bulk, bool wait)
 		bulk->wait = wait ? Min(share, left) : 0;
 		(void) do_some(bulk, item, 0, 0);
 		bulk->wait = 0;
-		if (wait && bulk->conflict)	/* which can come at once, time and again */
+		if (wait && bulk->conflict)	/* a conflict can come at once and again and again */
 			(void) lock_pause(TimestampTzPlusMilliseconds(begun, left));
 		if (wait)
 			count_wait(bulk, left, begun);
@@ -566,9 +584,10 @@ do_aside(Bulk *bulk, bool wait)
 }
 
 /*
- * Once without waiting, since most have been let go of by now, and then in turn, each
- * for its share of a part of the time: whoever has one, a run like this for example,
- * may well have others of them, and lets go of all at once.
+ * Tries the postponed accounts once without waiting, because most of them have been
+ * released by now.  Then it waits for each in turn, for a share of the time that is left.
+ * A transaction that has one of these accounts, such as another run, often has others of
+ * them, and releases all at once.
  */
 static void
 come_back(Bulk *bulk)
@@ -609,7 +628,7 @@ report(Bulk *bulk, bool to_caller)
 	return object_end(&object);
 }
 
-/* The INOUT argument of a procedure. */
+/* Gives the result of a procedure, which is its INOUT argument. */
 Datum
 bulk_result(FunctionCallInfo fcinfo, Datum report)
 {
@@ -621,7 +640,10 @@ bulk_result(FunctionCallInfo fcinfo, Datum report)
 	return HeapTupleGetDatum(heap_form_tuple(desc, &report, &isnull));
 }
 
-/* In ms: a day is 24 hours, a month is nothing certain. */
+/*
+ * An interval in ms.  A day has 24 hours.  A month has no certain length, so it is not
+ * allowed.
+ */
 static int64
 arg_max_wait(FunctionCallInfo fcinfo, int arg)
 {
@@ -640,8 +662,8 @@ arg_max_wait(FunctionCallInfo fcinfo, int arg)
 }
 
 /*
- * dry_run, max_accounts, batch_size and max_wait, which every such procedure ends
- * with, before its report.
+ * Reads the arguments dry_run, max_accounts, batch_size and max_wait, with which every
+ * such procedure ends, before its report.
  */
 void
 bulk_arguments(Bulk *bulk, FunctionCallInfo fcinfo, int first)
@@ -655,7 +677,10 @@ bulk_arguments(Bulk *bulk, FunctionCallInfo fcinfo, int first)
 	bulk->max_wait = arg_max_wait(fcinfo, first + 3);
 }
 
-/* A plan that is misspelt would be a run that finds nothing to do. */
+/*
+ * Checks that a plan exists.  Otherwise a misspelled plan would be a run that finds
+ * nothing to do.
+ */
 void
 bulk_check_plan(const char *plan)
 {
@@ -666,7 +691,7 @@ bulk_check_plan(const char *plan)
 		error_plan_not_found(plan);
 }
 
-/* All of it, from the first batch to the report in the audit log. */
+/* The whole run, from the first batch to the report in the audit log. */
 static void
 run_query(Bulk *bulk, const char *query, int nargs, Oid *types, Datum *values)
 {
@@ -697,8 +722,8 @@ run_query(Bulk *bulk, const char *query, int nargs, Oid *types, Datum *values)
 }
 
 /*
- * Runs it, for a procedure that is called with CALL: a transaction a batch, or
- * all in the caller's if that is in a transaction block.
+ * Does a run for a procedure that is called with CALL.  Each batch is a transaction.  If
+ * CALL is inside a transaction block, the whole run is in the caller's transaction.
  */
 Datum
 bulk_run(Bulk *bulk, FunctionCallInfo fcinfo, const char *query, int nargs, Oid *types,

@@ -1,6 +1,7 @@
 /*
  * grant_many.c
- *		credits_grant_many: the same grant, or one of its own, for many users.
+ *		credits_grant_many: grants for many users, with one amount for all or one amount
+ *		each.
  */
 #include "postgres.h"
 
@@ -24,7 +25,10 @@ typedef struct GrantMany
 	const char *key;
 } GrantMany;
 
-/* The same grant to a user twice is one if there is a key, which is the run's. */
+/*
+ * If there is a key, it is the key of the run: a second grant to the same user with this
+ * key is recognized and not given again.
+ */
 static BulkOutcome
 grant(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 {
@@ -58,7 +62,7 @@ grant(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	return BULK_DONE;
 }
 
-/* What is wrong with an element ends the call before it begins. */
+/* Checks all elements before the run begins, so a wrong element ends the call. */
 static void
 check_elements(ArrayType *users, ArrayType *amounts)
 {
@@ -93,8 +97,8 @@ check_elements(ArrayType *users, ArrayType *amounts)
 }
 
 /*
- * Users and amounts side by side; a user that comes twice gets the sum, so that
- * each account is locked and written once.
+ * Makes the query from the arrays of users and amounts.  If a user occurs twice, the user
+ * gets the sum, so each account is locked and written once.
  */
 Datum
 credits_grant_many(PG_FUNCTION_ARGS)

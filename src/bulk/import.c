@@ -1,12 +1,12 @@
 /*
  * import.c
- *		credits_import: accounts, and if wanted their histories, from another
- *		system's tables.
+ *		credits_import: imports accounts from another system's tables, and their histories
+ *		if that is wanted.
  *
- * A user is imported once: the row that says so has the empty idempotency key and
- * a digest of what the source said, by which a run that is started again knows
- * it.  What is due at that moment is applied before it is written, so an account
- * comes as it would be here by now.
+ * A user is imported once.  The row of the import has the empty idempotency key, and a
+ * digest of what the source says.  If a run is started again, it recognizes the row by
+ * these.  What has become due by the moment of the import is applied before the account
+ * is written.  So the account is as if it had been here before.
  */
 #include "postgres.h"
 
@@ -45,35 +45,35 @@ PG_FUNCTION_INFO_V1(credits_import);
 typedef struct Sums
 {
 	int64		source;			/* what the source says */
-	int64		target;			/* what was written, or was before */
-	int64		due;			/* what had become due changed it by when it was written */
-	int64		difference;		/* of source and due, and target: no total, so never too large */
+	int64		target;			/* what was written, now or before */
+	int64		due;			/* how much was changed by what had become due */
+	int64		difference;		/* source + due - target: not a total, so never too large */
 } Sums;
 
 typedef struct Import
 {
 	Sums		sums;
-	Sums		batch;			/* undone with the batch */
+	Sums		batch;			/* of the current batch; undone with it */
 	bool		refresh;
 	StringInfoData in_use;		/* the first users that were skipped, as JSON */
 	int			listed;
-	int			good_len;		/* of in_use, after the last batch that stays */
+	int			good_len;		/* length of in_use after the last batch that stays */
 	int			good_listed;
-	Portal		history;		/* NULL: none */
-	SPITupleTable *chunk;		/* of it */
-	TupleDesc	chunk_desc;		/* for good */
+	Portal		history;		/* NULL: no histories are imported */
+	SPITupleTable *chunk;		/* the rows that were fetched from history */
+	TupleDesc	chunk_desc;		/* kept for the whole run */
 	uint64		chunk_rows;
 	uint64		chunk_at;
 	MemoryContext memory;
 } Import;
 
-/* What the source says of a user. */
+/* What the source says about a user. */
 typedef struct Source
 {
 	const char *plan;
 	int64		monthly;
 	int64		purchased;
-	CrTime		last_reset;		/* CR_NEVER: it does not say */
+	CrTime		last_reset;		/* CR_NEVER: the source does not say */
 	CrLocal		anchor;
 	bool		has_anchor;
 	const char *zone;
@@ -104,7 +104,7 @@ get_credits(const BulkItem *item, const char *name)
 	return credits;
 }
 
-/* A timestamp is the account's local time, a timestamptz an instant. */
+/* A timestamp is the account's local time.  A timestamptz is an instant. */
 static void
 read_anchor(Source *source, const BulkItem *item)
 {
@@ -179,7 +179,10 @@ count_due(Import *import, int64 credits)
 	sum_add(&import->batch.difference, credits);
 }
 
-/* Plans as they were, or as they are now where they were not here yet. */
+/*
+ * Plans for the time before the import.  A plan that did not exist here then is used as
+ * it is now.
+ */
 typedef struct Past
 {
 	Plans	   *plans;
@@ -204,8 +207,8 @@ past_plan_version(void *ctx, const char *plan, int32_t version)
 }
 
 /*
- * The account as the source has it, with what has become due since its last
- * reset: that is in the sums, and not in the history.
+ * Makes the account as the source has it, and applies what has become due since its last
+ * reset.  This changes the sums, but it is not in the history.
  */
 static void
 bring_up_to_date(Import *import, Ledger *ledger, const Source *source, CrTime at, CrImport *in)
@@ -254,8 +257,8 @@ bring_up_to_date(Import *import, Ledger *ledger, const Source *source, CrTime at
 }
 
 /*
- * The rows of the other system's history after a time, which moved credits there
- * alone.
+ * Adds the rows of the other system's history after a time.  They moved credits in that
+ * system only.
  */
 static void
 push_history(Bulk *bulk, Ledger *ledger, const BulkItem *item, CrTime since)
@@ -294,14 +297,14 @@ push_history(Bulk *bulk, Ledger *ledger, const BulkItem *item, CrTime since)
 	}
 }
 
-/* The kind of the row that a lookup is at. */
+/* Does the row at which the look-up is have this kind? */
 static bool
 is_kind(Lookup *lookup, CrKind kind)
 {
 	return strcmp(slot_text(lookup->slot, HIST_KIND), cr_kind_name(kind)) == 0;
 }
 
-/* Reads an account's rows, the newest first. */
+/* Begins to read an account's rows, newest first. */
 static void
 begin_backwards(Lookup *lookup, const Ledger *ledger)
 {
@@ -310,8 +313,8 @@ begin_backwards(Lookup *lookup, const Ledger *ledger)
 }
 
 /*
- * The row by which an account was imported, unless that was taken back.  The first
- * one has the empty key; another is found by looking for it.
+ * Finds the row by which an account was imported, unless the import was undone.  The
+ * first import has the empty key.  A later import is found by reading the rows.
  */
 static bool
 find_import(const Ledger *ledger, CrRow *row)
@@ -337,7 +340,7 @@ find_import(const Ledger *ledger, CrRow *row)
 	return found && !bulk_is_undone(user_id, row->seq);
 }
 
-/* Has nobody but time done anything since? */
+/* Has nothing changed the account since, except resets? */
 static bool
 is_untouched(const Ledger *ledger, const CrRow *import)
 {
@@ -360,8 +363,8 @@ is_untouched(const Ledger *ledger, const CrRow *import)
 }
 
 /*
- * From when on the other system's history is still to come.  It comes before
- * whatever is done here: false if something was.
+ * From when on is the other system's history still to be imported?  It has to come before
+ * everything that is done here.  False if something was done here already.
  */
 static bool
 history_since(const Ledger *ledger, CrTime *since)
@@ -410,8 +413,8 @@ says_the_same(const Source *source, const CrRow *import)
 }
 
 /*
- * Was any of its history archived?  The row by which it was imported may be among
- * that, and nothing else knows that it was.
+ * Was any of the account's history archived?  The row of the import may be archived, too,
+ * and no other place says that the user was imported.
  */
 static bool
 is_archived(const Ledger *ledger)
@@ -429,7 +432,7 @@ import_one(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	CrRow		before;
 	CrRow	   *pushed;
 	CrTime		since;
-	bool		again;			/* it is here */
+	bool		again;			/* the account exists already */
 
 	read_source(&source, item, ledger->now);
 	again = find_import(ledger, &before);
@@ -467,7 +470,7 @@ import_one(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	return BULK_DONE;
 }
 
-/* The next row of the history query; false: there are no more. */
+/* Fetches the next row of the history query.  False: there are no more. */
 static bool
 next_history(Import *import, BulkItem *row)
 {
@@ -484,7 +487,7 @@ next_history(Import *import, BulkItem *row)
 		MemoryContext old = CurrentMemoryContext;
 
 		SPI_cursor_fetch(import->history, true, HISTORY_CHUNK);
-		MemoryContextSwitchTo(import->memory);	/* SPI leaves us in its own */
+		MemoryContextSwitchTo(import->memory);	/* SPI switches to its own memory context */
 		import->chunk = SPI_tuptable;
 		import->chunk_rows = SPI_processed;
 		import->chunk_at = 0;
@@ -503,7 +506,9 @@ next_history(Import *import, BulkItem *row)
 	return true;
 }
 
-/* Gives each user of a batch its history: both queries are in the users' order. */
+/*
+ * Gives each user of a batch its history rows.  Both queries are in the order of users.
+ */
 static void
 attach_history(Bulk *bulk, BulkItem *items, int count)
 {
@@ -529,7 +534,7 @@ attach_history(Bulk *bulk, BulkItem *items, int count)
 			kept->tuple = heap_copytuple(row.tuple);
 			items[i].more = lappend(items[i].more, kept);
 		}
-		import->chunk_at++;		/* a user that the source does not have is left out */
+		import->chunk_at++;		/* ignore a user that is not in the source */
 	}
 }
 

@@ -1,19 +1,20 @@
 /*
  * reset.c
- *		The reset sweep: applying what is due to the accounts that nobody called.
+ *		The reset sweep: applies what is due to accounts for which no call was made.
  *
- * No balance depends on it: every call and every read applies what is due by
- * itself.  It keeps the rows fresh and the trail complete.  Accounts are taken
- * in next_event_at order, locked ones are left for the next sweep, each batch
- * is one transaction.  A batch runs in one subtransaction; if it fails, its
- * accounts are done singly, and one that fails alone is parked for this run
- * and reported.  A plan that is being defined is waited for once, with no account
- * locked; after that its accounts are left for the next sweep.
+ * No balance depends on the sweep, because every call and every read applies what is due.
+ * The sweep keeps the rows up to date and the history complete.  It takes accounts in the
+ * order of next_event_at.  Locked accounts are left for the next sweep.  Each batch is
+ * one transaction and runs in one subtransaction.  If it fails, its accounts are done one
+ * by one.  If an account fails alone, it is reported, and this sweep does not try it
+ * again.  If a plan is being defined, the sweep waits for it once, with no account
+ * locked.  After that, the accounts that need it are left for the next sweep.
  *
- * An account that nobody is at is updated without being locked first, which is
- * a WAL record less.  Should somebody lock it in between, the update has to wait;
- * a batch that holds others must not, since whoever it waits for may want one of
- * those.  It gives up at once, is undone, which lets go of them all, and is done
+ * An account that no other transaction has locked or is changing is updated without
+ * locking it first, which saves a WAL record.  If another transaction locks the account
+ * in between, the update has to wait.  But a batch that holds accounts must not wait,
+ * because the other transaction may want one of these accounts.  So the update gives up
+ * at once, the batch is undone, which releases all its accounts, and the batch is done
  * again with every account locked first.
  */
 #include "postgres.h"
@@ -57,7 +58,7 @@
 
 #define DEFAULT_BATCH 1000
 #define MAX_BATCH 100000
-#define BUSY_BATCH 100			/* of a sweep beside others */
+#define BUSY_BATCH 100			/* of a sweep while others write */
 #define LOCK_TIMEOUT_MS 5000
 #define RACE_TIMEOUT_MS 10
 
@@ -70,14 +71,16 @@ typedef struct Sweep
 	Run			run;
 	int64		batch_size;
 	int64		max_accounts;
-	bool		more;			/* something due was left */
-	bool		blocked;		/* by a lock on anything but an account */
-	bool		own_transactions;	/* not the caller's */
+	bool		more;			/* something that is due is left */
+	bool		blocked;		/* a lock on something other than an account is in the way */
+	bool		own_transactions;	/* false: everything is in the caller's transaction */
 	bool		racing;			/* an account that is not locked is being written */
-	const char *busy_plan;		/* the last try would have had to wait for it; NULL: none */
-	bool		waited;			/* for a plan, in vain: this run does so once */
-	CrTime		position;		/* next_event_at that the sweep has come to */
-	HTAB	   *passed;			/* users that were locked or failed: not again */
+	/* the last try needed this plan, which is locked; NULL: none */
+	const char *busy_plan;
+	bool		waited;			/* has waited for a plan in vain; a run waits once */
+	CrTime		position;		/* next_event_at of the last account */
+	/* users that were locked or failed; they are not tried again */
+	HTAB	   *passed;
 	MemoryContext memory;		/* lives as long as the sweep */
 } Sweep;
 
@@ -115,7 +118,7 @@ was_passed(Sweep *sweep, const char *user_id)
 	return hash_search(sweep->passed, key, HASH_FIND, NULL) != NULL;
 }
 
-/* Looks for what is due, from where the sweep has come to, in an open look-up. */
+/* Looks up what is due, from the sweep's position on. */
 static void
 seek_due(Sweep *sweep, Lookup *lookup, CrTime now)
 {
@@ -126,9 +129,9 @@ seek_due(Sweep *sweep, Lookup *lookup, CrTime now)
 }
 
 /*
- * The next account in next_event_at order, in the look-up's slot: its user, or
- * NULL.  Users at the position that the last batch ended with and that are still
- * due come again, so those that were passed over are remembered.
+ * The next account in the order of next_event_at, in the look-up's slot.  Returns its
+ * user, or NULL.  Users at the position of the last batch's end that are still due come
+ * again, so the sweep remembers which users it passed.
  */
 static char *
 next_due(Sweep *sweep, Lookup *lookup)
@@ -165,11 +168,12 @@ is_any_due(Sweep *sweep)
 }
 
 /*
- * Writes the account.  False, and nothing is written, if it is not locked and
- * somebody is at it or was since it was read.  If they come only now, the update
- * waits, and is 55P03 long before deadlock_timeout: who came to wait for us since
- * has not looked for a deadlock yet.  Like synchronous_commit in early_release.c, the
- * variable is set for the moment alone.
+ * Writes the account.  False, and nothing is written, if the account is not locked by us
+ * and another transaction has it locked or has changed it since it was read.  If another
+ * transaction locks it only now, the update waits and raises 55P03 long before
+ * deadlock_timeout.  So a transaction that began to wait for us after that has not begun
+ * to search for a deadlock.  LockTimeout is changed only while the update runs, as
+ * synchronous_commit is in early_release.c.
  */
 static bool
 write_one(Sweep *sweep, Ledger *ledger)
@@ -188,7 +192,8 @@ write_one(Sweep *sweep, Ledger *ledger)
 	PG_TRY();
 	{
 		written = ledger_write(ledger);
-		CHECK_FOR_INTERRUPTS();	/* a timeout as the wait ended is the race's too */
+		/* a timeout that came as the wait ended counts as a lost race */
+		CHECK_FOR_INTERRUPTS();
 	}
 	PG_FINALLY();
 	{
@@ -208,8 +213,9 @@ lost_race(const Sweep *sweep, const ErrorData *failure)
 }
 
 /*
- * Applies what is due to the account in the slot.  False if somebody else is at
- * it, or its reset waits for a time zone: it is left for the next sweep.
+ * Applies what is due to the account in the slot.  False if another transaction has the
+ * account locked or is changing it, or if its reset has to wait for a time zone.  The
+ * account is then left for the next sweep.
  */
 static bool
 reset_one(Sweep *sweep, const char *user_id, Books *books, Plans *plans,
@@ -235,8 +241,8 @@ reset_one(Sweep *sweep, const char *user_id, Books *books, Plans *plans,
 			return true;
 
 		/*
-		 * If the reset waits, what was due before it is written, and next time it
-		 * is a failure.  Raised, it would end the batch.
+		 * If the reset has to wait, what was due before the reset is written.  The next
+		 * sweep reports the account as failed.  An error now would undo the batch.
 		 */
 		if (!ledger_apply_ready(&ledger) && ledger.n_rows == 0)
 		{
@@ -254,7 +260,7 @@ reset_one(Sweep *sweep, const char *user_id, Books *books, Plans *plans,
 	return true;
 }
 
-/* The accounts of the users that are listed, for the second time: locked first. */
+/* Does the listed users again.  This time their accounts are locked first. */
 static void
 reset_users(Sweep *sweep, Books *books, Plans *plans, List *users, RunCounts *counts)
 {
@@ -269,8 +275,8 @@ reset_users(Sweep *sweep, Books *books, Plans *plans, List *users, RunCounts *co
 }
 
 /*
- * Up to limit accounts that are due.  Their users are listed, in the memory of
- * the batch, before they are done, so that a batch that fails can be done singly.
+ * Does up to limit accounts that are due.  Their users are listed before, in the memory
+ * of the batch, so that they can be done one by one if the batch fails.
  */
 static void
 reset_due(Sweep *sweep, Books *books, Plans *plans, int64 limit, List **users,
@@ -305,7 +311,7 @@ reset_due(Sweep *sweep, Books *books, Plans *plans, int64 limit, List **users,
 	MemoryContextDelete(memory);
 }
 
-/* A batch, or the accounts of one that failed, which are listed. */
+/* A batch, or the listed accounts of a batch that failed. */
 typedef struct Try
 {
 	Sweep	   *sweep;
@@ -337,9 +343,9 @@ reset_batch(void *arg)
 }
 
 /*
- * Does the users that are listed, or, if none are, up to limit accounts that are
- * due, whose users are listed then.  It is one subtransaction: on an error
- * nothing of it stays; the error is returned, or thrown on if it is fatal.
+ * Does the listed users.  If none are listed, does up to limit accounts that are due, and
+ * lists their users.  This runs in one subtransaction.  On an error, all its work is
+ * undone, and the error is returned, or raised again if it is fatal.
  */
 static ErrorData *
 try_accounts(Sweep *sweep, List **users, int64 limit)
@@ -353,15 +359,17 @@ try_accounts(Sweep *sweep, List **users, int64 limit)
 	if (failure == NULL)
 		run_add(&sweep->run, &batch.counts);
 	else
-		sweep->run.counts.skipped_locked += batch.counts.skipped_locked;	/* they stay passed over */
+		/* they stay passed */
+		sweep->run.counts.skipped_locked += batch.counts.skipped_locked;
 	if (failure && !lost_race(sweep, failure) && run_is_fatal(failure->sqlerrcode, sweep->own_transactions))
 		ReThrowError(failure);
 	return failure;
 }
 
 /*
- * A wait for anything but a row or a plan, which are not waited for while accounts are
- * locked, is cut short: for DDL, say.  Undone by AtEOXact_GUC with the nest level.
+ * Limits waits for locks other than those on rows and plans, for example locks of DDL.
+ * Rows and plans are not waited for while accounts are locked.  The change is undone by
+ * AtEOXact_GUC with the nest level.
  */
 static int
 limit_lock_waits(void)
@@ -374,7 +382,7 @@ limit_lock_waits(void)
 	return nest;
 }
 
-/* A lock that is no account's was in the way: the run stops. */
+/* A lock on something other than an account was in the way, so the run stops. */
 static bool
 blocked_by(Sweep *sweep, const ErrorData *failure)
 {
@@ -386,8 +394,8 @@ blocked_by(Sweep *sweep, const ErrorData *failure)
 }
 
 /*
- * Waits for the plan that the last try, of which nothing stays, wanted.  No account
- * may be locked.  False: it wanted none, or did not get it in time.
+ * Waits for the plan that the last try needed.  All work of that try is undone, so no
+ * account is locked.  False: it needed none, or did not get it in time.
  */
 static bool
 wait_for_plan(Sweep *sweep)
@@ -400,7 +408,7 @@ wait_for_plan(Sweep *sweep)
 	return !sweep->waited;
 }
 
-/* After a batch failed: its accounts one by one. */
+/* Does the accounts of a failed batch one by one. */
 static void
 sweep_singly(Sweep *sweep, List *users)
 {
@@ -418,7 +426,7 @@ sweep_singly(Sweep *sweep, List *users)
 		pass(sweep, lfirst(cell));
 		if (sweep->busy_plan || ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
 			ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK))
-			sweep->run.counts.skipped_locked++; /* somebody else was at it */
+			sweep->run.counts.skipped_locked++; /* another transaction has it locked */
 		else
 			run_failed(&sweep->run, lfirst(cell), failure);
 		FreeErrorData(failure);
@@ -426,11 +434,12 @@ sweep_singly(Sweep *sweep, List *users)
 }
 
 /*
- * One batch: at most limit accounts.  What one of them fails with costs those
- * before it their subtransaction; they are done singly, and then the rest.  If
- * one would have had to be waited for, they are first tried together once more.
- * False if nothing was due any more, or a lock was in the way: what is left is
- * for the next run, and no account's fault.
+ * Does one batch of at most limit accounts.  If an account fails, the work of the
+ * accounts before it is undone with the subtransaction.  Then these are done one by one,
+ * and so are the rest.  If the batch failed because it would have had to wait for an
+ * account, all its accounts are first tried together once more.  False if nothing was due
+ * any more, or if a lock was in the way.  Then what is left is for the next run, and no
+ * account has failed.
  */
 static bool
 sweep_batch(Sweep *sweep, int64 limit)
@@ -460,7 +469,7 @@ sweep_batch(Sweep *sweep, int64 limit)
 		if (sweep->busy_plan == NULL && blocked_by(sweep, failure))
 			break;
 		if (users == NIL)
-			ReThrowError(failure);	/* no account's */
+			ReThrowError(failure);	/* it belongs to no account */
 		sweep_singly(sweep, users);
 	} while (done < limit && !sweep->blocked);
 	AtEOXact_GUC(true, nest);
@@ -469,7 +478,10 @@ sweep_batch(Sweep *sweep, int64 limit)
 	return !sweep->blocked && (done > 0 || sweep->run.counts.skipped_locked > before);
 }
 
-/* What a sweep would do with an account.  One whose reset waits would fail. */
+/*
+ * Computes what a sweep would do with an account.  If the account's reset has to wait,
+ * the account would fail.
+ */
 static void
 imagine_reset(Sweep *sweep, CrAccount *acc, const CrEnv *env, CrTime now)
 {
@@ -487,7 +499,7 @@ imagine_reset(Sweep *sweep, CrAccount *acc, const CrEnv *env, CrTime now)
 	}
 }
 
-/* The same for all that are due, without writing or locking. */
+/* The same for all accounts that are due, without writing or locking. */
 static void
 dry_run(Sweep *sweep)
 {
@@ -554,8 +566,8 @@ credits_reset_due(PG_FUNCTION_ARGS)
 }
 
 /*
- * Another transaction.  The portal's snapshot ends with the old one, so each
- * transaction ensures its own.
+ * Begins another transaction.  The portal's snapshot ends with the old transaction, so
+ * each transaction makes sure that there is one.
  */
 static void
 commit(void)
@@ -565,10 +577,10 @@ commit(void)
 }
 
 /*
- * The commit of a batch is not waited for.  What a crash makes of it is that
- * accounts are as due as they were, which changes no balance; whatever a caller
- * is told of afterwards is flushed with its own commit, and all of the run with
- * its last, which is the caller's usual one.
+ * The commit of a batch does not wait for the flush.  If a crash loses the batch, its
+ * accounts are due as before, and no balance is different.  Everything that a caller is
+ * told later is flushed with the caller's own commit.  The whole run is flushed with its
+ * last commit, which is the usual commit of the caller.
  */
 static void
 set_synchronous_commit(const char *value)
@@ -578,10 +590,10 @@ set_synchronous_commit(const char *value)
 }
 
 /*
- * While others are writing, a batch is small, and a rest as long as it took
- * follows: their calls matter more than when the sweep is done.  A call for an
- * account that a batch has waits for the batch's end, and whoever commits then
- * waits until all that it wrote is flushed.
+ * While others write, batches are small, and after each batch the sweep rests as long as
+ * the batch took.  The calls of others are more important than the end of the sweep.  A
+ * call for an account of a batch waits for the end of the batch, and a commit of such a
+ * call waits until everything that the batch wrote is flushed.
  */
 static bool
 others_are_writing(void)
@@ -603,9 +615,9 @@ rest(TimestampTz since)
 }
 
 /*
- * Runs batches until nothing is due.  One runner at a time: the lock is held
- * for each batch's transaction, and whoever finds it taken, or its run ended by
- * another, stops.
+ * Does batches until nothing is due.  Only one sweep runs at a time: it takes a lock in
+ * the transaction of each batch.  If another sweep has the lock, or has ended this run,
+ * this run stops.
  */
 static RunState
 sweep_all(Sweep *sweep)
@@ -638,7 +650,7 @@ sweep_all(Sweep *sweep)
 	}
 }
 
-/* A run that finds others unfinished ends them: whoever has the lock runs. */
+/* Ends unfinished records.  This run has the lock, so no other sweep is running. */
 static void
 start(Sweep *sweep)
 {

@@ -1,7 +1,7 @@
 /*
  * undo_run.c
- *		credits_undo_run: taking back what a bulk run did, by its id, or what one
- *		boundary of a plan did, whoever applied it.
+ *		credits_undo_run: undoes a bulk run, given by its id, or one boundary of a plan,
+ *		whichever calls applied it.
  */
 #include "postgres.h"
 
@@ -31,12 +31,12 @@ PG_FUNCTION_INFO_V1(credits_undo_run);
 
 typedef struct Undo
 {
-	const char *plan;			/* by plan and boundary; NULL: by run */
+	const char *plan;			/* NULL: undo by run; else by plan and boundary */
 	CrTime		boundary;
 	bool		regrant;
 } Undo;
 
-/* Credits that the undone row gave and that could not be taken. */
+/* How many of the credits that the undone row gave could not be taken. */
 static int64
 not_taken(const CrAccount *before, const CrAccount *after, const CrRow *target)
 {
@@ -47,7 +47,7 @@ not_taken(const CrAccount *before, const CrAccount *after, const CrRow *target)
 	return Max(after->owed_monthly - before->owed_monthly, 0);
 }
 
-/* What the last boundary of a reset took. */
+/* How many credits the last boundary of a reset took. */
 static int64
 expired_by_last(Ledger *ledger, const CrRow *target)
 {
@@ -63,7 +63,7 @@ expired_by_last(Ledger *ledger, const CrRow *target)
 	return cr_expired_by_last(target, plans_in_force(ledger->plans, facts->plan, before));
 }
 
-/* A row compensates for the target. */
+/* Appends a row that undoes the target. */
 static BulkOutcome
 undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target, int64 expired)
 {
@@ -99,9 +99,9 @@ undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target, int64 expired)
 }
 
 /*
- * The rows of the run, the newest first: those that were its purpose, and not the
- * resets that it met because they were due.  They were found before the account was
- * locked; what was archived since is not undone.
+ * Undoes the rows of the run, newest first.  These are the rows that the run was for, and
+ * not the resets that it applied because they were due.  The query found the rows before
+ * the account was locked.  Rows that were archived since are not undone.
  */
 static BulkOutcome
 undo_rows(Bulk *bulk, Ledger *ledger, const BulkItem *item)
@@ -134,7 +134,7 @@ undo_rows(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	return outcome;
 }
 
-/* The reset of a boundary: about to be written, or in the history. */
+/* Finds the reset of a boundary, which is about to be written or is in the history. */
 static bool
 find_reset(const Ledger *ledger, CrTime boundary, CrRow *reset)
 {
@@ -163,7 +163,10 @@ find_reset(const Ledger *ledger, CrTime boundary, CrRow *reset)
 	return found;
 }
 
-/* All that was due has been applied: the account is past the boundary. */
+/*
+ * Undoes a boundary of the account.  What was due has been applied, so the boundary has
+ * been applied.
+ */
 static BulkOutcome
 undo_boundary(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 {

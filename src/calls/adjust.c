@@ -1,6 +1,6 @@
 /*
  * adjust.c
- *		credits_adjust: an administrator's correction of one bucket.
+ *		credits_adjust: an administrator corrects one bucket.
  */
 #include "postgres.h"
 
@@ -42,7 +42,7 @@ adjust(Ledger *ledger, const void *args, CrRow *row)
 	CrVerdict	verdict;
 
 	if (asked->bucket == CR_MONTHLY)
-		ledger_apply_due(ledger);	/* what it corrects would be gone with the reset */
+		ledger_apply_due(ledger);	/* the reset would remove what this corrects */
 	else
 		(void) ledger_apply_ready(ledger);
 	verdict = cr_adjust(&ledger->acc, ledger->now, asked->bucket, asked->delta, row);

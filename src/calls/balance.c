@@ -1,10 +1,10 @@
 /*
  * balance.c
- *		Balances and histories, for apps, people and end users.
+ *		credits_balance, credits_my_balance and the view credit_balance.
  *
- * Reads use the statement's snapshot, write nothing and take no lock on any
- * row, so they work on a hot standby.  What is due is applied in memory by the
- * same core that would write it.
+ * They use the snapshot of the statement, write nothing and lock no row, so they work on
+ * a hot standby.  What is due is applied in memory, by the same core that applies it for
+ * calls that write.
  */
 #include "postgres.h"
 
@@ -38,8 +38,8 @@ PG_FUNCTION_INFO_V1(credits_now);
 PG_FUNCTION_INFO_V1(credits_my_balance);
 
 /*
- * A user without an account: what the first call would open, if a default plan
- * is set.
+ * A user without an account: makes the account that the first call would open, if a
+ * default plan is set.
  */
 static void
 imagine_account(CrAccount *acc, const char *user_id, Plans *plans, CrTime at)
@@ -82,7 +82,7 @@ credits_balance(PG_FUNCTION_ARGS)
 	return balance(arg_name(fcinfo, 0, "user_id"));
 }
 
-/* A row of credit_account as the view credit_balance shows it. */
+/* Makes a row of the view credit_balance from a row of credit_account. */
 Datum
 credits_account_state(PG_FUNCTION_ARGS)
 {
@@ -116,7 +116,7 @@ credits_account_state(PG_FUNCTION_ARGS)
 	for (int i = 0; i < ACC_NEXT_RESET_AT - 1; i++)
 	{
 		if (in_nulls[i])
-			PG_RETURN_NULL();	/* the row of an outer join without a partner */
+			PG_RETURN_NULL();	/* the account's side of an outer join is NULL */
 	}
 	account_from_values(&acc, in_values, in_nulls);
 
@@ -142,7 +142,7 @@ credits_account_state(PG_FUNCTION_ARGS)
 	return HeapTupleGetDatum(heap_form_tuple(out, values, nulls));
 }
 
-/* The time that all of these are of. */
+/* credits_now: the time to which all of these refer. */
 Datum
 credits_now(PG_FUNCTION_ARGS)
 {

@@ -1,6 +1,6 @@
 /*
  * balance_at.c
- *		credits_balance_at: what a user had at a time.
+ *		credits_balance_at: what a user had at a given time.
  */
 #include "postgres.h"
 
@@ -26,9 +26,10 @@
 PG_FUNCTION_INFO_V1(credits_balance_at);
 
 /*
- * The last row that was in effect at a time, to go on from; 0: there was no account
- * yet.  A plan change is half of what happened at its instant: from the row before
- * it both come again.
+ * The last row that was in effect at a time.  What is due after it has to be applied.  0:
+ * there was no account yet.  A plan change at a boundary is only a part of what happens
+ * at that time.  So if the last row is a plan change, the row before it is used, and both
+ * are applied again.
  */
 static int64
 last_row_at(const char *user_id, CrTime at)
@@ -93,7 +94,7 @@ credits_balance_at(PG_FUNCTION_ARGS)
 	at = Max(at, acc.effective_at);
 	env = plans_env(&plans);
 
-	/* What is written while the reset waits is of the moment before it. */
+	/* While a reset waits, rows are written with the time just before it. */
 	state = state_bring_up_to(&acc, &plans, at);
 	if (cr_waits_for_zone(&acc, &env, now) && at >= cr_waiting_time(&acc))
 		error_zone_unknown(&acc);

@@ -1,6 +1,6 @@
 /*
  * close_account.c
- *		credits_close_account: nothing is left, and nothing is granted any more.
+ *		credits_close_account: removes all credits of an account and ends its periods.
  */
 #include "postgres.h"
 

@@ -14,9 +14,8 @@
 PG_FUNCTION_INFO_V1(credits_current_user_id);
 
 /*
- * The sub claim of request.jwt.claims, as PostgREST and its like set it; NULL
- * if there is none.  It narrows what is visible and is trusted for nothing
- * else.
+ * The sub claim of request.jwt.claims, which PostgREST and similar programs set.  NULL if
+ * there is none.  It only limits which rows are visible.  Nothing else trusts it.
  */
 char *
 current_user_id(void)

@@ -15,9 +15,9 @@
 #define ANCHOR_ALLOWED "the account's local time, such as 2026-01-31 09:00, or an instant with its offset, such as 2026-01-31T09:00:00+01:00"
 
 /*
- * The anchor is a text, so that an offset in it is seen: a parameter of type
- * timestamp would drop it without a word, and one of type timestamptz would read a
- * local time in the session's zone.
+ * Reads the anchor.  It is a text, so that an offset in it can be seen.  A parameter of
+ * type timestamp would silently ignore the offset.  A parameter of type timestamptz would
+ * read a local time in the session's zone.
  */
 void
 arg_cycle_anchor(CycleArgs *args, FunctionCallInfo fcinfo, int arg)
@@ -29,7 +29,7 @@ arg_cycle_anchor(CycleArgs *args, FunctionCallInfo fcinfo, int arg)
 		error_bad_value("cycle_anchor", text, ANCHOR_ALLOWED);
 }
 
-/* The account's zone is known by now. */
+/* Converts an instant to local time, now that the account's zone is known. */
 void
 make_anchor_local(CycleArgs *args, const char *zone)
 {

@@ -34,7 +34,10 @@ deduct_locked(Ledger *ledger, int64 amount, bool raise)
 	return receipt_refused(&ledger->acc, amount);
 }
 
-/* For idempotency the two are one kind; only a refusal differs. */
+/*
+ * Both calls have the same kind, so each can replay the other.  They differ only when
+ * they refuse.
+ */
 static Datum
 deduct(FunctionCallInfo fcinfo, const char *function, bool raise)
 {

@@ -2,10 +2,10 @@
  * deduct_many.c
  *		credits_deduct_many: many deductions in one call.
  *
- * Accounts are locked in the order of their users' bytes, so that batches never
- * deadlock each other; an account is locked, brought up to date and written
- * once, however many items it has.  Items of one user are done in the batch's
- * order, and each sees what those before it did, their keys included.
+ * Accounts are locked in the order of the bytes of their users, so batches never deadlock
+ * each other.  An account is locked, brought up to date and written once, even if it has
+ * many items.  The items of one user are done in the order of the batch.  Each sees what
+ * the items before it did, and their keys.
  */
 #include "postgres.h"
 
@@ -37,9 +37,9 @@ typedef struct BatchItem
 {
 	Request		request;
 	int64		amount;
-	int			number;			/* in the batch, from 1 */
-	int			row;			/* among the ledger's rows; -1: none */
-	struct BatchItem *first;			/* the item in this batch that it repeats */
+	int			number;			/* its place in the batch, from 1 */
+	int			row;			/* index in the ledger's rows; -1: none */
+	struct BatchItem *first;			/* the item of this batch that it repeats */
 	Datum		receipt;
 } BatchItem;
 
@@ -49,10 +49,10 @@ typedef struct Batch
 	int			count;
 	bool		all_or_nothing;
 	Books		books;
-	MemoryContext memory;		/* of the receipts */
+	MemoryContext memory;		/* has the receipts */
 } Batch;
 
-/* One array argument: as many elements as there are items, or NULL for none. */
+/* One array argument.  It has as many elements as there are items, or it is NULL. */
 typedef struct ArrayArg
 {
 	Datum	   *values;
@@ -150,7 +150,10 @@ read_items(Batch *batch, FunctionCallInfo fcinfo)
 	}
 }
 
-/* In the order of the users' bytes; a user's items in the batch's. */
+/*
+ * In the order of the bytes of the users.  Items of one user stay in the order of the
+ * batch.
+ */
 static int
 compare_items(const void *a, const void *b)
 {
@@ -161,7 +164,10 @@ compare_items(const void *a, const void *b)
 	return order != 0 ? order : left->number - right->number;
 }
 
-/* Refused: raised if it is all or nothing, else the item's answer. */
+/*
+ * The item is refused.  If the batch is all or nothing, this raises the error.  Otherwise
+ * the refusal is the item's answer.
+ */
 static void
 refuse(Batch *batch, BatchItem *item, const Ledger *ledger, CrVerdict verdict)
 {
@@ -215,7 +221,10 @@ typedef struct KeyEntry
 	BatchItem	   *item;
 } KeyEntry;
 
-/* Was the key used before, in the ledger or in this batch?  Then that is it. */
+/*
+ * If the key was used before, in the ledger or in this batch, gives the receipt of that
+ * use.
+ */
 static bool
 replay(Batch *batch, BatchItem *item, Ledger *ledger, HTAB *keys)
 {
@@ -270,7 +279,7 @@ decide(Batch *batch, BatchItem *item, Ledger *ledger, HTAB *keys)
 		((KeyEntry *) hash_search(keys, key, HASH_ENTER, NULL))->item = item;
 }
 
-/* The usual case: the user has one item, that is neither a replay nor refused. */
+/* The usual case: the user has one item, which is neither a replay nor refused. */
 static bool
 do_one_unlocked(Batch *batch, BatchItem *item, Ledger *ledger)
 {
@@ -285,7 +294,7 @@ do_one_unlocked(Batch *batch, BatchItem *item, Ledger *ledger)
 	return true;
 }
 
-/* All items of one user: one lock, one write. */
+/* Does all items of one user, with one lock and one write. */
 static void
 do_user(Batch *batch, BatchItem **items, int count)
 {
@@ -313,7 +322,7 @@ do_user(Batch *batch, BatchItem **items, int count)
 		any |= items[i]->row >= 0;
 	}
 
-	/* Refused and replayed calls write no event rows either. */
+	/* if all items are refused or replayed, event rows are not written either */
 	if (any)
 		(void) ledger_write(&ledger);
 	old = MemoryContextSwitchTo(batch->memory);
@@ -330,13 +339,13 @@ do_user(Batch *batch, BatchItem **items, int count)
 	ledger_end(&ledger);
 }
 
-/* The batch in the order of its users, and how far it is. */
+/* The items in the order of users, and how far the batch has come. */
 typedef struct Turns
 {
 	Batch	   *batch;
 	BatchItem **order;
 	int			at;
-	MemoryContext memory;		/* of the user at hand */
+	MemoryContext memory;		/* of the current user */
 } Turns;
 
 static void
@@ -365,7 +374,7 @@ do_other_users(void *arg)
 		do_next_user(turns);
 }
 
-/* Once it has an account, it does not wait for another for long. */
+/* While the call has an account locked, it limits its wait for the next. */
 static void
 do_batch(Batch *batch)
 {
@@ -424,7 +433,7 @@ credits_deduct_many(PG_FUNCTION_ARGS)
 	{
 		Datum		receipt = receipts[call->call_cntr];
 
-		SRF_RETURN_NEXT(call, receipt); /* which moves call_cntr first */
+		SRF_RETURN_NEXT(call, receipt); /* this macro increments call_cntr first */
 	}
 	SRF_RETURN_DONE(call);
 }

@@ -1,6 +1,6 @@
 /*
  * define_plan.c
- *		credits_define_plan: a plan, or a new version of it.
+ *		credits_define_plan: defines a plan, or a new version of it.
  */
 #include "postgres.h"
 
@@ -57,10 +57,10 @@ plan_receipt(const CrPlanVersion *plan, bool replayed)
 }
 
 /*
- * effective_from strictly increases and, for a plan that accounts can have, is
- * after the time that is read under the plan's exclusive lock, held to commit:
- * so no boundary that was applied under the shared lock is ever given another
- * version afterwards.
+ * effective_from must be later than that of the version before.  If accounts can have the
+ * plan, it must also be later than the time that was read under the plan's exclusive
+ * lock.  That lock is held to commit, and a boundary is applied under the shared lock.
+ * So no boundary that was applied ever gets another version afterwards.
  */
 static void
 choose_effective_from(CrPlanVersion *plan, const CrPlanVersion *newest, CrTime now,
@@ -74,16 +74,17 @@ choose_effective_from(CrPlanVersion *plan, const CrPlanVersion *newest, CrTime n
 		error_bad_value("effective_from", utc_text(plan->effective_from, text),
 						"a time that is not in the past");
 	if (newest && plan->effective_from == now)
-		plan->effective_from++; /* a boundary at this instant may be applied already */
+		plan->effective_from++; /* a boundary at exactly this time may have been applied */
 	if (newest && plan->effective_from <= newest->effective_from)
 		error_bad_value("effective_from", utc_text(plan->effective_from, text),
 						"a time after the newest version's");
 }
 
 /*
- * Whoever opens accounts or applies resets of the plan has it locked, shared, to the
- * end of their transaction.  Queueing for it, we would have everybody behind us who
- * comes after them; and with it, we must not wait for the audit log.
+ * Locks the plan.  Transactions that open accounts or apply resets have the plan locked,
+ * shared, to their end.  If this call queued for the exclusive lock, all later
+ * transactions that need the plan would queue behind it.  And while it holds the
+ * exclusive lock, it must not wait for the audit log.
  */
 static void
 lock_plan(const char *plan)

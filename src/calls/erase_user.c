@@ -1,11 +1,11 @@
 /*
  * erase_user.c
- *		Erasing a user's personal texts from the history.
+ *		credits_erase_user: erases a user's personal texts from the history.
  *
- * The chain holds only the digests of reason and metadata, so a row can do
- * without the texts and still prove itself: they, and the salt without which
- * nobody can guess them from their digests, give way to the digests.  This is
- * the one change that is ever made to a row of the history.
+ * The chain has only the digests of reason and metadata.  So a row can be verified
+ * without the texts.  Erasing replaces the texts by their digests, and it removes the
+ * salt, without which no one can guess a text from its digest.  No other change is ever
+ * made to a row of the history.
  */
 #include "postgres.h"
 
@@ -48,9 +48,9 @@ erase_row(Writer *writer, TupleTableSlot *old)
 }
 
 /*
- * Every row is appended under its account's lock, which we hold, so there are
- * none but those that the latest snapshot sees, and nobody else changes them.
- * New versions of rows are not seen in it.
+ * Erases the texts in the history.  Rows are appended only under the account's lock,
+ * which we hold.  So the latest snapshot sees all rows, and no other transaction changes
+ * them.  The snapshot does not see the new versions that this writes.
  */
 static int64
 erase_rows(Writer *writer, const char *user_id)
@@ -84,8 +84,8 @@ erase_rows(Writer *writer, const char *user_id)
 }
 
 /*
- * Texts that cannot be reached are not said to be erased: if the user has archived
- * rows, every partition that may have them has to be readable.
+ * If a text cannot be reached, the call must not say that it is erased.  So if the user
+ * has archived rows, every partition that may have them has to be readable.
  */
 static void
 check_archive(const char *user_id, Snapshot snapshot)
@@ -145,9 +145,9 @@ erase_archived(const char *user_id)
 }
 
 /*
- * A new version of the account, the same as before: a call that looks its key up
- * without a lock may miss a row whose new version appears meanwhile, and finds the
- * account changed then, and looks again.
+ * Writes a new version of the account with the same values.  A call that looks up its key
+ * without a lock can miss a row while the row's new version appears.  It then finds that
+ * the account has changed, and looks again.
  */
 static void
 touch_account(Ledger *ledger)
@@ -169,7 +169,10 @@ audited(int64 rows, const char *reason)
 	return object_end(&after);
 }
 
-/* It is no operation of the account: it appends no row and applies nothing. */
+/*
+ * Erasing is not an operation of the account: it appends no row and applies nothing that
+ * is due.
+ */
 Datum
 credits_erase_user(PG_FUNCTION_ARGS)
 {

@@ -1,6 +1,6 @@
 /*
  * explain.c
- *		credits_explain: why a user has what he has.
+ *		credits_explain: how a user's balance came about.
  */
 #include "postgres.h"
 
@@ -28,7 +28,7 @@
 
 PG_FUNCTION_INFO_V1(credits_explain);
 
-/* What rows of one kind did to a bucket. */
+/* What the rows of one kind did to a bucket. */
 typedef struct Flow
 {
 	int64		in;
@@ -37,7 +37,7 @@ typedef struct Flow
 
 typedef struct Flows
 {
-	Flow		monthly[CR_KIND_COUNT];	/* in this period */
+	Flow		monthly[CR_KIND_COUNT];	/* in the current period */
 	Flow		granted[CR_KIND_COUNT];
 	Flow		purchased[CR_KIND_COUNT];
 } Flows;
@@ -52,8 +52,8 @@ flow(Flow *flows, CrKind kind, int64 delta)
 }
 
 /*
- * Events that are due and not written are not in it: the numbers of a bucket say
- * how it came to what its last row left.
+ * Events that are due but not written are not counted: the numbers of a bucket explain
+ * what its last written row says.
  */
 static void
 sum_flows(Flows *flows, const char *user_id, CrTime period_start)
@@ -67,7 +67,7 @@ sum_flows(Flows *flows, const char *user_id, CrTime period_start)
 	memset(flows, 0, sizeof(*flows));
 	if (checkpoint_find(user_id, GetActiveSnapshot(), &ckpt))
 	{
-		/* what the archived rows came to */
+		/* the sum of the archived rows */
 		if (ckpt.acc.period_start == period_start)
 			flow(flows->monthly, CR_KIND_ARCHIVE, ckpt.acc.balance.monthly);
 		flow(flows->granted, CR_KIND_ARCHIVE, ckpt.acc.balance.granted);

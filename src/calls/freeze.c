@@ -25,9 +25,8 @@ status_object(CrStatus status)
 }
 
 /*
- * An administrative act is in the account's history and in the audit log; its
- * reason, which may be personal, is in the history alone, where it can be
- * erased.
+ * An administrative act is recorded in the account's history and in the audit log.  Its
+ * reason may be personal, so only the history has it, where it can be erased.
  */
 static Datum
 set_status(FunctionCallInfo fcinfo, const char *function, CrKind kind, CrStatus status)

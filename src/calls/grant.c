@@ -1,6 +1,6 @@
 /*
  * grant.c
- *		credits_grant: credits that end at a time.
+ *		credits_grant: gives credits that end at a given time.
  */
 #include "postgres.h"
 

@@ -2,8 +2,8 @@
  * history.c
  *		credits_history and credits_my_history: pages of a user's history.
  *
- * They use the statement's snapshot, write nothing and lock no row, so they work on a
- * hot standby.
+ * They use the snapshot of the statement, write nothing and lock no row, so they work on
+ * a hot standby.
  */
 #include "postgres.h"
 
@@ -36,8 +36,8 @@ PG_FUNCTION_INFO_V1(credits_history);
 PG_FUNCTION_INFO_V1(credits_my_history);
 
 /*
- * Where a result column comes from: the history column of the same name, or a
- * sum of some.
+ * The source of a result column: the history column of the same name, or a sum of
+ * several.
  */
 typedef struct Source
 {
@@ -71,8 +71,9 @@ find_source(const char *name, TupleDesc history)
 }
 
 /*
- * What is shown otherwise than it is stored: counts that are NULL are 0, and
- * the key of the row that opened an account is no key of the caller's.
+ * Changes values that are shown differently from how they are stored: a count that is
+ * NULL is 0.  The key of the row that opened an account is not a key of the caller, so it
+ * is not shown.
  */
 static void
 show(AttrNumber attno, Datum *value, bool *isnull)
@@ -90,7 +91,7 @@ show(AttrNumber attno, Datum *value, bool *isnull)
 /* Which rows of a history are wanted. */
 typedef struct Filter
 {
-	bool		is_any;			/* nothing below excludes a row */
+	bool		is_any;			/* all rows are wanted */
 	bool		has_kinds;
 	bool		kinds[CR_KIND_COUNT];
 	bool		has_from;
@@ -140,7 +141,10 @@ filter_kinds(Filter *filter, FunctionCallInfo fcinfo, int arg)
 	}
 }
 
-/* kinds, and in credits_history more; an end user's has no more than these. */
+/*
+ * Reads the filter arguments: kinds, and in credits_history more.  End users can filter
+ * by kinds only.
+ */
 static Filter
 arg_filter(FunctionCallInfo fcinfo, int arg)
 {
@@ -199,8 +203,8 @@ is_of_kinds(const Filter *filter, TupleTableSlot *slot)
 }
 
 /*
- * Is the row wanted?  Times do not end a page: a clock_repair row may have gone
- * back behind any.
+ * Is the row wanted?  A row outside the wanted times does not end the page: after a
+ * clock_repair row, later rows can have earlier times.
  */
 static bool
 passes(const Filter *filter, TupleTableSlot *slot)

@@ -20,7 +20,10 @@ PG_FUNCTION_INFO_V1(credits_hold);
 PG_FUNCTION_INFO_V1(credits_capture);
 PG_FUNCTION_INFO_V1(credits_release);
 
-/* How long to hold, in microseconds: a day is 24 hours, a month is nothing certain. */
+/*
+ * How long to hold, in microseconds.  A day has 24 hours.  A month has no certain length,
+ * so it is not allowed.
+ */
 static int64
 arg_expires_in(FunctionCallInfo fcinfo, int arg)
 {
@@ -80,7 +83,7 @@ arg_hold_seq(FunctionCallInfo fcinfo)
 	return PG_GETARG_INT64(1);
 }
 
-/* The hold that a call is about, after what is due. */
+/* Applies what is due, and finds the hold that the call names. */
 static CrHold *
 find_hold(Ledger *ledger, int64 seq)
 {
@@ -95,7 +98,7 @@ find_hold(Ledger *ledger, int64 seq)
 	return hold;
 }
 
-/* Does a capture of so much take more than what is held? */
+/* Would a capture of this amount take more than what is held? */
 static bool
 spends_more(const CrHold *hold, int64 amount)
 {
@@ -106,7 +109,7 @@ spends_more(const CrHold *hold, int64 amount)
 typedef struct Settlement
 {
 	int64		hold_seq;
-	int64		amount;			/* of a capture; 0: all */
+	int64		amount;			/* of a capture; 0: everything that is held */
 	bool		keep_open;
 } Settlement;
 

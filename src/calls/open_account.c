@@ -1,6 +1,6 @@
 /*
  * open_account.c
- *		credits_open_account: gives a user an account with a plan.
+ *		credits_open_account: opens an account with a plan for a user.
  */
 #include "postgres.h"
 
@@ -29,8 +29,8 @@ typedef struct Opening
 } Opening;
 
 /*
- * Was the account opened with these facts?  A cycle_anchor that is not given
- * agrees with any.
+ * Was the account opened with these facts?  If cycle_anchor is not given, any anchor is
+ * accepted.
  */
 static bool
 same_facts(const Opening *opening, const CrFacts *facts)
@@ -40,14 +40,14 @@ same_facts(const Opening *opening, const CrFacts *facts)
 		(!opening->cycle.has_anchor || opening->cycle.anchor == facts->cycle_anchor);
 }
 
-/* Or with this very call, whatever its defaults meant then? */
+/* Was the account opened by the same call, whatever the defaults were then? */
 static bool
 same_request(const Request *request, const CrRow *row)
 {
 	return digest_is(row->request_digest, request->digest);
 }
 
-/* What is left to answer where that row was archived. */
+/* The receipt if the row that opened the account was archived. */
 static Datum
 receipt_opened(const Checkpoint *ckpt)
 {
@@ -66,9 +66,9 @@ receipt_opened(const Checkpoint *ckpt)
 }
 
 /*
- * The row that opened the account with facts is known by the empty key.  An
- * account without that row was opened by a purchase: it can still be opened
- * with facts, unless it has been given a plan since.
+ * Opens the account or replays the opening.  The row that opened an account with facts
+ * has the empty key.  If there is no such row, a purchase opened the account.  Then it
+ * can still be opened with facts, unless it was given a plan since.
  */
 Datum
 credits_open_account(PG_FUNCTION_ARGS)

@@ -1,6 +1,6 @@
 /*
  * purchase.c
- *		credits_add_purchased: credits that were paid for.
+ *		credits_add_purchased: adds credits that were paid for.
  */
 #include "postgres.h"
 
@@ -22,7 +22,10 @@
 
 PG_FUNCTION_INFO_V1(credits_add_purchased);
 
-/* To be ended when the rest is written, so that triggers find it all. */
+/*
+ * Writes the payment.  The caller ends the writer after it has written everything else,
+ * so that triggers see it all.
+ */
 static Writer *
 insert_payment(const Ledger *ledger, int64 amount)
 {
@@ -40,8 +43,8 @@ insert_payment(const Ledger *ledger, int64 amount)
 }
 
 /*
- * A payment that was credited before: the receipt it gave, or UC003 if it was
- * for another user or amount.
+ * A payment that was credited before: gives the first receipt.  Raises UC003 if the user
+ * or the amount differs.
  */
 static Datum
 replay_payment(const Request *request, const Payment *payment, int64 amount)
@@ -63,9 +66,9 @@ replay_payment(const Request *request, const Payment *payment, int64 amount)
 }
 
 /*
- * The reference is locked, and who else is inserting it waited for, before the
- * account is locked, so that the same payment sent to two users at once waits
- * here and not crosswise.
+ * Locks the reference before the account.  If another transaction is inserting the same
+ * reference, waits for that transaction.  So if the same payment is sent for two users at
+ * once, the second call waits here, and the two calls cannot deadlock.
  */
 Datum
 credits_add_purchased(PG_FUNCTION_ARGS)

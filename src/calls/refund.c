@@ -1,6 +1,6 @@
 /*
  * refund.c
- *		credits_refund: gives back what a deduction or a capture spent.
+ *		credits_refund: gives back credits that a deduction or a capture spent.
  */
 #include "postgres.h"
 
@@ -19,7 +19,7 @@
 
 PG_FUNCTION_INFO_V1(credits_refund);
 
-/* How much of a row was refunded: no other kind refers to what spent. */
+/* How much of a row was refunded.  Only refunds refer to a row that spent. */
 static int64
 sum_refunds(const char *user_id, int64 seq)
 {
@@ -42,7 +42,7 @@ sum_refunds(const char *user_id, int64 seq)
 	return sum;
 }
 
-/* What the row spent, and what of it is not refunded yet. */
+/* What the row spent, and how much of it is not refunded yet. */
 static void
 find_spent(Ledger *ledger, int64 seq, CrSpent *spent, CrRow *row)
 {
@@ -67,7 +67,7 @@ find_spent(Ledger *ledger, int64 seq, CrSpent *spent, CrRow *row)
 
 typedef struct Refund
 {
-	int64		seq;			/* of what spent */
+	int64		seq;			/* the row that spent */
 	int64		amount;			/* 0: all */
 } Refund;
 

@@ -1,6 +1,6 @@
 /*
  * repair_clock.c
- *		credits_repair_clock: takes an account's time back to the clock.
+ *		credits_repair_clock: sets an account's time back to the clock.
  */
 #include "postgres.h"
 
@@ -24,7 +24,7 @@ clock_object(CrTime effective_at)
 	return object_end(&object);
 }
 
-/* Uses the raw clock: the account's own time is what is wrong. */
+/* Uses the clock itself, because the account's own time is what is wrong. */
 Datum
 credits_repair_clock(PG_FUNCTION_ARGS)
 {

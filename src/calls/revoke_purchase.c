@@ -1,6 +1,7 @@
 /*
  * revoke_purchase.c
- *		credits_revoke_purchase: a chargeback, which takes back purchased credits.
+ *		credits_revoke_purchase: takes back purchased credits, for example after a
+ *		chargeback.
  */
 #include "postgres.h"
 
@@ -24,7 +25,7 @@
 
 PG_FUNCTION_INFO_V1(credits_revoke_purchase);
 
-/* The payment as it is now, in the look-up's slot; its account is locked. */
+/* Reads the payment again, into the look-up's slot.  Its account is locked. */
 static void
 reread_payment(Lookup *lookup, const char *payment_ref, Payment *payment)
 {
@@ -39,7 +40,10 @@ reread_payment(Lookup *lookup, const char *payment_ref, Payment *payment)
 		error_corrupted("credit_payment", problem);
 }
 
-/* To be ended when the rest is written, so that triggers find it all. */
+/*
+ * Writes the payment.  The caller ends the writer after it has written everything else,
+ * so that triggers see it all.
+ */
 static Writer *
 update_payment(Lookup *lookup, int64 revoked)
 {
@@ -51,7 +55,7 @@ update_payment(Lookup *lookup, int64 revoked)
 	return writer;
 }
 
-/* The receipt of the last chargeback of a purchase. */
+/* The receipt of a purchase's last chargeback. */
 static Datum
 replay_revoke(const Payment *payment)
 {
@@ -77,8 +81,8 @@ replay_revoke(const Payment *payment)
 }
 
 /*
- * The payment names the account.  That is locked, and then the payment read
- * again: it changes under its account's lock only.
+ * The payment says which account to lock.  After the account is locked, the payment is
+ * read again, because it changes only under its account's lock.
  */
 Datum
 credits_revoke_purchase(PG_FUNCTION_ARGS)

@@ -1,6 +1,6 @@
 /*
  * set_cycle.c
- *		credits_set_cycle: another anchor of the periods, or another time zone.
+ *		credits_set_cycle: changes the anchor of the periods, or the time zone.
  */
 #include "postgres.h"
 
@@ -20,7 +20,7 @@ set_cycle(Ledger *ledger, const void *args, CrRow *row)
 	CycleArgs	cycle = *(const CycleArgs *) args;
 	const char *zone;
 
-	/* Another zone is what a reset waits for whose zone is not known. */
+	/* If the reset waits for an unknown zone, a new zone ends the wait. */
 	if (!ledger_apply_ready(ledger) && cycle.zone == NULL)
 		error_zone_unknown(&ledger->acc);
 	zone = cycle.zone ? cycle.zone : ledger->acc.facts.time_zone;
@@ -32,7 +32,7 @@ set_cycle(Ledger *ledger, const void *args, CrRow *row)
 									  ledger->acc.facts.cycle_anchor, zone, row), 0);
 }
 
-/* What is NULL stays as it is. */
+/* An argument that is NULL changes nothing. */
 Datum
 credits_set_cycle(PG_FUNCTION_ARGS)
 {

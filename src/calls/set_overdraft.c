@@ -1,6 +1,6 @@
 /*
  * set_overdraft.c
- *		credits_set_overdraft: how much an account may owe.
+ *		credits_set_overdraft: sets how much an account may owe.
  */
 #include "postgres.h"
 

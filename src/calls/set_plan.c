@@ -1,6 +1,6 @@
 /*
  * set_plan.c
- *		credits_set_plan: another plan, now or at the next reset.
+ *		credits_set_plan: changes the plan, now or at the next reset.
  */
 #include "postgres.h"
 
@@ -16,7 +16,7 @@ PG_FUNCTION_INFO_V1(credits_set_plan);
 
 typedef struct SetPlan
 {
-	const char *name;			/* NULL: none */
+	const char *name;			/* NULL: no plan */
 	bool		at_next_reset;
 } SetPlan;
 

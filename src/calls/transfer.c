@@ -1,6 +1,6 @@
 /*
  * transfer.c
- *		credits_transfer: purchased credits go to another user.
+ *		credits_transfer: moves purchased credits to another user.
  */
 #include "postgres.h"
 
@@ -20,12 +20,12 @@ typedef struct Transfer
 	Request		in;
 	Ledger		from;
 	Ledger		to;
-	bool		from_first;		/* its user comes first */
+	bool		from_first;		/* the giving user comes first in the order of users */
 	int64		asked;			/* 0: all */
 	Datum		receipt;
 } Transfer;
 
-/* With the first of the two accounts locked. */
+/* Does the transfer.  The first of the two accounts is locked. */
 static void
 transfer_on(void *arg)
 {
@@ -62,9 +62,9 @@ transfer_on(void *arg)
 }
 
 /*
- * Purchased credits from one user to another: two accounts, locked in the order
- * of their users, a row in each, which name each other as spender.  Whoever has the
- * second is not waited for for long, because the first is locked meanwhile.
+ * Moves purchased credits from one user to another.  The two accounts are locked in the
+ * order of their users.  Each account gets a row that names the other user as spender.
+ * The wait for the second account is limited, because the first is locked meanwhile.
  */
 Datum
 credits_transfer(PG_FUNCTION_ARGS)

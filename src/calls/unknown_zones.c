@@ -21,8 +21,8 @@
 PG_FUNCTION_INFO_V1(credits_unknown_zones);
 
 /*
- * Their next reset will wait, so a DBA wants to know before it is due.  It is no
- * damage, and no finding of verification.
+ * The next reset of these accounts will have to wait, and a DBA wants to know that before
+ * it is due.  It is not damage, so verification does not report it.
  */
 Datum
 credits_unknown_zones(PG_FUNCTION_ARGS)
