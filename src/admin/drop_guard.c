@@ -1,13 +1,13 @@
 /*
  * drop_guard.c
- *		The event trigger that keeps DROP from taking the ledger along.
+ *		The event trigger that refuses a DROP which would destroy the ledger.
  *
- * The tables belong to the extension, so PostgreSQL drops them with it, and the
- * extension with the schema that it is in, without asking anybody.  Here such a
- * statement is refused while there are accounts, unless credits.allow_drop is
- * on.  It is looked at before it runs, when it has not even been checked whether
- * the caller may drop the thing: who may not is left to that check, and learns
- * nothing here.
+ * The tables belong to the extension.  So PostgreSQL drops them together with the
+ * extension, and the extension together with its schema, without asking.  This trigger
+ * refuses such a statement while there are accounts, unless credits.allow_drop is on.  It
+ * runs before the statement, when PostgreSQL has not even checked whether the caller may
+ * drop the object.  If the caller may not, the trigger leaves the refusal to PostgreSQL,
+ * so the caller learns nothing here.
  *
  * DROP DATABASE fires no event trigger.
  */
@@ -104,8 +104,8 @@ drops_extension(const DropStmt *drop, Oid extension)
 }
 
 /*
- * Objects of the owner go whatever depends on them; what is in a schema of the
- * owner's, only with CASCADE.
+ * DROP OWNED drops objects of the owner even if others depend on them.  It drops objects
+ * of others in a schema of the owner only with CASCADE.
  */
 static bool
 drops_owned(const DropOwnedStmt *drop, Oid extension, Oid schema)
@@ -125,7 +125,7 @@ drops_owned(const DropOwnedStmt *drop, Oid extension, Oid schema)
 	return found;
 }
 
-/* Would the statement take the extension along, and may the caller run it? */
+/* Would the statement drop the extension, and may the caller run it? */
 static bool
 drops_ledger(const Node *statement, Oid extension, Oid schema)
 {
@@ -150,7 +150,7 @@ typedef struct Loss
 	int64		history_rows;
 } Loss;
 
-/* Sums that stop at the largest number rather than overflow. */
+/* Adds to a sum.  A sum that is too large stays at the largest number. */
 static void
 add(int64 *sum, TupleTableSlot *slot, AttrNumber attno)
 {
@@ -161,8 +161,8 @@ add(int64 *sum, TupleTableSlot *slot, AttrNumber attno)
 }
 
 /*
- * What the latest snapshot has of accounts, purchased credits and history rows;
- * the last are counted by the accounts' heads, not one by one.
+ * Counts accounts, purchased credits and history rows, as the latest snapshot sees them.
+ * History rows are counted by the accounts' heads, not one by one.
  */
 static void
 count_ledger(Loss *loss)
@@ -188,8 +188,8 @@ count_ledger(Loss *loss)
 }
 
 /*
- * If there seem to be no accounts, it is looked again under the lock that the
- * drop itself will take: one may be about to be opened.
+ * If there seem to be no accounts, it looks again under the lock that the DROP itself
+ * will take, because another transaction may be opening an account.
  */
 Datum
 credits_drop_guard(PG_FUNCTION_ARGS)
@@ -218,7 +218,7 @@ credits_drop_guard(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-/* Does the event trigger fire for our tags, and for no others? */
+/* Does the event trigger fire for our tags and no others? */
 static bool
 has_our_tags(HeapTuple tuple)
 {
@@ -277,7 +277,7 @@ drop_guard_state(void)
 	return state;
 }
 
-/* What is wrong with it, in words; NULL if nothing is. */
+/* What is wrong with the event trigger, in words.  NULL: nothing. */
 const char *
 drop_guard_problem(void)
 {

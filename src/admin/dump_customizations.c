@@ -1,13 +1,14 @@
 /*
  * dump_customizations.c
- *		credits_dump_customizations: what a DBA has added to the extension's tables,
- *		as DDL.
+ *		credits_dump_customizations: what a DBA has added to the extension's tables, as
+ *		DDL.
  *
- * The tables are members of the extension, and pg_dump dumps a member's rows and
- * rights but not its definition: CREATE EXTENSION makes it again, as it is in the
- * install script.  So triggers, indexes and settings of a DBA's own are not in a
- * dump.  Here they are listed, by what the script makes: our_checks, and the indexes
- * and columns that the store knows.  sql/dba_additions.sql sees that a new ledger lists nothing.
+ * The tables are members of the extension.  pg_dump dumps the rows and rights of a
+ * member, but not its definition, because CREATE EXTENSION makes it again from the
+ * install script.  So triggers, indexes and settings that a DBA has added are not in a
+ * dump.  This function lists them.  It knows what the install script makes: our_checks,
+ * and the indexes and columns that store/ knows.  sql/dba_additions.sql tests that it lists nothing
+ * for a new ledger.
  */
 #include "postgres.h"
 
@@ -33,7 +34,7 @@ PG_FUNCTION_INFO_V1(credits_dump_customizations);
 
 /* clang-format off */
 
-/* The CHECKs of the install script. */
+/* The CHECK constraints of the install script. */
 static const char *const our_checks[] = {
 	"credit_plan_version", "credit_plan_name", "credit_plan_cycle", "credit_plan_amounts",
 	"credit_account_user_id", "credit_account_amounts", "credit_account_status",
@@ -44,14 +45,14 @@ static const char *const our_checks[] = {
 };
 
 /*
- * $1 the table, $2 how many columns are ours, $3 our indexes, $4 our CHECKs.  Each
- * gives statements that can be run again.
+ * $1: the table.  $2: how many of its columns are ours.  $3: our indexes.  $4: our CHECK
+ * constraints.  Each query gives statements that can be run again.
  */
 #define THE_TABLE "$1::regclass"
 
 /*
- * Columns, without which the table's rows cannot be restored; one that is computed
- * is not in a dump.
+ * Columns, without which the table's rows cannot be restored.  A dump does not have the
+ * values of a generated column.
  */
 static const char *const before_data[] = {
 	"SELECT format('ALTER TABLE %s ADD COLUMN IF NOT EXISTS %I %s%s%s%s;', " THE_TABLE ", a.attname,"
@@ -81,7 +82,7 @@ static const char *const after_data[] = {
 	" FULL JOIN (SELECT 'fillfactor' AS name, '70' AS value FROM pg_class WHERE oid = $1 AND relname IN ('credit_account', 'credit_grant', 'credit_hold')) AS ours USING (name)"
 	" WHERE now.value IS DISTINCT FROM ours.value ORDER BY name",
 
-	/* what the planner and the storage are told of a column */
+	/* settings of a column for the planner and for storage */
 	"SELECT format('ALTER TABLE %s ALTER COLUMN %I %s;', " THE_TABLE ", a.attname, s.setting)"
 	" FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid, LATERAL (VALUES"
 	" (1, CASE WHEN a.attstattarget >= 0 THEN 'SET STATISTICS ' || a.attstattarget END),"
@@ -91,19 +92,19 @@ static const char *const after_data[] = {
 	" WHERE option_name IN ('n_distinct', 'n_distinct_inherited') HAVING count(*) > 0))"
 	" ) AS s (n, setting) WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND s.setting IS NOT NULL ORDER BY a.attnum, s.n",
 
-	/* indexes that are no constraint's */
+	/* indexes that belong to no constraint */
 	"SELECT regexp_replace(replace(pg_get_indexdef(i.indexrelid), CASE WHEN c.relkind = 'I' THEN ' ON ONLY ' ELSE '' END, ' ON '),"
 	" '^CREATE (UNIQUE )?INDEX ', 'CREATE \\1INDEX IF NOT EXISTS ') || ';'"
 	" FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = $1 AND i.indexrelid <> ALL ($3) AND i.indisvalid"
 	" AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x')) ORDER BY c.relname",
 
-	/* constraints, those that others refer to first */
+	/* constraints; those that foreign keys refer to come first */
 	"SELECT format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS %I, ADD CONSTRAINT %I %s;', " THE_TABLE ", k.conname, k.conname, pg_get_constraintdef(k.oid))"
 	" FROM pg_constraint k WHERE k.conrelid = $1 AND k.conparentid = 0 AND k.contype IN ('c', 'f', 'p', 'u', 'x')"
 	" AND k.conname <> ALL ($4) AND (k.contype = 'f' OR k.conindid <> ALL ($3))"
 	" AND NOT (k.contype = 'c' AND k.coninhcount > 0) ORDER BY k.contype IN ('p', 'u', 'x') DESC, k.contype, k.conname",
 
-	/* what indexes are told, ours too */
+	/* settings of indexes, also of ours */
 	"SELECT format('ALTER INDEX %s %s;', c.oid::regclass, s.setting)"
 	" FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid, LATERAL ("
 	" SELECT 1, NULL::int2, format('SET (%s = %L)', option_name, option_value) FROM pg_options_to_table(c.reloptions) WHERE c.oid = ANY ($3)"
@@ -117,7 +118,7 @@ static const char *const after_data[] = {
 	" (2, CASE WHEN e.stxstattarget >= 0 THEN format('ALTER STATISTICS %s.%I SET STATISTICS %s;', e.stxnamespace::regnamespace, e.stxname, e.stxstattarget) END)"
 	" ) AS s (n, statement) WHERE e.stxrelid = $1 AND s.statement IS NOT NULL ORDER BY e.stxname, s.n",
 
-	/* where the table is, what it is clustered on, what replicas are told of it */
+	/* tablespace, clustering and replica identity of the table */
 	"SELECT format('ALTER TABLE %s %s;', " THE_TABLE ", s.setting) FROM pg_class c, LATERAL ("
 	" SELECT 1, format('SET TABLESPACE %I', spcname) FROM pg_tablespace WHERE oid = c.reltablespace"
 	" UNION ALL SELECT 2, format('CLUSTER ON %I', relname) FROM pg_index JOIN pg_class x ON x.oid = indexrelid WHERE indrelid = c.oid AND indisclustered"
@@ -125,14 +126,16 @@ static const char *const after_data[] = {
 	" ELSE (SELECT format('USING INDEX %I', relname) FROM pg_index JOIN pg_class x ON x.oid = indexrelid WHERE indrelid = c.oid AND indisreplident) END"
 	" WHERE c.relreplident <> 'd') AS s (n, setting) WHERE c.oid = $1 ORDER BY s.n",
 
-	/* triggers; a constraint trigger cannot be replaced, so each is made anew */
+	/*
+	 * triggers; a constraint trigger cannot be replaced, so each is dropped and created
+	 */
 	"SELECT s.statement FROM pg_trigger g, LATERAL (VALUES"
 	" (1, format('DROP TRIGGER IF EXISTS %I ON %s;', g.tgname, " THE_TABLE ")), (2, pg_get_triggerdef(g.oid) || ';'),"
 	" (3, format('ALTER TABLE %s %s TRIGGER %I;', " THE_TABLE ", CASE g.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' WHEN 'A' THEN 'ENABLE ALWAYS' END, g.tgname))"
 	" ) AS s (n, statement) WHERE g.tgrelid = $1 AND NOT g.tgisinternal AND g.tgparentid = 0 AND g.tgname <> '" GUARD_NAME "'"
 	" AND (s.n < 3 OR g.tgenabled <> 'O') ORDER BY g.tgname, s.n",
 
-	/* publications that name the table; a name may hold whatever a quote ends with */
+	/* publications that name the table; a name may contain any end of a quote */
 	"SELECT format('DO %L;', format('BEGIN ALTER PUBLICATION %I ADD TABLE %s%s%s%s; EXCEPTION WHEN duplicate_object THEN NULL; END', p.pubname,"
 	" CASE WHEN (SELECT relkind FROM pg_class WHERE oid = $1) = 'r' THEN 'ONLY ' END, " THE_TABLE ","
 	" (SELECT format(' (%s)', string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)) FROM pg_attribute a WHERE a.attrelid = $1 AND a.attnum = ANY (" CR_PUBLISHED_COLUMNS ") HAVING count(*) > 0),"
@@ -162,7 +165,7 @@ our_check_names(void)
 	return PointerGetDatum(construct_array(names, lengthof(our_checks), TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-/* Runs a query about a table; SPI has the statements that it finds. */
+/* Runs a query about a table.  SPI then has the statements that it found. */
 static void
 find_statements(const char *query, Oid relid, int natts)
 {
@@ -190,7 +193,7 @@ put_statements(ReturnSetInfo *rsinfo, const char *const *queries, int count, Oid
 	}
 }
 
-/* Has a DBA added anything to the parent of the archive? */
+/* Has a DBA added anything to the archive's parent table? */
 bool
 archive_is_customized(void)
 {
@@ -220,7 +223,10 @@ put_section(ReturnSetInfo *rsinfo, const char *const *queries, int count)
 	put_statements(rsinfo, queries, count, archive_parent(), store_table_natts(TABLE_HISTORY));
 }
 
-/* The archive's partitions are no members, so a dump has them whole. */
+/*
+ * The archive's partitions are not members of the extension, so a dump has them
+ * completely.
+ */
 Datum
 credits_dump_customizations(PG_FUNCTION_ARGS)
 {

@@ -1,12 +1,12 @@
 /*
  * guards.c
- *		The triggers that keep the tables append-only, and their repair.
+ *		The guards: triggers that keep the tables append-only, and their repair.
  *
- * The guards are BEFORE STATEMENT and ENABLE ALWAYS: they refuse everybody,
- * superuser and owner included, also under session_replication_role = replica.
- * The ledger's own writes do not pass statement triggers.  The apply worker of
- * logical replication may do all: what it applies passed a guard elsewhere.
- * What DROP would take along is guarded by an event trigger (drop_guard.c).
+ * A guard is BEFORE STATEMENT and ENABLE ALWAYS.  It refuses the statements of every
+ * role, also of superusers and the owner, and also under session_replication_role =
+ * replica.  The ledger's own writes fire no statement triggers.  The apply worker of
+ * logical replication may do everything, because what it applies has passed a guard on
+ * the publisher.  An event trigger protects against DROP (drop_guard.c).
  */
 #include "postgres.h"
 
@@ -70,7 +70,7 @@ find_guard(Relation rel)
 	return NULL;
 }
 
-/* Does the trigger call this library's guard, with nothing in its way? */
+/* Does the trigger call this library's guard, without a condition? */
 static bool
 is_whole(const Trigger *guard)
 {
@@ -82,7 +82,7 @@ is_whole(const Trigger *guard)
 	return function.fn_addr == credits_guard;
 }
 
-/* What is wrong with a table's guard; NULL if nothing is. */
+/* What is wrong with a table's guard.  NULL: nothing. */
 const char *
 guard_problem(Oid relid)
 {
@@ -101,9 +101,9 @@ guard_problem(Oid relid)
 }
 
 /*
- * What else stands between the table and who reads or guards it: a statement on
- * a parent fires the parent's triggers only, rows of a child show in its
- * parent, and row security hides rows from an auditor.
+ * What else could bypass the guard or hide rows.  A statement on a parent fires only the
+ * parent's triggers.  Rows of a child show in the parent.  Row security hides rows from
+ * an auditor.
  */
 const char *
 exposure_problem(Oid relid, bool is_parent, bool is_partition)
@@ -121,7 +121,7 @@ exposure_problem(Oid relid, bool is_parent, bool is_partition)
 	return NULL;
 }
 
-/* Every table, the archive, and the partitions in the extension's schema. */
+/* All tables, the archive, and the archive's partitions in the extension's schema. */
 List *
 guarded_tables(void)
 {
@@ -139,7 +139,7 @@ guarded_tables(void)
 	return list;
 }
 
-/* A guard under another name refuses the ledger's own writes, too. */
+/* Removes guards with another name.  They would also refuse the ledger's own writes. */
 static void
 drop_renamed_guards(Oid relid, const char *table)
 {
@@ -175,7 +175,7 @@ put_guard_back(Oid relid)
 	own_sql_execute(psprintf("ALTER TABLE %s.%s ENABLE ALWAYS TRIGGER " GUARD_NAME, schema, name));
 }
 
-/* Mends the event trigger step by step; true if there was anything to mend. */
+/* Repairs the event trigger step by step.  True if there was something to repair. */
 static bool
 put_drop_guard_back(void)
 {
@@ -220,7 +220,7 @@ put_drop_guard_back(void)
 	}
 }
 
-/* Inheritance is reported, not mended: undoing it is for whoever did it. */
+/* Inheritance is reported and not repaired.  The role that made it should undo it. */
 Datum
 credits_repair_guards(PG_FUNCTION_ARGS)
 {
@@ -245,7 +245,7 @@ credits_repair_guards(PG_FUNCTION_ARGS)
 	foreach(cell, broken)
 	{
 		if (guard_problem(lfirst_oid(cell)) == NULL)
-			continue;			/* by another, meanwhile */
+			continue;			/* another transaction has repaired it meanwhile */
 		put_guard_back(lfirst_oid(cell));
 		repaired++;
 	}

@@ -1,13 +1,15 @@
 /*
  * presets.c
- *		The table of presets: who may call what, and read what.
+ *		The table that says which rights a preset has: which functions a role may call and
+ *		which tables it may read.
  *
- * Granting a preset is plain GRANTs of what the table says.  Whether a role has
- * been granted one is a matter of its own entries in the objects' ACLs: what it
- * may do by membership, or as a superuser, comes from elsewhere.
+ * Granting a preset executes ordinary GRANTs.  A role has been granted a preset if its
+ * own entries in the ACLs say so.  Rights that it has as a member of another role, or as
+ * a superuser, do not count.
  *
- * app and server read one user at a time, by functions that insist on a user.
- * Only auditor, support and admin read what shows everybody.
+ * The presets app and server read one user at a time, through functions that require a
+ * user.  Only auditor, support and admin may read the tables and views that show all
+ * users.
  */
 #include "postgres.h"
 
@@ -139,7 +141,7 @@ static const Right table_rights[] = {
 	{"credit_usage_daily", AUDITOR | SUPPORT | ADMIN},
 };
 
-/* The preset of a name; 0: there is none such. */
+/* The preset with this name.  0: there is none. */
 int
 preset_find(const char *name)
 {
@@ -169,7 +171,7 @@ preset_bit(const char *name)
 	error_bad_value("preset", name, names.data);
 }
 
-/* The one routine of that name that belongs to the extension. */
+/* The one routine with this name that belongs to the extension. */
 static Oid
 find_routine(const char *name)
 {
@@ -191,7 +193,7 @@ find_routine(const char *name)
 	return found;
 }
 
-/* A copy of the ACL of an object that was found, which is let go of. */
+/* A copy of an object's ACL.  Releases the object's cache entry. */
 static Acl *
 acl_of(int cache, HeapTuple tuple, AttrNumber acl_column, Oid owner, ObjectType type)
 {
@@ -237,7 +239,7 @@ schema_acl(void)
 				  ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner, OBJECT_SCHEMA);
 }
 
-/* Does an ACL, which is freed, give a right to the role itself? */
+/* Does an ACL give a right to the role itself?  Frees the ACL. */
 static bool
 gives(Acl *acl, Oid role, AclMode right)
 {
@@ -250,7 +252,7 @@ gives(Acl *acl, Oid role, AclMode right)
 	return found;
 }
 
-/* How much of a preset has been granted to the role itself. */
+/* How many of a preset's rights have been granted to the role itself. */
 PresetShare
 preset_share(int preset, Oid role)
 {
@@ -274,7 +276,7 @@ preset_share(int preset, Oid role)
 	return has == all ? PRESET_ALL : has > 0 ? PRESET_SOME : PRESET_NONE;
 }
 
-/* Those that a role has granted a right to, as a JSON array; NULL: none. */
+/* The roles to which a role has granted a right, as a JSON array.  NULL: none. */
 static char *
 granted_by(const Acl *acl, Oid role, AclMode right)
 {
@@ -297,7 +299,7 @@ granted_by(const Acl *acl, Oid role, AclMode right)
 	return names.data;
 }
 
-/* PostgreSQL's own error does not say who these are, nor which right it is. */
+/* PostgreSQL's own error does not say which roles these are, or which right it is. */
 pg_noreturn static void
 error_granted_on(const char *role, const char *right, const char *object, const char *others)
 {
@@ -317,8 +319,9 @@ error_granted_on(const char *role, const char *right, const char *object, const 
 }
 
 /*
- * One right to an object whose ACL this is.  A role that a DBA gave a grant option may have
- * granted the right to others, who would lose it: then it is an error.
+ * Grants or revokes one right to an object.  acl: the object's ACL.  If a DBA gave the
+ * role a grant option, the role may have granted the right to others.  They would lose
+ * it, so revoking is then an error.
  */
 static void
 change(const char *right, AclMode mode, const char *object, const Acl *acl, const char *role,
@@ -345,7 +348,7 @@ change(const char *right, AclMode mode, const char *object, const Acl *acl, cons
 	PG_END_TRY();
 }
 
-/* Without USAGE on the schema no right in it is worth anything. */
+/* Without USAGE on the schema, all rights in it are useless. */
 void
 presets_change_usage(const char *role, bool grant)
 {
@@ -353,7 +356,7 @@ presets_change_usage(const char *role, bool grant)
 		   schema_acl(), role, grant);
 }
 
-/* GRANTs or REVOKEs what is in wanted and not in others. */
+/* GRANTs or REVOKEs the rights that are in wanted and not in others. */
 void
 presets_change(const char *role, int wanted, int others, bool grant)
 {

@@ -1,28 +1,30 @@
 /*
  * roles.c
- *		Who has been granted which preset: credits_grant_role,
- *		credits_revoke_role, credits_roles.
+ *		Which role has which preset: credits_grant_role, credits_revoke_role,
+ *		credits_roles.
  *
- * Granting a preset is recorded in credit_role; taking it back revokes what no
- * other preset of that role still gives.  Without a record there is nothing to take
- * back: whatever rights the role has came from somebody else, or their records are
- * nobody's, and then its other presets are not known.
+ * Granting a preset is recorded in credit_role.  Taking it back revokes the rights that
+ * no other preset of the role still gives.
+ * Without a record there is nothing to take back: then whatever rights the role has were
+ * granted by other means, or their records are about no role, and it is not known which
+ * other presets the role has.
  *
- * A record is about a role, which is an OID, and its name may change.  But OIDs
- * are a cluster's own, and a dump carries the rows to another: there the rights
- * were granted anew by name, and a stranger may have the OID.  So a record also
- * has the identifier of the cluster that its OID is of, and whose it is now is
- * found out each time:
+ * A record is about a role, which is an OID, because a role's name may change.  But OIDs
+ * belong to one cluster.  A dump carries the records to another cluster.  There the
+ * rights were granted again by name, and another role may have the OID.  So a record also
+ * has the identifier of the cluster that its OID belongs to.  Each time, this file finds
+ * out which role a record is about now:
  *
- *	- written in this cluster: the role with that OID, if there is one; where it has
- *	  another name by now, it must have some of the preset's rights;
- *	- otherwise, the role of that name, if it has all of the preset's rights: then it
- *	  came with a dump;
- *	- otherwise nobody: the role was dropped, is not in this cluster, or was renamed before the dump.
+ * - If it was written in this cluster: the role with that OID, if there is one.  If that
+ *   role has another name now, it must have some of the preset's rights.
+ * - Otherwise: the role with that name, if it has all of the preset's rights.  Then it
+ *   came with a dump.
+ * - Otherwise: no role.  The role was dropped, is not in this cluster, or was renamed before the
+ *   dump.
  *
- * A record gives no right, so a wrong guess could at most keep one from being
- * taken back.  What was found out is written down whenever a preset is granted or
- * revoked.
+ * A record gives no right.  So the worst result of a wrong guess is that a record is not
+ * taken back.  Whenever a preset is granted or revoked, the records are updated with what
+ * was found out.
  */
 #include "postgres.h"
 
@@ -58,20 +60,20 @@ PG_FUNCTION_INFO_V1(credits_grant_role);
 PG_FUNCTION_INFO_V1(credits_revoke_role);
 PG_FUNCTION_INFO_V1(credits_roles);
 
-/* A row of credit_role, and whose it is now. */
+/* A row of credit_role, and the role that it is about now. */
 typedef struct Record
 {
 	TimestampTz granted_at;
 	int64		cluster;
 	Oid			role_oid;
-	bool		granted_usage;	/* by a preset, not by somebody else */
+	bool		granted_usage;	/* a preset gave it, not another role */
 	const char *role_name;
 	const char *preset;
-	Oid			holder;			/* InvalidOid: nobody's */
+	Oid			holder;			/* InvalidOid: no role */
 	const char *holder_name;
 } Record;
 
-/* Only the tables' owner (or a superuser) may go on. */
+/* Raises an error unless the caller is the tables' owner or a superuser. */
 void
 roles_check_owner(const char *function)
 {
@@ -87,7 +89,7 @@ this_cluster(void)
 	return (int64) GetSystemIdentifier();
 }
 
-/* See the head of this file. */
+/* Finds the role that a record is about now, as the top of this file says. */
 static void
 find_holder(Record *record)
 {
@@ -114,7 +116,7 @@ find_holder(Record *record)
 	}
 }
 
-/* All records, with their holders. */
+/* All records, with their roles. */
 static List *
 read_records(Snapshot snapshot)
 {
@@ -189,7 +191,7 @@ audit_role(const char *action, const char *role, const char *preset)
 	audit_append(action, role, (Datum) 0, object_end(&after));
 }
 
-/* The record of a preset that the role holds; NULL: none. */
+/* The record of a preset that the role has.  NULL: none. */
 static Record *
 held_by(List *records, Oid role, const char *preset)
 {
@@ -213,7 +215,7 @@ is_settled(const Record *record)
 		 strcmp(record->role_name, record->holder_name) == 0);
 }
 
-/* Writes down who holds what under its OID and name of now, once each. */
+/* Updates the records: each role under its current OID and name, once for each preset. */
 static List *
 settle(List *records)
 {
@@ -243,7 +245,7 @@ settle(List *records)
 	return settled;
 }
 
-/* Forgets the presets of a role of this name that is no more. */
+/* Removes the presets of a dropped role with this name. */
 static bool
 forget_dropped(List *records, const char *role)
 {
@@ -263,7 +265,7 @@ forget_dropped(List *records, const char *role)
 	return forgotten;
 }
 
-/* 42704; a role that was renamed is named. */
+/* Raises 42704.  If the role was renamed, the error gives the new name. */
 static void
 error_no_role(const List *records, const char *role)
 {
@@ -306,7 +308,10 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 	writer_check_allowed(function);
 	roles_check_owner(function);
 
-	/* One change at a time, so that nobody's rights are derived from a past. */
+	/*
+	 * Only one change at a time, so that each change sees the rights after the one before
+	 * it.
+	 */
 	lock_name(LOCK_ROLES, "", ExclusiveLock);
 	CommandCounterIncrement();
 	roleid = get_role_oid(role, true);
@@ -381,7 +386,7 @@ credits_revoke_role(PG_FUNCTION_ARGS)
 	return change_role(fcinfo, "credits_revoke_role()", false);
 }
 
-/* Who has which preset, by the names of now. */
+/* All roles with presets, by their current names. */
 Datum
 credits_roles(PG_FUNCTION_ARGS)
 {

@@ -1,14 +1,15 @@
 /*
  * schedule.c
- *		Having pg_cron run the sweep.
+ *		Scheduling the sweep with pg_cron.
  *
- * pg_cron is not required: any scheduler may CALL credits_run_reset().  Its
- * functions exist only in its own database; elsewhere the error says exactly
- * what to run there.
+ * pg_cron is not required: any scheduler may CALL credits_run_reset().  pg_cron's
+ * functions exist only in its own database.  In another database, the error says exactly
+ * what to run in that one.
  *
- * pg_cron keeps a job's database and role by name, so after a rename of either the
- * job fails, and it is under a name that is ours no more.  So the audit log has the
- * job's id, with the cluster that it is of: in another one, the id is another job's.
+ * pg_cron stores a job's database and role by name.  If one of them is renamed, the job
+ * fails, and it is no longer found by the name that we would give it.  So the audit log
+ * has the job's id, together with the cluster's identifier: in another cluster, the id
+ * belongs to another job.
  */
 #include "postgres.h"
 
@@ -35,7 +36,7 @@
 PG_FUNCTION_INFO_V1(credits_schedule_reset);
 PG_FUNCTION_INFO_V1(credits_unschedule_reset);
 
-/* One job a database, because one pg_cron serves all databases. */
+/* A name for each database, because one pg_cron serves all databases. */
 static char *
 job_name(void)
 {
@@ -59,7 +60,7 @@ require_cron(const char *statement)
 			 errhint("In pg_cron's own database (the setting cron.database_name), run: %s", statement)));
 }
 
-/* Runs a statement as the caller, whose job it will be. */
+/* Runs a statement as the caller, so the job belongs to the caller. */
 static int64
 run(const char *statement)
 {
@@ -88,7 +89,7 @@ this_cluster(void)
 	return psprintf(UINT64_FORMAT, GetSystemIdentifier());
 }
 
-/* The job that was scheduled last, and not unscheduled since; 0: none. */
+/* The job that was scheduled last and was not unscheduled since.  0: none. */
 static int64
 remembered_job(void)
 {
@@ -116,7 +117,7 @@ remembered_job(void)
 											 NumericGetDatum(value->val.numeric)));
 }
 
-/* A job of the caller's under the name of now, and what else is true of it. */
+/* Conditions for a job of the caller under the current name. */
 static char *
 named_job(void)
 {
@@ -126,8 +127,8 @@ named_job(void)
 }
 
 /*
- * Of the jobs that the caller sees, those that are his to take out: who is exempt from
- * row security sees all, and only a superuser may take out another role's.
+ * Conditions for a job that the caller may remove.  A role that bypasses row security
+ * sees all jobs, but only a superuser may remove a job of another role.
  */
 static const char *
 own_job(void)
@@ -136,7 +137,7 @@ own_job(void)
 		"j.username::pg_catalog.text OPERATOR(pg_catalog.=) CURRENT_USER::pg_catalog.text";
 }
 
-/* The remembered job, if it still is one of ours. */
+/* Conditions for the remembered job, if it is still one of ours. */
 static char *
 same_job(int64 job)
 {
@@ -152,7 +153,7 @@ unschedule(int64 job)
 						job));
 }
 
-/* Takes the caller's jobs out that a condition is true of; how many. */
+/* Removes the caller's jobs that meet a condition.  Returns how many. */
 static int
 unschedule_where(const char *condition)
 {
@@ -176,8 +177,8 @@ try_unschedule(void *job)
 }
 
 /*
- * The remembered job may be hidden: pg_cron shows and gives a role only the jobs
- * that are under the role's name of now.  Then all that can be done is to say so.
+ * The remembered job may be invisible: pg_cron shows and allows a role only the jobs
+ * under the role's current name.  Then this only gives a warning.
  */
 static int
 unschedule_hidden(int64 job)
@@ -199,7 +200,7 @@ unschedule_hidden(int64 job)
 	else if (ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
 			 ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION))
 		ReThrowError(failure);
-	return 0;					/* else it is gone */
+	return 0;					/* the job is gone */
 }
 
 Datum

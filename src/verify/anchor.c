@@ -1,7 +1,7 @@
 /*
  * anchor.c
- *		credits_anchor and credits_verify_anchor: what an outside witness keeps,
- *		and comes back with.
+ *		credits_anchor and credits_verify_anchor.  An external witness keeps what
+ *		credits_anchor returns, and gives it to credits_verify_anchor later.
  */
 #include "postgres.h"
 
@@ -33,11 +33,11 @@
 PG_FUNCTION_INFO_V1(credits_anchor);
 PG_FUNCTION_INFO_V1(credits_verify_anchor);
 
-/* Every account's head, in the order of users. */
+/* Reads the head of every account, in the order of users. */
 typedef struct HeadWalk
 {
 	Lookup		rows;
-	StringInfoData user_id;		/* what next_head found */
+	StringInfoData user_id;		/* next_head sets user_id and head */
 	Leaf		head;
 } HeadWalk;
 
@@ -64,11 +64,11 @@ same_row(const Leaf *a, const Leaf *b)
 }
 
 /*
- * Writes the leaves and gives the anchor its counts and roots.  Both walks are
- * in user order, side by side.  A user whose account is gone keeps the newest
- * leaf in the tree, so that the tree always follows from the leaves alone;
- * that it is gone is for verification to say, and no reason to end anchoring
- * for good.  Returns how many are.
+ * Writes the leaves, and sets the anchor's counts and roots.  It reads accounts and old
+ * leaves side by side, both in the order of users.  If a user's account is gone, the
+ * user's newest leaf stays in the tree, so the tree always follows from the leaves alone.
+ * Verification reports that the account is gone, and anchoring goes on.  Returns how many
+ * accounts are gone.
  */
 static int64
 grow_tree(CrAnchor *anchor, Snapshot snapshot)
@@ -153,11 +153,12 @@ receipt(const CrAnchor *anchor)
 }
 
 /*
- * One at a time, to the end of the transaction: the next is chained to this
- * one.  Everything is read in one snapshot, taken under the lock, at any
- * isolation level.  A witness must not know an anchor that a crash then
- * forgets, nor one of calls that it forgets, so the commit is synchronous
- * whatever the setting: it flushes all that was committed before.
+ * Only one anchor is made at a time, to the end of the transaction, because the next
+ * anchor is chained to this one.  Everything is read in one snapshot, which is taken
+ * under the lock at every isolation level.  A witness must never get an anchor that a
+ * crash then loses, or an anchor of calls that a crash loses.  So the commit is
+ * synchronous whatever synchronous_commit is set to, and it flushes everything that was
+ * committed before.
  */
 Datum
 credits_anchor(PG_FUNCTION_ARGS)

@@ -1,17 +1,18 @@
 /*
  * anchor_check.c
- *		Verifying anchors, their leaves, and that the histories go on from them.
+ *		Verifying anchors and their leaves, and that each history continues from its
+ *		leaves.
  *
- * The anchors are read first and kept; then all leaves are read once, in the
- * order of users.  On the way each leaf is looked up in the history, and put
- * into the tree of the anchor's own leaves; each user's newest leaf goes into
- * the newest anchor's tree, and the newest up to then into the tree of an
- * anchor that a witness kept.  So memory grows with the anchors, not with the
- * leaves, and the roots of all are verified: an anchor's tree follows from its
- * own leaves and those before.
+ * The anchors are read first and kept in memory.  Then all leaves are read once, in the
+ * order of users.  Each leaf is looked up in the history and put into the tree of its own
+ * anchor.  Each user's newest leaf is put into the newest anchor's tree.  If a witness
+ * kept an anchor, each user's newest leaf up to that anchor is put into the kept anchor's
+ * tree.  So memory grows with the number of anchors and not with the number of leaves,
+ * and the roots of all anchors are verified: an anchor's tree follows from its own leaves
+ * and the leaves before.
  *
- * Anchors and leaves are never changed, so users may be read range by range, in
- * a snapshot each.  What was anchored meanwhile is left to the next time.
+ * Anchors and leaves never change, so ranges of users may be read one after another, each
+ * in a snapshot of its own.  What is anchored meanwhile is left to the next verification.
  */
 #include "postgres.h"
 
@@ -32,32 +33,34 @@
 #include "verify/anchor_check.h"
 #include "verify/findings.h"
 
-/* An anchor, and what the leaves come to so far. */
+/* An anchor, and what was computed from its leaves so far. */
 typedef struct Checked
 {
 	CrAnchor	anchor;
 	int64		leaves;
-	int64		users;			/* whose first leaf it is */
-	CrTree		tree;			/* over its own leaves, no more than there should be */
+	int64		users;			/* users whose first leaf belongs to this anchor */
+	/* of the anchor's own leaves; holds at most as many as there should be */
+	CrTree		tree;
 } Checked;
 
 struct AnchorCheck
 {
-	Checked    *anchors;		/* in their order */
+	Checked    *anchors;		/* in the order of their numbers */
 	int64		count;
 	int64		room;
-	CrTree		newest;			/* over every user's newest leaf */
-	CrAnchor	kept;			/* a witness's; anchor_no 0: none */
-	bool		kept_is_here;	/* an anchor of that number */
-	CrTree		kept_tree;		/* over the newest leaves up to it */
-	bool		has_stray;		/* a leaf of no anchor was reported, which is enough */
+	CrTree		newest;			/* of every user's newest leaf */
+	CrAnchor	kept;			/* an anchor that a witness kept; anchor_no 0: none */
+	bool		kept_is_here;	/* an anchor with its number is stored */
+	CrTree		kept_tree;		/* of every user's newest leaf up to the kept anchor */
+	/* a leaf without an anchor was reported; one report is enough */
+	bool		has_stray;
 	MemoryContext memory;
-	MemoryContext row_memory;	/* to be reset after each leaf */
+	MemoryContext row_memory;	/* reset after each leaf */
 
-	/* one user, while leaves are read */
+	/* the current user, while leaves are read */
 	StringInfoData user_id;
-	Leaf		last;			/* anchor_no 0: no leaf yet */
-	Leaf		last_kept;		/* up to the witness's anchor */
+	Leaf		last;			/* the leaf before; anchor_no 0: none yet */
+	Leaf		last_kept;		/* the newest leaf up to the kept anchor */
 	bool		has_problem;
 };
 
@@ -67,7 +70,10 @@ same_hash(const uint8_t a[CR_HASH_LEN], const uint8_t b[CR_HASH_LEN])
 	return memcmp(a, b, CR_HASH_LEN) == 0;
 }
 
-/* A stored anchor by its number, or NULL.  Usually there are no gaps. */
+/*
+ * A stored anchor, found by its number, or NULL.  Usually there are no gaps in the
+ * numbers.
+ */
 static Checked *
 find_anchor(const AnchorCheck *check, int64 anchor_no)
 {
@@ -90,7 +96,9 @@ find_anchor(const AnchorCheck *check, int64 anchor_no)
 		&check->anchors[low] : NULL;
 }
 
-/* What is wrong with an anchor after the one before it (NULL: the first). */
+/*
+ * What is wrong with an anchor.  before: the anchor before it.  NULL: this is the first.
+ */
 static const char *
 anchor_problem(const CrAnchor *anchor, const CrAnchor *before)
 {
@@ -132,8 +140,8 @@ keep_anchor(AnchorCheck *check, const CrAnchor *anchor)
 }
 
 /*
- * The chain, up to the first problem, and the audit log's row of each anchor,
- * also up to the first problem.
+ * Checks the chain of anchors, and the audit log's row of each anchor.  Each of the two
+ * checks stops at its first problem.
  */
 static void
 read_anchors(AnchorCheck *check, Findings *findings)
@@ -181,7 +189,7 @@ read_anchors(AnchorCheck *check, Findings *findings)
 	lookup_end(&lookup);
 }
 
-/* Is the anchor that a witness kept the one that is stored here? */
+/* Is the anchor that a witness kept the same as the stored one? */
 static void
 compare_kept(AnchorCheck *check, Findings *findings)
 {
@@ -203,8 +211,8 @@ compare_kept(AnchorCheck *check, Findings *findings)
 }
 
 /*
- * kept: the anchor that a witness has kept, or NULL.  What is returned lives in
- * the current memory context.
+ * kept: the anchor that a witness kept, or NULL.  The result is in the current memory
+ * context.
  */
 AnchorCheck *
 anchor_check_begin(Findings *findings, const CrAnchor *kept)
@@ -229,8 +237,9 @@ anchor_check_begin(Findings *findings, const CrAnchor *kept)
 }
 
 /*
- * What is wrong with a leaf and its history row, and where.  An anchor that is
- * not among those read may have been made since, if this is a later snapshot.
+ * What is wrong with a leaf and its history row, and in which object.  If the anchor is
+ * not among those that were read, it may have been made since, because this can be a
+ * later snapshot.
  */
 static const char *
 leaf_problem(const AnchorCheck *check, const Leaf *leaf, const Checked *anchor,
@@ -284,7 +293,7 @@ report(AnchorCheck *check, Findings *findings, const char *object, int64 seq,
 	}
 }
 
-/* All of a user's leaves have been read: the newest go into the trees. */
+/* All leaves of a user have been read.  Puts the user's newest leaf into the trees. */
 static void
 end_user(AnchorCheck *check, Findings *findings, Lookup *accounts)
 {
@@ -350,7 +359,7 @@ check_leaf(AnchorCheck *check, Findings *findings, TupleTableSlot *slot, Lookup 
 		check->last_kept = leaf;
 }
 
-/* An anchor made after the others were read. */
+/* Was the anchor made after the anchors were read? */
 static bool
 is_later_anchor(const AnchorCheck *check, Lookup *anchors, TupleTableSlot *slot)
 {
@@ -365,8 +374,8 @@ is_later_anchor(const AnchorCheck *check, Lookup *anchors, TupleTableSlot *slot)
 }
 
 /*
- * The leaves of the users after one, up to another (NULL: the first, the last).
- * Ranges follow each other.
+ * Checks the leaves of the users after one user and up to another.  NULL: from the first,
+ * to the last.  The caller gives one range after another.
  */
 void
 anchor_check_users(AnchorCheck *check, Findings *findings, const char *after, const char *upto)
@@ -405,7 +414,7 @@ anchor_check_users(AnchorCheck *check, Findings *findings, const char *after, co
 	archived_close(&archived);
 }
 
-/* Does a tree, with the audit log's leaf, give the anchor's root? */
+/* Does a tree, together with the audit log's leaf, give the anchor's root? */
 static bool
 has_root(CrTree *tree, const CrAnchor *anchor)
 {
@@ -416,7 +425,7 @@ has_root(CrTree *tree, const CrAnchor *anchor)
 	return same_hash(root, anchor->root);
 }
 
-/* All leaves have been read. */
+/* All leaves have been read.  Checks the counts and the roots. */
 void
 anchor_check_end(AnchorCheck *check, Findings *findings)
 {
@@ -439,7 +448,7 @@ anchor_check_end(AnchorCheck *check, Findings *findings)
 		{
 			problem = psprintf("up to it " INT64_FORMAT " users have leaves instead of " INT64_FORMAT,
 							   users, checked->anchor.accounts);
-			users = checked->anchor.accounts;	/* once is enough */
+			users = checked->anchor.accounts;	/* report this once only */
 		}
 		else if (i == check->count - 1 && !has_root(&check->newest, &checked->anchor))
 			problem = "the leaves do not give its root";
@@ -451,7 +460,7 @@ anchor_check_end(AnchorCheck *check, Findings *findings)
 						"the leaves do not give the root that was kept outside");
 }
 
-/* All of it, in one snapshot. */
+/* Checks everything in one snapshot. */
 void
 verify_anchors(Findings *findings, const CrAnchor *kept)
 {

@@ -1,8 +1,8 @@
 /*
  * archive_check.c
- *		Verifying what of the archive is not about one account's rows: that
- *		checkpoints have accounts and archived rows checkpoints, and that no
- *		partition is gone but those that were dropped on purpose.
+ *		Verifying the archive as a whole: every checkpoint has an account, all archived
+ *		rows have a checkpoint, and no partition is missing except those that were dropped
+ *		on purpose.
  */
 #include "postgres.h"
 
@@ -21,7 +21,10 @@
 #include "verify/archive_check.h"
 #include "verify/findings.h"
 
-/* The years whose rows checkpoints have: each has its partition, or had. */
+/*
+ * Each year for which a checkpoint has rows must have its partition, or the partition was
+ * dropped.
+ */
 static void
 verify_years(Findings *findings, const Numbers *years)
 {
@@ -59,7 +62,10 @@ has_user(Lookup *lookup, const char *user_id)
 	return lookup_next(lookup, ForwardScanDirection);
 }
 
-/* What is wrong inside one is the account's verification's to say. */
+/*
+ * Checks that each checkpoint has an account.  What is wrong in a checkpoint is reported
+ * by the verification of its account.
+ */
 static void
 verify_checkpoints(Findings *findings, MemoryContext row_memory)
 {
@@ -68,7 +74,7 @@ verify_checkpoints(Findings *findings, MemoryContext row_memory)
 	Numbers		years = {0};
 	MemoryContext old = CurrentMemoryContext;
 
-	numbers_add(&years, 0);		/* allocated here */
+	numbers_add(&years, 0);		/* so that its memory is allocated in this context */
 	years.count = 0;
 	lookup_begin(&lookup, TABLE_CHECKPOINT, INDEX_CHECKPOINT, GetActiveSnapshot());
 	lookup_begin(&accounts, TABLE_ACCOUNT, INDEX_ACCOUNT, GetActiveSnapshot());
@@ -91,7 +97,7 @@ verify_checkpoints(Findings *findings, MemoryContext row_memory)
 	verify_years(findings, &years);
 }
 
-/* From one user to the next in each partition's index. */
+/* Goes from one user to the next in each partition's index. */
 static void
 verify_users(Findings *findings, MemoryContext row_memory)
 {
@@ -132,8 +138,9 @@ verify_users(Findings *findings, MemoryContext row_memory)
 }
 
 /*
- * The archive itself, and its partitions.  One of another schema has no guard, and one
- * of another name is no year that can be archived to or dropped.
+ * Checks the archive itself and its partitions.  A partition in another schema has no
+ * guard.  A partition with another name is no year that rows can be archived to, or that
+ * can be dropped.
  */
 static void
 verify_tables(Findings *findings)

@@ -1,19 +1,20 @@
 /*
  * filter.c
- *		Verifying many accounts in one reading of the history.
+ *		Verifying many accounts while the history is read once.
  *
- * By index, the rows of one account are all over the table.  So the table is
- * read from front to back, and the state of every account is kept meanwhile.
- * The check of a row is the judge's own, so nothing passes here that the judge
- * would refuse.  The other way round is allowed: an account with anything
- * unusual is only a suspect, and the judge then goes through its history by
- * index and says what it is.
+ * The rows of one account are scattered over the whole table.  So the table is read from
+ * front to back, and the state of every account is kept in memory.  The judge's own
+ * function checks each row, so the filter accepts nothing that the judge would not
+ * accept.  The opposite is allowed: an account with anything unusual only becomes a
+ * suspect.  The judge then reads the suspect's history by index and says what is wrong,
+ * or that nothing is.
  *
- * The rows of an account are nearly in order, and not quite: each writing
- * backend fills pages of its own, and vacuumed room is used again.  A row that
- * comes before its turn is kept until then, as far as memory lets.
+ * The rows of an account are almost in order, but not quite: each session fills pages of
+ * its own, and space that VACUUM freed is used again.  A row that comes too early is kept
+ * until the rows before it have come, if there is memory for it.
  *
- * Accounts whose states do not fit into the memory wait for another reading.
+ * If the states of all accounts do not fit into memory, the table is read again for the
+ * rest.
  */
 #include "postgres.h"
 
@@ -36,7 +37,7 @@
 #include "verify/judge.h"
 #include "verify/progress.h"
 
-/* A row before its turn. */
+/* A row that came before an older row of its account. */
 typedef struct Early
 {
 	pairingheap_node node;
@@ -46,7 +47,7 @@ typedef struct Early
 
 typedef struct User
 {
-	CrAccount	acc;			/* after the rows so far */
+	CrAccount	acc;			/* after the rows that were checked so far */
 	pairingheap *early;			/* NULL: none yet */
 	int64		purchases;
 	bool		suspect;
@@ -55,7 +56,7 @@ typedef struct User
 
 typedef struct UserEntry
 {
-	const char *user_id;		/* in its User */
+	const char *user_id;		/* points into its User */
 	uint32		hash;
 	char		status;
 } UserEntry;
@@ -75,7 +76,7 @@ typedef struct UserEntry
 
 #define USER_OF(entry) ((User *) ((entry)->user_id - offsetof(User, user_id)))
 #define BLOCK_SIZE (256 * 1024)
-#define ENTRY_SIZE (2 * sizeof(UserEntry))	/* with the table's free places */
+#define ENTRY_SIZE (2 * sizeof(UserEntry))	/* includes the free places of the hash table */
 
 #define ROWS_AHEAD 8
 #define CACHE_LINE 64
@@ -91,11 +92,11 @@ typedef struct Filter
 	Snapshot	snapshot;
 	uint32		pass;
 	uint32		passes;
-	MemoryContext memory;		/* of a pass */
+	MemoryContext memory;		/* of one pass */
 	users_hash *users;
-	char	   *block;			/* where the next User goes */
+	char	   *block;			/* the place for the next User */
 	size_t		block_left;
-	size_t		early_room;		/* bytes left for rows before their turn */
+	size_t		early_room;		/* bytes that are left for rows that came too early */
 	TupleTableSlot *early_slot;
 	Judge		judge;
 	bool		orphans;
@@ -107,7 +108,10 @@ share_hash(const Share *share, const char *user_id, size_t len)
 	return hash_bytes_extended((const unsigned char *) user_id, (int) len, share->seed);
 }
 
-/* The upper half says whose share it is, the lower whether it is sampled. */
+/*
+ * The upper half of the hash decides which share the account is in.  The lower half
+ * decides whether it is in the sample.
+ */
 bool
 share_has(const Share *share, uint64 hash)
 {
@@ -115,7 +119,10 @@ share_has(const Share *share, uint64 hash)
 		(share->sample >= 1 || (uint32) hash < share->sample * 4294967296.0);
 }
 
-/* Of a share, the part that is this pass's. */
+/*
+ * Is the account in this process's share, and in the part of the share that this pass
+ * checks?
+ */
 static inline bool
 is_wanted(const Filter *f, uint64 hash)
 {
@@ -126,9 +133,9 @@ is_wanted(const Filter *f, uint64 hash)
 }
 
 /*
- * A user_id as it is in the row, without its NUL; NULL if it is not ours.  Most
- * rows are not, where there are many processes: of those no other column is
- * looked at.
+ * The user_id as it is stored in the row, without NUL at its end.  NULL if the row is not
+ * for this process.  With many processes most rows are not, and no other column of those
+ * is read.
  */
 static text *
 wanted_user(Filter *f, TupleTableSlot *slot, AttrNumber column, uint64 *hash)
@@ -194,7 +201,10 @@ begin_scan(StoreTable table, Snapshot snapshot, Relation *rel, TupleTableSlot **
 {
 	*rel = table_open(store_table(table), AccessShareLock);
 	*slot = table_slot_create(*rel, NULL);
-	/* from the first page on: the rows are wanted in the order of writing */
+	/*
+	 * starts at the first page, because rows are expected in the order in which they were
+	 * written
+	 */
 	return table_beginscan_strat(*rel, snapshot, 0, NULL, true, false);
 }
 
@@ -207,8 +217,8 @@ end_scan(TableScanDesc scan, Relation rel, TupleTableSlot *slot)
 }
 
 /*
- * The accounts of a pass: added to the users, or, as long as there is no table
- * of these, only added up to the memory that they will take.
+ * Adds the accounts of a pass to the table of users.  If there is no table yet, only adds
+ * up the memory that the accounts will need.
  */
 static void
 load_accounts(Filter *f, size_t *size)
@@ -237,7 +247,10 @@ load_accounts(Filter *f, size_t *size)
 	end_scan(scan, rel, slot);
 }
 
-/* Whose older rows are in the archive: the judge knows how to go on from there. */
+/*
+ * Makes users with archived rows suspects.  The judge knows how to continue from their
+ * checkpoints.
+ */
 static void
 suspect_archived(Filter *f)
 {
@@ -268,7 +281,7 @@ compare_early(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 	int64		y = ((const Early *) b)->seq;
 
 	(void) arg;
-	return x < y ? 1 : x > y ? -1 : 0;	/* the first is on top */
+	return x < y ? 1 : x > y ? -1 : 0;	/* the row with the lowest seq is on top */
 }
 
 static size_t
@@ -288,7 +301,7 @@ take_early(Filter *f, User *user)
 	return tuple;
 }
 
-/* From here on it is the judge's. */
+/* Makes an account a suspect.  From now on only the judge checks it. */
 static void
 suspect(Filter *f, User *user)
 {
@@ -297,7 +310,7 @@ suspect(Filter *f, User *user)
 		heap_freetuple(take_early(f, user));
 }
 
-/* Keeps a row that came before its turn. */
+/* Keeps a row that came too early. */
 static void
 keep_early(Filter *f, User *user, TupleTableSlot *slot, int64 seq)
 {
@@ -329,7 +342,7 @@ check_row(Filter *f, User *user, const CrRow *row)
 		user->purchases += row->kind == CR_KIND_PURCHASE;
 }
 
-/* The rows whose turn has now come. */
+/* Checks kept rows as soon as all rows before them have come. */
 static void
 check_early(Filter *f, User *user)
 {
@@ -368,9 +381,9 @@ take_row(Filter *f, TupleTableSlot *slot, uint64 hash)
 }
 
 /*
- * A few rows ahead.  The states of the accounts are more than the caches hold,
- * and a row is checked in hardly more time than memory needs to answer; so it
- * is asked for some rows before.
+ * The next rows, which are read ahead.  The states of the accounts do not fit into the
+ * processor's caches, and checking a row takes hardly longer than one access to memory.
+ * So the state is fetched into the cache some rows before it is needed.
  */
 typedef struct Ahead
 {
@@ -380,7 +393,10 @@ typedef struct Ahead
 	TupleTableSlot *slots[ROWS_AHEAD];
 } Ahead;
 
-/* The scan's slot shows its next row when there is one: the header is copied. */
+/*
+ * Adds a row.  The header of the tuple is copied, because the scan's slot changes with
+ * its next row.
+ */
 static void
 add_ahead(Ahead *ahead, TupleTableSlot *slot, uint64 hash)
 {
@@ -392,14 +408,16 @@ add_ahead(Ahead *ahead, TupleTableSlot *slot, uint64 hash)
 							 ((BufferHeapTupleTableSlot *) slot)->buffer);
 }
 
-/* Where a user's entry is, or a few places before it. */
+/* The place of a user's entry, or a place a few before it. */
 static inline UserEntry *
 place_of(Filter *f, uint64 hash, uint32 nth)
 {
 	return &f->users->data[((uint32) hash + nth) & f->users->sizemask];
 }
 
-/* Inlined, or gcc takes it for a function without any effect and leaves it out. */
+/*
+ * Must be inlined.  Otherwise gcc thinks that the function has no effect, and removes it.
+ */
 static pg_attribute_always_inline void
 prefetch_user(Filter *f, uint64 hash)
 {
@@ -466,7 +484,7 @@ read_history(Filter *f)
 	end_scan(scan, rel, slot);
 }
 
-/* Does every account end where its history does? */
+/* Makes an account a suspect if its history does not end where the account says. */
 static void
 compare_heads(Filter *f)
 {
@@ -500,7 +518,7 @@ compare_heads(Filter *f)
 	end_scan(scan, rel, slot);
 }
 
-/* The accounts that passed count; the others go to the judge. */
+/* Counts the accounts that passed.  The judge checks the others. */
 static void
 judge_suspects(Filter *f, Findings *findings, Totals *totals)
 {
@@ -534,8 +552,8 @@ judge_suspects(Filter *f, Findings *findings, Totals *totals)
 }
 
 /*
- * Verifies the accounts of a share, in about so much memory; at least some of
- * it is left to rows before their turn.
+ * Verifies the accounts of a share in about the given memory.  At least a part of it is
+ * left for rows that come too early.
  */
 void
 filter_accounts(const Share *share, Snapshot snapshot, int64 memory, Findings *findings,

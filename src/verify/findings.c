@@ -1,10 +1,10 @@
 /*
  * findings.c
- *		What verification finds, on its way to the caller.
+ *		Findings: what verification finds, and how it gets to the caller.
  *
- * Several processes find bad accounts in any order; the caller gets them in
- * user order.  There may be as many as there are accounts, so they are sorted
- * where work_mem bounds the memory.
+ * Several processes find bad accounts in any order.  The caller gets them in the order of
+ * users.  There can be as many findings as accounts, so they are sorted with at most
+ * work_mem of memory.
  */
 #include "postgres.h"
 
@@ -61,7 +61,7 @@ findings_to_queue(Findings *findings, shm_mq_handle *queue)
 	findings->queue = queue;
 }
 
-/* By user.  An account has one finding at most, so that is a total order. */
+/* Sorts by user.  An account has at most one finding, so the order is total. */
 void
 findings_to_sort(Findings *findings)
 {
@@ -109,7 +109,7 @@ put(Findings *findings, TupleTableSlot *slot)
 	{
 		MinimalTuple tuple = ExecCopySlotMinimalTuple(slot);
 
-		/* a leader that has gone away has its reasons, and will end us */
+		/* if the leader is gone, it will end this worker, too */
 		(void) compat_mq_send(findings->queue, tuple->t_len, tuple);
 		pfree(tuple);
 	}
@@ -134,7 +134,7 @@ findings_report(Findings *findings, const char *object, const char *user_id, int
 	put(findings, slot);
 }
 
-/* All that a worker sends, until it is done. */
+/* Receives everything that a worker sends, until the worker is done. */
 void
 findings_receive(Findings *findings, shm_mq_handle *queue)
 {

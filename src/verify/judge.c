@@ -1,11 +1,10 @@
 /*
  * judge.c
- *		Judging one account by its history.
+ *		Checking one account by its history.  The code calls this judging.
  *
- * An account's rows are read in order and replayed through the core, so a row
- * that the rules could not have written is found even where its hash fits.
- * The first bad row of an account is reported; what comes after it is not
- * judged.
+ * An account's rows are read in order and replayed through the core.  So a row that the
+ * rules could not have written is found even if its hash is correct.  The first bad row
+ * of an account is reported.  The rows after it are not checked.
  */
 #include "postgres.h"
 
@@ -81,8 +80,9 @@ judge_end(Judge *judge)
 }
 
 /*
- * A purchase is in the payment table, and only with what the row says; a
- * chargeback names one.  *revoked: what the payment says was revoked so far.
+ * A purchase must have its payment in the payment table, and both must say the same.  A
+ * chargeback must name a payment.  *revoked: how much of the payment was revoked so far,
+ * as the payment says.
  */
 static const char *
 payment_problem(Judge *judge, const CrRow *row, int64 *revoked)
@@ -135,9 +135,9 @@ judge_start(CrAccount *acc, const char *user_id)
 }
 
 /*
- * What is wrong with the next row of an account; NULL, and the account is what
- * it was after it.  Without lists of grants and holds, a row that is about any,
- * or about a payment that was revoked, is complained about.  Call it in
+ * Checks the next row of an account.  Returns what is wrong with it, or NULL.  If NULL,
+ * acc is the account as it was after the row.  If the account has no lists of grants and
+ * holds, a row about grants, holds or a revoked payment is a complaint.  Call this in
  * row_memory.
  */
 const char *
@@ -173,7 +173,7 @@ judge_row(Judge *judge, CrAccount *acc, const CrRow *row)
 		problem = "it needs the account's chargebacks";
 	if (problem == NULL && row->has_facts)
 	{
-		/* the core took these from the row, which goes */
+		/* the core took these from the row, which is freed */
 		acc->facts.plan = kept_name(judge, acc->facts.plan);
 		acc->facts.scheduled_plan = kept_name(judge, acc->facts.scheduled_plan);
 		acc->facts.time_zone = kept_name(judge, acc->facts.time_zone);
@@ -182,8 +182,8 @@ judge_row(Judge *judge, CrAccount *acc, const CrRow *row)
 }
 
 /*
- * An archived purchase has its payment, which says what the checkpoint says, and
- * how much was revoked since.
+ * An archived purchase must have its payment.  The payment must say what the checkpoint
+ * says, and how much was revoked since.
  */
 static const char *
 load_purchase(Judge *judge, const Checkpoint *ckpt, int nth)
@@ -206,7 +206,7 @@ load_purchase(Judge *judge, const Checkpoint *ckpt, int nth)
 	return NULL;
 }
 
-/* The account goes on from the checkpoint. */
+/* Sets the account to the state of its checkpoint. */
 static const char *
 load_checkpoint(Judge *judge, CrAccount *acc, const Checkpoint *ckpt)
 {
@@ -232,8 +232,9 @@ find_checkpoint(Judge *judge, const char *user_id, Checkpoint *ckpt, const char 
 }
 
 /*
- * What is wrong with an archived row where some before it are gone: it links to
- * the one before if that is there, and to the checkpoint if it is the last.
+ * What is wrong with an archived row if some rows before it are missing.  If the row
+ * before it is there, the row must have its hash.  If the row is the last archived row,
+ * the checkpoint must have the row's hash.
  */
 static const char *
 link_problem(const CrAccount *before, const CrRow *row)
@@ -250,7 +251,10 @@ link_problem(const CrAccount *before, const CrRow *row)
 	return NULL;
 }
 
-/* Each year's partition has as many of the account's rows as it should have, or is gone. */
+/*
+ * Each year's partition must have as many rows of the account as the checkpoint says,
+ * unless the partition was dropped.
+ */
 static const char *
 count_problem(Judge *judge, const Checkpoint *ckpt)
 {
@@ -285,8 +289,9 @@ is_complete(Judge *judge, const Checkpoint *ckpt)
 }
 
 /*
- * The archived rows: if all are there they are replayed from the beginning, and
- * must come to the checkpoint.  False and reported: something is wrong.
+ * Checks the archived rows.  If all of them are there, they are replayed from the
+ * beginning, and the result must be the checkpoint.  False: something is wrong and was
+ * reported.
  */
 static bool
 judge_archived(Judge *judge, Findings *findings, const Checkpoint *ckpt)
@@ -360,7 +365,7 @@ judge_archived(Judge *judge, Findings *findings, const Checkpoint *ckpt)
 	return false;
 }
 
-/* The row that was written with the checkpoint has its digest. */
+/* The row that was written with the checkpoint must have its digest. */
 static const char *
 seal_problem(const Checkpoint *ckpt, const CrRow *row)
 {
@@ -436,9 +441,9 @@ judge_history(Judge *judge, Findings *findings, const CrAccount *stored)
 }
 
 /*
- * The state before the first row that is in the history: false, and none, or the
- * one of the user's checkpoint, which is UC008 if it cannot be one.  *ckpt goes
- * with the current memory context.
+ * Sets acc to the state before the first row in the history.  Returns false if there is
+ * no checkpoint.  Otherwise this is the state of the user's checkpoint.  If the
+ * checkpoint is wrong, raises UC008.  *ckpt is in the current memory context.
  */
 bool
 judge_from_checkpoint(Judge *judge, CrAccount *acc, Checkpoint *ckpt, const char *user_id)
@@ -459,8 +464,8 @@ judge_from_checkpoint(Judge *judge, CrAccount *acc, Checkpoint *ckpt, const char
 }
 
 /*
- * The account goes on to a row, all rows before it being good; else UC008.  Its
- * grants and holds last as long as no other account is gone through.
+ * Replays the account up to a row.  If a row is bad, raises UC008.  The account's grants
+ * and holds are valid until another account is judged.
  */
 void
 judge_replay(Judge *judge, CrAccount *acc, const char *user_id, int64 upto)
@@ -487,8 +492,8 @@ judge_replay(Judge *judge, CrAccount *acc, const char *user_id, int64 upto)
 }
 
 /*
- * A stored account row, against its history.  What it takes of the current
- * memory context is the caller's to free.
+ * Checks a stored account row against its history.  The caller frees what this takes from
+ * the current memory context.
  */
 void
 judge_slot(Judge *judge, Findings *findings, const char *user_id, TupleTableSlot *account)
@@ -505,7 +510,7 @@ judge_slot(Judge *judge, Findings *findings, const char *user_id, TupleTableSlot
 		judge_history(judge, findings, &stored);
 }
 
-/* False: there is no such account. */
+/* Checks a user's account.  False: there is no such account. */
 bool
 judge_user(Judge *judge, Findings *findings, const char *user_id)
 {

@@ -1,12 +1,12 @@
 /*
  * judge_lots.c
- *		An account's grants, holds, refunds and chargebacks, as verification goes
- *		through its history.
+ *		What verification knows about an account's grants, holds, refunds and chargebacks
+ *		while it reads the account's history.
  *
- * The core's lists have what is open, as the rows so far give it.  What is not
- * open any more and can still be referred to is marked: how much of a row was
- * refunded, or of a purchase revoked, and what became of a hold.  At the end
- * lists and marks must be what the tables say.
+ * The core's lists have the open grants and holds, as they follow from the rows so far.
+ * If something is no longer open but later rows can refer to it, it has a mark: how much
+ * of a row was refunded, how much of a purchase was revoked, and what happened to a hold.
+ * At the end, the tables must agree with the lists and the marks.
  */
 #include "postgres.h"
 
@@ -29,11 +29,11 @@
 typedef struct Mark
 {
 	int64		seq;			/* of the row */
-	int64		sum;			/* refunded or revoked */
-	int64		stored;			/* what the payment says was revoked */
+	int64		sum;			/* refunded or revoked so far */
+	int64		stored;			/* revoked, as the payment says */
 	bool		is_payment;
 	bool		is_hold;
-	CrHold		hold;			/* with parts only if it expired */
+	CrHold		hold;			/* has its parts only if it expired */
 } Mark;
 
 void
@@ -51,7 +51,7 @@ judge_lots_end(JudgeLots *book)
 	MemoryContextDelete(book->memory);
 }
 
-/* Another account, before its first row. */
+/* Starts another account, before its first row. */
 void
 judge_lots_start(JudgeLots *book, CrAccount *acc)
 {
@@ -93,8 +93,8 @@ make_mark(JudgeLots *book, int64 seq)
 }
 
 /*
- * The row that this one refers to, where the core needs it, and how much of it
- * was used before; NULL: none.
+ * The row to which this one refers, if the core needs it.  NULL: none.  *used: how much
+ * of it was refunded or revoked before.
  */
 const CrRow *
 judge_lots_before(JudgeLots *book, CrAccount *acc, const CrRow *row, int64 *used)
@@ -116,7 +116,7 @@ judge_lots_before(JudgeLots *book, CrAccount *acc, const CrRow *row, int64 *used
 		!target->malformed ? target : NULL;
 }
 
-/* A hold that is closed goes from the list to its mark. */
+/* Moves a hold that is closed from the list to its mark. */
 static void
 put_hold_away(JudgeLots *book, CrAccount *acc, int64 seq)
 {
@@ -140,7 +140,7 @@ put_hold_away(JudgeLots *book, CrAccount *acc, int64 seq)
 	lots->n_holds--;
 }
 
-/* What a checkpoint has of rows besides lists and marks. */
+/* Collects what a checkpoint needs from a row besides the lists and marks. */
 static void
 collect(JudgeLots *book, const CrRow *row)
 {
@@ -167,7 +167,10 @@ collect(JudgeLots *book, const CrRow *row)
 	MemoryContextSwitchTo(old);
 }
 
-/* A row that was found good.  revoked: what its payment, if any, says. */
+/*
+ * Records a row that was found good.  revoked: what the row's payment says, if there is
+ * one.
+ */
 void
 judge_lots_after(JudgeLots *book, CrAccount *acc, const CrRow *row, int64 revoked)
 {
@@ -210,7 +213,7 @@ judge_lots_after(JudgeLots *book, CrAccount *acc, const CrRow *row, int64 revoke
 	}
 }
 
-/* A purchase of which so much was revoked; stored: what its payment says of that. */
+/* Records a purchase of which this amount was revoked.  stored: what its payment says. */
 void
 judge_lots_purchase(JudgeLots *book, int64 seq, int64 revoked, int64 stored)
 {
@@ -221,7 +224,7 @@ judge_lots_purchase(JudgeLots *book, int64 seq, int64 revoked, int64 stored)
 	mark->stored = stored;
 }
 
-/* What a checkpoint has of grants and holds, into the lists that are still empty. */
+/* Puts the grants and holds of a checkpoint into the lists, which are empty. */
 void
 judge_lots_load(JudgeLots *book, CrAccount *acc, const Checkpoint *ckpt)
 {
@@ -297,9 +300,9 @@ compare_marks(const void *a, const void *b)
 }
 
 /*
- * What the book and what it collected come to after the row that the account is
- * at.  Grants that have ended then, and holds that are settled, are of no use any
- * more.
+ * Completes a checkpoint with the grants and holds that follow from the rows so far, and
+ * with what was collected.  Grants that have ended and holds that are settled are left
+ * out, because no later row can use them.
  */
 void
 judge_lots_finish(JudgeLots *book, const CrAccount *acc, Checkpoint *ckpt)
@@ -319,7 +322,8 @@ judge_lots_finish(JudgeLots *book, const CrAccount *acc, Checkpoint *ckpt)
 		const CrGrant *grant = &acc->lots->grants[i];
 
 		if (grant->ends_at < acc->effective_at)
-			continue;			/* at that instant, its end may be yet to come */
+			/* a grant that ends exactly now may still have its end to come */
+			continue;
 		numbers_add(&ckpt->grants, grant->seq);
 		numbers_add(&ckpt->grants, grant->amount);
 		numbers_add(&ckpt->grants, grant->left);
@@ -368,7 +372,7 @@ grant_problem(const CrAccount *acc, const CrGrant *stored)
 	return "the history opened no such grant";
 }
 
-/* Parts of which nothing is left need not be there. */
+/* A part of which nothing is left may be missing. */
 static bool
 same_parts(const CrHold *a, const CrHold *b)
 {
@@ -414,7 +418,10 @@ hold_problem(JudgeLots *book, const CrAccount *acc, const CrHold *stored)
 	return NULL;
 }
 
-/* False and reported: the account's rows in a table are not what they should be. */
+/*
+ * Compares the account's rows in a table with the list.  False: they differ, and this was
+ * reported.
+ */
 static bool
 compare_table(JudgeLots *book, const CrAccount *acc, Findings *findings, StoreTable table,
 			  StoreIndex index, int64 expected)
@@ -457,7 +464,7 @@ compare_table(JudgeLots *book, const CrAccount *acc, Findings *findings, StoreTa
 	return problem == NULL;
 }
 
-/* After the last row: false and reported, if the tables say otherwise. */
+/* Compares the tables after the last row.  False: they differ, and this was reported. */
 bool
 judge_lots_compare(JudgeLots *book, const CrAccount *acc, Findings *findings)
 {
@@ -487,7 +494,7 @@ judge_lots_compare(JudgeLots *book, const CrAccount *acc, Findings *findings)
 	return good;
 }
 
-/* Has a checkpoint the grant or hold, which an archived row opened? */
+/* Does the checkpoint have the grant or hold?  Then an archived row opened it. */
 static bool
 checkpoint_has(const char *user_id, int64 seq, CrKind kind)
 {
@@ -508,7 +515,7 @@ checkpoint_has(const char *user_id, int64 seq, CrKind kind)
 	return found;
 }
 
-/* Grants or holds that no row of their account opened. */
+/* Finds grants or holds that no row of their account opened. */
 static void
 find_orphans(Findings *findings, StoreTable table, StoreIndex index, AttrNumber user_column,
 			 AttrNumber seq_column, CrKind kind)

@@ -1,11 +1,11 @@
 /*
  * parallel.c
- *		Verifying accounts on all cores.
+ *		Verifying accounts with parallel workers.
  *
- * PostgreSQL's own parallel workers share the transaction and the snapshot;
- * this process takes part.  Each has a share of the accounts, by their hash.
- * Workers send what they find, and add up what they did.  A worker that fails
- * fails the verification: nothing is clean that was not looked at.
+ * It uses PostgreSQL's own parallel workers, which share the transaction and the
+ * snapshot.  This process takes part, too.  Each process has a share of the accounts, by
+ * a hash of the user.  Workers send their findings and add up their totals.  If a worker
+ * fails, the verification fails: accounts that were not checked must not count as good.
  */
 #include "postgres.h"
 
@@ -49,9 +49,9 @@ typedef struct Task
 	bool		all;
 	uint64		seed;
 	double		sample;
-	int64		memory;			/* of all together */
+	int64		memory;			/* for all processes together */
 	ConditionVariable begun;
-	slock_t		lock;			/* of what follows */
+	slock_t		lock;			/* for the fields below */
 	uint32		shares;			/* 0: not known yet */
 	uint32		done;
 	Totals		totals;
@@ -59,7 +59,7 @@ typedef struct Task
 
 PGDLLEXPORT void credits_verify_worker(dsm_segment *seg, shm_toc *toc);
 
-/* The accounts of a range that are in the share, each by its index. */
+/* Judges the accounts of a range that are in the share, each by index. */
 static void
 judge_range(const Share *share, const char *after, const char *upto, Findings *findings,
 			Totals *totals)
@@ -94,7 +94,7 @@ judge_range(const Share *share, const char *after, const char *upto, Findings *f
 	pfree(judge);
 }
 
-/* One process's part. */
+/* Does the part of one process. */
 static void
 take_part(Task *task, uint32 mine, const char *after, const char *upto, Findings *findings)
 {
@@ -165,9 +165,9 @@ task_init(Task *task, const Extent *extent)
 }
 
 /*
- * As many as there are other cores, if the history is as large as what a
- * parallel query is worth for.  max_parallel_workers, which a session can set
- * lower, bounds what is then had.
+ * How many workers to ask for: one for each other core, if the history is as large as a
+ * table for which a parallel query is worth it.  The number of workers that start is also
+ * limited by max_parallel_workers, which a session can set lower.
  */
 static int
 wanted_workers(void)
@@ -186,7 +186,7 @@ wanted_workers(void)
 					 max_parallel_workers);
 }
 
-/* The library that the function came from has the worker's too. */
+/* The library that has the worker's function: the one that has the calling function. */
 static char *
 library_name(FunctionCallInfo fcinfo)
 {
@@ -253,7 +253,7 @@ verify_with_workers(FunctionCallInfo fcinfo, int workers, const Extent *extent,
 	for (int i = 0; i < context->nworkers_launched; i++)
 		shm_mq_set_handle(handles[i], context->worker[i].bgwhandle);
 
-	/* only now it is known how many share the work */
+	/* only now is the number of processes known */
 	SpinLockAcquire(&task->lock);
 	task->shares = context->nworkers_launched + 1;
 	SpinLockRelease(&task->lock);

@@ -1,9 +1,9 @@
 /*
  * progress.c
- *		How far a verification is, for whoever looks at pg_stat_activity.
+ *		Showing the progress of a verification in pg_stat_activity.
  *
- * Its column query shows it, as autovacuum shows there what it does: a comment
- * before the statement that was called.
+ * The column query shows a comment before the statement that was called, as autovacuum
+ * does.
  */
 #include "postgres.h"
 
@@ -33,7 +33,7 @@ progress_begin(void)
 	progress_show("0% of the history verified");
 }
 
-/* The history is read as often as there are passes. */
+/* The history is read once for each pass. */
 void
 progress_at(uint32 pass, uint32 passes, uint32 block, uint32 blocks)
 {

@@ -1,14 +1,14 @@
 /*
  * run_verify.c
- *		credits_run_verify: verification in slices that commit.
+ *		credits_run_verify: verification in slices, each in a transaction of its own.
  *
- * credits_verify sees everything in one snapshot, which for so long keeps dead
- * rows from being pruned.  Here each slice has a snapshot of its own: a range
- * of users, or of payments, in their order.  Each account is whole in its
- * slice, so nothing is missed that lasts.
+ * credits_verify sees everything in one snapshot, and as long as that lasts, dead rows
+ * cannot be removed.  Here each slice has a snapshot of its own.  A slice is a range of
+ * users, or a range of payments.  An account is always in one slice as a whole, so
+ * lasting damage cannot be missed.
  *
- * A session that may write has it recorded in credit_reset_run: from the first
- * slice on, so that a run that was killed shows as well.
+ * If the session may write, the run is recorded in credit_reset_run, from the first slice
+ * on.  So a run that was killed is visible, too.
  */
 #include "postgres.h"
 
@@ -55,21 +55,21 @@ typedef struct VerifyRun
 {
 	FunctionCallInfo fcinfo;
 	int64		slice_size;
-	Share		share;			/* of payments; the sample of accounts too */
+	Share		share;			/* of payments; its sample is also that of accounts */
 	int64		accounts;
 	int64		rows;
 	int64		bad;
 	AnchorCheck *anchors;
-	bool		recorded;		/* the session may write */
+	bool		recorded;		/* the session may write, so the run has a record */
 	Run			record;
-	StringInfoData listed;		/* the first bad ones, as JSON */
+	StringInfoData listed;		/* the first bad accounts, as JSON */
 	TimestampTz noticed_at;
 	MemoryContext memory;		/* lives as long as the run */
 } VerifyRun;
 
 /*
- * A slice's snapshot is taken here.  The portal's ends with the transaction, so
- * each transaction ensures its own.
+ * Begins a slice.  The slice's snapshot is taken here.  The portal's snapshot ends with
+ * the transaction, so each transaction makes sure that there is one.
  */
 static MemoryContext
 begin_slice(VerifyRun *run, Findings *findings)
@@ -136,7 +136,7 @@ end_slice(VerifyRun *run, Findings *findings, MemoryContext slice)
 	MemoryContextSwitchTo(run->memory);
 }
 
-/* The last user of the next slice; NULL if it is the last slice. */
+/* The last user of the next slice.  NULL if it is the last slice. */
 static char *
 slice_end(const VerifyRun *run, const char *after)
 {
@@ -157,7 +157,10 @@ slice_end(const VerifyRun *run, const char *after)
 	return last;
 }
 
-/* The next slice of accounts, and of histories without one; its last user. */
+/*
+ * Verifies the next slice of accounts, and of histories without an account.  Returns its
+ * last user.
+ */
 static char *
 verify_slice(VerifyRun *run, Findings *findings, const char *after)
 {
@@ -167,7 +170,7 @@ verify_slice(VerifyRun *run, Findings *findings, const char *after)
 
 	extent.upto = slice_end(run, after);
 
-	/* that takes a step for every user, so a sample is of whole slices */
+	/* this reads every user of the slice, so it is done for a sample of whole slices */
 	if (share_has(&run->share, share_hash(&run->share, after ? after : "",
 										  after ? strlen(after) : 0)))
 	{
@@ -236,7 +239,7 @@ begin_record(VerifyRun *run)
 	return run_try_record(&run->record);
 }
 
-/* The record's lock says to others that the run is alive. */
+/* While the run holds the lock of its record, other sessions know that it is running. */
 static void
 verify_recorded(VerifyRun *run)
 {

@@ -45,10 +45,10 @@ credits_verify_account(PG_FUNCTION_ARGS)
 }
 
 /*
- * Everything.  Tables are read below the executor: row security, which would
- * hide some from the auditor, has no say.  Where the transaction may write,
- * credit_reset_run has a row of it, whoever calls: an auditor has no right to
- * write there himself.
+ * Verifies everything.  Tables are read below the executor, so row security, which could
+ * hide rows from an auditor, has no effect.  If the transaction may write, the
+ * verification is recorded in credit_reset_run, whoever calls it: an auditor has no right
+ * to write there.
  */
 Datum
 credits_verify(PG_FUNCTION_ARGS)

@@ -1,7 +1,7 @@
 /*
  * verify_structure.c
- *		Verifying what is not about one account: guards, plans, rows without an
- *		account, the audit log's chain, anchors.
+ *		Verifying everything that does not belong to one account: guards, plans, rows
+ *		without an account, the audit log's chain and anchors.
  */
 #include "postgres.h"
 
@@ -44,7 +44,7 @@
 
 PG_FUNCTION_INFO_V1(credits_verify_structure);
 
-/* What the audit log says was defined: the texts of the plans' facts. */
+/* What the audit log says was defined: the facts of the plans, as texts. */
 static List *
 defined_plans(void)
 {
@@ -105,8 +105,8 @@ verify_guards(Findings *findings)
 }
 
 /*
- * Versions have no gaps, each is in force later than the one before it, and
- * the audit log has just these.
+ * Versions must have no gaps, each must be in force later than the one before it, and the
+ * audit log must have exactly these versions.
  */
 static void
 verify_plans(Findings *findings)
@@ -177,9 +177,9 @@ payment_has_row(const Payment *payment, Lookup *rows)
 }
 
 /*
- * Every payment has its history row: those after a reference (NULL: from the
- * first on), at most so many, and of these a sample.  Returns the last one's
- * reference, or NULL if there are no more.
+ * Checks that payments have their history row: at most limit payments after a reference
+ * (NULL: from the first), and of these a sample.  Returns the reference of the last one,
+ * or NULL if there are no more.
  */
 char *
 verify_payments(Findings *findings, const char *after, int64 limit, const Share *share)
@@ -222,7 +222,7 @@ verify_payments(Findings *findings, const char *after, int64 limit, const Share 
 	return last;
 }
 
-/* All rows that the statement sees, not by any index. */
+/* Counts all rows that the statement sees, without an index. */
 static int64
 count_payments(void)
 {
@@ -242,7 +242,7 @@ count_payments(void)
 	return count;
 }
 
-/* Copies the next account's user; false: there is none. */
+/* Copies the user of the next account.  False: there are no more. */
 static bool
 next_account(Lookup *accounts, StringInfo user_id)
 {
@@ -254,10 +254,10 @@ next_account(Lookup *accounts, StringInfo user_id)
 }
 
 /*
- * Every history belongs to an account: those of the users after one, up to
- * another (NULL: the first, the last).  Both tables are walked in the order of
- * users: the accounts one by one, and the histories by jumping from one user
- * to the next in the index.
+ * Checks that every history belongs to an account, for the users after one user and up to
+ * another (NULL: from the first, to the last).  It goes through both tables in the order
+ * of users.  It reads the accounts one by one.  In the history it goes from one user to
+ * the next by a new search in the index.
  */
 void
 verify_orphans(Findings *findings, const char *after, const char *upto)
@@ -349,8 +349,8 @@ verify_audit_log(Findings *findings)
 }
 
 /*
- * The setting may be the database's or a role's (ALTER DATABASE, ALTER ROLE), which
- * take whatever it says: the plan could be defined later.
+ * The setting may be stored for the database or for a role (ALTER DATABASE, ALTER ROLE).
+ * Those commands accept any value, because the plan could be defined later.
  */
 static void
 verify_default_plan(Findings *findings, const char *name, const char *whose)
@@ -364,7 +364,7 @@ verify_default_plan(Findings *findings, const char *name, const char *whose)
 						psprintf("plan \"%s\" %s is not there, or not in force", name, whose));
 }
 
-/* Settings that are stored for this database, or for all. */
+/* The settings that are stored for this database or for all databases. */
 static void
 verify_stored_settings(Findings *findings)
 {
@@ -413,7 +413,7 @@ verify_settings(Findings *findings)
 		verify_default_plan(findings, settings_default_plan(), "of the session");
 }
 
-/* What does not grow with the number of accounts. */
+/* Checks everything that does not grow with the number of accounts. */
 void
 verify_base(Findings *findings)
 {
@@ -424,10 +424,11 @@ verify_base(Findings *findings)
 }
 
 /*
- * known: what verifying all accounts in this snapshot came to, or NULL.  Each
- * purchase there has a payment of its own, so if there are no more payments,
- * none is without its purchase.  That reading was not by index: what it met
- * and no index finds is a problem, too.
+ * known: the totals of verifying all accounts in this snapshot, or NULL.  Each purchase
+ * was found with a payment of its own.  So if there are as many payments as purchases,
+ * every payment has its purchase.  That verification read the history without an index.
+ * So if it met a row without an account, and the index does not find that row, that is a
+ * problem, too.
  */
 void
 verify_structure(Findings *findings, const Totals *known)
