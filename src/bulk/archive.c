@@ -62,7 +62,7 @@ PG_FUNCTION_INFO_V1(credits_archive);
 PG_FUNCTION_INFO_V1(credits_drop_archive);
 
 /* If fewer rows can be archived, none are: archiving writes a row itself. */
-#define WORTH_IT 2
+#define MIN_ROWS 2
 
 typedef struct Archive
 {
@@ -78,7 +78,7 @@ typedef struct Rows
 	Numbers		times;			/* effective_at of each row */
 	Numbers		spans;			/* pairs: a row, and a row that refers to it */
 	int64		limit;			/* no row after this one may be archived */
-	Numbers		seals;			/* rows about earlier archiving */
+	Numbers		archive_rows;			/* rows about earlier archiving */
 } Rows;
 
 /*
@@ -132,7 +132,7 @@ add_row(Rows *rows, const Archive *archive, const CrRow *row)
 		numbers_add(&rows->spans, row->seq);
 	}
 	if (row->kind == CR_KIND_ARCHIVE)
-		numbers_add(&rows->seals, row->seq);
+		numbers_add(&rows->archive_rows, row->seq);
 }
 
 static void
@@ -196,12 +196,12 @@ is_worth_it(const Rows *rows, int64 upto)
 {
 	int64		count = upto - rows->first + 1;
 
-	for (int i = 0; i < rows->seals.count; i++)
+	for (int i = 0; i < rows->archive_rows.count; i++)
 	{
-		if (rows->seals.values[i] <= upto)
+		if (rows->archive_rows.values[i] <= upto)
 			count--;
 	}
-	return upto > 0 && count >= WORTH_IT;
+	return upto > 0 && count >= MIN_ROWS;
 }
 
 /*

@@ -67,7 +67,7 @@
 #define DEFAULT_MAX_WAIT 10000
 #define MAX_MAX_WAIT (INT64CONST(24) * 3600 * 1000)
 #define LEAST_WAIT INT64CONST(10)	/* ms */
-#define MAX_ASIDE 10000			/* how many accounts a run postpones */
+#define MAX_POSTPONED 10000			/* how many accounts a run postpones */
 #define MAX_LISTED 100
 
 /* The type of a column.  InvalidOid if the query has no such column. */
@@ -241,7 +241,7 @@ try_items(Bulk *bulk, BulkItem *items, int first, int last)
 		bulk->settle(bulk, failure == NULL);
 	if (failure == NULL)
 	{
-		bulk->holds = bulk->holds || (!bulk->dry_run && bulk->batch.run.accounts +
+		bulk->has_work = bulk->has_work || (!bulk->dry_run && bulk->batch.run.accounts +
 									  bulk->batch.already + bulk->batch.skipped > 0);
 		run_add(&bulk->run, &bulk->batch.run);
 		bulk->counts.already += bulk->batch.already;
@@ -271,12 +271,12 @@ commit_batch(Bulk *bulk)
 {
 	MemoryContext memory = CurrentMemoryContext;
 
-	if (bulk->holds)
+	if (bulk->has_work)
 		run_save(&bulk->run);
 	SPI_commit();
 	EnsurePortalSnapshotExists();
 	MemoryContextSwitchTo(memory);
-	bulk->holds = false;
+	bulk->has_work = false;
 }
 
 /* Reduces max_wait by the time since begun. */
@@ -320,7 +320,7 @@ obtain(Bulk *bulk, ErrorData **failure)
 
 	if (bulk->own_transactions)
 	{
-		if (bulk->holds)
+		if (bulk->has_work)
 			commit_batch(bulk);
 		obtaining.until = TimestampTzPlusMilliseconds(begun, bulk->max_wait);
 	}
@@ -366,7 +366,7 @@ copy_item(const BulkItem *item, TupleDesc desc)
 }
 
 static void
-leave_busy(Bulk *bulk, const char *user_id)
+list_busy(Bulk *bulk, const char *user_id)
 {
 	MemoryContext old;
 
@@ -384,20 +384,20 @@ leave_busy(Bulk *bulk, const char *user_id)
  * memory.
  */
 static void
-set_aside(Bulk *bulk, BulkItem *item)
+postpone(Bulk *bulk, BulkItem *item)
 {
 	MemoryContext old;
 
-	if (list_length(bulk->aside) >= MAX_ASIDE)
+	if (list_length(bulk->postponed) >= MAX_POSTPONED)
 	{
-		leave_busy(bulk, item->user_id);
+		list_busy(bulk, item->user_id);
 		return;
 	}
 	old = MemoryContextSwitchTo(bulk->memory);
-	if (bulk->aside_desc == NULL)
-		bulk->aside_desc = CreateTupleDescCopy(item->desc);
-	bulk->aside = lappend(bulk->aside, item->desc == bulk->aside_desc ? item :
-						  copy_item(item, bulk->aside_desc));
+	if (bulk->postponed_desc == NULL)
+		bulk->postponed_desc = CreateTupleDescCopy(item->desc);
+	bulk->postponed = lappend(bulk->postponed, item->desc == bulk->postponed_desc ? item :
+						  copy_item(item, bulk->postponed_desc));
 	MemoryContextSwitchTo(old);
 }
 
@@ -435,12 +435,12 @@ do_some(Bulk *bulk, BulkItem *items, int first, int last)
 	for (int i = first; i <= last; i++)
 	{
 		if (items[i].busy || is_busy)
-			set_aside(bulk, &items[i]);
+			postpone(bulk, &items[i]);
 	}
 	if (failure && !is_busy)
 	{
 		run_failed(&bulk->run, items[first].user_id, failure);
-		bulk->holds = true;		/* so that the run's record is saved with the failure */
+		bulk->has_work = true;		/* so that the run's record is saved with the failure */
 	}
 	if (failure)
 		FreeErrorData(failure);
@@ -547,16 +547,16 @@ do_all(Bulk *bulk, Portal portal)
  * postponed again.
  */
 static void
-do_aside(Bulk *bulk, bool wait)
+retry_postponed(Bulk *bulk, bool wait)
 {
-	List	   *aside = bulk->aside;
-	int64		share = Max(bulk->max_wait / (4 * list_length(aside)), LEAST_WAIT);
+	List	   *postponed = bulk->postponed;
+	int64		share = Max(bulk->max_wait / (4 * list_length(postponed)), LEAST_WAIT);
 	MemoryContext memory = AllocSetContextCreate(bulk->memory, "credits bulk account again",
 												 ALLOCSET_DEFAULT_SIZES);
 	ListCell   *cell;
 
-	bulk->aside = NIL;
-	foreach(cell, aside)
+	bulk->postponed = NIL;
+	foreach(cell, postponed)
 	{
 		BulkItem   *item = lfirst(cell);
 		TimestampTz begun = GetCurrentTimestamp();
@@ -580,7 +580,7 @@ do_aside(Bulk *bulk, bool wait)
 		end_batch(bulk);
 	}
 	MemoryContextDelete(memory);
-	list_free(aside);
+	list_free(postponed);
 }
 
 /*
@@ -590,16 +590,16 @@ do_aside(Bulk *bulk, bool wait)
  * them, and releases all at once.
  */
 static void
-come_back(Bulk *bulk)
+retry_busy(Bulk *bulk)
 {
 	ListCell   *cell;
 
-	if (bulk->aside != NIL)
-		do_aside(bulk, false);
-	while (bulk->aside != NIL && bulk->own_transactions && bulk->max_wait > 0 && !bulk->more)
-		do_aside(bulk, true);
-	foreach(cell, bulk->aside)
-		leave_busy(bulk, ((BulkItem *) lfirst(cell))->user_id);
+	if (bulk->postponed != NIL)
+		retry_postponed(bulk, false);
+	while (bulk->postponed != NIL && bulk->own_transactions && bulk->max_wait > 0 && !bulk->more)
+		retry_postponed(bulk, true);
+	foreach(cell, bulk->postponed)
+		list_busy(bulk, ((BulkItem *) lfirst(cell))->user_id);
 	if (bulk->busy > 0)
 		ereport(NOTICE,
 				(errmsg_plural(INT64_FORMAT " account was busy and is left for another run",
@@ -704,7 +704,7 @@ run_query(Bulk *bulk, const char *query, int nargs, Oid *types, Datum *values)
 		PinPortal(*bulk->second);
 	}
 	do_all(bulk, portal);
-	come_back(bulk);
+	retry_busy(bulk);
 	if (bulk->second_query)
 	{
 		UnpinPortal(*bulk->second);
@@ -743,26 +743,26 @@ bulk_run(Bulk *bulk, FunctionCallInfo fcinfo, const char *query, int nargs, Oid 
 	if (bulk->own_transactions)
 	{
 		EnsurePortalSnapshotExists();
-		run_stop_dead();
+		run_stop_killed();
 	}
 	if (bulk->dry_run)
-		run_imagine(&bulk->run, bulk->kind);
+		run_init(&bulk->run, bulk->kind);
 	else
 		run_start(&bulk->run, bulk->kind);
 	if (bulk->own_transactions)
 	{
-		run_attend(&bulk->run);
+		run_lock(&bulk->run);
 		PG_TRY();
 		{
 			run_query(bulk, query, nargs, types, values);
 		}
 		PG_CATCH();
 		{
-			run_leave(&bulk->run);
+			run_unlock(&bulk->run);
 			PG_RE_THROW();
 		}
 		PG_END_TRY();
-		run_leave(&bulk->run);
+		run_unlock(&bulk->run);
 	}
 	else
 		run_query(bulk, query, nargs, types, values);

@@ -83,15 +83,15 @@ struct Bulk
 	bool		in_block;		/* inside a transaction of the caller, which has to retry */
 	bool		own_transactions;
 	/* the current transaction has work that is not committed yet */
-	bool		holds;
+	bool		has_work;
 	int64		wait;			/* in ms, for the current account; 0: do not wait */
 	/* the last try needed this plan, which is locked; NULL: none */
 	const char *busy_plan;
 	bool		lacks;			/* decide sets it: the last try needs what obtain gets */
 	/* the last try met a commit or a lock of another transaction */
 	bool		conflict;
-	List	   *aside;			/* list of BulkItem: busy accounts, to be tried again */
-	TupleDesc	aside_desc;
+	List	   *postponed;			/* list of BulkItem: busy accounts, to be tried again */
+	TupleDesc	postponed_desc;
 	int64		busy;			/* how many busy accounts are left for another run */
 	StringInfoData busy_users;	/* the first of them, as JSON */
 	MemoryContext memory;		/* lives as long as the run */

@@ -483,7 +483,7 @@ sweep_batch(Sweep *sweep, int64 limit)
  * the account would fail.
  */
 static void
-imagine_reset(Sweep *sweep, CrAccount *acc, const CrEnv *env, CrTime now)
+preview_reset(Sweep *sweep, CrAccount *acc, const CrEnv *env, CrTime now)
 {
 	switch (cr_fold_due(acc, env, Max(now, acc->effective_at)))
 	{
@@ -534,7 +534,7 @@ dry_run(Sweep *sweep)
 		account_from_slot(&acc, lookup.slot);
 		if (cr_has_lots(&acc))
 			lots_load(&acc, snapshot);
-		imagine_reset(sweep, &acc, &env, now);
+		preview_reset(sweep, &acc, &env, now);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(memory);
 	}

@@ -42,7 +42,7 @@ PG_FUNCTION_INFO_V1(credits_my_balance);
  * default plan is set.
  */
 static void
-imagine_account(CrAccount *acc, const char *user_id, Plans *plans, CrTime at)
+preview_account(CrAccount *acc, const char *user_id, Plans *plans, CrTime at)
 {
 	const char *name = settings_default_plan();
 	const CrPlanVersion *plan;
@@ -56,7 +56,7 @@ imagine_account(CrAccount *acc, const char *user_id, Plans *plans, CrTime at)
 		error_default_plan_not_found(name);
 	cr_account_init(acc, user_id);
 	if (cr_open(acc, &env, at, plan, zone_utc_to_local(NULL, "UTC", at), "UTC", &row) != CR_OK)
-		elog(ERROR, "could not imagine an account");
+		elog(ERROR, "could not make an account in memory");
 }
 
 static Datum
@@ -69,7 +69,7 @@ balance(const char *user_id)
 
 	plans_init(&plans, GetActiveSnapshot());
 	if (!find_account(user_id, GetActiveSnapshot(), &acc))
-		imagine_account(&acc, user_id, &plans, now);
+		preview_account(&acc, user_id, &plans, now);
 	state = state_bring_up_to(&acc, &plans, Max(now, acc.effective_at));
 
 	return state_object(&acc, &state);

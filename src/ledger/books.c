@@ -131,7 +131,7 @@ books_state(const Books *books, TupleTableSlot *slot)
 	HeapTupleHeader tuple;
 	TransactionId xmax;
 
-	if (!writer_can_race(books->account) || !TTS_IS_BUFFERTUPLE(slot))
+	if (!writer_can_update_unlocked(books->account) || !TTS_IS_BUFFERTUPLE(slot))
 		return BOOKS_UNCLEAR;
 	tuple = ((BufferHeapTupleTableSlot *) slot)->base.tuple->t_data;
 	if (tuple->t_infomask & HEAP_XMAX_INVALID)

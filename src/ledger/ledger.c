@@ -111,14 +111,14 @@ ledger_prepare(Ledger *ledger, const Request *request, Books *books, Plans *plan
  * transaction of a million calls must not need a million locks.
  */
 static bool
-seek_account(Ledger *ledger)
+find_in_turn(Ledger *ledger)
 {
 	const char *user_id = ledger->request->user_id;
 	Books	   *books = ledger->books;
 	bool		found = books_find(books, user_id);
 
 	if (found && !books->skips && books_state(books, books->accounts.slot) == BOOKS_BUSY &&
-		commit_may_queue())
+		commit_may_take_turn())
 	{
 		lock_name(LOCK_TURN, user_id, ExclusiveLock);
 		books_refresh(books);
@@ -182,7 +182,7 @@ lock_unknown(Ledger *ledger)
 	{
 		unlock_name(LOCK_OPENING, request->user_id, ExclusiveLock);
 		books_refresh(ledger->books);
-		if (seek_account(ledger) && lock_version(ledger))
+		if (find_in_turn(ledger) && lock_version(ledger))
 			return true;
 		if (!ledger->is_busy)
 			elog(ERROR, "could not lock an account that was just opened");
@@ -211,7 +211,7 @@ ledger_lock(Ledger *ledger)
 	ledger->is_up_to_date = false;
 	ledger->is_waiting = false;
 	ledger->is_locked = true;
-	return ((ledger->version || seek_account(ledger)) && lock_version(ledger)) ||
+	return ((ledger->version || find_in_turn(ledger)) && lock_version(ledger)) ||
 		(!ledger->is_busy && lock_unknown(ledger));
 }
 
@@ -229,7 +229,7 @@ ledger_begin(Ledger *ledger, const Request *request)
  * a deadlock.
  */
 static void
-lock_briefly(void)
+limit_lock_wait(void)
 {
 	int			brief = Max(Min(BRIEF_WAIT_MS, DeadlockTimeout / 2), 1);
 
@@ -255,7 +255,7 @@ lock_account_with_log(void *arg)
 
 	ledger_prepare(&ledger, with->request, NULL, NULL);
 	if (with->has_log)
-		lock_briefly();
+		limit_lock_wait();
 	(void) ledger_lock(&ledger);
 	CHECK_FOR_INTERRUPTS();
 	LockTimeout = usual;
@@ -311,7 +311,7 @@ ledger_begin_audited(Ledger *ledger, const Request *request)
  * opened.  Then the caller uses ledger_lock.
  */
 static bool
-peek(Ledger *ledger)
+read_unlocked(Ledger *ledger)
 {
 	BooksState	state = BOOKS_OLD;
 
@@ -319,7 +319,7 @@ peek(Ledger *ledger)
 	{
 		if (tries > 0)
 			books_refresh(ledger->books);
-		if (!seek_account(ledger))
+		if (!find_in_turn(ledger))
 			return false;
 		state = books_state(ledger->books, ledger->version);
 	}
@@ -479,7 +479,7 @@ ledger_apply_due(Ledger *ledger)
  * head.
  */
 static void
-sign_row(Ledger *ledger, CrRow *row, const char *actor)
+hash_row(Ledger *ledger, CrRow *row, const char *actor)
 {
 	CrAccount  *acc = &ledger->acc;
 
@@ -539,13 +539,13 @@ write_row(Ledger *ledger, int i)
 }
 
 static void
-sign_rows(Ledger *ledger)
+hash_rows(Ledger *ledger)
 {
 	const char *actor = GetUserNameFromId(GetOuterUserId(), false);
 
 	Assert(cr_available(&ledger->acc) + cr_held(&ledger->acc) <= CR_MAX_CREDITS);
 	for (int i = 0; i < ledger->n_rows; i++)
-		sign_row(ledger, &ledger->rows[i], actor);
+		hash_row(ledger, &ledger->rows[i], actor);
 }
 
 static void
@@ -567,7 +567,7 @@ write_rows(Ledger *ledger)
 bool
 ledger_write(Ledger *ledger)
 {
-	sign_rows(ledger);
+	hash_rows(ledger);
 	if (!write_account(ledger))
 		return false;
 	write_rows(ledger);
@@ -580,7 +580,7 @@ ledger_write(Ledger *ledger)
  * in between.
  */
 static void
-take_back(Ledger *ledger)
+undo_update(Ledger *ledger)
 {
 	Books	   *books = ledger->books;
 	TupleTableSlot *before = writer_read_slot(books->account);
@@ -706,17 +706,17 @@ ledger_deduct_unlocked(Ledger *ledger, int64 amount)
 	CrRow		row;
 	int			place;
 
-	if (!peek(ledger) || find_key(ledger, &row) ||
+	if (!read_unlocked(ledger) || find_key(ledger, &row) ||
 		cr_is_due(&ledger->acc, ledger->now) || ledger->acc.balance.granted > 0 ||
 		cr_deduct(&ledger->acc, ledger->now, amount, &row) != CR_OK)
 		return -1;
 	place = ledger_push(ledger, &row);
-	sign_rows(ledger);
+	hash_rows(ledger);
 	if (!write_account(ledger))
 		return -1;
 	if (ledger->books->account->waited)
 	{
-		take_back(ledger);
+		undo_update(ledger);
 		return -1;
 	}
 	write_rows(ledger);

@@ -154,7 +154,7 @@ commit_is_administrative(void)
  * True once in a transaction.
  */
 bool
-commit_may_queue(void)
+commit_may_take_turn(void)
 {
 	bool		may = !has_queued;
 

@@ -9,6 +9,6 @@
 extern void commit_init(void);
 extern void commit_locks_account(void);
 extern void commit_is_administrative(void);
-extern bool commit_may_queue(void);
+extern bool commit_may_take_turn(void);
 
 #endif

@@ -160,7 +160,7 @@ lookup_end(Lookup *lookup)
  * snapshot was taken?  The row must be one that is never updated.
  */
 bool
-lookup_is_news(const Lookup *lookup)
+lookup_is_after_snapshot(const Lookup *lookup)
 {
 	return IsolationUsesXactSnapshot() &&
 		!table_tuple_satisfies_snapshot(lookup->heap, lookup->slot, GetTransactionSnapshot());

@@ -45,6 +45,6 @@ extern void lookup_upto_key(Lookup *lookup, AttrNumber index_column, const char 
 extern bool lookup_next(Lookup *lookup, ScanDirection direction);
 extern bool lookup_lock(Lookup *lookup, LockWaitPolicy wait);
 extern void lookup_end(Lookup *lookup);
-extern bool lookup_is_news(const Lookup *lookup);
+extern bool lookup_is_after_snapshot(const Lookup *lookup);
 
 #endif

@@ -607,7 +607,7 @@ writer_queue(Writer *writer)
  * update.
  */
 bool
-writer_can_race(const Writer *writer)
+writer_can_update_unlocked(const Writer *writer)
 {
 	return is_plain(writer);
 }

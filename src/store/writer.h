@@ -52,7 +52,7 @@ extern void writer_clear(Writer *writer);
 extern void writer_copy(Writer *writer, TupleTableSlot *old);
 extern void writer_insert(Writer *writer);
 extern void writer_queue(Writer *writer);
-extern bool writer_can_race(const Writer *writer);
+extern bool writer_can_update_unlocked(const Writer *writer);
 extern bool writer_try_update(Writer *writer, TupleTableSlot *old);
 extern void writer_update(Writer *writer, TupleTableSlot *locked);
 extern void writer_delete(Writer *writer, TupleTableSlot *locked);

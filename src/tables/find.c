@@ -113,7 +113,7 @@ find_settled(Lookup *lookup, StoreTable table, StoreIndex index, LockClass lock_
 		XactLockTableWait(dirty.xmin, NULL, NULL, XLTW_None);
 		lock_name(lock_class, key, ExclusiveLock);
 	}
-	if (lookup_is_news(lookup))
+	if (lookup_is_after_snapshot(lookup))
 		error_serialization();
 	return true;
 }

@@ -23,7 +23,7 @@ typedef struct LoadedPlan
 	const char *name;
 	int			count;
 	CrPlanVersion *versions;	/* newest first */
-	bool	   *is_news;		/* of each version: using it raises 40001 */
+	bool	   *is_after_snapshot;		/* of each version: using it raises 40001 */
 } LoadedPlan;
 
 void
@@ -65,7 +65,7 @@ load(Plans *plans, const char *name)
 		lock_versions(plans, plan->name);
 	plan->count = 0;
 	plan->versions = palloc(sizeof(CrPlanVersion) * room);
-	plan->is_news = palloc(sizeof(bool) * room);
+	plan->is_after_snapshot = palloc(sizeof(bool) * room);
 	if (plans->snapshot == NULL)
 		note_plan_read(name);
 	lookup_begin(&lookup, TABLE_PLAN, INDEX_PLAN,
@@ -77,17 +77,17 @@ load(Plans *plans, const char *name)
 		{
 			room *= 2;
 			plan->versions = repalloc(plan->versions, sizeof(CrPlanVersion) * room);
-			plan->is_news = repalloc(plan->is_news, sizeof(bool) * room);
+			plan->is_after_snapshot = repalloc(plan->is_after_snapshot, sizeof(bool) * room);
 		}
-		plan->is_news[plan->count] = plans->snapshot == NULL && lookup_is_news(&lookup);
-		was_there |= !plan->is_news[plan->count];
+		plan->is_after_snapshot[plan->count] = plans->snapshot == NULL && lookup_is_after_snapshot(&lookup);
+		was_there |= !plan->is_after_snapshot[plan->count];
 		complaint = plan_read(&plan->versions[plan->count++], lookup.slot);
 		if (complaint && !plans->lenient)
 			error_corrupted("credit_plan", complaint);
 	}
 	lookup_end(&lookup);
 	if (was_there && !IsolationIsSerializable())
-		memset(plan->is_news, false, sizeof(bool) * plan->count);
+		memset(plan->is_after_snapshot, false, sizeof(bool) * plan->count);
 	return plan;
 }
 
@@ -122,7 +122,7 @@ find(Plans *plans, const char *name)
 static const CrPlanVersion *
 use(const LoadedPlan *plan, int i)
 {
-	if (plan->is_news[i])
+	if (plan->is_after_snapshot[i])
 		error_serialization();
 	return &plan->versions[i];
 }

@@ -85,7 +85,7 @@ fill(const Run *run, TupleTableSlot *slot)
 
 /* Begins a run without a record, for example a dry run. */
 void
-run_imagine(Run *run, const char *kind)
+run_init(Run *run, const char *kind)
 {
 	memset(run, 0, sizeof(*run));
 	new_uuid(run->run_id);
@@ -114,7 +114,7 @@ insert_row(const Run *run)
 void
 run_start(Run *run, const char *kind)
 {
-	run_imagine(run, kind);
+	run_init(run, kind);
 	insert_row(run);
 }
 
@@ -300,20 +300,20 @@ run_is_ours(const Run *run)
  * no longer running.
  */
 void
-run_attend(const Run *run)
+run_lock(const Run *run)
 {
 	lock_for_session(LOCK_RUN, run_text(run), ExclusiveLock);
 }
 
 void
-run_leave(const Run *run)
+run_unlock(const Run *run)
 {
 	unlock_for_session(LOCK_RUN, run_text(run), ExclusiveLock);
 }
 
 /* Ends the records that say running, but whose run is gone. */
 static void
-stop_dead(bool sweeps)
+stop_killed(bool sweeps)
 {
 	Lookup		lookup;
 	Writer	   *writer;
@@ -346,7 +346,7 @@ static bool
 record(void *run)
 {
 	if (((Run *) run)->state == RUN_RUNNING)
-		stop_dead(false);
+		stop_killed(false);
 	insert_row(run);
 	return true;
 }
@@ -386,9 +386,9 @@ run_record_finished(Run *run)
  * gone, so sweeps stay.
  */
 void
-run_stop_dead(void)
+run_stop_killed(void)
 {
-	stop_dead(false);
+	stop_killed(false);
 }
 
 /*
@@ -399,7 +399,7 @@ run_stop_dead(void)
 void
 run_stop_others(void)
 {
-	stop_dead(true);
+	stop_killed(true);
 }
 
 void

@@ -57,15 +57,15 @@ extern int64 run_done(const Run *run);
 extern void run_save(Run *run);
 extern const char *run_kind(const uint8_t *run_id);
 extern bool run_is_ours(const Run *run);
-extern void run_attend(const Run *run);
-extern void run_leave(const Run *run);
-extern void run_stop_dead(void);
+extern void run_lock(const Run *run);
+extern void run_unlock(const Run *run);
+extern void run_stop_killed(void);
 extern void run_stop_others(void);
 extern void run_finish(Run *run, RunState state);
 extern Datum run_report(const Run *run, bool more, bool dry_run);
 extern void run_report_to(const Run *run, bool more, bool dry_run, Object *object);
 extern void run_report_failed(const Run *run, Object *object);
-extern void run_imagine(Run *run, const char *kind);
+extern void run_init(Run *run, const char *kind);
 extern char *run_text(const Run *run);
 
 #endif

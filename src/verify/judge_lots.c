@@ -118,7 +118,7 @@ judge_lots_before(JudgeLots *book, CrAccount *acc, const CrRow *row, int64 *used
 
 /* Moves a hold that is closed from the list to its mark. */
 static void
-put_hold_away(JudgeLots *book, CrAccount *acc, int64 seq)
+move_hold_to_mark(JudgeLots *book, CrAccount *acc, int64 seq)
 {
 	CrLots	   *lots = acc->lots;
 	CrHold	   *hold = cr_find_hold(acc, seq);
@@ -206,7 +206,7 @@ judge_lots_after(JudgeLots *book, CrAccount *acc, const CrRow *row, int64 revoke
 		case CR_KIND_HOLD_END:
 		case CR_KIND_CAPTURE:
 		case CR_KIND_RELEASE:
-			put_hold_away(book, acc, row->ref_seq);
+			move_hold_to_mark(book, acc, row->ref_seq);
 			break;
 		default:
 			break;

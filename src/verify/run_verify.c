@@ -243,7 +243,7 @@ begin_record(VerifyRun *run)
 static void
 verify_recorded(VerifyRun *run)
 {
-	run_attend(&run->record);
+	run_lock(&run->record);
 	PG_TRY();
 	{
 		verify_all(run);
@@ -251,11 +251,11 @@ verify_recorded(VerifyRun *run)
 	}
 	PG_CATCH();
 	{
-		run_leave(&run->record);
+		run_unlock(&run->record);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	run_leave(&run->record);
+	run_unlock(&run->record);
 }
 
 Datum
@@ -289,7 +289,7 @@ credits_run_verify(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(run.memory);
 	EnsurePortalSnapshotExists();
 	progress_begin();
-	run_imagine(&run.record, "verify");
+	run_init(&run.record, "verify");
 	run.recorded = !XactReadOnly && !RecoveryInProgress() && begin_record(&run);
 	if (run.recorded)
 		verify_recorded(&run);

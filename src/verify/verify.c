@@ -64,7 +64,7 @@ credits_verify(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	findings_to_store(&result, ((ReturnSetInfo *) fcinfo->resultinfo)->setResult);
 	findings_to_sort(&found);
-	run_imagine(&run, "verify");
+	run_init(&run, "verify");
 	result.record = &run;
 
 	progress_begin();
