@@ -37,12 +37,12 @@ CREATE TABLE @extschema@.credit_plan (
         low_balance_threshold OPERATOR(pg_catalog.>=) 0 AND low_balance_threshold OPERATOR(pg_catalog.<=) 9007199254740991)
 );
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_plan', '');
-COMMENT ON TABLE @extschema@.credit_plan IS 'One row per plan version; immutable. A period boundary uses the version in force at that instant.';
-COMMENT ON COLUMN @extschema@.credit_plan.effective_from IS 'From when on this version is in force; strictly increases per plan.';
+COMMENT ON TABLE @extschema@.credit_plan IS 'One row per plan version. Rows never change. A period boundary uses the version that is in force at that time.';
+COMMENT ON COLUMN @extschema@.credit_plan.effective_from IS 'This version is in force from this time on. Each version of a plan begins later than the one before it.';
 COMMENT ON COLUMN @extschema@.credit_plan.monthly_credits IS 'Allowance of one period, in credits.';
-COMMENT ON COLUMN @extschema@.credit_plan.rollover_limit IS 'How many unspent monthly credits at most survive a boundary; 0: none.';
-COMMENT ON COLUMN @extschema@.credit_plan.low_balance_threshold IS 'credits_balance reports low when available is below this; 0: never.';
-COMMENT ON COLUMN @extschema@.credit_plan.cycle IS 'calendar: 00:00 on the 1st in the account''s time zone; anniversary: the account''s anchor + n months.';
+COMMENT ON COLUMN @extschema@.credit_plan.rollover_limit IS 'At most this many unspent monthly credits are kept at a boundary. 0: none.';
+COMMENT ON COLUMN @extschema@.credit_plan.low_balance_threshold IS 'credits_balance reports low if available is below this. 0: never.';
+COMMENT ON COLUMN @extschema@.credit_plan.cycle IS 'calendar: a period begins at 00:00 on the 1st in the account''s time zone. anniversary: a period begins n months after the account''s anchor.';
 
 CREATE TABLE @extschema@.credit_account (
     monthly            pg_catalog.int8        NOT NULL,
@@ -83,19 +83,19 @@ CREATE TABLE @extschema@.credit_account (
 ) WITH (fillfactor = 70);
 CREATE INDEX credit_account_next_event_idx ON @extschema@.credit_account (next_event_at);
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_account', '');
-COMMENT ON TABLE @extschema@.credit_account IS 'One row per user: what is left, what is held and owed, the plan and period, and the head of the user''s history.';
-COMMENT ON COLUMN @extschema@.credit_account.monthly IS 'Monthly credits left, without what is held; replaced at each boundary.';
-COMMENT ON COLUMN @extschema@.credit_account.granted IS 'Granted (expiring) credits left, without what is held.';
-COMMENT ON COLUMN @extschema@.credit_account.purchased IS 'Purchased credits left, without what is held; never expire.';
-COMMENT ON COLUMN @extschema@.credit_account.owed_monthly IS 'Monthly credits that could not be taken; lapses at the boundary.';
-COMMENT ON COLUMN @extschema@.credit_account.owed_purchased IS 'Purchased credits that could not be taken; every credit to the bucket pays it first.';
-COMMENT ON COLUMN @extschema@.credit_account.period_granted IS 'What the plan has granted in this period, so that changing plans never grants it twice.';
+COMMENT ON TABLE @extschema@.credit_account IS 'One row per user: what is left, what is held and owed, the plan and the period, and the newest row of the user''s history.';
+COMMENT ON COLUMN @extschema@.credit_account.monthly IS 'Monthly credits left, without held ones. Each boundary sets them anew.';
+COMMENT ON COLUMN @extschema@.credit_account.granted IS 'Granted (expiring) credits left, without held ones.';
+COMMENT ON COLUMN @extschema@.credit_account.purchased IS 'Purchased credits left, without held ones. They never expire.';
+COMMENT ON COLUMN @extschema@.credit_account.owed_monthly IS 'Monthly credits that could not be taken. The boundary sets this to 0.';
+COMMENT ON COLUMN @extschema@.credit_account.owed_purchased IS 'Purchased credits that could not be taken. Every credit to the bucket pays this first.';
+COMMENT ON COLUMN @extschema@.credit_account.period_granted IS 'What the plan has granted in this period. Because of it, a plan change never grants the same credits twice.';
 COMMENT ON COLUMN @extschema@.credit_account.last_monthly_reset IS 'Start of the current period.';
-COMMENT ON COLUMN @extschema@.credit_account.effective_at IS 'effective_at of the newest history row; the account''s time never goes back behind it.';
-COMMENT ON COLUMN @extschema@.credit_account.cycle_anchor IS 'Wall-clock time in the account''s zone from which anniversaries are counted.';
-COMMENT ON COLUMN @extschema@.credit_account.next_reset_at IS 'End of the current period; final once stored; NULL: open-ended.';
-COMMENT ON COLUMN @extschema@.credit_account.next_event_at IS 'Lower bound of the next event: may be early, never late; NULL: none.';
-COMMENT ON COLUMN @extschema@.credit_account.scheduled_plan IS 'Plan from the next boundary on; the empty text: cancelled then; NULL: no change.';
+COMMENT ON COLUMN @extschema@.credit_account.effective_at IS 'effective_at of the newest history row. The account''s time never goes back to before it.';
+COMMENT ON COLUMN @extschema@.credit_account.cycle_anchor IS 'Anniversaries are counted from this local time in the account''s zone.';
+COMMENT ON COLUMN @extschema@.credit_account.next_reset_at IS 'End of the current period. Once stored, it is final. NULL: the period has no end.';
+COMMENT ON COLUMN @extschema@.credit_account.next_event_at IS 'A time at or before the next event, never after it. NULL: there is no event.';
+COMMENT ON COLUMN @extschema@.credit_account.scheduled_plan IS 'The plan from the next boundary on. Empty text: the plan is cancelled then. NULL: no change.';
 COMMENT ON COLUMN @extschema@.credit_account.history_hash IS 'Hash of the newest history row (docs/audit-format.md).';
 
 CREATE TABLE @extschema@.credit_history (
@@ -162,29 +162,29 @@ CREATE TABLE @extschema@.credit_history (
 CREATE INDEX credit_history_ref_idx ON @extschema@.credit_history (user_id, ref_seq) WHERE ref_seq IS NOT NULL;
 CREATE UNIQUE INDEX credit_history_key_idx ON @extschema@.credit_history (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_history', '');
-COMMENT ON TABLE @extschema@.credit_history IS 'Append-only: one row per operation, hash-chained per user; seq has no gaps.';
+COMMENT ON TABLE @extschema@.credit_history IS 'One row per operation, append-only. The rows of a user form a hash chain, and their seq has no gaps.';
 COMMENT ON COLUMN @extschema@.credit_history.created_at IS 'The clock when the row was written.';
-COMMENT ON COLUMN @extschema@.credit_history.effective_at IS 'When the operation counts: never before the row before it (except after a clock_repair); an event''s own time; while a reset waits for a time zone, just before that reset.';
+COMMENT ON COLUMN @extschema@.credit_history.effective_at IS 'When the operation counts. It is never before the row before it, except after a clock_repair. An event has its own time. While a reset waits for a time zone, it is just before that reset.';
 COMMENT ON COLUMN @extschema@.credit_history.period_start IS 'Start of the period that the account is in after this row.';
-COMMENT ON COLUMN @extschema@.credit_history.amount IS 'Credits of the request, or what the event granted; signed for adjust and set_plan.';
-COMMENT ON COLUMN @extschema@.credit_history.held_monthly IS 'Monthly credits held after it; NULL: none.';
-COMMENT ON COLUMN @extschema@.credit_history.held_granted IS 'Granted credits held after it; NULL: none.';
-COMMENT ON COLUMN @extschema@.credit_history.held_purchased IS 'Purchased credits held after it; NULL: none.';
-COMMENT ON COLUMN @extschema@.credit_history.owed_monthly IS 'Monthly credits owed after it; NULL: none.';
-COMMENT ON COLUMN @extschema@.credit_history.owed_purchased IS 'Purchased credits owed after it; NULL: none.';
-COMMENT ON COLUMN @extschema@.credit_history.expired IS 'Credits that a boundary or a grant''s end took away, or that came back from a hold to a period or grant that had ended; NULL: none.';
-COMMENT ON COLUMN @extschema@.credit_history.forfeited IS 'Credits that could not be given (over the account''s cap, or a closed period); NULL: none.';
-COMMENT ON COLUMN @extschema@.credit_history.skipped IS 'Boundaries that passed unnoticed before the one of this row.';
-COMMENT ON COLUMN @extschema@.credit_history.status IS 'Not NULL: plan, scheduled_plan, cycle_anchor, time_zone, status, overdraft_limit and period_granted are the account''s after this row; else unchanged.';
-COMMENT ON COLUMN @extschema@.credit_history.idempotency_key IS 'The caller''s key; the empty text marks the row that opened the account with its facts.';
-COMMENT ON COLUMN @extschema@.credit_history.request_digest IS 'SHA-256 of what the caller asked, where a replay must ask the same.';
-COMMENT ON COLUMN @extschema@.credit_history.allocations IS 'Pairs (seq of a grant, credits taken from it, or given back by a refund); a capture''s has every source: 0 monthly, -1 purchased, -2 monthly of a period that had ended.';
-COMMENT ON COLUMN @extschema@.credit_history.ref_seq IS 'The row that it is about: the grant that ended, the hold that ended or was captured or released, what was refunded, the purchase that was revoked.';
-COMMENT ON COLUMN @extschema@.credit_history.ends_at IS 'When the grant or hold ends; of a capture that keeps the hold open too.';
-COMMENT ON COLUMN @extschema@.credit_history.text_salt IS 'Salt of the digests of reason and metadata that the chain holds.';
-COMMENT ON COLUMN @extschema@.credit_history.reason_digest IS 'In place of a reason that was erased.';
-COMMENT ON COLUMN @extschema@.credit_history.metadata_digest IS 'In place of metadata that was erased.';
-COMMENT ON COLUMN @extschema@.credit_history.hash IS 'SHA-256 over the hash before it and this row (docs/audit-format.md).';
+COMMENT ON COLUMN @extschema@.credit_history.amount IS 'Credits of the request, or what the event granted. It has a sign for adjust and set_plan.';
+COMMENT ON COLUMN @extschema@.credit_history.held_monthly IS 'Monthly credits held after this row. NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_history.held_granted IS 'Granted credits held after this row. NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_history.held_purchased IS 'Purchased credits held after this row. NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_history.owed_monthly IS 'Monthly credits owed after this row. NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_history.owed_purchased IS 'Purchased credits owed after this row. NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_history.expired IS 'Credits that a boundary or the end of a grant took away, or that came back from a hold to a period or grant that had ended. NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_history.forfeited IS 'Credits that could not be given, because the account''s limit was reached or the period had ended. NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_history.skipped IS 'How many earlier boundaries had passed before the boundary of this row.';
+COMMENT ON COLUMN @extschema@.credit_history.status IS 'If not NULL: plan, scheduled_plan, cycle_anchor, time_zone, status, overdraft_limit and period_granted are those of the account after this row. If NULL: they did not change.';
+COMMENT ON COLUMN @extschema@.credit_history.idempotency_key IS 'The caller''s key. Empty text: this row opened the account with its facts.';
+COMMENT ON COLUMN @extschema@.credit_history.request_digest IS 'SHA-256 of what the caller asked. A replay must ask the same.';
+COMMENT ON COLUMN @extschema@.credit_history.allocations IS 'Pairs: seq of a grant, credits that were taken from it or that a refund gave back to it. A capture has a pair for every source: 0 is monthly, -1 is purchased, -2 is monthly of a period that had ended.';
+COMMENT ON COLUMN @extschema@.credit_history.ref_seq IS 'The row that this row refers to: the grant that ended, the hold that ended or was captured or released, the row that was refunded, the purchase that was revoked.';
+COMMENT ON COLUMN @extschema@.credit_history.ends_at IS 'When the grant or hold ends. A capture that keeps the hold open has it, too.';
+COMMENT ON COLUMN @extschema@.credit_history.text_salt IS 'Salt of the digests of reason and metadata. The hash chain has only the digests.';
+COMMENT ON COLUMN @extschema@.credit_history.reason_digest IS 'Replaces a reason that was erased.';
+COMMENT ON COLUMN @extschema@.credit_history.metadata_digest IS 'Replaces metadata that was erased.';
+COMMENT ON COLUMN @extschema@.credit_history.hash IS 'SHA-256 over the hash of the row before and this row (docs/audit-format.md).';
 
 CREATE TABLE @extschema@.credit_payment (
     amount      pg_catalog.int8 NOT NULL,
@@ -198,8 +198,8 @@ CREATE TABLE @extschema@.credit_payment (
         revoked OPERATOR(pg_catalog.>=) 0 AND revoked OPERATOR(pg_catalog.<=) amount)
 );
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_payment', '');
-COMMENT ON TABLE @extschema@.credit_payment IS 'One row per purchase, for ever: a payment_ref is credited once.';
-COMMENT ON COLUMN @extschema@.credit_payment.revoked IS 'Credits taken back by chargebacks, at most amount.';
+COMMENT ON TABLE @extschema@.credit_payment IS 'One row per purchase. Rows are kept for ever, so a payment_ref is credited once.';
+COMMENT ON COLUMN @extschema@.credit_payment.revoked IS 'Credits that chargebacks have taken back, at most amount.';
 
 CREATE TABLE @extschema@.credit_grant (
     amount    pg_catalog.int8        NOT NULL,
@@ -213,9 +213,9 @@ CREATE TABLE @extschema@.credit_grant (
 ) WITH (fillfactor = 70);
 CREATE INDEX credit_grant_ends_idx ON @extschema@.credit_grant (user_id, ends_at);
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_grant', '');
-COMMENT ON TABLE @extschema@.credit_grant IS 'One row per grant of expiring credits, keyed by the history row that opened it.';
+COMMENT ON TABLE @extschema@.credit_grant IS 'One row per grant of expiring credits. Its seq is that of the history row that opened it.';
 COMMENT ON COLUMN @extschema@.credit_grant.remaining IS 'Credits of the grant that are neither spent nor held.';
-COMMENT ON COLUMN @extschema@.credit_grant.closed IS 'It ended with credits left, was undone, or the account was closed: it takes nothing back.';
+COMMENT ON COLUMN @extschema@.credit_grant.closed IS 'The grant ended with credits left, was undone, or the account was closed. No more credits go back to it.';
 
 CREATE TABLE @extschema@.credit_hold (
     amount       pg_catalog.int8        NOT NULL,
@@ -233,14 +233,14 @@ CREATE TABLE @extschema@.credit_hold (
 ) WITH (fillfactor = 70);
 CREATE INDEX credit_hold_open_idx ON @extschema@.credit_hold (user_id, ends_at) WHERE ends_at IS NOT NULL;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_hold', '');
-COMMENT ON TABLE @extschema@.credit_hold IS 'One row per hold, keyed by the history row that opened it.';
-COMMENT ON COLUMN @extschema@.credit_hold.amount IS 'Credits that were held at first.';
-COMMENT ON COLUMN @extschema@.credit_hold.monthly IS 'Monthly credits still held, or that were when it expired.';
-COMMENT ON COLUMN @extschema@.credit_hold.purchased IS 'Purchased credits still held, or that were when it expired.';
-COMMENT ON COLUMN @extschema@.credit_hold.period_start IS 'Start of the period that its monthly credits are of.';
-COMMENT ON COLUMN @extschema@.credit_hold.state IS 'open; captured; released; expired; settled: captured once after it had expired.';
-COMMENT ON COLUMN @extschema@.credit_hold.ends_at IS 'When it ends by itself; NULL: it is closed.';
-COMMENT ON COLUMN @extschema@.credit_hold.allocations IS 'Granted credits still held, or that were when it expired: pairs (seq of the grant, credits).';
+COMMENT ON TABLE @extschema@.credit_hold IS 'One row per hold. Its seq is that of the history row that opened it.';
+COMMENT ON COLUMN @extschema@.credit_hold.amount IS 'Credits that were held at the beginning.';
+COMMENT ON COLUMN @extschema@.credit_hold.monthly IS 'Monthly credits that are still held, or that were held when the hold expired.';
+COMMENT ON COLUMN @extschema@.credit_hold.purchased IS 'Purchased credits that are still held, or that were held when the hold expired.';
+COMMENT ON COLUMN @extschema@.credit_hold.period_start IS 'Start of the period that its monthly credits belong to.';
+COMMENT ON COLUMN @extschema@.credit_hold.state IS 'open, captured, released or expired. settled: captured once after it had expired.';
+COMMENT ON COLUMN @extschema@.credit_hold.ends_at IS 'When the hold ends by itself. NULL: it is closed.';
+COMMENT ON COLUMN @extschema@.credit_hold.allocations IS 'Granted credits that are still held, or that were held when the hold expired. Pairs: seq of the grant, credits.';
 
 CREATE TABLE @extschema@.credit_reset_run (
     started_at      pg_catalog.timestamptz NOT NULL,
@@ -261,12 +261,12 @@ CREATE TABLE @extschema@.credit_reset_run (
 );
 CREATE INDEX credit_reset_run_state_idx ON @extschema@.credit_reset_run (state);
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_reset_run', '');
-COMMENT ON TABLE @extschema@.credit_reset_run IS 'One row per sweep, other bulk run, or verification.';
-COMMENT ON COLUMN @extschema@.credit_reset_run.state IS 'running; finished: everything due was done; stopped: a limit, a lock or another runner ended it early, or it died and the next run found it.';
-COMMENT ON COLUMN @extschema@.credit_reset_run.failures IS 'Accounts that failed; of a verification: findings.';
-COMMENT ON COLUMN @extschema@.credit_reset_run.failed IS 'The accounts that failed: [{user_id, sqlstate}], the first 100, whose messages are in the server''s log; of a verification its findings: [{object, bad_user_id, bad_seq, problem}].';
-COMMENT ON COLUMN @extschema@.credit_reset_run.history_rows IS 'Of a verification (kind verify): the history rows that it verified.';
-COMMENT ON COLUMN @extschema@.credit_reset_run.sample IS 'Of a verification: the fraction of the accounts that it was asked for; 1: all.';
+COMMENT ON TABLE @extschema@.credit_reset_run IS 'One row per sweep, other bulk run or verification.';
+COMMENT ON COLUMN @extschema@.credit_reset_run.state IS 'running. finished: everything that was due is done. stopped: a limit, a lock or another run ended it early, or it was killed and the next run found it.';
+COMMENT ON COLUMN @extschema@.credit_reset_run.failures IS 'How many accounts failed. For a verification: how many findings there are.';
+COMMENT ON COLUMN @extschema@.credit_reset_run.failed IS 'The first 100 accounts that failed: [{user_id, sqlstate}]. Their messages are in the server''s log. For a verification: its findings [{object, bad_user_id, bad_seq, problem}].';
+COMMENT ON COLUMN @extschema@.credit_reset_run.history_rows IS 'For a verification (kind verify): how many history rows it verified.';
+COMMENT ON COLUMN @extschema@.credit_reset_run.sample IS 'For a verification: the fraction of the accounts that it had to verify. 1: all.';
 
 CREATE TABLE @extschema@.credit_audit_log (
     seq         pg_catalog.int8        NOT NULL,
@@ -283,9 +283,9 @@ CREATE TABLE @extschema@.credit_audit_log (
     CONSTRAINT credit_audit_log_row CHECK (seq OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(hash) OPERATOR(pg_catalog.=) 32)
 );
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_audit_log', '');
-COMMENT ON TABLE @extschema@.credit_audit_log IS 'Append-only, hash-chained: one row per administrative act.';
+COMMENT ON TABLE @extschema@.credit_audit_log IS 'One row per administrative act, append-only, in one hash chain.';
 COMMENT ON COLUMN @extschema@.credit_audit_log.action IS 'define_plan, freeze, unfreeze, clock_repair, schedule_reset, unschedule_reset, grant_role, revoke_role, repair_guards, erase_user, grant, apply_plan, undo, import, close_account, archive, drop_archive.';
-COMMENT ON COLUMN @extschema@.credit_audit_log.subject IS 'The plan, user, role or job that it was done to.';
+COMMENT ON COLUMN @extschema@.credit_audit_log.subject IS 'The plan, user, role or job that the act was about.';
 
 CREATE TABLE @extschema@.credit_role (
     granted_at        pg_catalog.timestamptz NOT NULL,
@@ -297,11 +297,11 @@ CREATE TABLE @extschema@.credit_role (
     CONSTRAINT credit_role_pkey PRIMARY KEY (system_identifier, role_oid, preset)
 );
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_role', '');
-COMMENT ON TABLE @extschema@.credit_role IS 'Which preset was granted to which role by credits_grant_role. credits_roles() shows it by the roles'' names of now.';
-COMMENT ON COLUMN @extschema@.credit_role.role_oid IS 'The role''s OID, in the cluster of system_identifier: a role that is renamed keeps it, a role dropped and made anew has another.';
-COMMENT ON COLUMN @extschema@.credit_role.system_identifier IS 'The cluster that role_oid is of (pg_control_system()). After a restore into another cluster, the name counts.';
+COMMENT ON TABLE @extschema@.credit_role IS 'Which preset credits_grant_role has granted to which role. credits_roles() shows this with the current names of the roles.';
+COMMENT ON COLUMN @extschema@.credit_role.role_oid IS 'The role''s OID in the cluster with system_identifier. A renamed role keeps it. A role that was dropped and created again has another one.';
+COMMENT ON COLUMN @extschema@.credit_role.system_identifier IS 'The cluster that role_oid belongs to (pg_control_system()). After a restore into another cluster, the role is found by its name.';
 COMMENT ON COLUMN @extschema@.credit_role.role_name IS 'The role''s name when a preset was last granted or revoked.';
-COMMENT ON COLUMN @extschema@.credit_role.granted_usage IS 'The role''s USAGE on the schema came with a preset, and goes with the last one.';
+COMMENT ON COLUMN @extschema@.credit_role.granted_usage IS 'A preset gave the role USAGE on the schema. It is revoked with the role''s last preset.';
 
 CREATE TABLE @extschema@.credit_anchor (
     anchor_no     pg_catalog.int8        NOT NULL,
@@ -323,14 +323,14 @@ CREATE TABLE @extschema@.credit_anchor (
         pg_catalog.octet_length(previous_hash) OPERATOR(pg_catalog.=) 32 AND pg_catalog.octet_length(hash) OPERATOR(pg_catalog.=) 32)
 );
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_anchor', '');
-COMMENT ON TABLE @extschema@.credit_anchor IS 'Append-only, hash-chained: one row per published digest of all histories (docs/audit-format.md).';
-COMMENT ON COLUMN @extschema@.credit_anchor.anchor_no IS '1, 2, ... without a gap.';
-COMMENT ON COLUMN @extschema@.credit_anchor.accounts IS 'Users in the tree.';
-COMMENT ON COLUMN @extschema@.credit_anchor.changed IS 'Users whose newest row was another than in the anchor before: this anchor''s rows in credit_anchor_leaf.';
-COMMENT ON COLUMN @extschema@.credit_anchor.audit_seq IS 'seq of the newest row of credit_audit_log; 0: none.';
-COMMENT ON COLUMN @extschema@.credit_anchor.root IS 'Root of the RFC 6962 tree over each user''s newest row and the audit log''s.';
+COMMENT ON TABLE @extschema@.credit_anchor IS 'One row per anchor, append-only, in one hash chain. An anchor is a digest of all histories (docs/audit-format.md).';
+COMMENT ON COLUMN @extschema@.credit_anchor.anchor_no IS '1, 2, ... without gaps.';
+COMMENT ON COLUMN @extschema@.credit_anchor.accounts IS 'Number of users in the tree.';
+COMMENT ON COLUMN @extschema@.credit_anchor.changed IS 'Number of users whose newest row has changed since the anchor before. Each has a row in credit_anchor_leaf.';
+COMMENT ON COLUMN @extschema@.credit_anchor.audit_seq IS 'seq of the newest row of credit_audit_log. 0: there was none.';
+COMMENT ON COLUMN @extschema@.credit_anchor.root IS 'Root of the RFC 6962 tree over each user''s newest row and the audit log''s newest row.';
 COMMENT ON COLUMN @extschema@.credit_anchor.changed_root IS 'Root of the tree over this anchor''s own rows in credit_anchor_leaf.';
-COMMENT ON COLUMN @extschema@.credit_anchor.previous_hash IS 'hash of the anchor before, which covers its root.';
+COMMENT ON COLUMN @extschema@.credit_anchor.previous_hash IS 'hash of the anchor before. That hash covers the root of that anchor.';
 COMMENT ON COLUMN @extschema@.credit_anchor.hash IS 'SHA-256 over previous_hash and this row.';
 
 CREATE TABLE @extschema@.credit_anchor_leaf (
@@ -343,10 +343,10 @@ CREATE TABLE @extschema@.credit_anchor_leaf (
         anchor_no OPERATOR(pg_catalog.>=) 1 AND seq OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(hash) OPERATOR(pg_catalog.=) 32)
 );
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_anchor_leaf', '');
-COMMENT ON TABLE @extschema@.credit_anchor_leaf IS 'Append-only: the newest history row of each user whose history an anchor found changed since the anchor before.';
-COMMENT ON COLUMN @extschema@.credit_anchor_leaf.anchor_no IS 'The anchor that found it so.';
-COMMENT ON COLUMN @extschema@.credit_anchor_leaf.seq IS 'seq of the user''s newest history row then.';
-COMMENT ON COLUMN @extschema@.credit_anchor_leaf.hash IS 'Its hash.';
+COMMENT ON TABLE @extschema@.credit_anchor_leaf IS 'The newest history row of each user whose history has changed since the anchor before. Append-only.';
+COMMENT ON COLUMN @extschema@.credit_anchor_leaf.anchor_no IS 'The anchor for which this row was written.';
+COMMENT ON COLUMN @extschema@.credit_anchor_leaf.seq IS 'seq of the user''s newest history row at that time.';
+COMMENT ON COLUMN @extschema@.credit_anchor_leaf.hash IS 'hash of that history row.';
 
 /*
  * The archive has the history's columns.  Its partitions, one per UTC year of
@@ -402,7 +402,7 @@ CREATE TABLE @extschema@.credit_history_archive (
     metadata_digest  pg_catalog.bytea
 ) PARTITION BY RANGE (created_at);
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_history_archive', '');
-COMMENT ON TABLE @extschema@.credit_history_archive IS 'History rows that credits_archive moved here, by the year of created_at.';
+COMMENT ON TABLE @extschema@.credit_history_archive IS 'History rows that credits_archive has moved here. Each partition has one year of created_at.';
 
 CREATE TABLE @extschema@.credit_checkpoint (
     monthly            pg_catalog.int8        NOT NULL,
@@ -441,13 +441,13 @@ CREATE TABLE @extschema@.credit_checkpoint (
     CONSTRAINT credit_checkpoint_pkey PRIMARY KEY (user_id)
 );
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_checkpoint', '');
-COMMENT ON TABLE @extschema@.credit_checkpoint IS 'One row per user whose history was archived: the account as it was after the last archived row, history_seq, and what of the archived rows is still needed. The newest archive row of credit_history has its digest (docs/audit-format.md).';
+COMMENT ON TABLE @extschema@.credit_checkpoint IS 'One row per user with archived history. It has the account as it was after the last archived row (history_seq), and what is still needed from the archived rows. The newest archive row of credit_history has its digest (docs/audit-format.md).';
 COMMENT ON COLUMN @extschema@.credit_checkpoint.grants IS 'Grants that had not ended: seq, amount, remaining, ends_at, closed (0 or 1). Times are microseconds since 1970.';
-COMMENT ON COLUMN @extschema@.credit_checkpoint.holds IS 'Holds that can still be captured: seq, amount, monthly, purchased, period_start, ends_at (0: it has expired), the number of pairs that follow, and those: the grant and its credits.';
-COMMENT ON COLUMN @extschema@.credit_checkpoint.purchases IS 'All archived purchases: seq, amount, revoked by then.';
-COMMENT ON COLUMN @extschema@.credit_checkpoint.payment_refs IS 'Their payment_ref, in the same order.';
-COMMENT ON COLUMN @extschema@.credit_checkpoint.archived IS 'In which years'' partitions the archived rows are: year, rows.';
-COMMENT ON COLUMN @extschema@.credit_checkpoint.opened_seq IS 'seq of the row that opened the account with facts, if it is archived; what follows is what credits_open_account was asked and set then.';
+COMMENT ON COLUMN @extschema@.credit_checkpoint.holds IS 'Holds that can still be captured: seq, amount, monthly, purchased, period_start, ends_at (0: the hold has expired), number of pairs, and the pairs (seq of a grant, its credits).';
+COMMENT ON COLUMN @extschema@.credit_checkpoint.purchases IS 'All archived purchases: seq, amount, how much was revoked by then.';
+COMMENT ON COLUMN @extschema@.credit_checkpoint.payment_refs IS 'The payment_ref of each archived purchase, in the same order.';
+COMMENT ON COLUMN @extschema@.credit_checkpoint.archived IS 'How many archived rows are in the partition of which year: year, rows.';
+COMMENT ON COLUMN @extschema@.credit_checkpoint.opened_seq IS 'seq of the row that opened the account with facts, if that row is archived. The next columns have what credits_open_account was asked, and what it set.';
 
 /*
  * Guards: no UPDATE, DELETE or TRUNCATE by anybody, also as a replica.  The
@@ -455,7 +455,7 @@ COMMENT ON COLUMN @extschema@.credit_checkpoint.opened_seq IS 'seq of the row th
  */
 CREATE FUNCTION @extschema@.credits_guard() RETURNS pg_catalog.trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_guard';
-COMMENT ON FUNCTION @extschema@.credits_guard() IS 'Guard trigger of every table of the extension: refuses UPDATE, DELETE and TRUNCATE with UC007.';
+COMMENT ON FUNCTION @extschema@.credits_guard() IS 'The guard trigger of every table of the extension. It refuses UPDATE, DELETE and TRUNCATE with UC007.';
 
 CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_plan FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
 CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_account FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
@@ -490,12 +490,12 @@ ALTER TABLE @extschema@.credit_history_archive ENABLE ALWAYS TRIGGER credits_gua
  */
 CREATE FUNCTION @extschema@.credits_drop_guard() RETURNS pg_catalog.event_trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_drop_guard';
-COMMENT ON FUNCTION @extschema@.credits_drop_guard() IS 'Event trigger: refuses a DROP that would destroy a ledger with accounts, unless credits.allow_drop is on. Errors: 2BP01.';
+COMMENT ON FUNCTION @extschema@.credits_drop_guard() IS 'Event trigger. It refuses a DROP that would destroy a ledger with accounts, unless credits.allow_drop is on. Errors: 2BP01.';
 
 CREATE EVENT TRIGGER credits_drop_guard ON ddl_command_start WHEN TAG IN ('DROP EXTENSION', 'DROP SCHEMA', 'DROP OWNED')
     EXECUTE FUNCTION @extschema@.credits_drop_guard();
 ALTER EVENT TRIGGER credits_drop_guard ENABLE ALWAYS;
-COMMENT ON EVENT TRIGGER credits_drop_guard IS 'Refuses DROP EXTENSION, DROP SCHEMA CASCADE and DROP OWNED that would destroy a ledger with accounts.';
+COMMENT ON EVENT TRIGGER credits_drop_guard IS 'Refuses DROP EXTENSION, DROP SCHEMA CASCADE and DROP OWNED if they would destroy a ledger with accounts.';
 
 /*
  * Spending.  Optional arguments default to NULL, so these are not STRICT;
@@ -508,7 +508,7 @@ CREATE FUNCTION @extschema@.credits_deduct(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_deduct';
 COMMENT ON FUNCTION @extschema@.credits_deduct(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text) IS
-'Spends amount credits (1 .. 2^53-1) of user_id: monthly first, then granted, then purchased. Returns the receipt. Errors: UC001 insufficient_credits, UC002 account_not_found, UC003 idempotency_conflict, UC004 account_frozen, UC012 time_zone_unknown, 22003, 22004, 22023, 25006, 40001, 55P03.';
+'Spends amount credits (1 .. 2^53-1) of user_id: first monthly, then granted, then purchased credits. Returns the receipt. Errors: UC001 insufficient_credits, UC002 account_not_found, UC003 idempotency_conflict, UC004 account_frozen, UC012 time_zone_unknown, 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_try_deduct(
     user_id pg_catalog.text, amount pg_catalog.int8,
@@ -517,7 +517,7 @@ CREATE FUNCTION @extschema@.credits_try_deduct(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_try_deduct';
 COMMENT ON FUNCTION @extschema@.credits_try_deduct(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text) IS
-'credits_deduct that answers {"ok": false, "error": "insufficient_credits", "required", "available", ...} instead of raising UC001, and then writes nothing. Other errors as credits_deduct.';
+'Like credits_deduct, but where that raises UC001, this answers {"ok": false, "error": "insufficient_credits", "required", "available", ...} and writes nothing. Other errors are those of credits_deduct.';
 
 CREATE FUNCTION @extschema@.credits_deduct_many(
     user_ids pg_catalog.text[], amounts pg_catalog.int8[],
@@ -527,7 +527,7 @@ CREATE FUNCTION @extschema@.credits_deduct_many(
     RETURNS SETOF pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'credits_deduct_many';
 COMMENT ON FUNCTION @extschema@.credits_deduct_many(pg_catalog.text[], pg_catalog.int8[], pg_catalog.text[], pg_catalog.text[], pg_catalog.jsonb[], pg_catalog.bool, pg_catalog.text[]) IS
-'A batch of at most 100000 deductions, the arrays'' elements side by side; a receipt per item, in item order. Accounts are locked in user order, each once; a user''s items are done in the batch''s order, and a key repeated in it is a replay. A refused item (UC001, UC002, UC003, UC004, UC012) answers {"ok": false, "error", ...}, or with all_or_nothing raises and undoes the batch. Waits at most 10 seconds for an account after the first. Other errors: 22003, 22004, 22023, 25006, 40001, 55P03.';
+'At most 100000 deductions in one call. The arrays have one element for each item. Returns one receipt for each item, in the same order. Each account is locked once, in the order of users. Items of one user are done in their order. If a key occurs twice, the second item is a replay. A refused item (UC001, UC002, UC003, UC004, UC012) answers {"ok": false, "error", ...}. With all_or_nothing it raises the error instead, and the whole batch is undone. After the first account, it waits at most 10 seconds for another one. Other errors: 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 /* Purchases and corrections. */
 CREATE FUNCTION @extschema@.credits_add_purchased(
@@ -537,7 +537,7 @@ CREATE FUNCTION @extschema@.credits_add_purchased(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_add_purchased';
 COMMENT ON FUNCTION @extschema@.credits_add_purchased(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'Credits a purchase of amount credits (1 .. 2^53-1) once for ever per payment_ref (the payment''s or invoice''s id, 1 to 255 bytes). Opens an account without a plan for an unknown user. Errors: UC003 (payment_ref known with another user or amount), 22003, 22004, 22023, 25006, 40001, 55P03.';
+'Adds amount purchased credits (1 .. 2^53-1). Each payment_ref (the id of the payment or invoice, 1 to 255 bytes) is credited only once. If the user is unknown, opens an account without a plan. Errors: UC003 (payment_ref is known with another user or amount), 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_adjust(
     user_id pg_catalog.text, bucket pg_catalog.text, delta pg_catalog.int8, reason pg_catalog.text,
@@ -545,7 +545,7 @@ CREATE FUNCTION @extschema@.credits_adjust(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_adjust';
 COMMENT ON FUNCTION @extschema@.credits_adjust(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'An administrator''s signed correction of one bucket (monthly, granted, purchased; granted only downwards); a reason is required. Below 0 is UC001. Other errors: UC002, UC003, UC012 (monthly), 22003, 22004, 22023, 25006, 40001, 55P03.';
+'An administrator corrects one bucket (monthly, granted or purchased) by a signed amount. granted can only be lowered. A reason is required. If the bucket would go below 0, raises UC001. Other errors: UC002, UC003, UC012 (monthly), 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 /* Grants, holds, refunds, chargebacks. */
 CREATE FUNCTION @extschema@.credits_grant(
@@ -555,7 +555,7 @@ CREATE FUNCTION @extschema@.credits_grant(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_grant';
 COMMENT ON FUNCTION @extschema@.credits_grant(pg_catalog.text, pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'Gives amount credits (1 .. 2^53-1) that end at expires_at. They are spent after monthly and before purchased credits, soonest end first. The receipt''s seq names the grant. Errors: UC002, UC003, UC004 (closed), 22003, 22004, 22023 (expires_at is not in the future), 25006, 40001, 55P03.';
+'Gives amount credits (1 .. 2^53-1) that end at expires_at. They are spent after monthly and before purchased credits. The grant that ends first is spent first. The receipt''s seq identifies the grant. Errors: UC002, UC003, UC004 (closed), 22003, 22004, 22023 (expires_at is not in the future), 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_hold(
     user_id pg_catalog.text, amount pg_catalog.int8, expires_in pg_catalog.interval DEFAULT NULL,
@@ -565,7 +565,7 @@ CREATE FUNCTION @extschema@.credits_hold(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_hold';
 COMMENT ON FUNCTION @extschema@.credits_hold(pg_catalog.text, pg_catalog.int8, pg_catalog.interval, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text) IS
-'Sets amount credits aside, in spending order, for expires_in (default 15 minutes; at most 31 days, a day being 24 hours, no months). The receipt''s seq is the hold_seq to capture or release; a hold that is neither ends by itself. Errors: UC001 (an overdraft limit does not count), UC002, UC003, UC004, UC012, 22003, 22004, 22023, 25006, 40001, 55P03.';
+'Holds amount credits, in the order of spending, for expires_in (default 15 minutes, at most 31 days, a day has 24 hours, months are not allowed). The receipt''s seq is the hold_seq for capture and release. A hold that is not captured or released ends by itself. Errors: UC001 (an overdraft limit does not count), UC002, UC003, UC004, UC012, 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_capture(
     user_id pg_catalog.text, hold_seq pg_catalog.int8, amount pg_catalog.int8 DEFAULT NULL, keep_open pg_catalog.bool DEFAULT NULL,
@@ -575,7 +575,7 @@ CREATE FUNCTION @extschema@.credits_capture(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_capture';
 COMMENT ON FUNCTION @extschema@.credits_capture(pg_catalog.text, pg_catalog.int8, pg_catalog.int8, pg_catalog.bool, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text) IS
-'Spends amount credits (default: all) of a hold; more than it has is deducted from the balance. Closes the hold and gives the rest back, unless keep_open and any is left. A hold that has expired is settled once, as an ordinary deduction. Errors: UC001, UC002, UC003, UC004, UC005 hold_not_found, UC006 hold_closed, UC012, 22003, 22004, 22023, 25006, 40001, 55P03.';
+'Spends amount credits (default: all) of a hold. If amount is more than the hold has, the rest is deducted from the balance. Closes the hold and gives back what is left of it. With keep_open, the hold stays open as long as something is left. A hold that has expired can be captured once, as an ordinary deduction. Errors: UC001, UC002, UC003, UC004, UC005 hold_not_found, UC006 hold_closed, UC012, 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_release(
     user_id pg_catalog.text, hold_seq pg_catalog.int8,
@@ -584,7 +584,7 @@ CREATE FUNCTION @extschema@.credits_release(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_release';
 COMMENT ON FUNCTION @extschema@.credits_release(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'Gives back all that a hold has, to the buckets and grants it came from; what came from a period or grant that has ended expires. Errors: UC002, UC003, UC005 hold_not_found, UC006 hold_closed, 22004, 22023, 25006, 40001, 55P03.';
+'Gives back everything that a hold has, to the buckets and grants it came from. Credits of a period or grant that has ended expire. Errors: UC002, UC003, UC005 hold_not_found, UC006 hold_closed, 22004, 22023, 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_refund(
     user_id pg_catalog.text, seq pg_catalog.int8, amount pg_catalog.int8 DEFAULT NULL,
@@ -593,7 +593,7 @@ CREATE FUNCTION @extschema@.credits_refund(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_refund';
 COMMENT ON FUNCTION @extschema@.credits_refund(pg_catalog.text, pg_catalog.int8, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'Gives back amount credits (default: all that is not refunded yet) of the deduction or capture seq, last spent first, to the buckets and grants they came from; what belongs to a period or grant that has ended is forfeited. Errors: UC002, UC003, UC010 refund_exceeds_deduction, 22003, 22004, 22023 (seq is no deduction or capture), 25006, 40001, 55P03.';
+'Gives back amount credits (default: all that is not refunded yet) of the deduction or capture seq. What was spent last goes back first, to the bucket or grant it came from. Credits of a period or grant that has ended are forfeited. Errors: UC002, UC003, UC010 refund_exceeds_deduction, 22003, 22004, 22023 (seq is no deduction or capture), 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_revoke_purchase(
     payment_ref pg_catalog.text, amount pg_catalog.int8 DEFAULT NULL,
@@ -602,7 +602,7 @@ CREATE FUNCTION @extschema@.credits_revoke_purchase(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_revoke_purchase';
 COMMENT ON FUNCTION @extschema@.credits_revoke_purchase(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'A chargeback: takes back amount credits (default: all not yet taken back) of a payment from the unheld purchased credits; what is not there is owed, and whatever comes back to the bucket pays it. All again is a replay. Errors: UC003, UC010 (more than the payment has left), UC011 payment_not_found, 22003, 22004, 22023, 25006, 40001, 55P03.';
+'A chargeback: takes back amount credits (default: all that are not taken back yet) of a payment, from purchased credits that are not held. If there are not enough, the user owes the rest, and whatever comes to the bucket pays it. A second call for all is a replay. Errors: UC003, UC010 (amount is more than the payment has left), UC011 payment_not_found, 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_set_overdraft(
     user_id pg_catalog.text, overdraft_limit pg_catalog.int8,
@@ -611,7 +611,7 @@ CREATE FUNCTION @extschema@.credits_set_overdraft(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_set_overdraft';
 COMMENT ON FUNCTION @extschema@.credits_set_overdraft(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'How many purchased credits the user''s deductions may owe (0 .. 2^53-1; at first 0). Errors: UC002, UC003, 22003, 22004, 22023, 25006, 40001, 55P03.';
+'Sets how many purchased credits the user''s deductions may owe (0 .. 2^53-1, at first 0). Errors: UC002, UC003, 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 /* Accounts and plans. */
 CREATE FUNCTION @extschema@.credits_define_plan(
@@ -621,7 +621,7 @@ CREATE FUNCTION @extschema@.credits_define_plan(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_define_plan';
 COMMENT ON FUNCTION @extschema@.credits_define_plan(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.int8, pg_catalog.int8, pg_catalog.timestamptz) IS
-'Defines a plan, or a new version of one, in force from effective_from (default: now; a new version of a plan counts from the microsecond after) on. What is NULL is taken from the version before it, else calendar, 0, 0. Asking for what the newest version already says changes nothing and answers replayed. Errors: 22003, 22004, 22023 (effective_from in the past or not after the newest version), 25006, 55P03 (transactions that use the plan stay open).';
+'Defines a plan, or a new version of one. It is in force from effective_from on (default: now; a new version begins one microsecond later). A NULL argument is taken from the version before, or is calendar, 0, 0 if there is none. If the newest version already says the same, the call changes nothing and answers replayed. Errors: 22003, 22004, 22023 (effective_from is in the past or not after the newest version), 25006, 55P03 (transactions that use the plan stay open).';
 
 CREATE FUNCTION @extschema@.credits_open_account(
     user_id pg_catalog.text, plan pg_catalog.text DEFAULT NULL,
@@ -629,7 +629,7 @@ CREATE FUNCTION @extschema@.credits_open_account(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_open_account';
 COMMENT ON FUNCTION @extschema@.credits_open_account(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text) IS
-'Opens an account and grants the plan''s first allowance. plan: default credits.default_plan, else none. cycle_anchor: the time that anniversaries count from (default: now), ISO 8601: without an offset the account''s local time, with an offset or Z an instant. time_zone: a name in pg_timezone_names (default UTC). Again with the same facts: a replay; other facts: UC003. Errors: UC004 (closed), UC009 plan_not_found, 22004, 22023, 25006, 40001.';
+'Opens an account and grants the plan''s first allowance. plan: default credits.default_plan, else none. cycle_anchor: anniversaries are counted from this time (default: now), ISO 8601. Without an offset it is the account''s local time, with an offset or Z it is an instant. time_zone: a name in pg_timezone_names (default UTC). A second call with the same facts is a replay. With other facts it raises UC003. Errors: UC004 (closed), UC009 plan_not_found, 22004, 22023, 25006, 40001.';
 
 CREATE FUNCTION @extschema@.credits_set_plan(
     user_id pg_catalog.text, plan pg_catalog.text, at pg_catalog.text DEFAULT NULL,
@@ -638,7 +638,7 @@ CREATE FUNCTION @extschema@.credits_set_plan(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_set_plan';
 COMMENT ON FUNCTION @extschema@.credits_set_plan(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'Changes the plan now (default) or at next_reset; plan NULL cancels. Now: a larger allowance adds the difference to what this period granted, a smaller one takes at most the difference from unspent monthly credits, so that leaving and coming back never grants twice. Errors: UC002, UC003, UC004 (closed), UC009, UC012, 22003, 22004, 22023, 25006, 40001.';
+'Changes the plan now (default), or at the next reset (at: next_reset). plan NULL cancels the plan. A change now: a larger allowance adds the difference to what this period has granted. A smaller one takes at most the difference, from unspent monthly credits. So changing back and forth never grants twice. Errors: UC002, UC003, UC004 (closed), UC009, UC012, 22003, 22004, 22023, 25006, 40001.';
 
 CREATE FUNCTION @extschema@.credits_set_cycle(
     user_id pg_catalog.text, cycle_anchor pg_catalog.text DEFAULT NULL, time_zone pg_catalog.text DEFAULT NULL,
@@ -647,13 +647,13 @@ CREATE FUNCTION @extschema@.credits_set_cycle(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_set_cycle';
 COMMENT ON FUNCTION @extschema@.credits_set_cycle(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'Another cycle_anchor (as of credits_open_account) or time_zone; NULL keeps it. The period is stretched to the first new boundary at or after its end, so that no change gives two allowances; it keeps its end if only the zone changes, because the server does not know the old one. Errors: UC002, UC003, UC012 (no time_zone given), 22004, 22023, 25006, 40001, 55P03.';
+'Changes cycle_anchor (as in credits_open_account) or time_zone. NULL keeps the old value. The period is stretched to the first new boundary at or after its end, so no change gives two allowances. If only the zone changes, because the server does not know the old one, the period keeps its end. Errors: UC002, UC003, UC012 (no time_zone given), 22004, 22023, 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_freeze(user_id pg_catalog.text, reason pg_catalog.text DEFAULT NULL)
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_freeze';
 COMMENT ON FUNCTION @extschema@.credits_freeze(pg_catalog.text, pg_catalog.text) IS
-'Refuses spending from the account (UC004) until credits_unfreeze; crediting and resets go on. Audited. Errors: UC002, UC004 (closed), 22004, 22023, 25006, 40001.';
+'Freezes an account: spending is refused (UC004) until credits_unfreeze. Credits can still be given, and resets go on. Audited. Errors: UC002, UC004 (closed), 22004, 22023, 25006, 40001.';
 
 CREATE FUNCTION @extschema@.credits_unfreeze(user_id pg_catalog.text, reason pg_catalog.text DEFAULT NULL)
     RETURNS pg_catalog.jsonb
@@ -665,13 +665,13 @@ CREATE FUNCTION @extschema@.credits_repair_clock(user_id pg_catalog.text, reason
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_repair_clock';
 COMMENT ON FUNCTION @extschema@.credits_repair_clock(pg_catalog.text, pg_catalog.text) IS
-'After a clock that ran ahead: sets the account''s time back to the clock with a clock_repair row, changing no balance; the period''s end stays, so nothing is granted twice. Audited. Errors: UC002, 22004, 22023 (the account is not ahead), 25006, 40001.';
+'For the time after a clock was ahead: sets the account''s time back to the clock with a clock_repair row. No balance changes. The period keeps its end, so nothing is granted twice. Audited. Errors: UC002, 22004, 22023 (the account is not ahead), 25006, 40001.';
 
 CREATE FUNCTION @extschema@.credits_erase_user(user_id pg_catalog.text, reason pg_catalog.text DEFAULT NULL)
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_erase_user';
 COMMENT ON FUNCTION @extschema@.credits_erase_user(pg_catalog.text, pg_catalog.text) IS
-'Erases the reason and metadata of every row of the user''s history, and their salts; the digests that the hash chain holds take their place, so that the history still proves itself. User ids, spenders, keys and payment references stay. The reason for it goes to the audit log and stays there. Returns {ok, user_id, rows}. Errors: UC002, 22004, 22023, 25006, 40001.';
+'Erases reason and metadata, and their salts, in every row of the user''s history. Their digests, which the hash chain covers, replace them, so the history can still be verified. User ids, spenders, keys and payment references stay. The reason for the erasure is kept in the audit log. Returns {ok, user_id, rows}. Errors: UC002, 22004, 22023, 25006, 40001.';
 
 /*
  * Reading.  These read below the executor, so EXECUTE is the only right
@@ -681,19 +681,19 @@ CREATE FUNCTION @extschema@.credits_balance(user_id pg_catalog.text)
     RETURNS pg_catalog.jsonb
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 300 AS 'MODULE_PATHNAME', 'credits_balance';
 COMMENT ON FUNCTION @extschema@.credits_balance(pg_catalog.text) IS
-'What the user has now, everything due already applied, as jsonb. Read-only; works on a hot standby. Errors: UC002, 22004, 22023.';
+'What the user has now, with everything that is due applied, as jsonb. Read-only, works on a hot standby. Errors: UC002, 22004, 22023.';
 
 CREATE FUNCTION @extschema@.credits_balance_at(user_id pg_catalog.text, at pg_catalog.timestamptz)
     RETURNS pg_catalog.jsonb
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 1000 AS 'MODULE_PATHNAME', 'credits_balance_at';
 COMMENT ON FUNCTION @extschema@.credits_balance_at(pg_catalog.text, pg_catalog.timestamptz) IS
-'What the user had at a past time: after the last history row in effect by then, with what was due by then. The history up to there is replayed and verified. Errors: UC002 (no account then), UC008, UC012, 22004, 22023 (a time to come).';
+'What the user had at a past time: the account after the last history row in effect by then, with what was due by then. Replays and verifies the history up to that row. Errors: UC002 (no account then), UC008, UC012, 22004, 22023 (a future time).';
 
 CREATE FUNCTION @extschema@.credits_explain(user_id pg_catalog.text)
     RETURNS pg_catalog.jsonb
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 1000 AS 'MODULE_PATHNAME', 'credits_explain';
 COMMENT ON FUNCTION @extschema@.credits_explain(pg_catalog.text) IS
-'Why the user has what credits_balance says: for each bucket where its credits came from and what took them, each grant and hold that is open, what ends when, and when the next reset comes and with how much. Errors: UC002, 22004, 22023.';
+'Explains what credits_balance says: for each bucket where its credits came from and what took them, each open grant and hold, what ends when, and the time and amount of the next reset. Errors: UC002, 22004, 22023.';
 
 CREATE FUNCTION @extschema@.credits_account_state(
     IN account @extschema@.credit_account,
@@ -705,12 +705,12 @@ CREATE FUNCTION @extschema@.credits_account_state(
     RETURNS pg_catalog.record
     LANGUAGE c STABLE STRICT PARALLEL SAFE COST 200 AS 'MODULE_PATHNAME', 'credits_account_state';
 COMMENT ON FUNCTION @extschema@.credits_account_state(@extschema@.credit_account) IS
-'An account row as it stands now, everything due applied; what the view credit_balance shows of accounts where something is due.';
+'An account row as it is now, with everything that is due applied. The view credit_balance calls it for accounts where something is due.';
 
 CREATE FUNCTION @extschema@.credits_now() RETURNS pg_catalog.timestamptz
     LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credits_now';
 COMMENT ON FUNCTION @extschema@.credits_now() IS
-'The time that reads are of: the start of the statement, or credits.clock.';
+'The time to which reads refer: the start of the statement, or credits.clock.';
 
 /*
  * Where nothing is due, what an account's row has is what the user has.  Only
@@ -742,7 +742,7 @@ CREATE VIEW @extschema@.credit_balance AS
              ON s.user_id OPERATOR(pg_catalog.=) a.user_id
            LEFT JOIN ONLY @extschema@.credit_plan p
              ON p.plan OPERATOR(pg_catalog.=) a.plan AND p.version OPERATOR(pg_catalog.=) a.plan_version;
-COMMENT ON VIEW @extschema@.credit_balance IS 'What each user has now, everything due already applied; typed columns for people, BI and ORMs.';
+COMMENT ON VIEW @extschema@.credit_balance IS 'What each user has now, with everything that is due applied. Typed columns for people, BI and ORMs.';
 
 CREATE FUNCTION @extschema@.credits_history(
     user_id pg_catalog.text, before_seq pg_catalog.int8 DEFAULT NULL, page_size pg_catalog.int4 DEFAULT NULL,
@@ -760,7 +760,7 @@ CREATE FUNCTION @extschema@.credits_history(
         created_at pg_catalog.timestamptz, effective_at pg_catalog.timestamptz, hash pg_catalog.bytea)
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE ROWS 50 AS 'MODULE_PATHNAME', 'credits_history';
 COMMENT ON FUNCTION @extschema@.credits_history(pg_catalog.text, pg_catalog.int8, pg_catalog.int4, pg_catalog.text[], pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.int8) IS
-'A page of a user''s history, newest first: page_size rows (default 50, at most 1000) with seq < before_seq, and only those of the kinds, with from_time <= effective_at < to_time, with that payment_ref or idempotency_key, and with that ref_seq, as far as these are given. Pass the last seq of a page to get the next. Errors: UC002, 22004, 22023.';
+'A page of a user''s history, newest first: page_size rows (default 50, at most 1000) with seq < before_seq. Each argument that is given selects rows: kinds, from_time <= effective_at < to_time, payment_ref, idempotency_key, ref_seq. To get the next page, pass the last seq of this one. Errors: UC002, 22004, 22023.';
 
 /*
  * A capture's allocations are pairs of where the credits came from (above 0: a
@@ -809,19 +809,19 @@ CREATE VIEW @extschema@.credit_usage_daily AS
                       FROM @extschema@.credit_history_archive) h
              WHERE h.kind OPERATOR(pg_catalog.=) ANY (ARRAY['deduct', 'capture', 'refund', 'purchase', 'grant'])) u
      GROUP BY u.user_id, u.day, u.spender;
-COMMENT ON VIEW @extschema@.credit_usage_daily IS 'What each user spent, was refunded, bought and was granted on each UTC day, by spender; typed columns for people, BI and ORMs.';
+COMMENT ON VIEW @extschema@.credit_usage_daily IS 'What each user spent, was refunded, bought and was granted on each UTC day, by spender. Typed columns for people, BI and ORMs.';
 
 CREATE FUNCTION @extschema@.credits_current_user_id()
     RETURNS pg_catalog.text
     LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credits_current_user_id';
 COMMENT ON FUNCTION @extschema@.credits_current_user_id() IS
-'The end user: the sub claim of the setting request.jwt.claims; NULL means nobody.';
+'The end user: the sub claim of the setting request.jwt.claims. NULL: there is no end user.';
 
 CREATE FUNCTION @extschema@.credits_my_balance()
     RETURNS pg_catalog.jsonb
     LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credits_my_balance';
 COMMENT ON FUNCTION @extschema@.credits_my_balance() IS
-'credits_balance of credits_current_user_id(); NULL when that is nobody. Errors: UC002.';
+'credits_balance of credits_current_user_id(). NULL if that is NULL. Errors: UC002.';
 
 CREATE FUNCTION @extschema@.credits_my_history(
     before_seq pg_catalog.int8 DEFAULT NULL, page_size pg_catalog.int4 DEFAULT NULL,
@@ -834,7 +834,7 @@ CREATE FUNCTION @extschema@.credits_my_history(
         created_at pg_catalog.timestamptz, effective_at pg_catalog.timestamptz)
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE ROWS 50 AS 'MODULE_PATHNAME', 'credits_my_history';
 COMMENT ON FUNCTION @extschema@.credits_my_history(pg_catalog.int8, pg_catalog.int4, pg_catalog.text[]) IS
-'credits_history of credits_current_user_id(), without what is internal to the app; no rows when that is nobody. Errors: UC002, 22004, 22023.';
+'credits_history of credits_current_user_id(), without what is internal to the app. No rows if that is NULL. Errors: UC002, 22004, 22023.';
 
 /*
  * The reset.  The procedure commits after each batch, so it is SECURITY
@@ -845,20 +845,20 @@ CREATE FUNCTION @extschema@.credits_reset_due(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_reset_due';
 COMMENT ON FUNCTION @extschema@.credits_reset_due(pg_catalog.int4, pg_catalog.bool) IS
-'Applies what is due to at most batch_size accounts (default 1000) in the caller''s transaction, skipping locked ones; dry_run only counts. Returns {run_id, accounts, credits_granted, credits_expired, failures, more, ...}. Errors: 22023, 25006.';
+'Applies what is due to at most batch_size accounts (default 1000), in the caller''s transaction. Skips locked accounts. dry_run only counts. Returns {run_id, accounts, credits_granted, credits_expired, failures, more, ...}. Errors: 22023, 25006.';
 
 CREATE PROCEDURE @extschema@.credits_run_reset(
     batch_size pg_catalog.int4 DEFAULT NULL, max_accounts pg_catalog.int8 DEFAULT NULL,
     dry_run pg_catalog.bool DEFAULT NULL, INOUT report pg_catalog.jsonb DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'credits_run_reset';
 COMMENT ON PROCEDURE @extschema@.credits_run_reset(pg_catalog.int4, pg_catalog.int8, pg_catalog.bool, pg_catalog.jsonb) IS
-'The sweep: applies all that is due, committing every batch_size accounts (default 1000), one runner at a time; stops after max_accounts and says so; dry_run only counts. Records a row in credit_reset_run. Errors: 2D000 inside a transaction block, 22023, 25006.';
+'The sweep: applies everything that is due, and commits after every batch_size accounts (default 1000). Only one sweep runs at a time. It stops after max_accounts and reports that more are due. dry_run only counts. Records a row in credit_reset_run. Errors: 2D000 inside a transaction block, 22023, 25006.';
 
 CREATE FUNCTION @extschema@.credits_schedule_reset(schedule pg_catalog.text DEFAULT NULL)
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_schedule_reset';
 COMMENT ON FUNCTION @extschema@.credits_schedule_reset(pg_catalog.text) IS
-'Has pg_cron CALL credits_run_reset() on schedule (default */5 * * * *). Only in pg_cron''s own database; elsewhere 0A000 with the statement to run there as HINT. Audited.';
+'Lets pg_cron CALL credits_run_reset() on a schedule (default */5 * * * *). This works only in pg_cron''s own database. Elsewhere it raises 0A000, and HINT has the statement to run there. Audited.';
 
 CREATE FUNCTION @extschema@.credits_unschedule_reset()
     RETURNS pg_catalog.jsonb
@@ -878,7 +878,7 @@ CREATE PROCEDURE @extschema@.credits_grant_many(
     INOUT report pg_catalog.jsonb DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'credits_grant_many';
 COMMENT ON PROCEDURE @extschema@.credits_grant_many(pg_catalog.text[], pg_catalog.int8[], pg_catalog.timestamptz, pg_catalog.text, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.interval, pg_catalog.jsonb) IS
-'Grants to many users, the arrays'' elements side by side; with an idempotency_key once per user and key, so that a run that is started again goes on where it was. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Busy accounts are not waited for, but once more at the end, max_wait in all (default 10 seconds). Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, busy, failures, more}; audited. Errors: 22003, 22004, 22023, 25006.';
+'Grants credits to many users. The arrays have one element for each user. With an idempotency_key each user gets the grant once, so a run that is started again goes on where it was. Each batch (batch_size accounts, default 1000) is a transaction of its own. Inside a transaction block, everything is in the caller''s transaction. dry_run only reports. max_accounts limits the run. Busy accounts are tried again at the end, for at most max_wait in all (default 10 seconds). Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, busy, failures, more}. Audited. Errors: 22003, 22004, 22023, 25006.';
 
 CREATE PROCEDURE @extschema@.credits_apply_plan(
     plan pg_catalog.text, reason pg_catalog.text DEFAULT NULL,
@@ -887,7 +887,7 @@ CREATE PROCEDURE @extschema@.credits_apply_plan(
     INOUT report pg_catalog.jsonb DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'credits_apply_plan';
 COMMENT ON PROCEDURE @extschema@.credits_apply_plan(pg_catalog.text, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.interval, pg_catalog.jsonb) IS
-'Gives every account of a plan its version in force now instead of from the next period on, as credits_set_plan would; what was scheduled stays so. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Busy accounts are not waited for, but once more at the end, max_wait in all (default 10 seconds). Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, busy, failures, more}; audited. Errors: UC009, 22004, 22023, 25006.';
+'Gives every account of a plan the plan''s version in force now, and not only from the next period on, like credits_set_plan. A scheduled change stays scheduled. Each batch (batch_size accounts, default 1000) is a transaction of its own. Inside a transaction block, everything is in the caller''s transaction. dry_run only reports. max_accounts limits the run. Busy accounts are tried again at the end, for at most max_wait in all (default 10 seconds). A run that is started again goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, busy, failures, more}. Audited. Errors: UC009, 22004, 22023, 25006.';
 
 CREATE PROCEDURE @extschema@.credits_undo_run(
     run_id pg_catalog.uuid DEFAULT NULL, plan pg_catalog.text DEFAULT NULL, boundary pg_catalog.timestamptz DEFAULT NULL,
@@ -897,7 +897,7 @@ CREATE PROCEDURE @extschema@.credits_undo_run(
     INOUT report pg_catalog.jsonb DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'credits_undo_run';
 COMMENT ON PROCEDURE @extschema@.credits_undo_run(pg_catalog.uuid, pg_catalog.text, pg_catalog.timestamptz, pg_catalog.bool, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.interval, pg_catalog.jsonb) IS
-'Takes back what a bulk run did (a sweep''s resets, grants, an applied plan, an import), or what one boundary of a plan did whoever applied it, by rows that compensate. Each row is undone once. A reset is undone while its period lasts: monthly changes by expired - granted, what is not there is owed; regrant grants by the plan version in force now. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Busy accounts are not waited for, but once more at the end, max_wait in all (default 10 seconds). Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, busy, failures, more}; audited. Errors: UC009, 22023, 25006.';
+'Undoes a bulk run (a sweep''s resets, grants, an applied plan, an import), or one boundary of a plan, whichever calls applied it. It appends rows that compensate. Each row is undone once. A reset is undone while its period lasts: monthly changes by expired - granted, and what is not there is owed. regrant grants by the plan version in force now. Each batch (batch_size accounts, default 1000) is a transaction of its own. Inside a transaction block, everything is in the caller''s transaction. dry_run only reports. max_accounts limits the run. Busy accounts are tried again at the end, for at most max_wait in all (default 10 seconds). A run that is started again goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, busy, failures, more}. Audited. Errors: UC009, 22023, 25006.';
 
 CREATE PROCEDURE @extschema@.credits_import(
     source pg_catalog.text, history pg_catalog.text DEFAULT NULL, refresh pg_catalog.bool DEFAULT NULL, reason pg_catalog.text DEFAULT NULL,
@@ -906,7 +906,7 @@ CREATE PROCEDURE @extschema@.credits_import(
     INOUT report pg_catalog.jsonb DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'credits_import';
 COMMENT ON PROCEDURE @extschema@.credits_import(pg_catalog.text, pg_catalog.text, pg_catalog.bool, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.interval, pg_catalog.jsonb) IS
-'Imports accounts from another application. source: a query with the columns user_id text and, as far as there are, plan text, monthly bigint, purchased bigint, last_reset timestamptz, cycle_anchor timestamp (local) or timestamptz (an instant), time_zone text. history: a query with user_id text, created_at timestamptz, id, amount bigint, reason text, metadata jsonb. Both run as the caller. refresh: a user that has done nothing here since is imported anew if the source has changed. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Busy accounts are not waited for, but once more at the end, max_wait in all (default 10 seconds). Started again it goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, busy, failures, more} and the sums of source and target, with their difference; audited. Errors: 22004, 22023, 25006, 42804.';
+'Imports accounts from another application. source: a query with the column user_id text and any of plan text, monthly bigint, purchased bigint, last_reset timestamptz, cycle_anchor timestamp (local) or timestamptz (an instant), time_zone text. history: a query with user_id text, created_at timestamptz, id, amount bigint, reason text, metadata jsonb. Both run as the caller. refresh: if the source has changed and the user has done nothing here since, imports the user again. Each batch (batch_size accounts, default 1000) is a transaction of its own. Inside a transaction block, everything is in the caller''s transaction. dry_run only reports. max_accounts limits the run. Busy accounts are tried again at the end, for at most max_wait in all (default 10 seconds). A run that is started again goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, busy, failures, more} and the sums of source and target, with their difference. Audited. Errors: 22004, 22023, 25006, 42804.';
 
 /* Retention. */
 CREATE PROCEDURE @extschema@.credits_archive(
@@ -916,13 +916,13 @@ CREATE PROCEDURE @extschema@.credits_archive(
     INOUT report pg_catalog.jsonb DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'credits_archive';
 COMMENT ON PROCEDURE @extschema@.credits_archive(pg_catalog.timestamptz, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.interval, pg_catalog.jsonb) IS
-'Moves each account''s rows before a time to credit_history_archive, as far as an anchor has them, no row that stays is about them (refunds, undone rows), and none has a key younger than credits.key_retention; leaves a checkpoint, sealed by an archive row. A transaction a batch (batch_size accounts, default 1000), or all in the caller''s transaction block. dry_run only reports; max_accounts stops it. Busy accounts are not waited for, but once more at the end, max_wait in all (default 10 seconds). Audited. Errors: 22004, 22023, 25006, 40001.';
+'Moves each account''s rows before a time to credit_history_archive. It moves rows only as far as an anchor has them, no row that stays refers to them (refunds, undone rows), and no key in them is younger than credits.key_retention. Leaves a checkpoint, whose digest is in an archive row. Each batch (batch_size accounts, default 1000) is a transaction of its own. Inside a transaction block, everything is in the caller''s transaction. dry_run only reports. max_accounts limits the run. Busy accounts are tried again at the end, for at most max_wait in all (default 10 seconds). Audited. Errors: 22004, 22023, 25006, 40001.';
 
 CREATE FUNCTION @extschema@.credits_drop_archive(partition pg_catalog.text, rows pg_catalog.int8)
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_drop_archive';
 COMMENT ON FUNCTION @extschema@.credits_drop_archive(pg_catalog.text, pg_catalog.int8) IS
-'Drops a partition of credit_history_archive that was exported; rows: how many rows the export has, which must be what the partition has. Owner only. Audited. Errors: 22004, 22023, 25006, 42501, 42704, 55P03 (somebody reads the archive).';
+'Drops a partition of credit_history_archive that was exported. rows: how many rows the export has. The partition must have as many. Owner only. Audited. Errors: 22004, 22023, 25006, 42501, 42704, 55P03 (another session reads the archive).';
 
 /* Leaving. */
 CREATE FUNCTION @extschema@.credits_transfer(
@@ -932,51 +932,51 @@ CREATE FUNCTION @extschema@.credits_transfer(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_transfer';
 COMMENT ON FUNCTION @extschema@.credits_transfer(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'Moves amount purchased credits (default: all) to another user''s account; a row in each, whose spender is the other user. Waits at most 10 seconds for the second account. Returns the receipt of the first. Errors: UC001, UC002, UC003, UC004, UC012, 22003, 22004, 22023, 25006, 40001, 55P03.';
+'Moves amount purchased credits (default: all) to another user''s account. Each account gets a row, whose spender is the other user. Waits at most 10 seconds for the second account. Returns the receipt of the first. Errors: UC001, UC002, UC003, UC004, UC012, 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_close_account(user_id pg_catalog.text, reason pg_catalog.text DEFAULT NULL)
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_close_account';
 COMMENT ON FUNCTION @extschema@.credits_close_account(pg_catalog.text, pg_catalog.text) IS
-'Closes an account: the plan ends, monthly and granted credits expire, purchased ones are forfeited (credits_transfer moves them first), every grant ends, spent or not, spending and granting are UC004 from then on; purchases are still credited. credits_unfreeze opens it again, without a plan. Audited. Errors: UC002, UC004 (closed already), 55000 (open holds), 22004, 22023, 25006, 40001.';
+'Closes an account. The plan ends, monthly and granted credits expire, and every grant ends. Purchased credits are forfeited, so move them first with credits_transfer. From then on spending and granting raise UC004. Purchases are still credited. credits_unfreeze opens the account again, without a plan. Audited. Errors: UC002, UC004 (closed already), 55000 (open holds), 22004, 22023, 25006, 40001.';
 
 /* Accounts whose next reset will wait, or waits. */
 CREATE FUNCTION @extschema@.credits_unknown_zones()
     RETURNS TABLE (user_id pg_catalog.text, time_zone pg_catalog.text, next_reset_at pg_catalog.timestamptz)
     LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'credits_unknown_zones';
 COMMENT ON FUNCTION @extschema@.credits_unknown_zones() IS
-'The accounts in a time zone that the server does not know any more: from next_reset_at on their reset waits, and spending is UC012. Give them another zone with credits_set_cycle, or install the zone.';
+'The accounts in a time zone that the server no longer knows. From next_reset_at on, their reset has to wait, and spending raises UC012. Give them another zone with credits_set_cycle, or install the zone.';
 
 /* Verification. */
 CREATE FUNCTION @extschema@.credits_verify_account(user_id pg_catalog.text)
     RETURNS TABLE (object pg_catalog.text, bad_user_id pg_catalog.text, bad_seq pg_catalog.int8, problem pg_catalog.text)
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE ROWS 1 COST 10000 AS 'MODULE_PATHNAME', 'credits_verify_account';
 COMMENT ON FUNCTION @extschema@.credits_verify_account(pg_catalog.text) IS
-'Recomputes one account from its history: hash chain, balances, rules, payments, head. Returns the first bad row; no row means clean. Errors: UC002, 22004.';
+'Verifies one account by its history: hash chain, balances, rules, payments, head. Returns the first bad row. No row: the account is clean. Errors: UC002, 22004.';
 
 CREATE FUNCTION @extschema@.credits_verify_structure()
     RETURNS TABLE (object pg_catalog.text, bad_user_id pg_catalog.text, bad_seq pg_catalog.int8, problem pg_catalog.text)
     LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'credits_verify_structure';
 COMMENT ON FUNCTION @extschema@.credits_verify_structure() IS
-'The part of credits_verify that is not about one account: guards, inheritance, plans, payments and history without an account, the audit log''s chain, anchors and their leaves.';
+'Verifies everything that does not belong to one account: guards, inheritance, plans, payments and history without an account, the audit log''s chain, anchors and their leaves.';
 
 CREATE FUNCTION @extschema@.credits_verify()
     RETURNS TABLE (object pg_catalog.text, bad_user_id pg_catalog.text, bad_seq pg_catalog.int8, problem pg_catalog.text)
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_verify';
 COMMENT ON FUNCTION @extschema@.credits_verify() IS
-'Verifies everything in one snapshot, on all cores: no row means clean; else the first bad row of each bad account, and every bad guard, plan, payment, audit row and anchor. Recorded in credit_reset_run (kind verify) where the transaction may write. Errors: UC008 (a table is not this version''s).';
+'Verifies everything in one snapshot, with parallel workers. Returns the first bad row of each bad account, and every bad guard, plan, payment, audit row and anchor. No row: everything is clean. If the transaction may write, it is recorded in credit_reset_run (kind verify). Errors: UC008 (a table is not this version''s).';
 
 CREATE FUNCTION @extschema@.credits_anchor()
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000 AS 'MODULE_PATHNAME', 'credits_anchor';
 COMMENT ON FUNCTION @extschema@.credits_anchor() IS
-'Makes an anchor: a digest of all histories and of the audit log as they are now, chained to the anchor before. Returns {ok, anchor_no, created_at, accounts, changed, audit_seq, root, hash, anchor}; anchor is the text to keep where this database''s administrators cannot reach it. Errors: 25006, 55P03.';
+'Makes an anchor: a digest of all histories and of the audit log as they are now, chained to the anchor before. Returns {ok, anchor_no, created_at, accounts, changed, audit_seq, root, hash, anchor}. Keep the text in anchor in a place that this database''s administrators cannot reach. Errors: 25006, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_verify_anchor(anchor pg_catalog.text DEFAULT NULL)
     RETURNS TABLE (object pg_catalog.text, bad_user_id pg_catalog.text, bad_seq pg_catalog.int8, problem pg_catalog.text)
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL RESTRICTED ROWS 1 COST 10000 AS 'MODULE_PATHNAME', 'credits_verify_anchor';
 COMMENT ON FUNCTION @extschema@.credits_verify_anchor(pg_catalog.text) IS
-'Verifies that this database continues the one that gave the anchor (the text that credits_anchor returned and somebody kept), and all anchors stored since and before: their chain, their leaves, and that each leaf still is in the history. NULL: the stored ones alone. No row means clean. Errors: 22023 (the text is no anchor, or damaged).';
+'Verifies that this database continues the one that made an anchor (the text that credits_anchor returned and a witness kept). Also verifies all stored anchors: their chain, their leaves, and that each leaf is still in the history. NULL: only the stored anchors. No row: everything is clean. Errors: 22023 (the text is no anchor, or is damaged).';
 
 /* It commits after each slice, so it is SECURITY INVOKER without SET clauses. */
 CREATE PROCEDURE @extschema@.credits_run_verify(
@@ -984,7 +984,7 @@ CREATE PROCEDURE @extschema@.credits_run_verify(
     INOUT report pg_catalog.jsonb DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'credits_run_verify';
 COMMENT ON PROCEDURE @extschema@.credits_run_verify(pg_catalog.float8, pg_catalog.int4, pg_catalog.jsonb) IS
-'credits_verify in slices of slice_size accounts (default 10000), each in a snapshot of its own; sample is the fraction of accounts and payments, at random, to verify (default all). Reports {ok, accounts, rows, bad, sample, problems}, and each problem as a WARNING. Recorded in credit_reset_run (kind verify) where the session may write. Errors: 2D000 inside a transaction block, 22023.';
+'Like credits_verify, but in slices of slice_size accounts (default 10000), each in a snapshot of its own. sample: verify only this fraction of accounts and payments, at random (default: all). Reports {ok, accounts, rows, bad, sample, problems}, and each problem as a WARNING. If the session may write, it is recorded in credit_reset_run (kind verify). Errors: 2D000 inside a transaction block, 22023.';
 
 /* Roles and repair. */
 CREATE FUNCTION @extschema@.credits_grant_role(role_name pg_catalog.text, preset pg_catalog.text)
@@ -997,25 +997,25 @@ CREATE FUNCTION @extschema@.credits_revoke_role(role_name pg_catalog.text, prese
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_revoke_role';
 COMMENT ON FUNCTION @extschema@.credits_revoke_role(pg_catalog.text, pg_catalog.text) IS
-'Takes a preset back from a role and leaves it the rights of the presets it still has; of a role that was dropped, removes what is recorded. Owner only. Audited. Errors: 22004, 22023, 2BP01, 42501, 42704.';
+'Takes a preset back from a role. The role keeps the rights of its other presets. If the role was dropped, removes its records. Owner only. Audited. Errors: 22004, 22023, 2BP01, 42501, 42704.';
 
 CREATE FUNCTION @extschema@.credits_roles()
     RETURNS TABLE (role_name pg_catalog.text, preset pg_catalog.text, granted_at pg_catalog.timestamptz, role_oid pg_catalog.oid, problem pg_catalog.text)
     LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'credits_roles';
 COMMENT ON FUNCTION @extschema@.credits_roles() IS
-'Which role has which preset, by the names of now. problem: the role is no more; credits_revoke_role with its name removes the record.';
+'Which role has which preset, with the current names. problem: the role no longer exists. Call credits_revoke_role with its name to remove the record.';
 
 CREATE FUNCTION @extschema@.credits_repair_guards()
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_repair_guards';
 COMMENT ON FUNCTION @extschema@.credits_repair_guards() IS
-'Puts missing, disabled or altered guard triggers back (a restore with --disable-triggers leaves them altered). Owner only. Audited. Returns how many were mended. Errors: 25006, 42501, 55P03 (a table is in use).';
+'Creates missing guard triggers again, and repairs disabled or altered ones. (A restore with --disable-triggers leaves them altered.) Owner only. Audited. Returns how many were repaired. Errors: 25006, 42501, 55P03 (a table is in use).';
 
 CREATE FUNCTION @extschema@.credits_dump_customizations(section pg_catalog.text DEFAULT NULL)
     RETURNS SETOF pg_catalog.text
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL UNSAFE ROWS 20 COST 10000 AS 'MODULE_PATHNAME', 'credits_dump_customizations';
 COMMENT ON FUNCTION @extschema@.credits_dump_customizations(pg_catalog.text) IS
-'What was added to the extension''s tables since CREATE EXTENSION, which pg_dump leaves out: triggers, indexes, constraints, columns, storage settings, publications. A statement a row, to keep with the dump and to run after the restore; all can be run again. section: pre-data (columns, before the rows are restored) or post-data (the rest); NULL: both. Errors: 22023.';
+'What was added to the extension''s tables since CREATE EXTENSION: triggers, indexes, constraints, columns, storage settings, publications. pg_dump leaves this out. Returns one statement per row. Keep them with the dump, and run them after the restore. All can be run again. section: pre-data (columns, run before the rows are restored) or post-data (the rest). NULL: both. Errors: 22023.';
 
 /*
  * Default: nobody but the owner may do anything.  Functions start with
