@@ -115,7 +115,7 @@ exposure_problem(Oid relid, bool is_parent, bool is_partition)
 	if (row_security)
 		return "row security is on, which hides rows from auditors";
 	if (!is_partition && (get_rel_relispartition(relid) || has_superclass(relid)))
-		return "the table is a child or partition, which goes round its guard";
+		return "the table is a child or partition, so its guard can be bypassed";
 	if (!is_parent && find_inheritance_children(relid, NoLock) != NIL)
 		return "the table has a child, whose rows show in it";
 	return NULL;
@@ -192,8 +192,8 @@ put_drop_guard_back(void)
 		{
 			ereport(WARNING,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("the event trigger " DROP_GUARD_NAME " was not mended"),
-					 errhint("Only a superuser can do that.")));
+					 errmsg("the event trigger " DROP_GUARD_NAME " was not repaired"),
+					 errhint("Only a superuser can repair it.")));
 			return mended;
 		}
 		switch (state)

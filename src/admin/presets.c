@@ -314,7 +314,7 @@ error_granted_on(const char *role, const char *right, const char *object, const 
 			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 			 errmsg("role \"%s\" has granted a right of this preset to others: %s", role, others),
 			 errdetail("%s", json_end(&buf)),
-			 errhint("Take it from them first: REVOKE GRANT OPTION FOR %s ON %s FROM %s CASCADE. Then call credits_revoke_role() again.",
+			 errhint("First take the right from these roles: REVOKE GRANT OPTION FOR %s ON %s FROM %s CASCADE. Then call credits_revoke_role() again.",
 					 right, object, quote_identifier(role))));
 }
 

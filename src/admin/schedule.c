@@ -195,7 +195,7 @@ unschedule_hidden(int64 job)
 	if (failure->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE)
 		ereport(WARNING,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("pg_cron's job " INT64_FORMAT " is under another role's name and stays", job),
+				 errmsg("pg_cron's job " INT64_FORMAT " is stored under another role name and was not removed", job),
 				 errhint("As a superuser, run: SELECT cron.unschedule(" INT64_FORMAT ");", job)));
 	else if (ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
 			 ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION))

@@ -108,7 +108,7 @@ error_bucket_insufficient(const CrAccount *acc, const char *bucket, int64 balanc
 			(errcode(ERRCODE_CREDITS_INSUFFICIENT),
 			 errmsg("insufficient %s credits", bucket),
 			 errdetail("%s", json_end(&buf)),
-			 errhint("No bucket's balance goes below 0.")));
+			 errhint("A bucket's balance cannot go below 0.")));
 }
 
 /* Adds the numbers that belong to a verdict, besides the user. */
@@ -143,18 +143,18 @@ static const struct
 	const char *hint;
 	void		(*put) (StringInfo buf, const CrAccount *acc, int64 amount);
 }			refusals[] = {
-	[CR_OVER_CAP] = {ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, "account would pass the largest total",
+	[CR_OVER_CAP] = {ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, "account would exceed the largest total",
 		"An account's total is at most 2^53 - 1 credits.", put_over_cap},
 	[CR_NO_PERIOD] = {ERRCODE_INVALID_PARAMETER_VALUE,
-		"account has no next reset to change the plan at", "Use at => 'now'.", NULL},
+		"account has no next reset at which the plan could change", "Use at => 'now'.", NULL},
 	[CR_NOT_AHEAD] = {ERRCODE_INVALID_PARAMETER_VALUE,
 		"account's time is not ahead of the clock", "There is nothing to repair.", put_effective_at},
 	[CR_ENDS_TOO_SOON] = {ERRCODE_INVALID_PARAMETER_VALUE, "the end is not in the future",
-		"Use a time after the account's, which never goes back.", NULL},
+		"Use a later time. The account's time may be ahead of the clock.", NULL},
 	[CR_HAS_HOLDS] = {ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "account has open holds",
 		"Capture or release them first.", put_held},
 	[CR_GRANT_UPWARDS] = {ERRCODE_INVALID_PARAMETER_VALUE,
-		"granted credits can only be adjusted downwards",
+		"granted credits can only be lowered",
 		"Adjust the monthly or purchased bucket instead.", NULL},
 };
 
@@ -167,7 +167,7 @@ error_frozen(CrVerdict verdict, const CrAccount *acc)
 	frozen_numbers(&buf, acc);
 	raise_error(ERRCODE_CREDITS_FROZEN,
 				verdict == CR_IS_FROZEN ? "account is frozen" : "account is closed", &buf,
-				"An administrator can release it with credits_unfreeze.");
+				"An administrator can end this with credits_unfreeze.");
 }
 
 /* Raises the error for a command that the core has refused. */
@@ -200,7 +200,7 @@ error_account_not_found(const char *user_id)
 	json_begin(&buf);
 	not_found_numbers(&buf, user_id);
 	raise_error(ERRCODE_CREDITS_ACCOUNT_NOT_FOUND, "account not found", &buf,
-				"Open it with credits_open_account, or set credits.default_plan.");
+				"Open the account with credits_open_account, or set credits.default_plan.");
 }
 
 void
@@ -211,7 +211,7 @@ error_plan_not_found(const char *plan)
 	json_begin_error(&buf, "plan_not_found");
 	json_text(&buf, "plan", plan);
 	raise_error(ERRCODE_CREDITS_PLAN_NOT_FOUND, "plan not found", &buf,
-				"Define it with credits_define_plan; a version not yet in force does not count.");
+				"Define the plan with credits_define_plan. A version that is not yet in force does not count.");
 }
 
 /*
@@ -229,7 +229,7 @@ error_default_plan_not_found(const char *plan)
 			(errcode(ERRCODE_CREDITS_PLAN_NOT_FOUND),
 			 errmsg("plan \"%s\" of the setting credits.default_plan not found", plan),
 			 errdetail("%s", json_end(&buf)),
-			 errhint("Define it with credits_define_plan, or let credits.default_plan name a plan that is in force.")));
+			 errhint("Define the plan with credits_define_plan, or set credits.default_plan to a plan that is in force.")));
 }
 
 #define ZONE_HINT "Give the account another zone with credits_set_cycle, or install the zone on the server."
@@ -297,7 +297,7 @@ error_payment_conflict(const char *payment_ref)
 	json_begin_error(&buf, "idempotency_conflict");
 	json_text(&buf, "payment_ref", payment_ref);
 	raise_error(ERRCODE_CREDITS_IDEMPOTENCY, "payment was credited with another user or amount", &buf,
-				"A payment_ref is credited once for ever.");
+				"Each payment_ref is credited only once.");
 }
 
 void
@@ -333,7 +333,7 @@ error_hold_closed(const char *user_id, const CrHold *hold)
 	json_int(&buf, "hold_seq", hold->seq);
 	json_text(&buf, "state", cr_hold_state_name(hold->state));
 	raise_error(ERRCODE_CREDITS_HOLD_CLOSED, "hold is closed", &buf,
-				"A hold is settled once; use credits_deduct for more.");
+				"A hold is settled only once. To spend more, use credits_deduct.");
 }
 
 void
@@ -373,7 +373,7 @@ error_not_spent(const char *user_id, int64 seq)
 	json_begin(&buf);
 	json_text(&buf, "user_id", user_id);
 	json_int(&buf, "seq", seq);
-	raise_error(ERRCODE_INVALID_PARAMETER_VALUE, "seq is no deduction or capture of the user", &buf,
+	raise_error(ERRCODE_INVALID_PARAMETER_VALUE, "seq is not a deduction or capture of the user", &buf,
 				"Use the seq of the receipt that the deduction or capture gave.");
 }
 
@@ -387,7 +387,7 @@ error_hold_archived(const char *user_id, int64 seq)
 	json_int(&buf, "hold_seq", seq);
 	json_bool(&buf, "archived", true);
 	raise_error(ERRCODE_CREDITS_HOLD_CLOSED, "hold is closed", &buf,
-				"Its row was archived; use credits_deduct for more.");
+				"The hold's row was archived. To spend more, use credits_deduct.");
 }
 
 void
@@ -399,7 +399,7 @@ error_archived_row(const char *user_id, int64 seq)
 	json_text(&buf, "user_id", user_id);
 	json_int(&buf, "seq", seq);
 	json_bool(&buf, "archived", true);
-	raise_error(ERRCODE_INVALID_PARAMETER_VALUE, "the row was archived and cannot be refunded any more", &buf,
+	raise_error(ERRCODE_INVALID_PARAMETER_VALUE, "the row was archived, so it can no longer be refunded", &buf,
 				"Use credits_grant or credits_adjust to give credits back.");
 }
 
@@ -408,8 +408,8 @@ error_archive_dropped(int year)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("the archive of %d was dropped, so no more rows of that year can go there", year),
-			 errhint("Bring it back from its export first.")));
+			 errmsg("the archive of %d was dropped, so no more rows of that year can be archived", year),
+			 errhint("Restore the partition from its export first.")));
 }
 
 /* since: the time of the newest archived row. */
@@ -423,7 +423,7 @@ error_archived_time(const char *user_id, CrTime since)
 	json_time(&buf, "archived_until", since);
 	json_bool(&buf, "archived", true);
 	raise_error(ERRCODE_INVALID_PARAMETER_VALUE, "the history of that time was archived", &buf,
-				"Look in credit_history_archive, or in what was exported from it.");
+				"Look in credit_history_archive, or in its export.");
 }
 
 void
@@ -506,7 +506,7 @@ error_in_use(const char *kind, const char *name, const char *pids)
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 			 errmsg("%s \"%s\" is in use", kind, name),
 			 errdetail("%s", json_end(&buf)),
-			 errhint("Transactions that have used it are still open: pg_stat_activity shows these processes (0 is a prepared transaction). End them, or try again; lock_timeout says for how long it is tried.")));
+			 errhint("Transactions that have used it are still open. pg_stat_activity shows these processes (0 is a prepared transaction). End them, or try again. lock_timeout sets how long the call tries.")));
 }
 
 /*
@@ -519,7 +519,7 @@ error_busy(const char *kind, const char *name)
 	ereport(ERROR,
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 			 errmsg("%s \"%s\" is locked by another transaction", kind, name),
-			 errhint("Try again when that has ended.")));
+			 errhint("Try again when that transaction has ended.")));
 }
 
 void
@@ -530,7 +530,7 @@ error_waited_long(int limit_ms)
 	json_begin(&buf);
 	json_int(&buf, "waited_ms", limit_ms);
 	raise_error(ERRCODE_LOCK_NOT_AVAILABLE, "gave up waiting for another transaction while an account was locked", &buf,
-				"Retry the call; lock_timeout can make the wait shorter.");
+				"Retry the call. lock_timeout can make the wait shorter.");
 }
 
 void

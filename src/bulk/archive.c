@@ -281,8 +281,8 @@ check_may_make(int year)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("only the extension's owner may make \"%s\"", archive_name(year)),
-				 errdetail("The database has event triggers, or " ARCHIVE_NAME " has a default partition, or what credits_dump_customizations() lists. Their functions would run as the owner."),
-				 errhint("As the owner, call credits_archive() once; then others can archive into it.")));
+				 errdetail("The database has event triggers, or " ARCHIVE_NAME " has a default partition, or something that credits_dump_customizations() lists. Functions in these would run as the owner."),
+				 errhint("As the owner, call credits_archive() once. Then other roles can archive into the partition.")));
 }
 
 /* The archive is locked.  Another transaction may have made the partition before. */
@@ -498,7 +498,7 @@ credits_archive(PG_FUNCTION_ARGS)
 	archive.before = PG_GETARG_TIMESTAMPTZ(0);
 	if (TIMESTAMP_NOT_FINITE(archive.before) || archive.before > now)
 		error_bad_value("before", timestamptz_to_str(archive.before),
-						"a time that is not to come");
+						"a time that is not in the future");
 	archive.keys_before = now - settings_key_retention();
 	bulk_arguments(&bulk, fcinfo, 1);
 	schema = quote_identifier(store_schema_name());
@@ -564,7 +564,7 @@ check_partition(Oid relid, const char *name)
 		archive_partition(archive_year(relid)) != relid)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("\"%s\" is no partition of " ARCHIVE_NAME, name)));
+				 errmsg("\"%s\" is not a partition of " ARCHIVE_NAME, name)));
 }
 
 /* Locks a partition without queueing, so that no other session queues behind it. */

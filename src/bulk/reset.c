@@ -635,7 +635,7 @@ sweep_all(Sweep *sweep)
 		}
 		if (!try_lock_name(LOCK_SWEEP, "", ExclusiveLock) || !run_is_ours(&sweep->run))
 		{
-			ereport(NOTICE, (errmsg("another reset run is under way")));
+			ereport(NOTICE, (errmsg("another reset run is running")));
 			sweep->more = true;
 			return RUN_STOPPED;
 		}

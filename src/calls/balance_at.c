@@ -76,7 +76,7 @@ credits_balance_at(PG_FUNCTION_ARGS)
 	asked = at = arg_time(fcinfo, 1, "at");
 	now = clock_statement();
 	if (at > now)
-		error_bad_value("at", utc_text(at, text), "a time that is not to come");
+		error_bad_value("at", utc_text(at, text), "a time that is not in the future");
 	seq = last_row_at(user_id, at);
 
 	judge_begin(&judge, GetActiveSnapshot());

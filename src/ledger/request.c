@@ -82,7 +82,7 @@ ArrayType *
 check_array(ArrayType *array, const char *name)
 {
 	if (ARR_NDIM(array) > 1)
-		error_bad_value(name, "an array of arrays", "a plain array");
+		error_bad_value(name, "an array of arrays", "an array with one dimension");
 	return array;
 }
 

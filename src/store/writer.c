@@ -465,7 +465,7 @@ writer_copy_to(Writer *writer, TupleTableSlot *row)
 						(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						 errmsg("table \"%s\" has no column \"%s\"",
 								RelationGetRelationName(writer->rel), NameStr(column->attname)),
-						 errhint("Add the column of credit_history to credit_history_archive.")));
+						 errhint("Add the column, which credit_history has, to credit_history_archive.")));
 		}
 		writer->slot->tts_values[at] = row->tts_values[i];
 		writer->slot->tts_isnull[at] = row->tts_isnull[i];

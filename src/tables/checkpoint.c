@@ -118,7 +118,7 @@ read_numbers(Numbers *numbers, TupleTableSlot *slot, AttrNumber attno, int each)
 	numbers->count = numbers->room = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 	numbers->values = palloc(sizeof(int64) * numbers->count);
 	memcpy(numbers->values, ARR_DATA_PTR(array), sizeof(int64) * numbers->count);
-	return numbers->count % each == 0 ? NULL : "an array has not as many numbers as it must";
+	return numbers->count % each == 0 ? NULL : "an array has a wrong count of numbers";
 }
 
 /* The same for holds: each hold says how many pairs it has. */
@@ -131,7 +131,7 @@ holds_problem(const Numbers *holds)
 	{
 		if (holds->count - at < HOLD_NUMBERS || holds->values[at + 6] < 0 ||
 			holds->values[at + 6] > (holds->count - at - HOLD_NUMBERS) / 2)
-			return "holds has not as many numbers as it must";
+			return "holds has a wrong count of numbers";
 		at += hold_length(holds, at);
 	}
 	return NULL;
@@ -148,7 +148,7 @@ read_refs(Checkpoint *ckpt, TupleTableSlot *slot)
 		deconstruct_array(DatumGetArrayTypeP(slot->tts_values[CKPT_PAYMENT_REFS - 1]), TEXTOID,
 						  -1, false, TYPALIGN_INT, &items, &nulls, &count);
 	if (count != checkpoint_purchases(ckpt))
-		return "payment_refs are not as many as purchases";
+		return "there are not as many payment_refs as purchases";
 	ckpt->payment_refs = palloc(sizeof(char *) * Max(count, 1));
 	ckpt->room_refs = count;
 	for (int i = 0; i < count; i++)
@@ -188,7 +188,7 @@ checkpoint_read(Checkpoint *ckpt, TupleTableSlot *slot)
 		return NULL;
 	ckpt->opened_seq = DatumGetInt64(slot->tts_values[CKPT_OPENED_SEQ - 1]);
 	if (slot->tts_isnull[CKPT_OPENED_ANCHOR - 1] || slot->tts_isnull[CKPT_OPENED_ZONE - 1])
-		return "the opening row's facts are not whole";
+		return "the opening row's facts are incomplete";
 	if (!slot->tts_isnull[CKPT_OPENED_DIGEST - 1])
 	{
 		digest = DatumGetByteaPCopy(slot->tts_values[CKPT_OPENED_DIGEST - 1]);

@@ -340,12 +340,12 @@ get_facts(CrRow *row, const Columns *c, const char **complaint)
 	for (size_t i = 0; i < lengthof(always); i++)
 	{
 		if (c->nulls[always[i] - 1] == row->has_facts)
-			*complaint = "facts are not whole";
+			*complaint = "facts are incomplete";
 	}
 	if (!row->has_facts)
 	{
 		if (!c->nulls[HIST_PLAN - 1] || !c->nulls[HIST_SCHEDULED_PLAN - 1])
-			*complaint = "facts are not whole";
+			*complaint = "facts are incomplete";
 		return;
 	}
 	row->facts.plan = get_text(c, HIST_PLAN);

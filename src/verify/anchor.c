@@ -192,10 +192,10 @@ credits_anchor(PG_FUNCTION_ARGS)
 	UnregisterSnapshot(snapshot);
 	if (gone > 0)
 		ereport(WARNING,
-				(errmsg_plural(INT64_FORMAT " account that earlier anchors have is gone",
-							   INT64_FORMAT " accounts that earlier anchors have are gone",
+				(errmsg_plural(INT64_FORMAT " account of earlier anchors is missing",
+							   INT64_FORMAT " accounts of earlier anchors are missing",
 							   (unsigned long) gone, gone),
-				 errhint("credits_verify_anchor() names them.")));
+				 errhint("credits_verify_anchor() lists them.")));
 	return receipt(&anchor);
 }
 

@@ -316,7 +316,7 @@ end_user(AnchorCheck *check, Findings *findings, Lookup *accounts)
 	else if (head_read(&head, accounts->slot) || head.seq < last->seq ||
 			 (head.seq == last->seq && !same_hash(head.hash, last->hash)))
 		report(check, findings, "credit_account", last->seq,
-			   psprintf("the account is not as far as in anchor " INT64_FORMAT,
+			   psprintf("the account has fewer rows than in anchor " INT64_FORMAT,
 						last->anchor_no));
 }
 

@@ -36,7 +36,7 @@ verify_years(Findings *findings, const Numbers *years)
 			audit_has("drop_archive", archive_name(year), GetActiveSnapshot()))
 			continue;
 		findings_report(findings, archive_name(year), NULL, 0,
-						"the partition is missing, and nobody dropped it with credits_drop_archive");
+						"the partition is missing, but credits_drop_archive did not drop it");
 	}
 }
 

@@ -107,7 +107,7 @@ payment_problem(Judge *judge, const CrRow *row, int64 *revoked)
 	if (strcmp(payment.user_id, row->user_id) != 0 ||
 		payment.seq != (is_purchase ? row->seq : row->ref_seq) ||
 		(is_purchase ? payment.amount != row->amount : payment.amount < row->amount))
-		return "its payment in credit_payment says otherwise";
+		return "its payment in credit_payment differs";
 	*revoked = payment.revoked;
 	return NULL;
 }
@@ -201,7 +201,7 @@ load_purchase(Judge *judge, const Checkpoint *ckpt, int nth)
 		return problem;
 	if (strcmp(payment.user_id, ckpt->acc.user_id) != 0 || payment.seq != numbers[0] ||
 		payment.amount != numbers[1])
-		return "the payment of an archived purchase says otherwise in credit_payment";
+		return "the payment of an archived purchase differs in credit_payment";
 	judge_lots_purchase(&judge->lots, numbers[0], numbers[2], payment.revoked);
 	return NULL;
 }

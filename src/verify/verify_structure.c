@@ -361,7 +361,7 @@ verify_default_plan(Findings *findings, const char *name, const char *whose)
 	plans.lenient = true;
 	if (plans_in_force(&plans, name, clock_statement()) == NULL)
 		findings_report(findings, "credits.default_plan", NULL, 0,
-						psprintf("plan \"%s\" %s is not there, or not in force", name, whose));
+						psprintf("plan \"%s\" %s does not exist, or is not in force", name, whose));
 }
 
 /* The settings that are stored for this database or for all databases. */

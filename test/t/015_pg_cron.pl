@@ -158,9 +158,9 @@ my $id = $node->safe_psql('postgres', q(SELECT jobid FROM cron.job WHERE usernam
 $node->safe_psql('postgres', 'ALTER ROLE scheduler RENAME TO planner');
 my ($said, $warning) = $schedule->('planner', 'credits_unschedule_reset()');
 is(json($said)->{removed}, 0, 'a renamed role cannot remove its job');
-like($warning, qr/pg_cron's job $id is under another role's name and stays.*SELECT cron\.unschedule\($id\);/s, '... and is told which, and how');
+like($warning, qr/pg_cron's job $id is stored under another role name and was not removed.*SELECT cron\.unschedule\($id\);/s, '... and is told which, and how');
 ($said, $warning) = $schedule->('planner', 'credits_schedule_reset()');
-like($warning, qr/job $id is under another role's name/, '... scheduling again says so too');
+like($warning, qr/job $id is stored under another role name/, '... scheduling again says so too');
 is($node->safe_psql('postgres', $jobs), "credits_reset:postgres|scheduler|postgres\ncredits_reset:postgres|planner|postgres", '... and makes a job that works');
 $node->safe_psql('postgres', "SELECT cron.unschedule($id)");
 is(json($schedule->('planner', 'credits_unschedule_reset()'))->{removed}, 1, 'its own job it can remove');

@@ -36,8 +36,8 @@ my %no_finding = (
 	'the writer of "…" is another table\'s' => 'elog',
 	'credits_guard must be fired by BEFORE UPDATE, DELETE or TRUNCATE FOR EACH STATEMENT' => 'an error of a trigger that somebody made',
 	'credits_drop_guard must be fired on ddl_command_start' => 'the same',
-	'the event trigger ' => 'a warning that it was not mended',
-	'Only a superuser can do that.' => 'a hint');
+	'the event trigger ' => 'a warning that it was not repaired',
+	'Only a superuser can repair it.' => 'a hint');
 my %has;
 for my $file (map { glob "$root/src/$_" }
 	qw(verify/judge.c verify/anchor_check.c verify/archive_check.c verify/filter.c verify/judge_lots.c verify/verify_structure.c verify/parallel.c core/replay.c admin/guards.c admin/drop_guard.c tables/anchor_rows.c tables/checkpoint.c tables/rows.c tables/lot_rows.c tables/archive_partitions.c store/relations.h))
