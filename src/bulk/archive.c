@@ -78,7 +78,7 @@ typedef struct Rows
 	Numbers		times;			/* effective_at of each row */
 	Numbers		spans;			/* pairs: a row, and a row that refers to it */
 	int64		limit;			/* no row after this one may be archived */
-	Numbers		archive_rows;			/* rows about earlier archiving */
+	Numbers		archive_rows;	/* rows about earlier archiving */
 } Rows;
 
 /*

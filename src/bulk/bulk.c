@@ -67,7 +67,7 @@
 #define DEFAULT_MAX_WAIT 10000
 #define MAX_MAX_WAIT (INT64CONST(24) * 3600 * 1000)
 #define LEAST_WAIT INT64CONST(10)	/* ms */
-#define MAX_POSTPONED 10000			/* how many accounts a run postpones */
+#define MAX_POSTPONED 10000		/* how many accounts a run postpones */
 #define MAX_LISTED 100
 
 /* The type of a column.  InvalidOid if the query has no such column. */

@@ -4,8 +4,8 @@
  *
  * The caller of bulk_run provides two things.  One is a query that gives the accounts:
  * each user once, in the order of the user_id's bytes.  The other is the function decide,
- * which says what to do to one account and pushes its history rows.  The run does the
- * rest: it locks, writes, commits, counts and reports.
+ * which says what to do to one account and adds its history rows with ledger_push.  The
+ * run does the rest: it locks, writes, commits, counts and reports.
  */
 #ifndef CREDITS_BULK_BULK_H
 #define CREDITS_BULK_BULK_H
@@ -62,7 +62,7 @@ struct Bulk
 	BulkOutcome (*decide) (Bulk *bulk, Ledger *ledger, const BulkItem *item);
 	/* called when a batch stays (good) or is undone; may be NULL */
 	void		(*settle) (Bulk *bulk, bool good);
-	/* gets what decide said it lacks; may be NULL */
+	/* gets what decide needed when it set lacks; may be NULL */
 	bool		(*obtain) (Bulk *bulk, TimestampTz until);
 	void		(*report) (Bulk *bulk, Object *object);	/* may be NULL */
 	const char *second_query;	/* stays open as long as the first; may be NULL */
@@ -74,10 +74,10 @@ struct Bulk
 	bool		dry_run;
 
 	/* set by the run */
-	const char *last_user;		/* the query has come to this user */
+	const char *last_user;		/* the last user that the query has given */
 	Run			run;
 	BulkCounts	counts;
-	/* of the current batch; if that is undone, these are not counted */
+	/* of the current batch; added to counts if the batch stays */
 	BulkCounts	batch;
 	bool		more;
 	bool		in_block;		/* inside a transaction of the caller, which has to retry */
@@ -87,10 +87,10 @@ struct Bulk
 	int64		wait;			/* in ms, for the current account; 0: do not wait */
 	/* the last try needed this plan, which is locked; NULL: none */
 	const char *busy_plan;
-	bool		lacks;			/* decide sets it: the last try needs what obtain gets */
-	/* the last try met a commit or a lock of another transaction */
+	bool		lacks;			/* set by decide: it needs something that obtain can get */
+	/* the last try conflicted with another transaction (40001, 40P01) */
 	bool		conflict;
-	List	   *postponed;			/* list of BulkItem: busy accounts, to be tried again */
+	List	   *postponed;		/* list of BulkItem: busy accounts, to be tried again */
 	TupleDesc	postponed_desc;
 	int64		busy;			/* how many busy accounts are left for another run */
 	StringInfoData busy_users;	/* the first of them, as JSON */

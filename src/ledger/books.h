@@ -2,6 +2,9 @@
  * books.h
  *		The books: the ledger's tables, which are opened once for a call, even if the call
  *		has many accounts.
+ *
+ * For each account, the caller uses books_find to read it and books_lock to lock it.
+ * books_state tells whether an account that was read may be used without a lock.
  */
 #ifndef CREDITS_LEDGER_BOOKS_H
 #define CREDITS_LEDGER_BOOKS_H

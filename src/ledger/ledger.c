@@ -99,7 +99,7 @@ ledger_prepare(Ledger *ledger, const Request *request, Books *books, Plans *plan
 
 /*
  * Finds the account.  If another transaction has it locked or is changing it, the call
- * takes its turn: it waits for an advisory lock on the user's name and holds that lock to
+ * takes its turn: it waits for an advisory lock on the user_id and holds that lock to
  * the end of the transaction.
  *
  * Without the turn, PostgreSQL's queue for a row wakes two calls for each call that goes

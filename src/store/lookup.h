@@ -1,6 +1,10 @@
 /*
  * lookup.h
  *		Reading the extension's tables by index.
+ *
+ * A caller begins with lookup_begin and adds a condition for each key with lookup_key or
+ * one of the functions for texts.  Each call of lookup_next then reads one row into
+ * lookup->slot.  lookup_again begins another search with the same table and index.
  */
 #ifndef CREDITS_STORE_LOOKUP_H
 #define CREDITS_STORE_LOOKUP_H

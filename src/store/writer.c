@@ -237,11 +237,11 @@ prepare(StoreTable table, Relation rel, MemoryContext parent)
 	ExecOpenIndices(writer->rri, false);
 	writer->has_foreign_code |= code_is_foreign(writer->rri);
 	writer->indexes = palloc(sizeof(Oid) * Max(writer->rri->ri_NumIndices, 1));
-	writer->wants = palloc(sizeof(AttrNumber) * Max(writer->rri->ri_NumIndices, 1));
+	writer->not_null_columns = palloc(sizeof(AttrNumber) * Max(writer->rri->ri_NumIndices, 1));
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
 	{
 		writer->indexes[i] = RelationGetRelid(writer->rri->ri_IndexRelationDescs[i]);
-		writer->wants[i] = wanted_column(writer->rri->ri_IndexRelationInfo[i]->ii_Predicate);
+		writer->not_null_columns[i] = wanted_column(writer->rri->ri_IndexRelationInfo[i]->ii_Predicate);
 	}
 	writer->slot = MakeSingleTupleTableSlot(CreateTupleDescCopyConstr(RelationGetDescr(rel)),
 											&TTSOpsVirtual);
@@ -271,7 +271,7 @@ open_indexes(Writer *writer, TupleTableSlot *slot)
 {
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
 	{
-		if (writer->wants[i] == 0 || !slot_attisnull(slot, writer->wants[i]))
+		if (writer->not_null_columns[i] == 0 || !slot_attisnull(slot, writer->not_null_columns[i]))
 			(void) open_index(writer, i);
 	}
 }

@@ -1,6 +1,11 @@
 /*
  * writer.h
  *		The one file that writes table rows.
+ *
+ * A caller begins with writer_begin.  For each row, it fills writer->slot: writer_clear
+ * makes an empty row, writer_copy a copy of a stored one, and slots.h has functions that
+ * set single columns.  Then it calls writer_insert, writer_queue, writer_update or
+ * writer_delete.  writer_end inserts the queued rows and fires the triggers.
  */
 #ifndef CREDITS_STORE_WRITER_H
 #define CREDITS_STORE_WRITER_H
@@ -28,8 +33,8 @@ typedef struct Writer
 	EState	   *estate;
 	ResultRelInfo *rri;
 	Oid		   *indexes;
-	/* per index: rows with a NULL in this column are not in it; 0: all rows are */
-	AttrNumber *wants;
+	/* for each index: it leaves out rows in which this column is NULL; 0: none */
+	AttrNumber *not_null_columns;
 	TupleTableSlot *slot;		/* the row to write */
 	struct Queue *queue;		/* rows that writer_queue has taken; NULL: never used */
 	struct ExprState **defaults;	/* of columns that a DBA added; may be NULL */

@@ -43,7 +43,8 @@ typedef struct Checkpoint
 	const char **payment_refs;	/* of the purchases, in the same order */
 	int			room_refs;
 	Numbers		archived;
-	int64		opened_seq;		/* the row that opened the account with facts; 0: none */
+	/* the archived row that opened the account with facts (not a purchase); 0: none */
+	int64		opened_seq;
 	const uint8_t *opened_digest;	/* NULL: none */
 	const char *opened_plan;	/* NULL: none */
 	CrLocal		opened_anchor;
