@@ -2,7 +2,7 @@
 
 \echo Use "CREATE EXTENSION credits" to load this file. \quit
 
-/* The hash chain is over UTF-8 text, so that it survives a dump and restore. */
+/* The hash chain covers UTF-8 text, so it stays valid after a dump and restore. */
 DO LANGUAGE plpgsql $credits$
 BEGIN
     IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8'::pg_catalog.name THEN
@@ -12,11 +12,11 @@ END
 $credits$;
 
 /*
- * Tables.  The ledger reads and writes them below the executor by attribute
- * number (src/store/columns.h names them and checks them against the catalog), so
- * columns are only ever added at the end.  Fixed-width columns come first.
- * No sequences and no foreign keys: ids are (user_id, seq), and the one
- * writer keeps the references.
+ * Tables.  The ledger reads and writes them below the executor, by attribute number.
+ * src/store/columns.h names the columns, and they are checked against the catalog.  So
+ * columns are only added at the end.  Fixed-width columns come first.  There are no
+ * sequences and no foreign keys: ids are (user_id, seq), and the one writer keeps
+ * references valid.
  */
 
 CREATE TABLE @extschema@.credit_plan (
@@ -349,10 +349,11 @@ COMMENT ON COLUMN @extschema@.credit_anchor_leaf.seq IS 'seq of the user''s newe
 COMMENT ON COLUMN @extschema@.credit_anchor_leaf.hash IS 'hash of that history row.';
 
 /*
- * The archive has the history's columns.  Its partitions, one per UTC year of
- * created_at, are made when rows come for them; they do not belong to the
- * extension, so that pg_dump takes them along.  Each has its primary key itself:
- * a restore attaches it before it makes the key, and would find one from here.
+ * The archive has the history's columns.  It has one partition for each UTC year of
+ * created_at.  A partition is made when rows come for it.  Partitions do not belong to
+ * the extension, so pg_dump dumps them completely.  Each partition has a primary key of
+ * its own and inherits none: a restore attaches the partition before it makes the key,
+ * and an inherited key would exist by then.
  */
 CREATE TABLE @extschema@.credit_history_archive (
     seq              pg_catalog.int8        NOT NULL,
@@ -450,8 +451,9 @@ COMMENT ON COLUMN @extschema@.credit_checkpoint.archived IS 'How many archived r
 COMMENT ON COLUMN @extschema@.credit_checkpoint.opened_seq IS 'seq of the row that opened the account with facts, if that row is archived. The next columns have what credits_open_account was asked, and what it set.';
 
 /*
- * Guards: no UPDATE, DELETE or TRUNCATE by anybody, also as a replica.  The
- * ledger's own writes do not pass statement triggers.
+ * Guards: they refuse UPDATE, DELETE and TRUNCATE to every role, also under
+ * session_replication_role = replica.  The ledger's own writes fire no statement
+ * triggers.
  */
 CREATE FUNCTION @extschema@.credits_guard() RETURNS pg_catalog.trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_guard';
@@ -485,8 +487,8 @@ ALTER TABLE @extschema@.credit_checkpoint ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_history_archive ENABLE ALWAYS TRIGGER credits_guard;
 
 /*
- * While there are accounts, DROP does not take the ledger along.  An event
- * trigger's function is called without a right to EXECUTE it.
+ * While there are accounts, a DROP that would destroy the ledger is refused.  The
+ * function of an event trigger is called without the right to EXECUTE it.
  */
 CREATE FUNCTION @extschema@.credits_drop_guard() RETURNS pg_catalog.event_trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_drop_guard';
@@ -498,8 +500,8 @@ ALTER EVENT TRIGGER credits_drop_guard ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER credits_drop_guard IS 'Refuses DROP EXTENSION, DROP SCHEMA CASCADE and DROP OWNED if they would destroy a ledger with accounts.';
 
 /*
- * Spending.  Optional arguments default to NULL, so these are not STRICT;
- * a NULL where a value is required is 22004.
+ * Spending.  Optional arguments default to NULL, so these functions are not STRICT.  A
+ * NULL for a required argument is 22004.
  */
 CREATE FUNCTION @extschema@.credits_deduct(
     user_id pg_catalog.text, amount pg_catalog.int8,
@@ -674,8 +676,8 @@ COMMENT ON FUNCTION @extschema@.credits_erase_user(pg_catalog.text, pg_catalog.t
 'Erases reason and metadata, and their salts, in every row of the user''s history. Their digests, which the hash chain covers, replace them, so the history can still be verified. User ids, spenders, keys and payment references stay. The reason for the erasure is kept in the audit log. Returns {ok, user_id, rows}. Errors: UC002, 22004, 22023, 25006, 40001.';
 
 /*
- * Reading.  These read below the executor, so EXECUTE is the only right
- * needed; they apply what is due without writing it, on a standby too.
+ * Reading.  These functions read below the executor, so EXECUTE is the only right that
+ * they need.  They apply what is due without writing it, so they also work on a standby.
  */
 CREATE FUNCTION @extschema@.credits_balance(user_id pg_catalog.text)
     RETURNS pg_catalog.jsonb
@@ -713,11 +715,10 @@ COMMENT ON FUNCTION @extschema@.credits_now() IS
 'The time to which reads refer: the start of the statement, or credits.clock.';
 
 /*
- * Where nothing is due, what an account's row has is what the user has.  Only
- * the accounts where something may be due, which next_event_at finds by its
- * index, are worth the function: it takes 20 times as long as reading the row.
- * An outer join and not UNION ALL: the view stays flat, so that a query that
- * joins it comes to the accounts by index.
+ * If nothing is due, the account's row says what the user has.  The function takes 20
+ * times as long as reading the row, so it is called only for accounts where something may
+ * be due.  The index on next_event_at finds them.  The view uses an outer join and not
+ * UNION ALL.  So it stays flat, and a query that joins it finds accounts by index.
  */
 CREATE VIEW @extschema@.credit_balance AS
     SELECT a.user_id,
@@ -763,9 +764,9 @@ COMMENT ON FUNCTION @extschema@.credits_history(pg_catalog.text, pg_catalog.int8
 'A page of a user''s history, newest first: page_size rows (default 50, at most 1000) with seq < before_seq. Each argument that is given selects rows: kinds, from_time <= effective_at < to_time, payment_ref, idempotency_key, ref_seq. To get the next page, pass the last seq of this one. Errors: UC002, 22004, 22023.';
 
 /*
- * A capture's allocations are pairs of where the credits came from (above 0: a
- * grant; 0 and -2: monthly; -1: purchased) and how many; a deduction's deltas say
- * it.  What is left of the amount was purchased, or is owed there.
+ * The allocations of a capture are pairs: where the credits came from (above 0: a grant;
+ * 0 and -2: monthly; -1: purchased), and how many.  A deduction's deltas say the same.
+ * The rest of the amount was purchased, or is owed there.
  */
 CREATE VIEW @extschema@.credit_usage_daily AS
     SELECT u.user_id, u.day, u.spender,
@@ -837,8 +838,8 @@ COMMENT ON FUNCTION @extschema@.credits_my_history(pg_catalog.int8, pg_catalog.i
 'credits_history of credits_current_user_id(), without what is internal to the app. No rows if that is NULL. Errors: UC002, 22004, 22023.';
 
 /*
- * The reset.  The procedure commits after each batch, so it is SECURITY
- * INVOKER without SET clauses.
+ * The reset.  The procedure commits after each batch, so it has to be SECURITY INVOKER
+ * without SET clauses.
  */
 CREATE FUNCTION @extschema@.credits_reset_due(
     batch_size pg_catalog.int4 DEFAULT NULL, dry_run pg_catalog.bool DEFAULT NULL)
@@ -867,8 +868,8 @@ COMMENT ON FUNCTION @extschema@.credits_unschedule_reset() IS
 'Removes the pg_cron job of credits_schedule_reset. Audited. Errors: 0A000 outside pg_cron''s own database.';
 
 /*
- * Bulk runs.  They commit after each batch, so they are SECURITY INVOKER without
- * SET clauses; inside a transaction block they do all in that.
+ * Bulk runs.  They commit after each batch, so they have to be SECURITY INVOKER without
+ * SET clauses.  Inside a transaction block they do everything in that transaction.
  */
 CREATE PROCEDURE @extschema@.credits_grant_many(
     user_ids pg_catalog.text[], amounts pg_catalog.int8[], expires_at pg_catalog.timestamptz,
@@ -924,7 +925,7 @@ CREATE FUNCTION @extschema@.credits_drop_archive(partition pg_catalog.text, rows
 COMMENT ON FUNCTION @extschema@.credits_drop_archive(pg_catalog.text, pg_catalog.int8) IS
 'Drops a partition of credit_history_archive that was exported. rows: how many rows the export has. The partition must have as many. Owner only. Audited. Errors: 22004, 22023, 25006, 42501, 42704, 55P03 (another session reads the archive).';
 
-/* Leaving. */
+/* Transferring credits and closing accounts. */
 CREATE FUNCTION @extschema@.credits_transfer(
     user_id pg_catalog.text, to_user_id pg_catalog.text, amount pg_catalog.int8 DEFAULT NULL,
     reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
@@ -940,7 +941,7 @@ CREATE FUNCTION @extschema@.credits_close_account(user_id pg_catalog.text, reaso
 COMMENT ON FUNCTION @extschema@.credits_close_account(pg_catalog.text, pg_catalog.text) IS
 'Closes an account. The plan ends, monthly and granted credits expire, and every grant ends. Purchased credits are forfeited, so move them first with credits_transfer. From then on spending and granting raise UC004. Purchases are still credited. credits_unfreeze opens the account again, without a plan. Audited. Errors: UC002, UC004 (closed already), 55000 (open holds), 22004, 22023, 25006, 40001.';
 
-/* Accounts whose next reset will wait, or waits. */
+/* Accounts whose next reset will have to wait, or is waiting. */
 CREATE FUNCTION @extschema@.credits_unknown_zones()
     RETURNS TABLE (user_id pg_catalog.text, time_zone pg_catalog.text, next_reset_at pg_catalog.timestamptz)
     LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'credits_unknown_zones';
@@ -978,7 +979,7 @@ CREATE FUNCTION @extschema@.credits_verify_anchor(anchor pg_catalog.text DEFAULT
 COMMENT ON FUNCTION @extschema@.credits_verify_anchor(pg_catalog.text) IS
 'Verifies that this database continues the one that made an anchor (the text that credits_anchor returned and a witness kept). Also verifies all stored anchors: their chain, their leaves, and that each leaf is still in the history. NULL: only the stored anchors. No row: everything is clean. Errors: 22023 (the text is no anchor, or is damaged).';
 
-/* It commits after each slice, so it is SECURITY INVOKER without SET clauses. */
+/* It commits after each slice, so it has to be SECURITY INVOKER without SET clauses. */
 CREATE PROCEDURE @extschema@.credits_run_verify(
     sample pg_catalog.float8 DEFAULT NULL, slice_size pg_catalog.int4 DEFAULT NULL,
     INOUT report pg_catalog.jsonb DEFAULT NULL)
@@ -1018,9 +1019,9 @@ COMMENT ON FUNCTION @extschema@.credits_dump_customizations(pg_catalog.text) IS
 'What was added to the extension''s tables since CREATE EXTENSION: triggers, indexes, constraints, columns, storage settings, publications. pg_dump leaves this out. Returns one statement per row. Keep them with the dump, and run them after the restore. All can be run again. section: pre-data (columns, run before the rows are restored) or post-data (the rest). NULL: both. Errors: 22023.';
 
 /*
- * Default: nobody but the owner may do anything.  Functions start with
- * EXECUTE for PUBLIC, and default privileges on hosted platforms give tables
- * away, so every entry of every object's ACL but the owner's goes.
+ * By default only the owner may do anything.  Functions start with EXECUTE for PUBLIC,
+ * and default privileges on hosted platforms grant rights on tables.  So every entry of
+ * every object's ACL is removed, except the owner's.
  */
 DO LANGUAGE plpgsql $credits$
 DECLARE

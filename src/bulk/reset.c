@@ -77,7 +77,7 @@ typedef struct Sweep
 	bool		racing;			/* an account that is not locked is being written */
 	/* the last try needed this plan, which is locked; NULL: none */
 	const char *busy_plan;
-	bool		waited;			/* has waited for a plan in vain; a run waits once */
+	bool		waited;			/* has waited for a plan and not got it; a run waits once */
 	CrTime		position;		/* next_event_at of the last account */
 	/* users that were locked or failed; they are not tried again */
 	HTAB	   *passed;

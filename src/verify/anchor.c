@@ -67,7 +67,7 @@ same_row(const Leaf *a, const Leaf *b)
  * Writes the leaves, and sets the anchor's counts and roots.  It reads accounts and old
  * leaves side by side, both in the order of users.  If a user's account is gone, the
  * user's newest leaf stays in the tree, so the tree always follows from the leaves alone.
- * Verification reports that the account is gone, and anchoring goes on.  Returns how many
+ * Verification reports that the account is gone, and anchoring continues.  Returns how many
  * accounts are gone.
  */
 static int64

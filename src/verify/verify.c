@@ -47,7 +47,7 @@ credits_verify_account(PG_FUNCTION_ARGS)
 /*
  * Verifies everything.  Tables are read below the executor, so row security, which could
  * hide rows from an auditor, has no effect.  If the transaction may write, the
- * verification is recorded in credit_reset_run, whoever calls it: an auditor has no right
+ * verification is recorded in credit_reset_run for every caller: an auditor has no right
  * to write there.
  */
 Datum
