@@ -218,6 +218,34 @@ SET credits.clock = '2026-02-13 00:00:00+00';
 CALL credits_run_reset() \gset
 SELECT pg_temp.said(:'report') AS run_reset;
 DROP TRIGGER dba_refuse ON credit_history;
+-- many failures in one batch leave no memory behind
+CREATE FUNCTION dba_measure() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE check_violation USING MESSAGE = (SELECT sum(total_bytes) FROM pg_backend_memory_contexts WHERE name LIKE 'credits %'); END $$;
+CREATE TRIGGER dba_measure AFTER INSERT ON credit_history FOR EACH ROW EXECUTE FUNCTION dba_measure();
+CREATE FUNCTION pg_temp.grows(r jsonb) RETURNS text LANGUAGE sql AS $$
+    SELECT CASE WHEN b - a < 1000000 THEN 'little' ELSE format('by %s bytes', b - a) END
+      FROM (SELECT (r -> 'failed' -> 1 ->> 'message')::int8 AS a, (r -> 'failed' -> 99 ->> 'message')::int8 AS b) x
+$$;
+CALL credits_import($$SELECT 'm' || n AS user_id, 5 AS purchased FROM generate_series(100, 220) n ORDER BY 1$$) \gset
+SELECT :'report'::jsonb ->> 'failures' AS failures, pg_temp.grows(:'report') AS grows;
+DROP TRIGGER dba_measure ON credit_history;
+SELECT count(credits_open_account('m' || n, 'pro')) FROM generate_series(100, 220) n;
+CREATE TRIGGER dba_measure AFTER INSERT ON credit_history FOR EACH ROW WHEN (NEW.user_id LIKE 'm%') EXECUTE FUNCTION dba_measure();
+SET credits.clock = '2026-03-13 00:00:00+00';
+CALL credits_run_reset() \gset
+SELECT :'report'::jsonb ->> 'failures' AS failures, pg_temp.grows(:'report') AS grows;
+DROP TRIGGER dba_measure ON credit_history;
+DROP FUNCTION dba_measure();
+-- a run reads what its transaction has done before
+DO $$ DECLARE report jsonb; BEGIN
+    PERFORM credits_open_account('w1', 'pro');
+    PERFORM credits_define_plan('pro', 150);
+    CALL credits_apply_plan('pro', report => report);
+    IF (SELECT count(*) FROM credit_account WHERE plan = 'pro') <>
+       (report ->> 'accounts')::int + (report ->> 'already')::int + (report ->> 'skipped')::int THEN
+        RAISE 'the run found %', report;
+    END IF;
+END $$;
 -- a foreign key
 CREATE TABLE dba_invoice (user_id text COLLATE "C", seq int8, FOREIGN KEY (user_id, seq) REFERENCES credit_history DEFERRABLE INITIALLY DEFERRED);
 INSERT INTO dba_invoice VALUES ('u2', 1);

@@ -20,7 +20,6 @@
 #include "utils/builtins.h"
 #include "utils/tuplestore.h"
 
-#include "admin/dump_customizations.h"
 #include "admin/guards.h"
 #include "base/compat.h"
 #include "base/errors.h"
@@ -95,7 +94,7 @@ static const char *const after_data[] = {
 	/* indexes that belong to no constraint */
 	"SELECT regexp_replace(replace(pg_get_indexdef(i.indexrelid), CASE WHEN c.relkind = 'I' THEN ' ON ONLY ' ELSE '' END, ' ON '),"
 	" '^CREATE (UNIQUE )?INDEX ', 'CREATE \\1INDEX IF NOT EXISTS ') || ';'"
-	" FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = $1 AND i.indexrelid <> ALL ($3) AND i.indisvalid"
+	" FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = $1 AND i.indexrelid <> ALL ($3) AND (i.indisvalid OR c.relkind = 'I')"
 	" AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x')) ORDER BY c.relname",
 
 	/* constraints; those that foreign keys refer to come first */
@@ -156,33 +155,29 @@ our_indexes(void)
 }
 
 static Datum
-our_check_names(void)
+our_check_names(Oid relid)
 {
 	Datum		names[lengthof(our_checks)];
 
+	if (relid == archive_parent())	/* it has no CHECK of ours */
+		return PointerGetDatum(construct_empty_array(TEXTOID));
 	for (size_t i = 0; i < lengthof(our_checks); i++)
 		names[i] = CStringGetTextDatum(our_checks[i]);
 	return PointerGetDatum(construct_array(names, lengthof(our_checks), TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-/* Runs a query about a table.  SPI then has the statements that it found. */
-static void
-find_statements(const char *query, Oid relid, int natts)
-{
-	Oid			types[] = {OIDOID, INT4OID, OIDARRAYOID, TEXTARRAYOID};
-	Datum		arguments[] = {ObjectIdGetDatum(relid), Int32GetDatum(natts), our_indexes(),
-	our_check_names()};
-
-	if (SPI_execute_with_args(query, lengthof(types), types, arguments, NULL, true, 0) < 0)
-		elog(ERROR, "could not execute: %s", query);
-}
-
+/* Runs the queries about a table.  Each row that they find is one statement. */
 static void
 put_statements(ReturnSetInfo *rsinfo, const char *const *queries, int count, Oid relid, int natts)
 {
+	Oid			types[] = {OIDOID, INT4OID, OIDARRAYOID, TEXTARRAYOID};
+	Datum		arguments[] = {ObjectIdGetDatum(relid), Int32GetDatum(natts), our_indexes(),
+	our_check_names(relid)};
+
 	for (int i = 0; i < count; i++)
 	{
-		find_statements(queries[i], relid, natts);
+		if (SPI_execute_with_args(queries[i], lengthof(types), types, arguments, NULL, true, 0) < 0)
+			elog(ERROR, "could not execute: %s", queries[i]);
 		for (uint64 row = 0; row < SPI_processed; row++)
 		{
 			bool		isnull;
@@ -191,28 +186,6 @@ put_statements(ReturnSetInfo *rsinfo, const char *const *queries, int count, Oid
 			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &statement, &isnull);
 		}
 	}
-}
-
-/* Has a DBA added anything to the archive's parent table? */
-bool
-archive_is_customized(void)
-{
-	Oid			parent = archive_parent();
-	int			natts = store_table_natts(TABLE_HISTORY);
-	bool		found = false;
-	OwnSql		own;
-
-	own_sql_begin(&own);
-	SPI_connect();
-	for (size_t i = 0; !found && i < lengthof(before_data) + lengthof(after_data); i++)
-	{
-		find_statements(i < lengthof(before_data) ? before_data[i] :
-						after_data[i - lengthof(before_data)], parent, natts);
-		found = SPI_processed > 0;
-	}
-	SPI_finish();
-	own_sql_end(&own);
-	return found;
 }
 
 static void

@@ -12,14 +12,9 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/stratnum.h"
 #include "access/table.h"
-#include "catalog/dependency.h"
-#include "catalog/partition.h"
-#include "catalog/pg_event_trigger.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -32,7 +27,6 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "admin/dump_customizations.h"
 #include "admin/roles.h"
 #include "base/clock.h"
 #include "base/compat.h"
@@ -243,46 +237,21 @@ partition_for(Bulk *bulk, int year)
 	return partition;
 }
 
-/* Does the database have event triggers that do not belong to the extension? */
-static bool
-has_event_triggers(void)
-{
-	Relation	rel = table_open(EventTriggerRelationId, AccessShareLock);
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
-	HeapTuple	tuple;
-	bool		found = false;
-
-	while (!found && (tuple = systable_getnext(scan)) != NULL)
-	{
-		Form_pg_event_trigger trigger = (Form_pg_event_trigger) GETSTRUCT(tuple);
-
-		found = trigger->evtenabled != TRIGGER_DISABLED &&
-			getExtensionOfObject(EventTriggerRelationId, trigger->oid) != store_extension();
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return found;
-}
-
 /*
- * A partition is made as the owner.  That can run a DBA's code: event triggers, and
+ * Only the owner makes a partition.  Making it can run a DBA's code: event triggers, and
  * functions in what the partition copies from the archive (indexes, constraints,
- * defaults).  In the caller's session, such code can find temporary objects of the
- * caller, and types that PL/pgSQL looked up under the caller's search_path.  So the
- * caller could become the owner.  If such code exists, only the owner may make the
- * partition.
+ * defaults).  As the owner in another role's session, such code could find temporary
+ * objects of that role, and types that PL/pgSQL looked up under that role's
+ * search_path, so the role could become the owner by it.
  */
 static void
 check_may_make(int year)
 {
-	if (compat_owns_relation(archive_parent(), GetUserId()))
-		return;
-	if (has_event_triggers() || OidIsValid(get_default_partition_oid(archive_parent())) || archive_is_customized())
+	if (!compat_owns_relation(archive_parent(), GetUserId()))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("only the extension's owner may make \"%s\"", archive_name(year)),
-				 errdetail("The database has event triggers, or " ARCHIVE_NAME " has a default partition, or something that credits_dump_customizations() lists. Functions in these would run as the owner."),
-				 errhint("As the owner, call credits_archive() once. Then other roles can archive into the partition.")));
+				 errmsg("only the extension's owner can make \"%s\"", archive_name(year)),
+				 errhint("As the owner, call credits_archive() once for this year. After that, other roles can archive into it.")));
 }
 
 /* The archive is locked.  Another transaction may have made the partition before. */

@@ -39,6 +39,7 @@
 #include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
+#include "utils/snapmgr.h"
 
 #include "base/clock.h"
 #include "base/errors.h"
@@ -188,7 +189,8 @@ typedef struct Try
 	BulkItem   *items;
 	int			first;
 	int			last;
-	MemoryContext memory;		/* of the current item */
+	MemoryContext memory;		/* of the books, which an error leaves open */
+	MemoryContext item_memory;	/* of the current item */
 } Try;
 
 static bool
@@ -203,15 +205,16 @@ do_batch(void *arg)
 	plans_init(&plans, NULL);
 	plans.busy = &bulk->busy_plan;
 	books_lock_tables();
+	MemoryContextSwitchTo(batch->memory);
 	books_open(&books, true);
 	for (int i = batch->first; i <= batch->last; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		MemoryContextSwitchTo(batch->memory);
+		MemoryContextSwitchTo(batch->item_memory);
 		do_one(bulk, &books, &plans, &batch->items[i]);
-		MemoryContextSwitchTo(memory);
-		MemoryContextReset(batch->memory);
+		MemoryContextReset(batch->item_memory);
 	}
+	MemoryContextSwitchTo(memory);
 	books_close(&books);
 	if (bulk->own_transactions)
 		code_fire_deferred();
@@ -228,8 +231,10 @@ try_items(Bulk *bulk, BulkItem *items, int first, int last)
 	Try			batch = {.bulk = bulk,.items = items,.first = first,.last = last};
 	ErrorData  *failure;
 
-	batch.memory = AllocSetContextCreate(CurrentMemoryContext, "credits bulk account",
+	batch.memory = AllocSetContextCreate(CurrentMemoryContext, "credits bulk books",
 										 ALLOCSET_DEFAULT_SIZES);
+	batch.item_memory = AllocSetContextCreate(batch.memory, "credits bulk account",
+											  ALLOCSET_DEFAULT_SIZES);
 	memset(&bulk->batch, 0, sizeof(bulk->batch));
 	bulk->busy_plan = NULL;
 	bulk->lacks = bulk->conflict = false;
@@ -495,10 +500,17 @@ fetch(Bulk *bulk, Portal portal, int64 limit, BulkItem **items)
 static Portal
 open_query(Bulk *bulk, const char *query, int nargs, Oid *types, Datum *values)
 {
+	Portal		portal;
+
+	CommandCounterIncrement();	/* what the caller's transaction has done is read, too */
+	PushActiveSnapshot(GetTransactionSnapshot());
 	if (bulk->reads_own_tables)
-		return own_sql_open(query, nargs, types, values, store_table(TABLE_ACCOUNT));
-	return SPI_cursor_open_with_args(NULL, query, nargs, types, values, NULL, true,
-									 CURSOR_OPT_NO_SCROLL);
+		portal = own_sql_open(query, nargs, types, values, store_table(TABLE_ACCOUNT));
+	else
+		portal = SPI_cursor_open_with_args(NULL, query, nargs, types, values, NULL, true,
+										   CURSOR_OPT_NO_SCROLL);
+	PopActiveSnapshot();
+	return portal;
 }
 
 static void

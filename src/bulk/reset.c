@@ -318,6 +318,7 @@ typedef struct Try
 	List	  **users;
 	int64		limit;
 	RunCounts	counts;
+	MemoryContext memory;		/* of the books, which an error leaves open */
 } Try;
 
 static bool
@@ -325,13 +326,16 @@ reset_batch(void *arg)
 {
 	Try		   *batch = arg;
 	Sweep	   *sweep = batch->sweep;
+	MemoryContext memory;
 	Plans		plans;
 	Books		books;
 
 	plans_init(&plans, NULL);
 	plans.busy = &sweep->busy_plan;
 	books_lock_tables();
+	memory = MemoryContextSwitchTo(batch->memory);
 	books_open(&books, true);
+	MemoryContextSwitchTo(memory);
 	if (*batch->users == NIL)
 		reset_due(sweep, &books, &plans, batch->limit, batch->users, &batch->counts);
 	else
@@ -350,12 +354,15 @@ reset_batch(void *arg)
 static ErrorData *
 try_accounts(Sweep *sweep, List **users, int64 limit)
 {
-	Try			batch = {sweep, users, limit, {0}};
+	Try			batch = {.sweep = sweep,.users = users,.limit = limit};
 	ErrorData  *failure;
 
 	sweep->racing = false;
 	sweep->busy_plan = NULL;
+	batch.memory = AllocSetContextCreate(CurrentMemoryContext, "credits sweep books",
+										 ALLOCSET_DEFAULT_SIZES);
 	failure = subtransaction_try(reset_batch, &batch);
+	MemoryContextDelete(batch.memory);
 	if (failure == NULL)
 		run_add(&sweep->run, &batch.counts);
 	else

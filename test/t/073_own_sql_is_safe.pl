@@ -149,9 +149,12 @@ for my $call (q(credits_apply_plan('free')), q(credits_undo_run(plan => 'free', 
 	sql('ALTER ROLE mallory NOSUPERUSER');
 }
 
-# A new partition is made as the owner, and event triggers run along.  No setting keeps
-# them from the caller's temporary objects, and from the types that PL/pgSQL has looked
-# up in his session before: so with event triggers only the owner makes one.
+# A new partition is made as the owner, and a DBA's code can run with it: event triggers,
+# and functions of what it copies from the archive.  No setting keeps that code from the
+# caller's temporary objects, and from the types that PL/pgSQL has looked up in the session
+# before.  To look for such code first is no help: the caller chooses the snapshot, and can
+# hold the DDL up.  So only the owner makes a partition.
+is_outcome($node, 'postgres', q(SET SESSION AUTHORIZATION mallory; CALL public.credits_archive('2025-01-01')), '42501', 'only the owner makes a partition');
 sql(q(
 CREATE FUNCTION log_typed() RETURNS event_trigger LANGUAGE plpgsql AS $$
 DECLARE what text; BEGIN what := tg_tag; INSERT INTO public.ddl_log (tag) VALUES (what); END $$;
@@ -175,13 +178,16 @@ for my $name (sort keys %temporary)
 # An index of a DBA's on the archive, or a default partition with a CHECK, is made or
 # looked at for the new partition, and its functions run along.
 my %own_code = (
+	index_only => 'CREATE INDEX typed_archive ON ONLY credit_history_archive (effective_at) WHERE is_typed(\'always\')',
+	check => 'ALTER TABLE credit_history_archive ADD CONSTRAINT credit_history_text CHECK (is_typed(\'always\'))',
 	index => 'CREATE INDEX typed_archive ON credit_history_archive (effective_at) WHERE is_typed(\'always\')',
 	default => 'CREATE TABLE rest PARTITION OF credit_history_archive DEFAULT; ALTER TABLE rest ADD CHECK (NOT is_typed(\'never\'))');
-my %its_end = (index => 'DROP INDEX typed_archive', default => 'DROP TABLE rest');
+my %its_end = (index_only => 'DROP INDEX typed_archive', check => 'ALTER TABLE credit_history_archive DROP CONSTRAINT credit_history_text', index => 'DROP INDEX typed_archive', default => 'DROP TABLE rest');
 for my $name (sort keys %own_code)
 {
 	sql($own_code{$name});
 	is_outcome($node, 'postgres', "SET SESSION AUTHORIZATION mallory; CALL public.credits_archive('2025-01-01')", '42501', "the archive with its $name: a partition is the owner's to make");
+	is(sql('SELECT count(*) FROM public.credits_dump_customizations() d WHERE d LIKE \'%credit_history_archive%\''), $name eq 'default' ? 0 : 1, '... and it is listed for a dump');
 	sql($its_end{$name});
 }
 sql('ALTER EVENT TRIGGER log_start ENABLE; ALTER EVENT TRIGGER log_ddl ENABLE; ALTER EVENT TRIGGER log_drop ENABLE');
