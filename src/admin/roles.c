@@ -285,6 +285,36 @@ error_no_role(const List *records, const char *role)
 			 now ? errhint("It is now called \"%s\".", now) : 0));
 }
 
+/*
+ * Grants the rights of a preset, or revokes those that no other preset of the role gives.
+ * had: the bits of the role's presets.  usage: is USAGE on the schema ours to take back?
+ */
+static void
+change_rights(const char *role, Oid roleid, int bit, int had, bool *usage, bool grant)
+{
+	OwnSql		own;
+
+	own_sql_begin(&own);
+	SPI_connect();
+	if (grant)
+	{
+		if (!compat_has_schema_usage(store_schema(), roleid))
+		{
+			presets_change_usage(role, true);
+			*usage = true;
+		}
+		presets_change(role, bit, 0, true);
+	}
+	else if (had & bit)
+	{
+		presets_change(role, bit, had & ~bit, false);
+		if ((had & ~bit) == 0 && *usage)
+			presets_change_usage(role, false);
+	}
+	SPI_finish();
+	own_sql_end(&own);
+}
+
 static Datum
 change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 {
@@ -298,7 +328,6 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 	Oid			roleid;
 	List	   *records;
 	ListCell   *cell;
-	OwnSql		own;
 	Object		object;
 
 	store_attach(fcinfo);
@@ -330,25 +359,7 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 		usage |= record->granted_usage;
 	}
 
-	own_sql_begin(&own);
-	SPI_connect();
-	if (grant)
-	{
-		if (!compat_has_schema_usage(store_schema(), roleid))
-		{
-			presets_change_usage(role, true);
-			usage = true;
-		}
-		presets_change(role, bit, 0, true);
-	}
-	else if (had & bit)
-	{
-		presets_change(role, bit, had & ~bit, false);
-		if ((had & ~bit) == 0 && usage)
-			presets_change_usage(role, false);
-	}
-	SPI_finish();
-	own_sql_end(&own);
+	change_rights(role, roleid, bit, had, &usage, grant);
 
 	/* With the caller's settings: a DBA's triggers fire here. */
 	if (grant && !(had & bit))
