@@ -52,11 +52,11 @@ PG_FUNCTION_INFO_V1(credits_drop_guard);
 static Oid
 extension_owner(Oid extension)
 {
-	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
+	Relation rel = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	Oid			owner = InvalidOid;
+	HeapTuple tuple;
+	Oid owner = InvalidOid;
 
 	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(extension));
@@ -72,8 +72,8 @@ extension_owner(Oid extension)
 static Oid
 schema_owner(Oid schema)
 {
-	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
-	Oid			owner = InvalidOid;
+	HeapTuple tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
+	Oid owner = InvalidOid;
 
 	if (HeapTupleIsValid(tuple))
 	{
@@ -86,7 +86,7 @@ schema_owner(Oid schema)
 static bool
 names(const DropStmt *drop, const char *name)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, drop->objects)
 	{
@@ -110,12 +110,12 @@ drops_extension(const DropStmt *drop, Oid extension)
 static bool
 drops_owned(const DropOwnedStmt *drop, Oid extension, Oid schema)
 {
-	bool		found = false;
-	ListCell   *cell;
+	bool found = false;
+	ListCell *cell;
 
 	foreach(cell, roleSpecsToIds(drop->roles))
 	{
-		Oid			role = lfirst_oid(cell);
+		Oid role = lfirst_oid(cell);
 
 		if (!has_privs_of_role(GetUserId(), role))
 			return false;
@@ -145,16 +145,16 @@ drops_ledger(const Node *statement, Oid extension, Oid schema)
 
 typedef struct Loss
 {
-	int64		accounts;
-	int64		purchased;
-	int64		history_rows;
+	int64 accounts;
+	int64 purchased;
+	int64 history_rows;
 } Loss;
 
 /* Adds to a sum.  A sum that is too large stays at the largest number. */
 static void
 add(int64 *sum, TupleTableSlot *slot, AttrNumber attno)
 {
-	bool		isnull;
+	bool isnull;
 
 	if (pg_add_s64_overflow(*sum, DatumGetInt64(slot_getattr(slot, attno, &isnull)), sum))
 		*sum = PG_INT64_MAX;
@@ -167,9 +167,9 @@ add(int64 *sum, TupleTableSlot *slot, AttrNumber attno)
 static void
 count_ledger(Loss *loss)
 {
-	Relation	rel = table_open(store_table(TABLE_ACCOUNT), AccessShareLock);
+	Relation rel = table_open(store_table(TABLE_ACCOUNT), AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
 
 	memset(loss, 0, sizeof(*loss));
@@ -195,8 +195,8 @@ Datum
 credits_drop_guard(PG_FUNCTION_ARGS)
 {
 	EventTriggerData *data = (EventTriggerData *) fcinfo->context;
-	Oid			function = fcinfo->flinfo->fn_oid;
-	Loss	loss;
+	Oid function = fcinfo->flinfo->fn_oid;
+	Loss loss;
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo) || strcmp(data->event, "ddl_command_start") != 0)
 		ereport(ERROR,
@@ -223,19 +223,19 @@ static bool
 has_our_tags(HeapTuple tuple)
 {
 	static const char *const tags[] = {"DROP EXTENSION", "DROP SCHEMA", "DROP OWNED"};
-	bool		isnull;
-	Datum		value = SysCacheGetAttr(EVENTTRIGGERNAME, tuple,
-										Anum_pg_event_trigger_evttags, &isnull);
-	Datum	   *items;
-	int			count;
+	bool isnull;
+	Datum value = SysCacheGetAttr(EVENTTRIGGERNAME, tuple, Anum_pg_event_trigger_evttags,
+								  &isnull);
+	Datum *items;
+	int count;
 
 	if (isnull)
 		return false;
-	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT,
-					  &items, NULL, &count);
+	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT, &items,
+					  NULL, &count);
 	for (size_t i = 0; i < lengthof(tags); i++)
 	{
-		int			j = 0;
+		int j = 0;
 
 		while (j < count && strcmp(TextDatumGetCString(items[j]), tags[i]) != 0)
 			j++;
@@ -249,7 +249,7 @@ static bool
 is_whole(HeapTuple tuple)
 {
 	Form_pg_event_trigger form = (Form_pg_event_trigger) GETSTRUCT(tuple);
-	FmgrInfo	function;
+	FmgrInfo function;
 
 	if (strcmp(NameStr(form->evtevent), "ddl_command_start") != 0 || !has_our_tags(tuple))
 		return false;
@@ -260,7 +260,7 @@ is_whole(HeapTuple tuple)
 DropGuardState
 drop_guard_state(void)
 {
-	HeapTuple	tuple = SearchSysCache1(EVENTTRIGGERNAME, CStringGetDatum(DROP_GUARD_NAME));
+	HeapTuple tuple = SearchSysCache1(EVENTTRIGGERNAME, CStringGetDatum(DROP_GUARD_NAME));
 	Form_pg_event_trigger form;
 	DropGuardState state = DROP_GUARD_WHOLE;
 

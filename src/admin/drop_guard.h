@@ -15,7 +15,7 @@ typedef enum DropGuardState
 {
 	DROP_GUARD_WHOLE,
 	DROP_GUARD_MISSING,
-	DROP_GUARD_NOT_MEMBER,		/* not a member of the extension: a dump would have it twice */
+	DROP_GUARD_NOT_MEMBER, /* not a member of the extension: a dump would have it twice */
 	DROP_GUARD_ALTERED,
 	DROP_GUARD_NOT_ALWAYS
 } DropGuardState;

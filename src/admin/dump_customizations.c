@@ -147,41 +147,46 @@ static const char *const after_data[] = {
 static Datum
 our_indexes(void)
 {
-	Datum		oids[INDEX_COUNT];
+	Datum oids[INDEX_COUNT];
 
 	for (int i = 0; i < INDEX_COUNT; i++)
 		oids[i] = ObjectIdGetDatum(store_index(i));
-	return PointerGetDatum(construct_array(oids, INDEX_COUNT, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+	return PointerGetDatum(
+		construct_array(oids, INDEX_COUNT, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
 }
 
 static Datum
 our_check_names(Oid relid)
 {
-	Datum		names[lengthof(our_checks)];
+	Datum names[lengthof(our_checks)];
 
-	if (relid == archive_parent())	/* it has no CHECK of ours */
+	if (relid == archive_parent()) /* it has no CHECK of ours */
 		return PointerGetDatum(construct_empty_array(TEXTOID));
 	for (size_t i = 0; i < lengthof(our_checks); i++)
 		names[i] = CStringGetTextDatum(our_checks[i]);
-	return PointerGetDatum(construct_array(names, lengthof(our_checks), TEXTOID, -1, false, TYPALIGN_INT));
+	return PointerGetDatum(
+		construct_array(names, lengthof(our_checks), TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 /* Runs the queries about a table.  Each row that they find is one statement. */
 static void
-put_statements(ReturnSetInfo *rsinfo, const char *const *queries, int count, Oid relid, int natts)
+put_statements(ReturnSetInfo *rsinfo, const char *const *queries, int count, Oid relid,
+			   int natts)
 {
-	Oid			types[] = {OIDOID, INT4OID, OIDARRAYOID, TEXTARRAYOID};
-	Datum		arguments[] = {ObjectIdGetDatum(relid), Int32GetDatum(natts), our_indexes(),
-	our_check_names(relid)};
+	Oid types[] = {OIDOID, INT4OID, OIDARRAYOID, TEXTARRAYOID};
+	Datum arguments[] = {ObjectIdGetDatum(relid), Int32GetDatum(natts), our_indexes(),
+						 our_check_names(relid)};
 
 	for (int i = 0; i < count; i++)
 	{
-		if (SPI_execute_with_args(queries[i], lengthof(types), types, arguments, NULL, true, 0) < 0)
+		if (SPI_execute_with_args(queries[i], lengthof(types), types, arguments, NULL, true,
+								  0) < 0)
 			elog(ERROR, "could not execute: %s", queries[i]);
 		for (uint64 row = 0; row < SPI_processed; row++)
 		{
-			bool		isnull;
-			Datum		statement = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &isnull);
+			bool isnull;
+			Datum statement = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1,
+											&isnull);
 
 			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &statement, &isnull);
 		}
@@ -205,7 +210,7 @@ credits_dump_customizations(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	const char *section;
-	OwnSql		own;
+	OwnSql own;
 
 	store_attach(fcinfo);
 	section = arg_optional_name(fcinfo, 0, "section");

@@ -35,8 +35,8 @@
 #include "tables/archive_partitions.h"
 #include "tables/audit_log.h"
 
-#define GUARD_TYPE (TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_UPDATE | \
-					TRIGGER_TYPE_DELETE | TRIGGER_TYPE_TRUNCATE)
+#define GUARD_TYPE \
+	(TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE | TRIGGER_TYPE_TRUNCATE)
 
 PG_FUNCTION_INFO_V1(credits_guard);
 PG_FUNCTION_INFO_V1(credits_repair_guards);
@@ -54,8 +54,9 @@ credits_guard(PG_FUNCTION_ARGS)
 				 errmsg("credits_guard must be fired by BEFORE UPDATE, DELETE or TRUNCATE FOR EACH STATEMENT")));
 	if (!IsLogicalWorker())
 		error_append_only(RelationGetRelationName(data->tg_relation),
-						  TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? "UPDATE" :
-						  TRIGGER_FIRED_BY_DELETE(data->tg_event) ? "DELETE" : "TRUNCATE");
+						  TRIGGER_FIRED_BY_UPDATE(data->tg_event)		? "UPDATE"
+							  : TRIGGER_FIRED_BY_DELETE(data->tg_event) ? "DELETE"
+																		: "TRUNCATE");
 	return PointerGetDatum(NULL);
 }
 
@@ -74,7 +75,7 @@ find_guard(Relation rel)
 static bool
 is_whole(const Trigger *guard)
 {
-	FmgrInfo	function;
+	FmgrInfo function;
 
 	if (guard->tgtype != GUARD_TYPE || guard->tgqual != NULL || guard->tgnattr != 0)
 		return false;
@@ -86,7 +87,7 @@ is_whole(const Trigger *guard)
 const char *
 guard_problem(Oid relid)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
+	Relation rel = table_open(relid, AccessShareLock);
 	const Trigger *guard = find_guard(rel);
 	const char *problem = NULL;
 
@@ -108,8 +109,8 @@ guard_problem(Oid relid)
 const char *
 exposure_problem(Oid relid, bool is_parent, bool is_partition)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
-	bool		row_security = rel->rd_rel->relrowsecurity;
+	Relation rel = table_open(relid, AccessShareLock);
+	bool row_security = rel->rd_rel->relrowsecurity;
 
 	table_close(rel, AccessShareLock);
 	if (row_security)
@@ -125,8 +126,8 @@ exposure_problem(Oid relid, bool is_parent, bool is_partition)
 List *
 guarded_tables(void)
 {
-	List	   *list = NIL;
-	ListCell   *cell;
+	List *list = NIL;
+	ListCell *cell;
 
 	for (int table = 0; table < TABLE_COUNT; table++)
 		list = lappend_oid(list, store_table(table));
@@ -143,14 +144,14 @@ guarded_tables(void)
 static void
 drop_renamed_guards(Oid relid, const char *table)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
-	List	   *names = NIL;
-	ListCell   *cell;
+	Relation rel = table_open(relid, AccessShareLock);
+	List *names = NIL;
+	ListCell *cell;
 
 	for (int i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)
 	{
 		const Trigger *trigger = &rel->trigdesc->triggers[i];
-		FmgrInfo	function;
+		FmgrInfo function;
 
 		fmgr_info(trigger->tgfoid, &function);
 		if (function.fn_addr == credits_guard && strcmp(trigger->tgname, GUARD_NAME) != 0)
@@ -158,7 +159,8 @@ drop_renamed_guards(Oid relid, const char *table)
 	}
 	table_close(rel, AccessShareLock);
 	foreach(cell, names)
-		own_sql_execute(psprintf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(cell)), table));
+		own_sql_execute(
+			psprintf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(cell)), table));
 }
 
 static void
@@ -169,10 +171,12 @@ put_guard_back(Oid relid)
 
 	drop_renamed_guards(relid, psprintf("%s.%s", schema, name));
 	own_sql_execute(psprintf("DROP TRIGGER IF EXISTS " GUARD_NAME " ON %s.%s", schema, name));
-	own_sql_execute(psprintf("CREATE TRIGGER " GUARD_NAME " BEFORE UPDATE OR DELETE OR TRUNCATE "
-					 "ON %s.%s FOR EACH STATEMENT EXECUTE FUNCTION %s.credits_guard()",
-					 schema, name, schema));
-	own_sql_execute(psprintf("ALTER TABLE %s.%s ENABLE ALWAYS TRIGGER " GUARD_NAME, schema, name));
+	own_sql_execute(psprintf("CREATE TRIGGER " GUARD_NAME
+							 " BEFORE UPDATE OR DELETE OR TRUNCATE "
+							 "ON %s.%s FOR EACH STATEMENT EXECUTE FUNCTION %s.credits_guard()",
+							 schema, name, schema));
+	own_sql_execute(
+		psprintf("ALTER TABLE %s.%s ENABLE ALWAYS TRIGGER " GUARD_NAME, schema, name));
 }
 
 /* Repairs the event trigger step by step.  True if there was something to repair. */
@@ -180,7 +184,7 @@ static bool
 put_drop_guard_back(void)
 {
 	const char *extension = quote_identifier(get_extension_name(store_extension()));
-	bool		mended = false;
+	bool mended = false;
 
 	for (;; mended = true)
 	{
@@ -201,16 +205,21 @@ put_drop_guard_back(void)
 			case DROP_GUARD_WHOLE:
 				break;
 			case DROP_GUARD_MISSING:
-				own_sql_execute(psprintf("CREATE EVENT TRIGGER " DROP_GUARD_NAME " ON ddl_command_start "
-								 "WHEN TAG IN (" DROP_GUARD_TAGS ") "
-								 "EXECUTE FUNCTION %s." DROP_GUARD_NAME "()",
-								 quote_identifier(store_schema_name())));
+				own_sql_execute(psprintf("CREATE EVENT TRIGGER " DROP_GUARD_NAME
+										 " ON ddl_command_start "
+										 "WHEN TAG IN (" DROP_GUARD_TAGS ") "
+										 "EXECUTE FUNCTION %s." DROP_GUARD_NAME "()",
+										 quote_identifier(store_schema_name())));
 				break;
 			case DROP_GUARD_NOT_MEMBER:
-				own_sql_execute(psprintf("ALTER EXTENSION %s ADD EVENT TRIGGER " DROP_GUARD_NAME, extension));
+				own_sql_execute(
+					psprintf("ALTER EXTENSION %s ADD EVENT TRIGGER " DROP_GUARD_NAME,
+							 extension));
 				break;
 			case DROP_GUARD_ALTERED:
-				own_sql_execute(psprintf("ALTER EXTENSION %s DROP EVENT TRIGGER " DROP_GUARD_NAME, extension));
+				own_sql_execute(
+					psprintf("ALTER EXTENSION %s DROP EVENT TRIGGER " DROP_GUARD_NAME,
+							 extension));
 				own_sql_execute("DROP EVENT TRIGGER " DROP_GUARD_NAME);
 				break;
 			case DROP_GUARD_NOT_ALWAYS:
@@ -224,11 +233,11 @@ put_drop_guard_back(void)
 Datum
 credits_repair_guards(PG_FUNCTION_ARGS)
 {
-	Object		object;
-	OwnSql		own;
-	List	   *broken = NIL;
-	ListCell   *cell;
-	int			repaired = 0;
+	Object object;
+	OwnSql own;
+	List *broken = NIL;
+	ListCell *cell;
+	int repaired = 0;
 
 	store_attach(fcinfo);
 	writer_check_allowed("credits_repair_guards()");
@@ -245,7 +254,7 @@ credits_repair_guards(PG_FUNCTION_ARGS)
 	foreach(cell, broken)
 	{
 		if (guard_problem(lfirst_oid(cell)) == NULL)
-			continue;			/* another transaction has repaired it meanwhile */
+			continue; /* another transaction has repaired it meanwhile */
 		put_guard_back(lfirst_oid(cell));
 		repaired++;
 	}
@@ -259,7 +268,7 @@ credits_repair_guards(PG_FUNCTION_ARGS)
 	object_int(&object, "repaired", repaired);
 	if (repaired > 0)
 	{
-		Object		after;
+		Object after;
 
 		object_begin(&after);
 		object_int(&after, "repaired", repaired);

@@ -66,7 +66,7 @@ static const struct
 typedef struct Right
 {
 	const char *object;
-	int			presets;
+	int presets;
 } Right;
 
 /* EXECUTE */
@@ -157,7 +157,7 @@ int
 preset_bit(const char *name)
 {
 	StringInfoData names;
-	int			bit = preset_find(name);
+	int bit = preset_find(name);
 
 	if (bit != 0)
 		return bit;
@@ -175,9 +175,9 @@ preset_bit(const char *name)
 static Oid
 find_routine(const char *name)
 {
-	CatCList   *list = SearchSysCacheList1(PROCNAMEARGSNSP, CStringGetDatum(name));
-	Oid			extension = store_extension();
-	Oid			found = InvalidOid;
+	CatCList *list = SearchSysCacheList1(PROCNAMEARGSNSP, CStringGetDatum(name));
+	Oid extension = store_extension();
+	Oid found = InvalidOid;
 
 	for (int i = 0; i < list->n_members; i++)
 	{
@@ -197,9 +197,9 @@ find_routine(const char *name)
 static Acl *
 acl_of(int cache, HeapTuple tuple, AttrNumber acl_column, Oid owner, ObjectType type)
 {
-	bool		isnull;
-	Datum		acl = SysCacheGetAttr(cache, tuple, acl_column, &isnull);
-	Acl		   *copy = isnull ? acldefault(type, owner) : DatumGetAclPCopy(acl);
+	bool isnull;
+	Datum acl = SysCacheGetAttr(cache, tuple, acl_column, &isnull);
+	Acl *copy = isnull ? acldefault(type, owner) : DatumGetAclPCopy(acl);
 
 	ReleaseSysCache(tuple);
 	return copy;
@@ -208,7 +208,7 @@ acl_of(int cache, HeapTuple tuple, AttrNumber acl_column, Oid owner, ObjectType 
 static Acl *
 routine_acl(Oid routine)
 {
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(routine));
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(routine));
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for function %u", routine);
@@ -219,8 +219,8 @@ routine_acl(Oid routine)
 static Acl *
 table_acl(const char *table)
 {
-	HeapTuple	tuple = SearchSysCache2(RELNAMENSP, CStringGetDatum(table),
-										ObjectIdGetDatum(store_schema()));
+	HeapTuple tuple = SearchSysCache2(RELNAMENSP, CStringGetDatum(table),
+									  ObjectIdGetDatum(store_schema()));
 
 	if (!HeapTupleIsValid(tuple))
 		error_corrupted(table, "it does not exist");
@@ -231,7 +231,7 @@ table_acl(const char *table)
 static Acl *
 schema_acl(void)
 {
-	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(store_schema()));
+	HeapTuple tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(store_schema()));
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for schema %u", store_schema());
@@ -244,7 +244,7 @@ static bool
 gives(Acl *acl, Oid role, AclMode right)
 {
 	const AclItem *items = ACL_DAT(acl);
-	bool		found = false;
+	bool found = false;
 
 	for (int i = 0; i < ACL_NUM(acl) && !found; i++)
 		found = items[i].ai_grantee == role && (ACLITEM_GET_PRIVS(items[i]) & right);
@@ -256,8 +256,8 @@ gives(Acl *acl, Oid role, AclMode right)
 PresetShare
 preset_share(int preset, Oid role)
 {
-	int			has = 0;
-	int			all = 0;
+	int has = 0;
+	int all = 0;
 
 	for (size_t i = 0; i < lengthof(routine_rights); i++)
 	{
@@ -290,8 +290,10 @@ granted_by(const Acl *acl, Oid role, AclMode right)
 			!(ACLITEM_GET_PRIVS(items[i]) & right))
 			continue;
 		appendStringInfoString(&names, names.len > 0 ? ", " : "[");
-		escape_json(&names, items[i].ai_grantee == ACL_ID_PUBLIC ? "PUBLIC" :
-					GetUserNameFromId(items[i].ai_grantee, false));
+		escape_json(&names,
+					items[i].ai_grantee == ACL_ID_PUBLIC
+						? "PUBLIC"
+						: GetUserNameFromId(items[i].ai_grantee, false));
 	}
 	if (names.len == 0)
 		return NULL;
@@ -328,12 +330,12 @@ change(const char *right, AclMode mode, const char *object, const Acl *acl, cons
 	   bool grant)
 {
 	MemoryContext memory = CurrentMemoryContext;
-	char	   *others = grant ? NULL : granted_by(acl, get_role_oid(role, false), mode);
+	char *others = grant ? NULL : granted_by(acl, get_role_oid(role, false), mode);
 
 	PG_TRY();
 	{
-		own_sql_execute(psprintf("%s %s ON %s %s %s", grant ? "GRANT" : "REVOKE", right, object,
-								 grant ? "TO" : "FROM", quote_identifier(role)));
+		own_sql_execute(psprintf("%s %s ON %s %s %s", grant ? "GRANT" : "REVOKE", right,
+								 object, grant ? "TO" : "FROM", quote_identifier(role)));
 	}
 	PG_CATCH();
 	{
@@ -365,7 +367,7 @@ presets_change(const char *role, int wanted, int others, bool grant)
 	for (size_t i = 0; i < lengthof(routine_rights); i++)
 	{
 		const Right *right = &routine_rights[i];
-		Oid			routine;
+		Oid routine;
 
 		if (!(right->presets & wanted) || (right->presets & others))
 			continue;

@@ -16,8 +16,8 @@ typedef enum PresetShare
 } PresetShare;
 
 /* Each preset is one bit.  Several presets are the sum of their bits. */
-extern int	preset_find(const char *name);
-extern int	preset_bit(const char *name);
+extern int preset_find(const char *name);
+extern int preset_bit(const char *name);
 extern PresetShare preset_share(int preset, Oid role);
 extern void presets_change_usage(const char *role, bool grant);
 extern void presets_change(const char *role, int wanted, int others, bool grant);

@@ -64,12 +64,12 @@ PG_FUNCTION_INFO_V1(credits_roles);
 typedef struct Record
 {
 	TimestampTz granted_at;
-	int64		cluster;
-	Oid			role_oid;
-	bool		granted_usage;	/* a preset gave it, not another role */
+	int64 cluster;
+	Oid role_oid;
+	bool granted_usage; /* a preset gave it, not another role */
 	const char *role_name;
 	const char *preset;
-	Oid			holder;			/* InvalidOid: no role */
+	Oid holder; /* InvalidOid: no role */
 	const char *holder_name;
 } Record;
 
@@ -93,16 +93,18 @@ this_cluster(void)
 static void
 find_holder(Record *record)
 {
-	int			preset = preset_find(record->preset);
-	const char *name = record->cluster == this_cluster() ?
-		GetUserNameFromId(record->role_oid, true) : NULL;
-	Oid			by_name;
+	int preset = preset_find(record->preset);
+	const char *name = record->cluster == this_cluster()
+		? GetUserNameFromId(record->role_oid, true)
+		: NULL;
+	Oid by_name;
 
 	record->holder = InvalidOid;
 	if (preset == 0)
-		return;					/* no record of ours */
-	if (name && (strcmp(name, record->role_name) == 0 ||
-				 preset_share(preset, record->role_oid) != PRESET_NONE))
+		return; /* no record of ours */
+	if (name &&
+		(strcmp(name, record->role_name) == 0 ||
+		 preset_share(preset, record->role_oid) != PRESET_NONE))
 	{
 		record->holder = record->role_oid;
 		record->holder_name = name;
@@ -120,15 +122,15 @@ find_holder(Record *record)
 static List *
 read_records(Snapshot snapshot)
 {
-	List	   *records = NIL;
-	ListCell   *cell;
-	Lookup		lookup;
+	List *records = NIL;
+	ListCell *cell;
+	Lookup lookup;
 
 	lookup_begin(&lookup, TABLE_ROLE, INDEX_ROLE, snapshot);
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
-		Record	   *record = palloc0(sizeof(Record));
-		Datum	   *values = lookup.slot->tts_values;
+		Record *record = palloc0(sizeof(Record));
+		Datum *values = lookup.slot->tts_values;
 
 		slot_getallattrs(lookup.slot);
 		record->granted_at = DatumGetTimestampTz(values[ROLE_GRANTED_AT - 1]);
@@ -148,7 +150,7 @@ read_records(Snapshot snapshot)
 static void
 write_record(const Record *record)
 {
-	Writer	   *writer = writer_begin(TABLE_ROLE, CurrentMemoryContext);
+	Writer *writer = writer_begin(TABLE_ROLE, CurrentMemoryContext);
 	TupleTableSlot *slot = writer->slot;
 
 	writer_clear(writer);
@@ -165,8 +167,8 @@ write_record(const Record *record)
 static void
 remove_record(const Record *record)
 {
-	Lookup		lookup;
-	Writer	   *writer;
+	Lookup lookup;
+	Writer *writer;
 
 	lookup_begin(&lookup, TABLE_ROLE, INDEX_ROLE, SnapshotSelf);
 	lookup_key(&lookup, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(record->cluster));
@@ -184,7 +186,7 @@ remove_record(const Record *record)
 static void
 audit_role(const char *action, const char *role, const char *preset)
 {
-	Object		after;
+	Object after;
 
 	object_begin(&after);
 	object_text(&after, "preset", preset);
@@ -195,11 +197,11 @@ audit_role(const char *action, const char *role, const char *preset)
 static Record *
 held_by(List *records, Oid role, const char *preset)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, records)
 	{
-		Record	   *record = lfirst(cell);
+		Record *record = lfirst(cell);
 
 		if (OidIsValid(role) && record->holder == role && strcmp(record->preset, preset) == 0)
 			return record;
@@ -219,8 +221,8 @@ is_settled(const Record *record)
 static List *
 settle(List *records)
 {
-	List	   *settled = NIL;
-	ListCell   *cell;
+	List *settled = NIL;
+	ListCell *cell;
 
 	foreach(cell, records)
 	{
@@ -229,7 +231,7 @@ settle(List *records)
 	}
 	foreach(cell, records)
 	{
-		Record	   *record = lfirst(cell);
+		Record *record = lfirst(cell);
 
 		if (is_settled(record))
 			continue;
@@ -249,8 +251,8 @@ settle(List *records)
 static bool
 forget_dropped(List *records, const char *role)
 {
-	bool		forgotten = false;
-	ListCell   *cell;
+	bool forgotten = false;
+	ListCell *cell;
 
 	foreach(cell, records)
 	{
@@ -269,7 +271,7 @@ forget_dropped(List *records, const char *role)
 static void
 error_no_role(const List *records, const char *role)
 {
-	ListCell   *cell;
+	ListCell *cell;
 	const char *now = NULL;
 
 	foreach(cell, records)
@@ -292,7 +294,7 @@ error_no_role(const List *records, const char *role)
 static void
 change_rights(const char *role, Oid roleid, int bit, int had, bool *usage, bool grant)
 {
-	OwnSql		own;
+	OwnSql own;
 
 	own_sql_begin(&own);
 	SPI_connect();
@@ -318,17 +320,16 @@ change_rights(const char *role, Oid roleid, int bit, int had, bool *usage, bool 
 static Datum
 change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 {
-	char	   *role;
-	char	   *preset;
-	int			bit,
-				had = 0;
-	bool		forgotten;
-	bool		usage = false;
-	bool		changed;
-	Oid			roleid;
-	List	   *records;
-	ListCell   *cell;
-	Object		object;
+	char *role;
+	char *preset;
+	int bit, had = 0;
+	bool forgotten;
+	bool usage = false;
+	bool changed;
+	Oid roleid;
+	List *records;
+	ListCell *cell;
+	Object object;
 
 	store_attach(fcinfo);
 	role = arg_name(fcinfo, 0, "role_name");
@@ -364,8 +365,12 @@ change_role(FunctionCallInfo fcinfo, const char *function, bool grant)
 	/* With the caller's settings: a DBA's triggers fire here. */
 	if (grant && !(had & bit))
 	{
-		Record		record = {.granted_at = clock_now(),.cluster = this_cluster(),
-			.role_oid = roleid,.granted_usage = usage,.role_name = role,.preset = preset};
+		Record record = {.granted_at = clock_now(),
+						 .cluster = this_cluster(),
+						 .role_oid = roleid,
+						 .granted_usage = usage,
+						 .role_name = role,
+						 .preset = preset};
 
 		write_record(&record);
 	}
@@ -402,22 +407,23 @@ Datum
 credits_roles(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	ListCell   *cell;
+	ListCell *cell;
 
 	store_attach(fcinfo);
 	InitMaterializedSRF(fcinfo, 0);
 	foreach(cell, read_records(GetActiveSnapshot()))
 	{
 		const Record *record = lfirst(cell);
-		bool		found = OidIsValid(record->holder);
-		Datum		values[] = {
-			CStringGetTextDatum(found ? record->holder_name : record->role_name),
-			CStringGetTextDatum(record->preset),
-			TimestampTzGetDatum(record->granted_at),
-			ObjectIdGetDatum(record->holder),
-			found ? (Datum) 0 : CStringGetTextDatum("the role was dropped, is not in this cluster, or was renamed before the dump")
-		};
-		bool		nulls[] = {false, false, false, !found, found};
+		bool found = OidIsValid(record->holder);
+		Datum values[] =
+			{CStringGetTextDatum(found ? record->holder_name : record->role_name),
+			 CStringGetTextDatum(record->preset), TimestampTzGetDatum(record->granted_at),
+			 ObjectIdGetDatum(record->holder),
+			 found
+				 ? (Datum) 0
+				 : CStringGetTextDatum(
+					   "the role was dropped, is not in this cluster, or was renamed before the dump")};
+		bool nulls[] = {false, false, false, !found, found};
 
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}

@@ -64,9 +64,9 @@ require_cron(const char *statement)
 static int64
 run(const char *statement)
 {
-	int64		result = 0;
-	bool		isnull = true;
-	OwnSql		own;
+	int64 result = 0;
+	bool isnull = true;
+	OwnSql own;
 
 	own_sql_begin(&own);
 	SPI_connect();
@@ -74,7 +74,7 @@ run(const char *statement)
 		elog(ERROR, "could not execute: %s", statement);
 	if (SPI_processed > 0)
 	{
-		Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+		Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 
 		result = isnull ? 0 : DatumGetInt64(value);
 	}
@@ -93,11 +93,11 @@ this_cluster(void)
 static int64
 remembered_job(void)
 {
-	CrAuditRow	row;
-	Jsonb	   *after;
-	JsonbValue	buffer;
+	CrAuditRow row;
+	Jsonb *after;
+	JsonbValue buffer;
 	JsonbValue *value;
-	char	   *cluster = this_cluster();
+	char *cluster = this_cluster();
 
 	if (!audit_newest("schedule_reset", "unschedule_reset", &row) ||
 		strcmp(row.action, "schedule_reset") != 0 || row.after == NULL)
@@ -113,8 +113,8 @@ remembered_job(void)
 	value = getKeyJsonValueFromContainer(&after->root, "job_id", 6, &buffer);
 	if (value == NULL || value->type != jbvNumeric)
 		return 0;
-	return DatumGetInt64(DirectFunctionCall1(numeric_int8,
-											 NumericGetDatum(value->val.numeric)));
+	return DatumGetInt64(
+		DirectFunctionCall1(numeric_int8, NumericGetDatum(value->val.numeric)));
 }
 
 /* Conditions for a job of the caller under the current name. */
@@ -123,7 +123,8 @@ named_job(void)
 {
 	return psprintf("j.jobname::pg_catalog.text OPERATOR(pg_catalog.=) %s::pg_catalog.text "
 					"AND j.username::pg_catalog.text OPERATOR(pg_catalog.=) "
-					"CURRENT_USER::pg_catalog.text", quote_literal_cstr(job_name()));
+					"CURRENT_USER::pg_catalog.text",
+					quote_literal_cstr(job_name()));
 }
 
 /*
@@ -133,8 +134,9 @@ named_job(void)
 static const char *
 own_job(void)
 {
-	return superuser() ? "true" :
-		"j.username::pg_catalog.text OPERATOR(pg_catalog.=) CURRENT_USER::pg_catalog.text";
+	return superuser()
+		? "true"
+		: "j.username::pg_catalog.text OPERATOR(pg_catalog.=) CURRENT_USER::pg_catalog.text";
 }
 
 /* Conditions for the remembered job, if it is still one of ours. */
@@ -143,13 +145,15 @@ same_job(int64 job)
 {
 	return psprintf("j.jobid OPERATOR(pg_catalog.=) " INT64_FORMAT "::pg_catalog.int8 AND "
 					"pg_catalog.strpos(j.command::pg_catalog.text, 'credits_run_reset') "
-					"OPERATOR(pg_catalog.>) 0 AND %s", job, own_job());
+					"OPERATOR(pg_catalog.>) 0 AND %s",
+					job, own_job());
 }
 
 static void
 unschedule(int64 job)
 {
-	(void) run(psprintf("SELECT 1::pg_catalog.int8 FROM cron.unschedule(" INT64_FORMAT "::pg_catalog.int8)",
+	(void) run(psprintf("SELECT 1::pg_catalog.int8 FROM cron.unschedule(" INT64_FORMAT
+						"::pg_catalog.int8)",
 						job));
 }
 
@@ -157,11 +161,12 @@ unschedule(int64 job)
 static int
 unschedule_where(const char *condition)
 {
-	int			removed = 0;
-	int64		job;
+	int removed = 0;
+	int64 job;
 
-	while ((job = run(psprintf("SELECT j.jobid::pg_catalog.int8 FROM cron.job j WHERE %s LIMIT 1",
-							   condition))) > 0)
+	while (
+		(job = run(psprintf("SELECT j.jobid::pg_catalog.int8 FROM cron.job j WHERE %s LIMIT 1",
+							condition))) > 0)
 	{
 		unschedule(job);
 		removed++;
@@ -183,11 +188,13 @@ try_unschedule(void *job)
 static int
 unschedule_hidden(int64 job)
 {
-	ErrorData  *failure;
+	ErrorData *failure;
 
 	if (superuser() ||
-		run(psprintf("SELECT pg_catalog.count(*) FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) "
-					 INT64_FORMAT "::pg_catalog.int8 AND %s", job, own_job())) > 0)
+		run(psprintf(
+			"SELECT pg_catalog.count(*) FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) " INT64_FORMAT
+			"::pg_catalog.int8 AND %s",
+			job, own_job())) > 0)
 		return 0;
 	failure = subtransaction_try(try_unschedule, &job);
 	if (failure == NULL)
@@ -200,18 +207,17 @@ unschedule_hidden(int64 job)
 	else if (ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
 			 ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION))
 		ReThrowError(failure);
-	return 0;					/* the job is gone */
+	return 0; /* the job is gone */
 }
 
 Datum
 credits_schedule_reset(PG_FUNCTION_ARGS)
 {
-	char	   *schedule;
-	int64		job;
-	int64		last_job;
-	Object		object,
-				logged;
-	Datum		result;
+	char *schedule;
+	int64 job;
+	int64 last_job;
+	Object object, logged;
+	Datum result;
 
 	store_attach(fcinfo);
 	schedule = arg_optional_name(fcinfo, 0, "schedule");
@@ -226,9 +232,8 @@ credits_schedule_reset(PG_FUNCTION_ARGS)
 	if (last_job > 0 &&
 		unschedule_where(psprintf("%s AND NOT (%s)", same_job(last_job), named_job())) == 0)
 		(void) unschedule_hidden(last_job);
-	job = run(psprintf("SELECT cron.schedule(%s, %s, %s)",
-					   quote_literal_cstr(job_name()), quote_literal_cstr(schedule),
-					   quote_literal_cstr(sweep_command())));
+	job = run(psprintf("SELECT cron.schedule(%s, %s, %s)", quote_literal_cstr(job_name()),
+					   quote_literal_cstr(schedule), quote_literal_cstr(sweep_command())));
 
 	object_begin(&object);
 	object_bool(&object, "ok", true);
@@ -246,11 +251,11 @@ credits_schedule_reset(PG_FUNCTION_ARGS)
 Datum
 credits_unschedule_reset(PG_FUNCTION_ARGS)
 {
-	char	   *name;
-	int			removed;
-	int64		last_job;
-	Object		object;
-	Datum		result;
+	char *name;
+	int removed;
+	int64 last_job;
+	Object object;
+	Datum result;
 
 	store_attach(fcinfo);
 	name = quote_literal_cstr(job_name());
@@ -260,7 +265,7 @@ credits_unschedule_reset(PG_FUNCTION_ARGS)
 	removed = unschedule_where(named_job());
 	if (last_job > 0)
 	{
-		int			others = unschedule_where(same_job(last_job));
+		int others = unschedule_where(same_job(last_job));
 
 		removed += others;
 		if (removed == 0)

@@ -14,7 +14,7 @@
 #include "base/utc.h"
 
 static char *clock_text = NULL;
-static CrTime fixed_clock = CR_NEVER;	/* CR_NEVER: use the real clock */
+static CrTime fixed_clock = CR_NEVER; /* CR_NEVER: use the real clock */
 
 /*
  * Parses a timestamptz.  It must not raise an error, because it is called by a check
@@ -23,14 +23,12 @@ static CrTime fixed_clock = CR_NEVER;	/* CR_NEVER: use the real clock */
 static bool
 parse_clock(const char *text, CrTime *result)
 {
-	char		work[MAXDATELEN + MAXDATEFIELDS];
-	char	   *fields[MAXDATEFIELDS];
-	int			types[MAXDATEFIELDS];
-	int			count,
-				dtype,
-				tz;
+	char work[MAXDATELEN + MAXDATEFIELDS];
+	char *fields[MAXDATEFIELDS];
+	int types[MAXDATEFIELDS];
+	int count, dtype, tz;
 	struct pg_tm tm;
-	fsec_t		fraction;
+	fsec_t fraction;
 	TimestampTz at;
 
 	if (strlen(text) >= MAXDATELEN ||
@@ -54,8 +52,8 @@ parse_clock(const char *text, CrTime *result)
 static bool
 make_portable(char **newval, CrTime at)
 {
-	char		text[UTC_TEXT_SIZE + 3];
-	char	   *copy;
+	char text[UTC_TEXT_SIZE + 3];
+	char *copy;
 
 	utc_text(at, text);
 	text[strlen("2026-01-31")] = ' ';
@@ -72,14 +70,15 @@ make_portable(char **newval, CrTime at)
 static bool
 check_clock(char **newval, void **extra, GucSource source)
 {
-	CrTime		parsed = CR_NEVER;
+	CrTime parsed = CR_NEVER;
 
 	(void) source;
 	if (*newval != NULL && (*newval)[0] != '\0')
 	{
 		if (!parse_clock(*newval, &parsed))
 		{
-			GUC_check_errdetail("It must be empty, or a timestamp with a time zone in the years 1970 to 9999.");
+			GUC_check_errdetail(
+				"It must be empty, or a timestamp with a time zone in the years 1970 to 9999.");
 			return false;
 		}
 		if (!make_portable(newval, parsed))
@@ -102,11 +101,10 @@ assign_clock(const char *newval, void *extra)
 void
 clock_define(void)
 {
-	DefineCustomStringVariable("credits.clock",
-							   "Fixes the time that the ledger reads; empty: the real clock.",
-							   "For tests and for replaying the past. A timestamp with a time zone.",
-							   &clock_text, "", PGC_SUSET, GUC_NOT_IN_SAMPLE,
-							   check_clock, assign_clock, NULL);
+	DefineCustomStringVariable(
+		"credits.clock", "Fixes the time that the ledger reads; empty: the real clock.",
+		"For tests and for replaying the past. A timestamp with a time zone.", &clock_text, "",
+		PGC_SUSET, GUC_NOT_IN_SAMPLE, check_clock, assign_clock, NULL);
 }
 
 /* Now.  This is called after the lock is held, never before. */

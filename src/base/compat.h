@@ -54,7 +54,7 @@ static inline void
 compat_init_range_table(EState *estate, RangeTblEntry *rte, Bitmapset *updated)
 {
 #if PG_VERSION_NUM >= 160000
-	List	   *perminfos = NIL;
+	List *perminfos = NIL;
 
 	addRTEPermissionInfo(&perminfos, rte)->updatedCols = updated;
 #if PG_VERSION_NUM >= 180000
@@ -79,7 +79,7 @@ typedef bool CrIndexChange;
 
 static inline void
 compat_insert_index_tuples(ResultRelInfo *rri, EState *estate, TupleTableSlot *slot,
-					   bool is_update, CrIndexChange change)
+						   bool is_update, CrIndexChange change)
 {
 #if PG_VERSION_NUM >= 160000
 	list_free(ExecInsertIndexTuples(rri, slot, estate, is_update, false, NULL, NIL,
@@ -147,8 +147,8 @@ compat_reserve_guc_prefix(const char *prefix)
 }
 
 static inline int
-compat_decode_datetime(char **fields, int *types, int count, int *dtype,
-				   struct pg_tm *tm, fsec_t *fraction, int *tz)
+compat_decode_datetime(char **fields, int *types, int count, int *dtype, struct pg_tm *tm,
+					   fsec_t *fraction, int *tz)
 {
 #if PG_VERSION_NUM >= 160000
 	DateTimeErrorExtra extra;
@@ -251,7 +251,7 @@ InitMaterializedSRF(FunctionCallInfo fcinfo, bits32 flags)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	MemoryContext old;
-	TupleDesc	tupdesc;
+	TupleDesc tupdesc;
 
 	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) ||
 		!(rsinfo->allowedModes & SFRM_Materialize))
@@ -264,9 +264,9 @@ InitMaterializedSRF(FunctionCallInfo fcinfo, bits32 flags)
 	else if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	rsinfo->returnMode = SFRM_Materialize;
-	rsinfo->setResult =
-		tuplestore_begin_heap((rsinfo->allowedModes & SFRM_Materialize_Random) != 0,
-							  false, work_mem);
+	rsinfo->setResult = tuplestore_begin_heap((rsinfo->allowedModes &
+											   SFRM_Materialize_Random) != 0,
+											  false, work_mem);
 	rsinfo->setDesc = tupdesc;
 	MemoryContextSwitchTo(old);
 }
@@ -277,10 +277,10 @@ InitMaterializedSRF(FunctionCallInfo fcinfo, bits32 flags)
  */
 #if PG_VERSION_NUM >= 150000
 #define CR_PUBLISHED_COLUMNS "r.prattrs"
-#define CR_PUBLISHED_ROWS "r.prqual"
+#define CR_PUBLISHED_ROWS	 "r.prqual"
 #else
 #define CR_PUBLISHED_COLUMNS "NULL::int2vector"
-#define CR_PUBLISHED_ROWS "NULL::pg_node_tree"
+#define CR_PUBLISHED_ROWS	 "NULL::pg_node_tree"
 #endif
 
 #endif

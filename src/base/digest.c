@@ -22,11 +22,10 @@ static void
 sha256_parts(const void *a, size_t a_len, const void *b, size_t b_len,
 			 uint8_t out[CR_HASH_LEN])
 {
-	SHA256_CTX	ctx;
+	SHA256_CTX ctx;
 
 	if (SHA256_Init(&ctx) != 1 || SHA256_Update(&ctx, a, a_len) != 1 ||
-		(b_len > 0 && SHA256_Update(&ctx, b, b_len) != 1) ||
-		SHA256_Final(out, &ctx) != 1)
+		(b_len > 0 && SHA256_Update(&ctx, b, b_len) != 1) || SHA256_Final(out, &ctx) != 1)
 		elog(ERROR, "could not compute SHA-256");
 }
 #else
@@ -53,8 +52,7 @@ sha256(const void *data, size_t len, uint8_t out[CR_HASH_LEN])
 
 /* The digest of a personal text, as the chain has it: SHA256(salt || text). */
 void
-salted_digest(const uint8_t *salt, size_t salt_len, const char *text,
-			  uint8_t out[CR_HASH_LEN])
+salted_digest(const uint8_t *salt, size_t salt_len, const char *text, uint8_t out[CR_HASH_LEN])
 {
 	sha256_parts(salt, salt_len, text, strlen(text), out);
 }
@@ -105,24 +103,25 @@ needed_room(CrBuf *buf)
 void
 row_hash(const uint8_t prev[CR_HASH_LEN], const CrRow *row, uint8_t out[CR_HASH_LEN])
 {
-	uint8_t		fixed[CHAIN_BUFFER_SIZE];
-	uint8_t		reason[CR_HASH_LEN];
-	uint8_t		metadata[CR_HASH_LEN];
+	uint8_t fixed[CHAIN_BUFFER_SIZE];
+	uint8_t reason[CR_HASH_LEN];
+	uint8_t metadata[CR_HASH_LEN];
 	const uint8_t *reason_digest = text_digest(row, row->reason, row->reason_digest, reason);
 	const uint8_t *metadata_digest = text_digest(row, row->metadata, row->metadata_digest,
 												 metadata);
-	CrBuf		buf = {.data = fixed, .cap = sizeof(fixed)};
+	CrBuf buf = {.data = fixed, .cap = sizeof(fixed)};
 
 	do
 		cr_chain_encode(&buf, sha256, prev, row, reason_digest, metadata_digest);
-	while (needed_room(&buf));	/* only with many allocations, or with texts that no call accepts */
+	while (needed_room(
+		&buf)); /* only with many allocations, or with texts that no call accepts */
 	sha256(buf.data, buf.len, out);
 }
 
 void
 genesis_hash(const char *user_id, uint8_t out[CR_HASH_LEN])
 {
-	CrBuf		buf = {.cap = strlen(user_id) + 32};
+	CrBuf buf = {.cap = strlen(user_id) + 32};
 
 	buf.data = palloc(buf.cap);
 	cr_chain_genesis(sha256, user_id, &buf, out);
@@ -131,8 +130,8 @@ genesis_hash(const char *user_id, uint8_t out[CR_HASH_LEN])
 void
 audit_hash(const uint8_t prev[CR_HASH_LEN], const CrAuditRow *row, uint8_t out[CR_HASH_LEN])
 {
-	uint8_t		fixed[CHAIN_BUFFER_SIZE];
-	CrBuf		buf = {.data = fixed, .cap = sizeof(fixed)};
+	uint8_t fixed[CHAIN_BUFFER_SIZE];
+	CrBuf buf = {.data = fixed, .cap = sizeof(fixed)};
 
 	do
 		cr_audit_encode(&buf, prev, row);
@@ -153,8 +152,8 @@ void
 leaf_hash(const char *user_id, int64_t seq, const uint8_t hash[CR_HASH_LEN],
 		  uint8_t out[CR_HASH_LEN])
 {
-	uint8_t		fixed[512];
-	CrBuf		buf = {.data = fixed, .cap = sizeof(fixed)};
+	uint8_t fixed[512];
+	CrBuf buf = {.data = fixed, .cap = sizeof(fixed)};
 
 	do
 		cr_leaf_encode(&buf, user_id, seq, hash);
@@ -165,8 +164,8 @@ leaf_hash(const char *user_id, int64_t seq, const uint8_t hash[CR_HASH_LEN],
 void
 anchor_hash(const CrAnchor *anchor, uint8_t out[CR_HASH_LEN])
 {
-	uint8_t		fixed[256];
-	CrBuf		buf = {.data = fixed, .cap = sizeof(fixed)};
+	uint8_t fixed[256];
+	CrBuf buf = {.data = fixed, .cap = sizeof(fixed)};
 
 	cr_anchor_encode(&buf, anchor);
 	Assert(buf.len <= buf.cap);

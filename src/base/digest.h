@@ -7,8 +7,8 @@
 
 #include "core/core.h"
 
-#define SALT_LEN			16
-#define CHAIN_BUFFER_SIZE	16384	/* a row without allocations takes less */
+#define SALT_LEN		  16
+#define CHAIN_BUFFER_SIZE 16384 /* a row without allocations takes less */
 
 extern void sha256(const void *data, size_t len, uint8_t out[CR_HASH_LEN]);
 extern void salted_digest(const uint8_t *salt, size_t salt_len, const char *text,

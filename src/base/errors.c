@@ -138,24 +138,28 @@ put_held(StringInfo buf, const CrAccount *acc, int64 amount)
 /* Verdicts of the core whose error only error_refused raises. */
 static const struct
 {
-	int			sqlstate;
+	int sqlstate;
 	const char *message;
 	const char *hint;
-	void		(*put) (StringInfo buf, const CrAccount *acc, int64 amount);
-}			refusals[] = {
-	[CR_OVER_CAP] = {ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, "account would exceed the largest total",
-		"An account's total is at most 2^53 - 1 credits.", put_over_cap},
+	void (*put)(StringInfo buf, const CrAccount *acc, int64 amount);
+} refusals[] = {
+	[CR_OVER_CAP] = {ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+					 "account would exceed the largest total",
+					 "An account's total is at most 2^53 - 1 credits.", put_over_cap},
 	[CR_NO_PERIOD] = {ERRCODE_INVALID_PARAMETER_VALUE,
-		"account has no next reset at which the plan could change", "Use at => 'now'.", NULL},
+					  "account has no next reset at which the plan could change",
+					  "Use at => 'now'.", NULL},
 	[CR_NOT_AHEAD] = {ERRCODE_INVALID_PARAMETER_VALUE,
-		"account's time is not ahead of the clock", "There is nothing to repair.", put_effective_at},
+					  "account's time is not ahead of the clock",
+					  "There is nothing to repair.", put_effective_at},
 	[CR_ENDS_TOO_SOON] = {ERRCODE_INVALID_PARAMETER_VALUE, "the end is not in the future",
-		"Use a later time. The account's time may be ahead of the clock.", NULL},
+						  "Use a later time. The account's time may be ahead of the clock.",
+						  NULL},
 	[CR_HAS_HOLDS] = {ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "account has open holds",
-		"Capture or release them first.", put_held},
+					  "Capture or release them first.", put_held},
 	[CR_GRANT_UPWARDS] = {ERRCODE_INVALID_PARAMETER_VALUE,
-		"granted credits can only be lowered",
-		"Adjust the monthly or purchased bucket instead.", NULL},
+						  "granted credits can only be lowered",
+						  "Adjust the monthly or purchased bucket instead.", NULL},
 };
 
 pg_noreturn static void
@@ -210,8 +214,9 @@ error_plan_not_found(const char *plan)
 
 	json_begin_error(&buf, "plan_not_found");
 	json_text(&buf, "plan", plan);
-	raise_error(ERRCODE_CREDITS_PLAN_NOT_FOUND, "plan not found", &buf,
-				"Define the plan with credits_define_plan. A version that is not yet in force does not count.");
+	raise_error(
+		ERRCODE_CREDITS_PLAN_NOT_FOUND, "plan not found", &buf,
+		"Define the plan with credits_define_plan. A version that is not yet in force does not count.");
 }
 
 /*
@@ -232,7 +237,8 @@ error_default_plan_not_found(const char *plan)
 			 errhint("Define the plan with credits_define_plan, or set credits.default_plan to a plan that is in force.")));
 }
 
-#define ZONE_HINT "Give the account another zone with credits_set_cycle, or install the zone on the server."
+#define ZONE_HINT \
+	"Give the account another zone with credits_set_cycle, or install the zone on the server."
 
 char *
 zone_unknown_message(const CrAccount *acc)
@@ -281,8 +287,8 @@ error_key_conflict(const char *key, int64 seq, const char *kind)
 
 	json_begin(&buf);
 	conflict_numbers(&buf, key, seq, kind);
-	raise_error(ERRCODE_CREDITS_IDEMPOTENCY, "idempotency key was used for another request", &buf,
-				"Use a new key for a new request, and the same arguments for a retry.");
+	raise_error(ERRCODE_CREDITS_IDEMPOTENCY, "idempotency key was used for another request",
+				&buf, "Use a new key for a new request, and the same arguments for a retry.");
 }
 
 /*
@@ -296,7 +302,8 @@ error_payment_conflict(const char *payment_ref)
 
 	json_begin_error(&buf, "idempotency_conflict");
 	json_text(&buf, "payment_ref", payment_ref);
-	raise_error(ERRCODE_CREDITS_IDEMPOTENCY, "payment was credited with another user or amount", &buf,
+	raise_error(ERRCODE_CREDITS_IDEMPOTENCY,
+				"payment was credited with another user or amount", &buf,
 				"Each payment_ref is credited only once.");
 }
 
@@ -347,7 +354,8 @@ error_refund_exceeds(const char *user_id, int64 seq, int64 amount, int64 spent, 
 	json_int(&buf, "amount", amount);
 	json_int(&buf, "spent", spent);
 	json_int(&buf, "refunded", refunded);
-	raise_error(ERRCODE_CREDITS_REFUND_EXCEEDS, "refund exceeds what was spent and not refunded yet", &buf,
+	raise_error(ERRCODE_CREDITS_REFUND_EXCEEDS,
+				"refund exceeds what was spent and not refunded yet", &buf,
 				"Leave amount out to refund what is left.");
 }
 
@@ -361,7 +369,8 @@ error_revoke_exceeds(const char *payment_ref, int64 amount, int64 paid, int64 re
 	json_int(&buf, "amount", amount);
 	json_int(&buf, "purchased", paid);
 	json_int(&buf, "revoked", revoked);
-	raise_error(ERRCODE_CREDITS_REFUND_EXCEEDS, "chargeback exceeds what was purchased and not revoked yet", &buf,
+	raise_error(ERRCODE_CREDITS_REFUND_EXCEEDS,
+				"chargeback exceeds what was purchased and not revoked yet", &buf,
 				"Leave amount out to revoke what is left.");
 }
 
@@ -373,7 +382,8 @@ error_not_spent(const char *user_id, int64 seq)
 	json_begin(&buf);
 	json_text(&buf, "user_id", user_id);
 	json_int(&buf, "seq", seq);
-	raise_error(ERRCODE_INVALID_PARAMETER_VALUE, "seq is not a deduction or capture of the user", &buf,
+	raise_error(ERRCODE_INVALID_PARAMETER_VALUE,
+				"seq is not a deduction or capture of the user", &buf,
 				"Use the seq of the receipt that the deduction or capture gave.");
 }
 
@@ -399,7 +409,8 @@ error_archived_row(const char *user_id, int64 seq)
 	json_text(&buf, "user_id", user_id);
 	json_int(&buf, "seq", seq);
 	json_bool(&buf, "archived", true);
-	raise_error(ERRCODE_INVALID_PARAMETER_VALUE, "the row was archived, so it can no longer be refunded", &buf,
+	raise_error(ERRCODE_INVALID_PARAMETER_VALUE,
+				"the row was archived, so it can no longer be refunded", &buf,
 				"Use credits_grant or credits_adjust to give credits back.");
 }
 
@@ -433,8 +444,9 @@ error_open_conflict(const char *user_id)
 
 	json_begin_error(&buf, "idempotency_conflict");
 	json_text(&buf, "user_id", user_id);
-	raise_error(ERRCODE_CREDITS_IDEMPOTENCY, "account was opened with other facts", &buf,
-				"Use credits_set_plan to change the plan, and credits_set_cycle to change the anchor or the time zone.");
+	raise_error(
+		ERRCODE_CREDITS_IDEMPOTENCY, "account was opened with other facts", &buf,
+		"Use credits_set_plan to change the plan, and credits_set_cycle to change the anchor or the time zone.");
 }
 
 void
@@ -462,7 +474,8 @@ error_drop_refused(int64 accounts, int64 purchased, int64 history_rows)
 	json_int(&buf, "accounts", accounts);
 	json_int(&buf, "purchased", purchased);
 	json_int(&buf, "history_rows", history_rows);
-	raise_error(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST, "dropping this would destroy the ledger", &buf,
+	raise_error(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
+				"dropping this would destroy the ledger", &buf,
 				"Dump the database first. Then a superuser can SET credits.allow_drop = on.");
 }
 
@@ -529,7 +542,8 @@ error_waited_long(int limit_ms)
 
 	json_begin(&buf);
 	json_int(&buf, "waited_ms", limit_ms);
-	raise_error(ERRCODE_LOCK_NOT_AVAILABLE, "gave up waiting for another transaction while an account was locked", &buf,
+	raise_error(ERRCODE_LOCK_NOT_AVAILABLE,
+				"gave up waiting for another transaction while an account was locked", &buf,
 				"Retry the call. lock_timeout can make the wait shorter.");
 }
 
@@ -607,8 +621,7 @@ is_refusal(int sqlstate)
 {
 	return sqlstate == ERRCODE_CREDITS_INSUFFICIENT ||
 		sqlstate == ERRCODE_CREDITS_ACCOUNT_NOT_FOUND ||
-		sqlstate == ERRCODE_CREDITS_IDEMPOTENCY ||
-		sqlstate == ERRCODE_CREDITS_FROZEN ||
+		sqlstate == ERRCODE_CREDITS_IDEMPOTENCY || sqlstate == ERRCODE_CREDITS_FROZEN ||
 		sqlstate == ERRCODE_CREDITS_HOLD_NOT_FOUND ||
 		sqlstate == ERRCODE_CREDITS_HOLD_CLOSED ||
 		sqlstate == ERRCODE_CREDITS_REFUND_EXCEEDS ||

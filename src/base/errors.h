@@ -15,18 +15,18 @@
 #include "base/compat.h"
 #include "core/core.h"
 
-#define ERRCODE_CREDITS_INSUFFICIENT		MAKE_SQLSTATE('U', 'C', '0', '0', '1')
-#define ERRCODE_CREDITS_ACCOUNT_NOT_FOUND	MAKE_SQLSTATE('U', 'C', '0', '0', '2')
-#define ERRCODE_CREDITS_IDEMPOTENCY			MAKE_SQLSTATE('U', 'C', '0', '0', '3')
-#define ERRCODE_CREDITS_FROZEN				MAKE_SQLSTATE('U', 'C', '0', '0', '4')
-#define ERRCODE_CREDITS_HOLD_NOT_FOUND		MAKE_SQLSTATE('U', 'C', '0', '0', '5')
-#define ERRCODE_CREDITS_HOLD_CLOSED			MAKE_SQLSTATE('U', 'C', '0', '0', '6')
-#define ERRCODE_CREDITS_APPEND_ONLY			MAKE_SQLSTATE('U', 'C', '0', '0', '7')
-#define ERRCODE_CREDITS_CORRUPTED			MAKE_SQLSTATE('U', 'C', '0', '0', '8')
-#define ERRCODE_CREDITS_PLAN_NOT_FOUND		MAKE_SQLSTATE('U', 'C', '0', '0', '9')
-#define ERRCODE_CREDITS_REFUND_EXCEEDS		MAKE_SQLSTATE('U', 'C', '0', '1', '0')
-#define ERRCODE_CREDITS_PAYMENT_NOT_FOUND	MAKE_SQLSTATE('U', 'C', '0', '1', '1')
-#define ERRCODE_CREDITS_ZONE_UNKNOWN		MAKE_SQLSTATE('U', 'C', '0', '1', '2')
+#define ERRCODE_CREDITS_INSUFFICIENT	  MAKE_SQLSTATE('U', 'C', '0', '0', '1')
+#define ERRCODE_CREDITS_ACCOUNT_NOT_FOUND MAKE_SQLSTATE('U', 'C', '0', '0', '2')
+#define ERRCODE_CREDITS_IDEMPOTENCY		  MAKE_SQLSTATE('U', 'C', '0', '0', '3')
+#define ERRCODE_CREDITS_FROZEN			  MAKE_SQLSTATE('U', 'C', '0', '0', '4')
+#define ERRCODE_CREDITS_HOLD_NOT_FOUND	  MAKE_SQLSTATE('U', 'C', '0', '0', '5')
+#define ERRCODE_CREDITS_HOLD_CLOSED		  MAKE_SQLSTATE('U', 'C', '0', '0', '6')
+#define ERRCODE_CREDITS_APPEND_ONLY		  MAKE_SQLSTATE('U', 'C', '0', '0', '7')
+#define ERRCODE_CREDITS_CORRUPTED		  MAKE_SQLSTATE('U', 'C', '0', '0', '8')
+#define ERRCODE_CREDITS_PLAN_NOT_FOUND	  MAKE_SQLSTATE('U', 'C', '0', '0', '9')
+#define ERRCODE_CREDITS_REFUND_EXCEEDS	  MAKE_SQLSTATE('U', 'C', '0', '1', '0')
+#define ERRCODE_CREDITS_PAYMENT_NOT_FOUND MAKE_SQLSTATE('U', 'C', '0', '1', '1')
+#define ERRCODE_CREDITS_ZONE_UNKNOWN	  MAKE_SQLSTATE('U', 'C', '0', '1', '2')
 
 extern void insufficient_numbers(StringInfo buf, const CrAccount *acc, int64 required);
 extern void frozen_numbers(StringInfo buf, const CrAccount *acc);
@@ -34,11 +34,9 @@ extern void zone_unknown_numbers(StringInfo buf, const CrAccount *acc);
 extern void not_found_numbers(StringInfo buf, const char *user_id);
 extern void conflict_numbers(StringInfo buf, const char *key, int64 seq, const char *kind);
 
-pg_noreturn extern void error_bucket_insufficient(const CrAccount *acc,
-												  const char *bucket, int64 balance,
-												  int64 required);
-pg_noreturn extern void error_refused(CrVerdict verdict, const CrAccount *acc,
-									  int64 amount);
+pg_noreturn extern void error_bucket_insufficient(const CrAccount *acc, const char *bucket,
+												  int64 balance, int64 required);
+pg_noreturn extern void error_refused(CrVerdict verdict, const CrAccount *acc, int64 amount);
 pg_noreturn extern void error_account_not_found(const char *user_id);
 pg_noreturn extern void error_plan_not_found(const char *plan);
 pg_noreturn extern void error_default_plan_not_found(const char *plan);
@@ -52,8 +50,8 @@ pg_noreturn extern void error_hold_not_found(const char *user_id, int64 seq);
 pg_noreturn extern void error_hold_closed(const char *user_id, const CrHold *hold);
 pg_noreturn extern void error_refund_exceeds(const char *user_id, int64 seq, int64 amount,
 											 int64 spent, int64 refunded);
-pg_noreturn extern void error_revoke_exceeds(const char *payment_ref, int64 amount,
-											 int64 paid, int64 revoked);
+pg_noreturn extern void error_revoke_exceeds(const char *payment_ref, int64 amount, int64 paid,
+											 int64 revoked);
 pg_noreturn extern void error_not_spent(const char *user_id, int64 seq);
 pg_noreturn extern void error_hold_archived(const char *user_id, int64 seq);
 pg_noreturn extern void error_archived_row(const char *user_id, int64 seq);

@@ -15,7 +15,7 @@
 static void
 json_key(StringInfo buf, const char *key)
 {
-	char		last = buf->data[buf->len - 1];
+	char last = buf->data[buf->len - 1];
 
 	if (last != '{' && last != '[')
 		appendStringInfoString(buf, ", ");
@@ -58,7 +58,7 @@ json_bool(StringInfo buf, const char *key, bool value)
 void
 json_time(StringInfo buf, const char *key, CrTime value)
 {
-	char		text[UTC_TEXT_SIZE];
+	char text[UTC_TEXT_SIZE];
 
 	json_text(buf, key, value == CR_NEVER ? NULL : utc_text(value, text));
 }
@@ -83,13 +83,14 @@ object_begin(Object *object)
 static void
 put(Object *object, const char *key, uint32 type, const void *value, size_t value_len)
 {
-	uint32		len = strlen(key);
-	int			at = object->count++;
+	uint32 len = strlen(key);
+	int at = object->count++;
 
 	Assert(at < OBJECT_PAIRS && value_len <= JENTRY_OFFLENMASK / OBJECT_PAIRS);
-	while (at > 0 && (object->pairs[at - 1].key_len > len ||
-					  (object->pairs[at - 1].key_len == len &&
-					   memcmp(object->pairs[at - 1].key, key, len) > 0)))
+	while (at > 0 &&
+		   (object->pairs[at - 1].key_len > len ||
+			(object->pairs[at - 1].key_len == len &&
+			 memcmp(object->pairs[at - 1].key, key, len) > 0)))
 	{
 		object->pairs[at] = object->pairs[at - 1];
 		at--;
@@ -113,7 +114,7 @@ object_text(Object *object, const char *key, const char *text)
 void
 object_int(Object *object, const char *key, int64 number)
 {
-	Numeric		numeric = int64_to_numeric(number);
+	Numeric numeric = int64_to_numeric(number);
 
 	put(object, key, JENTRY_ISNUMERIC, numeric, VARSIZE_ANY(numeric));
 }
@@ -128,7 +129,7 @@ object_bool(Object *object, const char *key, bool boolean)
 void
 object_json(Object *object, const char *key, const char *json)
 {
-	Jsonb	   *jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
+	Jsonb *jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
 
 	put(object, key, JENTRY_ISCONTAINER, &jsonb->root, VARSIZE(jsonb) - VARHDRSZ);
 }
@@ -136,7 +137,7 @@ object_json(Object *object, const char *key, const char *json)
 void
 object_time(Object *object, const char *key, CrTime at)
 {
-	char	   *text = at == CR_NEVER ? NULL : utc_text(at, palloc(UTC_TEXT_SIZE));
+	char *text = at == CR_NEVER ? NULL : utc_text(at, palloc(UTC_TEXT_SIZE));
 
 	object_text(object, key, text);
 }
@@ -160,13 +161,13 @@ set_entry(JEntry *entry, int i, uint32 type, uint32 len, uint32 end)
 Datum
 object_end(Object *object)
 {
-	int			n = object->count;
-	size_t		head = offsetof(JsonbContainer, children) + sizeof(JEntry) * n * 2;
-	size_t		size = VARHDRSZ + head;
-	Jsonb	   *jsonb;
-	JEntry	   *entries;
-	char	   *data;
-	uint32		end = 0;
+	int n = object->count;
+	size_t head = offsetof(JsonbContainer, children) + sizeof(JEntry) * n * 2;
+	size_t size = VARHDRSZ + head;
+	Jsonb *jsonb;
+	JEntry *entries;
+	char *data;
+	uint32 end = 0;
 
 	for (int i = 0; i < n; i++)
 		size += object->pairs[i].key_len + object->pairs[i].value_len + (ALIGNOF_INT - 1);
@@ -182,7 +183,7 @@ object_end(Object *object)
 	}
 	for (int i = 0; i < n; i++)
 	{
-		uint32		start = end;
+		uint32 start = end;
 
 		if (object->pairs[i].type == JENTRY_ISNUMERIC ||
 			object->pairs[i].type == JENTRY_ISCONTAINER)

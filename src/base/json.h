@@ -26,15 +26,15 @@ extern char *json_end(StringInfo buf);
 
 typedef struct Object
 {
-	int			count;
+	int count;
 	struct
 	{
 		const char *key;
-		uint32		key_len;
-		uint32		type;		/* one of JENTRY_IS... */
+		uint32 key_len;
+		uint32 type; /* one of JENTRY_IS... */
 		const void *value;
-		uint32		value_len;
-	}			pairs[OBJECT_PAIRS];
+		uint32 value_len;
+	} pairs[OBJECT_PAIRS];
 } Object;
 
 extern void object_begin(Object *object);

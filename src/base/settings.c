@@ -22,56 +22,56 @@ static char *default_plan = NULL;
 static bool early_lock_release = false;
 static bool allow_drop = false;
 static bool log_refusals = true;
-static int	key_retention = 90 * 24 * 60;	/* minutes */
+static int key_retention = 90 * 24 * 60; /* minutes */
 
 static void
 define_default_plan(void)
 {
-	DefineCustomStringVariable("credits.default_plan",
-							   "Plan that an unknown user's account is opened with by the first call; empty: none.",
-							   "While empty, a call for an unknown user is UC002.",
-							   &default_plan, "", PGC_SUSET, 0,
-							   NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"credits.default_plan",
+		"Plan that an unknown user's account is opened with by the first call; empty: none.",
+		"While empty, a call for an unknown user is UC002.", &default_plan, "", PGC_SUSET, 0,
+		NULL, NULL, NULL);
 }
 
 static void
 define_early_lock_release(void)
 {
-	DefineCustomBoolVariable("credits.early_lock_release",
-							 "Lets go of an account's lock when the commit is written, and answers when it is durable.",
-							 "Others may see what a crash then forgets, as with synchronous_commit = off.",
-							 &early_lock_release, false, PGC_USERSET, 0,
-							 NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"credits.early_lock_release",
+		"Lets go of an account's lock when the commit is written, and answers when it is durable.",
+		"Others may see what a crash then forgets, as with synchronous_commit = off.",
+		&early_lock_release, false, PGC_USERSET, 0, NULL, NULL, NULL);
 }
 
 static void
 define_allow_drop(void)
 {
-	DefineCustomBoolVariable("credits.allow_drop",
-							 "Lets DROP EXTENSION, DROP SCHEMA and DROP OWNED destroy a ledger with accounts.",
-							 "While off, such a statement is refused and says what it would destroy.",
-							 &allow_drop, false, PGC_SUSET, GUC_NOT_IN_SAMPLE,
-							 NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"credits.allow_drop",
+		"Lets DROP EXTENSION, DROP SCHEMA and DROP OWNED destroy a ledger with accounts.",
+		"While off, such a statement is refused and says what it would destroy.", &allow_drop,
+		false, PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 }
 
 static void
 define_log_refusals(void)
 {
-	DefineCustomBoolVariable("credits.log_refusals",
-							 "Writes refusals to the server's log, as PostgreSQL does with any error.",
-							 "While off, UC001 to UC006, UC010 and UC011 are told to the client alone.",
-							 &log_refusals, true, PGC_SUSET, 0,
-							 NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"credits.log_refusals",
+		"Writes refusals to the server's log, as PostgreSQL does with any error.",
+		"While off, UC001 to UC006, UC010 and UC011 are told to the client alone.",
+		&log_refusals, true, PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
 static void
 define_key_retention(void)
 {
-	DefineCustomIntVariable("credits.key_retention",
-							"How long idempotency keys are kept: archiving stops before a younger one.",
-							"A call with a key that was archived is a new call.",
-							&key_retention, 90 * 24 * 60, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MIN,
-							NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"credits.key_retention",
+		"How long idempotency keys are kept: archiving stops before a younger one.",
+		"A call with a key that was archived is a new call.", &key_retention, 90 * 24 * 60, 0,
+		INT_MAX, PGC_SUSET, GUC_UNIT_MIN, NULL, NULL, NULL);
 }
 
 /*
@@ -87,10 +87,10 @@ settings_define(void)
 		define_key_retention, define_log_refusals
 	};
 	/* clang-format on */
-	static int	defined = 0;
+	static int defined = 0;
 
 	for (; defined < (int) lengthof(definitions); defined++)
-		definitions[defined] ();
+		definitions[defined]();
 	compat_reserve_guc_prefix("credits");
 }
 

@@ -11,7 +11,7 @@
  * The function to run.  If it returns true, its work stays.  If it returns false, its
  * work is undone, and the locks that it took are released.
  */
-typedef bool (*SubtransactionAct) (void *arg);
+typedef bool (*SubtransactionAct)(void *arg);
 
 extern ErrorData *subtransaction_try(SubtransactionAct act, void *arg);
 

@@ -15,11 +15,11 @@ bool
 utc_is_ordinary(CrTime at)
 {
 	struct pg_tm tm;
-	fsec_t		fraction;
+	fsec_t fraction;
 
 	return !TIMESTAMP_NOT_FINITE(at) &&
-		timestamp2tm(at, NULL, &tm, &fraction, NULL, NULL) == 0 &&
-		tm.tm_year >= 1 && tm.tm_year <= 9999;
+		timestamp2tm(at, NULL, &tm, &fraction, NULL, NULL) == 0 && tm.tm_year >= 1 &&
+		tm.tm_year <= 9999;
 }
 
 static char *
@@ -35,8 +35,8 @@ char *
 utc_text(CrTime at, char text[UTC_TEXT_SIZE])
 {
 	struct pg_tm tm;
-	fsec_t		fraction;
-	char	   *out = text;
+	fsec_t fraction;
+	char *out = text;
 
 	if (timestamp2tm(at, NULL, &tm, &fraction, NULL, NULL) != 0)
 		ereport(ERROR,
@@ -83,7 +83,7 @@ skip(const char **text, char wanted)
 static bool
 fraction_of_second(const char **text, fsec_t *fraction)
 {
-	int			scale = 100000;
+	int scale = 100000;
 
 	*fraction = 0;
 	if (!skip(text, '.'))
@@ -99,10 +99,8 @@ fraction_of_second(const char **text, fsec_t *fraction)
 static bool
 offset_from_utc(const char **text, int *offset)
 {
-	bool		west = **text == '-';
-	int			hours,
-				minutes = 0,
-				seconds = 0;
+	bool west = **text == '-';
+	int hours, minutes = 0, seconds = 0;
 
 	*offset = 0;
 	if (skip(text, 'Z') || skip(text, 'z'))
@@ -112,8 +110,8 @@ offset_from_utc(const char **text, int *offset)
 	(*text)++;
 	if (!digits(text, 2, &hours))
 		return false;
-	if (skip(text, ':') ? !digits(text, 2, &minutes) :
-		**text != '\0' && !digits(text, 2, &minutes))
+	if (skip(text, ':') ? !digits(text, 2, &minutes)
+						: **text != '\0' && !digits(text, 2, &minutes))
 		return false;
 	if (skip(text, ':') && !digits(text, 2, &seconds))
 		return false;
@@ -132,17 +130,18 @@ bool
 utc_parse_iso(const char *text, CrTime *at, bool *is_instant)
 {
 	struct pg_tm tm = {0};
-	fsec_t		fraction = 0;
-	int			offset = 0;
+	fsec_t fraction = 0;
+	int offset = 0;
 
 	*is_instant = false;
-	if (!digits(&text, 4, &tm.tm_year) || !skip(&text, '-') ||
-		!digits(&text, 2, &tm.tm_mon) || !skip(&text, '-') || !digits(&text, 2, &tm.tm_mday))
+	if (!digits(&text, 4, &tm.tm_year) || !skip(&text, '-') || !digits(&text, 2, &tm.tm_mon) ||
+		!skip(&text, '-') || !digits(&text, 2, &tm.tm_mday))
 		return false;
 	if (*text != '\0')
 	{
 		if ((!skip(&text, 'T') && !skip(&text, 't') && !skip(&text, ' ')) ||
-			!digits(&text, 2, &tm.tm_hour) || !skip(&text, ':') || !digits(&text, 2, &tm.tm_min))
+			!digits(&text, 2, &tm.tm_hour) || !skip(&text, ':') ||
+			!digits(&text, 2, &tm.tm_min))
 			return false;
 		if (skip(&text, ':') &&
 			(!digits(&text, 2, &tm.tm_sec) || !fraction_of_second(&text, &fraction)))
@@ -168,12 +167,12 @@ bool
 utc_parse(const char *text, CrTime *at)
 {
 	struct pg_tm tm = {0};
-	int			fraction = 0;
-	int			utc = 0;
-	char		again[UTC_TEXT_SIZE];
+	int fraction = 0;
+	int utc = 0;
+	char again[UTC_TEXT_SIZE];
 
-	if (sscanf(text, "%d-%d-%dT%d:%d:%d.%d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
-			   &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &fraction) < 6 ||
+	if (sscanf(text, "%d-%d-%dT%d:%d:%d.%d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour,
+			   &tm.tm_min, &tm.tm_sec, &fraction) < 6 ||
 		tm.tm_year < 1 || tm.tm_mon < 1 || tm.tm_mon > MONTHS_PER_YEAR ||
 		tm2timestamp(&tm, fraction, &utc, at) != 0 || !IS_VALID_TIMESTAMP(*at))
 		return false;

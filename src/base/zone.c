@@ -24,8 +24,8 @@
 static pg_tz *
 load_zone(const char *zone)
 {
-	pg_tz	   *tz;
-	bool		no_room;
+	pg_tz *tz;
+	bool no_room;
 
 	errno = 0;
 	tz = pg_tzset(zone);
@@ -40,7 +40,7 @@ load_zone(const char *zone)
 static pg_tz *
 find_zone(const char *zone)
 {
-	pg_tz	   *tz = load_zone(zone);
+	pg_tz *tz = load_zone(zone);
 
 	if (tz == NULL)
 		error_no_zone(zone);
@@ -58,7 +58,7 @@ zone_is_known(void *ctx, const char *zone)
 {
 	static char unknown[TZ_STRLEN_MAX + 1] = "";
 	static TimestampTz statement;
-	bool		known;
+	bool known;
 
 	(void) ctx;
 	if (unknown[0] != '\0' && strcmp(zone, unknown) == 0 &&
@@ -92,9 +92,9 @@ zone_local_to_utc(void *ctx, const char *zone, CrLocal local)
 	static CrLocal last_local;
 	static CrTime last_utc;
 	struct pg_tm tm;
-	fsec_t		fraction;
+	fsec_t fraction;
 	TimestampTz utc;
-	int			offset;
+	int offset;
 
 	(void) ctx;
 	CHECK_FOR_INTERRUPTS();
@@ -115,9 +115,9 @@ CrLocal
 zone_utc_to_local(void *ctx, const char *zone, CrTime utc)
 {
 	struct pg_tm tm;
-	fsec_t		fraction;
-	Timestamp	local;
-	int			offset;
+	fsec_t fraction;
+	Timestamp local;
+	int offset;
 
 	(void) ctx;
 	if (timestamp2tm(utc, &offset, &tm, &fraction, NULL, find_zone(zone)) != 0 ||
@@ -137,9 +137,9 @@ is_local(const char *name)
 static bool
 is_listed(const char *name)
 {
-	pg_tzenum  *list = pg_tzenumerate_start();
-	pg_tz	   *entry;
-	bool		found = false;
+	pg_tzenum *list = pg_tzenumerate_start();
+	pg_tz *entry;
+	bool found = false;
 
 	while (!found && (entry = pg_tzenumerate_next(list)) != NULL)
 		found = strcmp(pg_get_timezone_name(entry), name) == 0;
@@ -156,10 +156,10 @@ const char *
 zone_canonical(const char *zone)
 {
 	static HTAB *known = NULL;
-	pg_tz	   *tz;
+	pg_tz *tz;
 	const char *name;
-	bool		found;
-	char		key[TZ_STRLEN_MAX + 1] = {0};
+	bool found;
+	char key[TZ_STRLEN_MAX + 1] = {0};
 
 	if (strlen(zone) > TZ_STRLEN_MAX || (tz = load_zone(zone)) == NULL)
 		return NULL;
@@ -168,7 +168,7 @@ zone_canonical(const char *zone)
 		return NULL;
 	if (known == NULL)
 	{
-		HASHCTL		info = {.keysize = sizeof(key), .entrysize = sizeof(key)};
+		HASHCTL info = {.keysize = sizeof(key), .entrysize = sizeof(key)};
 
 		known = hash_create("credits time zones", 64, &info, HASH_ELEM | HASH_STRINGS);
 	}
@@ -177,7 +177,7 @@ zone_canonical(const char *zone)
 		return name;
 
 	found = is_listed(name);
-	if (!found)					/* the list leaves out zones for which there was no memory */
+	if (!found) /* the list leaves out zones for which there was no memory */
 		found = is_listed(name);
 	if (!found)
 		return NULL;

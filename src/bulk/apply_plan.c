@@ -33,12 +33,12 @@ static BulkOutcome
 apply_plan(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 {
 	const char *name = bulk->ctx;
-	CrAccount  *acc = &ledger->acc;
+	CrAccount *acc = &ledger->acc;
 	const char *scheduled = acc->facts.scheduled_plan;
 	const CrPlanVersion *plan = plans_in_force(ledger->plans, name, ledger->now);
-	int64		before = cr_available(acc);
-	CrRow		row;
-	CrVerdict	verdict;
+	int64 before = cr_available(acc);
+	CrRow row;
+	CrVerdict verdict;
 
 	(void) item;
 	if (plan == NULL)
@@ -62,11 +62,14 @@ apply_plan(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 Datum
 credits_apply_plan(PG_FUNCTION_ARGS)
 {
-	Bulk		bulk = {.function = "credits_apply_plan()",.kind = "apply_plan",
-		.reads_own_tables = true,.row_kind = CR_KIND_SET_PLAN,.decide = apply_plan};
-	Oid			types[2] = {TEXTOID, TIMESTAMPTZOID};
-	Datum		values[2];
-	char	   *query;
+	Bulk bulk = {.function = "credits_apply_plan()",
+				 .kind = "apply_plan",
+				 .reads_own_tables = true,
+				 .row_kind = CR_KIND_SET_PLAN,
+				 .decide = apply_plan};
+	Oid types[2] = {TEXTOID, TIMESTAMPTZOID};
+	Datum values[2];
+	char *query;
 
 	store_attach(fcinfo);
 	writer_check_allowed(bulk.function);
@@ -76,9 +79,10 @@ credits_apply_plan(PG_FUNCTION_ARGS)
 	bulk_arguments(&bulk, fcinfo, 2);
 	values[0] = PG_GETARG_DATUM(0);
 	values[1] = TimestampTzGetDatum(clock_now());
-	query = psprintf("SELECT a.user_id FROM ONLY %s.credit_account a"
-					 " WHERE a.plan OPERATOR(pg_catalog.=) $1 OR (a.scheduled_plan OPERATOR(pg_catalog.=) $1"
-					 " AND a.next_event_at OPERATOR(pg_catalog.<=) $2) ORDER BY a.user_id",
-					 quote_identifier(store_schema_name()));
+	query =
+		psprintf("SELECT a.user_id FROM ONLY %s.credit_account a"
+				 " WHERE a.plan OPERATOR(pg_catalog.=) $1 OR (a.scheduled_plan OPERATOR(pg_catalog.=) $1"
+				 " AND a.next_event_at OPERATOR(pg_catalog.<=) $2) ORDER BY a.user_id",
+				 quote_identifier(store_schema_name()));
 	return bulk_result(fcinfo, bulk_run(&bulk, fcinfo, query, 2, types, values));
 }

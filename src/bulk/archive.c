@@ -60,19 +60,19 @@ PG_FUNCTION_INFO_V1(credits_drop_archive);
 
 typedef struct Archive
 {
-	CrTime		before;
-	CrTime		keys_before;	/* rows with keys that are not older than this stay */
-	int			year;			/* its partition is locked or missing */
+	CrTime before;
+	CrTime keys_before; /* rows with keys that are not older than this stay */
+	int year;			/* its partition is locked or missing */
 } Archive;
 
 /* What choosing needs to know about an account's rows in the history. */
 typedef struct Rows
 {
-	int64		first;			/* seq of the first row */
-	Numbers		times;			/* effective_at of each row */
-	Numbers		spans;			/* pairs: a row, and a row that refers to it */
-	int64		limit;			/* no row after this one may be archived */
-	Numbers		archive_rows;	/* rows about earlier archiving */
+	int64 first;		  /* seq of the first row */
+	Numbers times;		  /* effective_at of each row */
+	Numbers spans;		  /* pairs: a row, and a row that refers to it */
+	int64 limit;		  /* no row after this one may be archived */
+	Numbers archive_rows; /* rows about earlier archiving */
 } Rows;
 
 /*
@@ -82,11 +82,11 @@ typedef struct Rows
 static bool
 anchored_upto(const char *user_id, Snapshot snapshot, int64 *seq)
 {
-	Lookup		lookup;
-	Leaf		leaf;
-	CrRow		row;
+	Lookup lookup;
+	Leaf leaf;
+	CrRow row;
 	const char *problem = NULL;
-	bool		found;
+	bool found;
 
 	lookup_begin(&lookup, TABLE_ANCHOR_LEAF, INDEX_ANCHOR_LEAF, snapshot);
 	lookup_text_key(&lookup, 1, user_id);
@@ -112,7 +112,7 @@ anchored_upto(const char *user_id, Snapshot snapshot, int64 *seq)
 static void
 add_row(Rows *rows, const Archive *archive, const CrRow *row)
 {
-	bool		keyed = row->idempotency_key && row->idempotency_key[0] != '\0' &&
+	bool keyed = row->idempotency_key && row->idempotency_key[0] != '\0' &&
 		row->created_at > archive->keys_before;
 
 	if (rows->times.count == 0)
@@ -132,7 +132,7 @@ add_row(Rows *rows, const Archive *archive, const CrRow *row)
 static void
 read_rows(Rows *rows, const Archive *archive, const char *user_id, Snapshot snapshot)
 {
-	Lookup		lookup;
+	Lookup lookup;
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext memory = AllocSetContextCreate(old, "credits archive row",
 												 ALLOCSET_DEFAULT_SIZES);
@@ -141,7 +141,7 @@ read_rows(Rows *rows, const Archive *archive, const char *user_id, Snapshot snap
 	lookup_text_key(&lookup, 1, user_id);
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
-		CrRow		row;
+		CrRow row;
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(memory);
@@ -163,8 +163,8 @@ read_rows(Rows *rows, const Archive *archive, const char *user_id, Snapshot snap
 static int64
 choose(const Rows *rows)
 {
-	int64		upto = rows->limit;
-	int64		before = 0;
+	int64 upto = rows->limit;
+	int64 before = 0;
 
 	while (upto != before && upto >= rows->first)
 	{
@@ -174,7 +174,8 @@ choose(const Rows *rows)
 			if (rows->spans.values[i] <= upto && rows->spans.values[i + 1] > upto)
 				upto = rows->spans.values[i] - 1;
 		}
-		for (int64 i = rows->times.count - 1; i > upto - rows->first && upto >= rows->first; i--)
+		for (int64 i = rows->times.count - 1; i > upto - rows->first && upto >= rows->first;
+			 i--)
 		{
 			while (upto >= rows->first &&
 				   rows->times.values[upto - rows->first] > rows->times.values[i])
@@ -188,7 +189,7 @@ choose(const Rows *rows)
 static bool
 is_worth_it(const Rows *rows, int64 upto)
 {
-	int64		count = upto - rows->first + 1;
+	int64 count = upto - rows->first + 1;
 
 	for (int i = 0; i < rows->archive_rows.count; i++)
 	{
@@ -205,7 +206,7 @@ is_worth_it(const Rows *rows, int64 upto)
 static void
 make_checkpoint(Judge *judge, Checkpoint *ckpt, const char *user_id, int64 upto)
 {
-	CrAccount	acc;
+	CrAccount acc;
 
 	memset(ckpt, 0, sizeof(*ckpt));
 	(void) judge_from_checkpoint(judge, &acc, ckpt, user_id);
@@ -223,10 +224,9 @@ make_checkpoint(Judge *judge, Checkpoint *ckpt, const char *user_id, int64 upto)
 static Oid
 partition_for(Bulk *bulk, int year)
 {
-	Oid			partition = archive_partition(year);
+	Oid partition = archive_partition(year);
 
-	if (!OidIsValid(partition) &&
-		audit_has("drop_archive", archive_name(year), SnapshotSelf))
+	if (!OidIsValid(partition) && audit_has("drop_archive", archive_name(year), SnapshotSelf))
 		error_archive_dropped(year);
 	if (!OidIsValid(partition) || !ConditionalLockRelationOid(partition, RowExclusiveLock))
 	{
@@ -271,11 +271,11 @@ make_if_missing(int year)
 static bool
 obtain_partition(Bulk *bulk, TimestampTz until)
 {
-	int			year = ((Archive *) bulk->ctx)->year;
+	int year = ((Archive *) bulk->ctx)->year;
 
 	do
 	{
-		Oid			partition;
+		Oid partition;
 
 		AcceptInvalidationMessages();
 		partition = archive_partition(year);
@@ -300,10 +300,10 @@ move_rows(Bulk *bulk, Writer *history, const char *user_id, int64 upto, Snapshot
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext memory = AllocSetContextCreate(old, "credits archive row",
 												 ALLOCSET_DEFAULT_SIZES);
-	Writer	   *partition = NULL;
-	int			year = 0;
-	int64		count = 0;
-	Lookup		rows;
+	Writer *partition = NULL;
+	int year = 0;
+	int64 count = 0;
+	Lookup rows;
 
 	lookup_in(&rows, history->rel, writer_index(history, INDEX_HISTORY),
 			  writer_read_slot(history), snapshot);
@@ -311,9 +311,9 @@ move_rows(Bulk *bulk, Writer *history, const char *user_id, int64 upto, Snapshot
 	lookup_key(&rows, 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
 	while (lookup_next(&rows, ForwardScanDirection))
 	{
-		bool		isnull;
-		int			its_year = archive_year_of(DatumGetTimestampTz(slot_getattr(rows.slot, HIST_CREATED_AT,
-																		&isnull)));
+		bool isnull;
+		int its_year = archive_year_of(
+			DatumGetTimestampTz(slot_getattr(rows.slot, HIST_CREATED_AT, &isnull)));
 
 		CHECK_FOR_INTERRUPTS();
 		if (partition == NULL || its_year != year)
@@ -321,7 +321,8 @@ move_rows(Bulk *bulk, Writer *history, const char *user_id, int64 upto, Snapshot
 			if (partition)
 				writer_end(partition);
 			year = its_year;
-			partition = writer_begin_partition(partition_for(bulk, year), CurrentMemoryContext);
+			partition = writer_begin_partition(partition_for(bulk, year),
+											   CurrentMemoryContext);
 		}
 		MemoryContextSwitchTo(memory);
 		writer_copy_to(partition, rows.slot);
@@ -341,8 +342,7 @@ move_rows(Bulk *bulk, Writer *history, const char *user_id, int64 upto, Snapshot
 static bool
 is_kept(const Numbers *numbers, bool holds, int64 seq)
 {
-	for (int i = 0; i < numbers->count;
-		 i += holds ? hold_length(numbers, i) : GRANT_NUMBERS)
+	for (int i = 0; i < numbers->count; i += holds ? hold_length(numbers, i) : GRANT_NUMBERS)
 	{
 		if (numbers->values[i] == seq)
 			return true;
@@ -358,8 +358,8 @@ static void
 remove_settled(StoreTable table, StoreIndex index, AttrNumber seq_column,
 			   const Checkpoint *ckpt, const Numbers *kept, Snapshot snapshot)
 {
-	Writer	   *writer = NULL;
-	Lookup		lookup;
+	Writer *writer = NULL;
+	Lookup lookup;
 
 	lookup_begin(&lookup, table, index, snapshot);
 	lookup_text_key(&lookup, 1, ckpt->acc.user_id);
@@ -367,8 +367,8 @@ remove_settled(StoreTable table, StoreIndex index, AttrNumber seq_column,
 			   Int64GetDatum(ckpt->acc.history_seq));
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
-		bool		isnull;
-		int64		seq = DatumGetInt64(slot_getattr(lookup.slot, seq_column, &isnull));
+		bool isnull;
+		int64 seq = DatumGetInt64(slot_getattr(lookup.slot, seq_column, &isnull));
 
 		if (is_kept(kept, table == TABLE_HOLD, seq))
 			continue;
@@ -384,9 +384,9 @@ remove_settled(StoreTable table, StoreIndex index, AttrNumber seq_column,
 static void
 push_seal(Ledger *ledger, const Checkpoint *ckpt)
 {
-	uint8_t    *digest = palloc(CR_HASH_LEN);
-	CrRow		row;
-	CrRow	   *pushed;
+	uint8_t *digest = palloc(CR_HASH_LEN);
+	CrRow row;
+	CrRow *pushed;
 
 	checkpoint_digest(ckpt, digest);
 	cr_archive(&ledger->acc, ledger->now, ckpt->acc.history_seq, &row);
@@ -397,9 +397,9 @@ push_seal(Ledger *ledger, const Checkpoint *ckpt)
 static void
 move(Bulk *bulk, Ledger *ledger, const char *user_id, int64 upto, Snapshot snapshot)
 {
-	Judge		judge;
-	Checkpoint	ckpt;
-	Writer	   *writer;
+	Judge judge;
+	Checkpoint ckpt;
+	Writer *writer;
 
 	judge_begin(&judge, snapshot);
 	make_checkpoint(&judge, &ckpt, user_id, upto);
@@ -420,9 +420,9 @@ move(Bulk *bulk, Ledger *ledger, const char *user_id, int64 upto, Snapshot snaps
 static BulkOutcome
 archive_account(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	Rows		rows = {0};
-	int64		upto = 0;
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Rows rows = {0};
+	int64 upto = 0;
 
 	if (anchored_upto(item->user_id, snapshot, &rows.limit))
 	{
@@ -451,14 +451,19 @@ report_rows(Bulk *bulk, Object *object)
 Datum
 credits_archive(PG_FUNCTION_ARGS)
 {
-	Archive		archive = {0};
-	Bulk		bulk = {.function = "credits_archive()",.kind = "archive",.reads_own_tables = true,
-	.row_kind = CR_KIND_ARCHIVE,.decide = archive_account,.obtain = obtain_partition,
-	.report = report_rows,.ctx = &archive};
-	Oid			types[] = {TIMESTAMPTZOID};
-	Datum		values[1];
+	Archive archive = {0};
+	Bulk bulk = {.function = "credits_archive()",
+				 .kind = "archive",
+				 .reads_own_tables = true,
+				 .row_kind = CR_KIND_ARCHIVE,
+				 .decide = archive_account,
+				 .obtain = obtain_partition,
+				 .report = report_rows,
+				 .ctx = &archive};
+	Oid types[] = {TIMESTAMPTZOID};
+	Datum values[1];
 	const char *schema;
-	CrTime		now = clock_now();
+	CrTime now = clock_now();
 
 	store_attach(fcinfo);
 	if (PG_ARGISNULL(0))
@@ -471,15 +476,18 @@ credits_archive(PG_FUNCTION_ARGS)
 	archive.keys_before = now - settings_key_retention();
 	bulk_arguments(&bulk, fcinfo, 1);
 	schema = quote_identifier(store_schema_name());
-	return bulk_result(fcinfo, bulk_run(&bulk, fcinfo,
-										psprintf("SELECT a.user_id FROM ONLY %s.credit_account a"
-												 " WHERE (SELECT h.effective_at FROM ONLY %s.credit_history h"
-												 " WHERE h.user_id OPERATOR(pg_catalog.=) a.user_id ORDER BY h.seq LIMIT 1)"
-												 " OPERATOR(pg_catalog.<) $1"
-												 " AND EXISTS (SELECT FROM ONLY %s.credit_anchor_leaf l"
-												 " WHERE l.user_id OPERATOR(pg_catalog.=) a.user_id)"
-												 " ORDER BY a.user_id", schema, schema, schema),
-										1, types, values));
+	return bulk_result(
+		fcinfo,
+		bulk_run(&bulk, fcinfo,
+				 psprintf("SELECT a.user_id FROM ONLY %s.credit_account a"
+						  " WHERE (SELECT h.effective_at FROM ONLY %s.credit_history h"
+						  " WHERE h.user_id OPERATOR(pg_catalog.=) a.user_id ORDER BY h.seq LIMIT 1)"
+						  " OPERATOR(pg_catalog.<) $1"
+						  " AND EXISTS (SELECT FROM ONLY %s.credit_anchor_leaf l"
+						  " WHERE l.user_id OPERATOR(pg_catalog.=) a.user_id)"
+						  " ORDER BY a.user_id",
+						  schema, schema, schema),
+				 1, types, values));
 }
 
 /*
@@ -489,13 +497,13 @@ credits_archive(PG_FUNCTION_ARGS)
 static int64
 digest_rows(Oid relid, uint8_t digest[CR_HASH_LEN])
 {
-	Relation	partition;
-	Archived	archived;
-	int64		count = 0;
+	Relation partition;
+	Archived archived;
+	int64 count = 0;
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext memory = AllocSetContextCreate(old, "credits archive row",
 												 ALLOCSET_DEFAULT_SIZES);
-	uint8_t		link[2 * CR_HASH_LEN] = {0};
+	uint8_t link[2 * CR_HASH_LEN] = {0};
 
 	partition = table_open(relid, NoLock);
 	archive_check(partition);
@@ -503,7 +511,7 @@ digest_rows(Oid relid, uint8_t digest[CR_HASH_LEN])
 	archived_open(&archived, GetActiveSnapshot());
 	for (int i = 0; i < archived.n_parts; i++)
 	{
-		Lookup	   *rows = &archived.parts[i].rows;
+		Lookup *rows = &archived.parts[i].rows;
 
 		if (RelationGetRelid(rows->heap) != relid)
 			continue;
@@ -550,13 +558,13 @@ lock_until(Oid relid, LOCKMODE mode, TimestampTz deadline)
 Datum
 credits_drop_archive(PG_FUNCTION_ARGS)
 {
-	char	   *name;
-	int64		expected;
-	int64		count;
-	Oid			relid;
-	uint8_t		digest[CR_HASH_LEN];
-	OwnSql		own;
-	Object		object;
+	char *name;
+	int64 expected;
+	int64 count;
+	Oid relid;
+	uint8_t digest[CR_HASH_LEN];
+	OwnSql own;
+	Object object;
 
 	store_attach(fcinfo);
 	name = arg_name(fcinfo, 0, "partition");

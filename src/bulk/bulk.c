@@ -63,19 +63,19 @@
 #include "tables/rows.h"
 #include "tables/run_record.h"
 
-#define DEFAULT_BATCH 1000
-#define MAX_BATCH 100000
+#define DEFAULT_BATCH	 1000
+#define MAX_BATCH		 100000
 #define DEFAULT_MAX_WAIT 10000
-#define MAX_MAX_WAIT (INT64CONST(24) * 3600 * 1000)
-#define LEAST_WAIT INT64CONST(10)	/* ms */
-#define MAX_POSTPONED 10000		/* how many accounts a run postpones */
-#define MAX_LISTED 100
+#define MAX_MAX_WAIT	 (INT64CONST(24) * 3600 * 1000)
+#define LEAST_WAIT		 INT64CONST(10) /* ms */
+#define MAX_POSTPONED	 10000			/* how many accounts a run postpones */
+#define MAX_LISTED		 100
 
 /* The type of a column.  InvalidOid if the query has no such column. */
 Oid
 bulk_column_type(const BulkItem *item, const char *name)
 {
-	int			column = SPI_fnumber(item->desc, name);
+	int column = SPI_fnumber(item->desc, name);
 
 	return column > 0 ? SPI_gettypeid(item->desc, column) : InvalidOid;
 }
@@ -84,14 +84,14 @@ bulk_column_type(const BulkItem *item, const char *name)
 Datum
 bulk_column(const BulkItem *item, const char *name, Oid type, bool *isnull)
 {
-	int			column = SPI_fnumber(item->desc, name);
+	int column = SPI_fnumber(item->desc, name);
 
 	*isnull = true;
 	if (column <= 0)
 		return (Datum) 0;
 	if (type == INT8OID && SPI_gettypeid(item->desc, column) == INT4OID)
 	{
-		Datum		value = SPI_getbinval(item->tuple, item->desc, column, isnull);
+		Datum value = SPI_getbinval(item->tuple, item->desc, column, isnull);
 
 		return *isnull ? (Datum) 0 : Int64GetDatum(DatumGetInt32(value));
 	}
@@ -107,8 +107,8 @@ bulk_column(const BulkItem *item, const char *name, Oid type, bool *isnull)
 bool
 bulk_is_undone(const char *user_id, int64 seq)
 {
-	Lookup		lookup;
-	bool		found = false;
+	Lookup lookup;
+	bool found = false;
 
 	referring_begin(&lookup, user_id, seq);
 	while (!found && lookup_next(&lookup, ForwardScanDirection))
@@ -124,7 +124,7 @@ bulk_is_undone(const char *user_id, int64 seq)
 static bool
 lock_account(Bulk *bulk, Ledger *ledger)
 {
-	int			usual = LockTimeout;
+	int usual = LockTimeout;
 	volatile bool known = false;
 
 	ledger->books->skips = bulk->wait == 0;
@@ -133,7 +133,7 @@ lock_account(Bulk *bulk, Ledger *ledger)
 	PG_TRY();
 	{
 		known = ledger_lock(ledger);
-		CHECK_FOR_INTERRUPTS();	/* a timeout that came as the wait ended is handled here */
+		CHECK_FOR_INTERRUPTS(); /* a timeout that came as the wait ended is handled here */
 	}
 	PG_FINALLY();
 	{
@@ -147,8 +147,8 @@ lock_account(Bulk *bulk, Ledger *ledger)
 static void
 do_one(Bulk *bulk, Books *books, Plans *plans, BulkItem *item)
 {
-	Request		request = {.function = bulk->function,.kind = bulk->row_kind};
-	Ledger		ledger;
+	Request request = {.function = bulk->function, .kind = bulk->row_kind};
+	Ledger ledger;
 	BulkOutcome outcome;
 
 	if (item->user_id[0] == '\0' || strlen(item->user_id) > CR_MAX_NAME)
@@ -185,22 +185,22 @@ do_one(Bulk *bulk, Books *books, Plans *plans, BulkItem *item)
 /* A part of a batch. */
 typedef struct Try
 {
-	Bulk	   *bulk;
-	BulkItem   *items;
-	int			first;
-	int			last;
-	MemoryContext memory;		/* of the books, which an error leaves open */
-	MemoryContext item_memory;	/* of the current item */
+	Bulk *bulk;
+	BulkItem *items;
+	int first;
+	int last;
+	MemoryContext memory;	   /* of the books, which an error leaves open */
+	MemoryContext item_memory; /* of the current item */
 } Try;
 
 static bool
 do_batch(void *arg)
 {
-	Try		   *batch = arg;
-	Bulk	   *bulk = batch->bulk;
+	Try *batch = arg;
+	Bulk *bulk = batch->bulk;
 	MemoryContext memory = CurrentMemoryContext;
-	Plans		plans;
-	Books		books;
+	Plans plans;
+	Books books;
 
 	plans_init(&plans, NULL);
 	plans.busy = &bulk->busy_plan;
@@ -218,7 +218,7 @@ do_batch(void *arg)
 	books_close(&books);
 	if (bulk->own_transactions)
 		code_fire_deferred();
-	return !bulk->dry_run;		/* all work and all locks of a dry run are undone */
+	return !bulk->dry_run; /* all work and all locks of a dry run are undone */
 }
 
 /*
@@ -228,8 +228,8 @@ do_batch(void *arg)
 static ErrorData *
 try_items(Bulk *bulk, BulkItem *items, int first, int last)
 {
-	Try			batch = {.bulk = bulk,.items = items,.first = first,.last = last};
-	ErrorData  *failure;
+	Try batch = {.bulk = bulk, .items = items, .first = first, .last = last};
+	ErrorData *failure;
 
 	batch.memory = AllocSetContextCreate(CurrentMemoryContext, "credits bulk books",
 										 ALLOCSET_DEFAULT_SIZES);
@@ -246,8 +246,9 @@ try_items(Bulk *bulk, BulkItem *items, int first, int last)
 		bulk->settle(bulk, failure == NULL);
 	if (failure == NULL)
 	{
-		bulk->has_work = bulk->has_work || (!bulk->dry_run && bulk->batch.run.accounts +
-									  bulk->batch.already + bulk->batch.skipped > 0);
+		bulk->has_work = bulk->has_work ||
+			(!bulk->dry_run &&
+			 bulk->batch.run.accounts + bulk->batch.already + bulk->batch.skipped > 0);
 		run_add(&bulk->run, &bulk->batch.run);
 		bulk->counts.already += bulk->batch.already;
 		bulk->counts.skipped += bulk->batch.skipped;
@@ -265,8 +266,7 @@ static bool
 is_fatal(const Bulk *bulk, int sqlstate)
 {
 	return run_is_fatal(sqlstate, bulk->own_transactions) ||
-		ERRCODE_TO_CATEGORY(sqlstate) ==
-		ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_PRIVILEGE) ||
+		ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_PRIVILEGE) ||
 		sqlstate == ERRCODE_DATATYPE_MISMATCH || sqlstate == ERRCODE_READ_ONLY_SQL_TRANSACTION;
 }
 
@@ -289,25 +289,26 @@ static void
 count_wait(Bulk *bulk, int64 before, TimestampTz begun)
 {
 	bulk->max_wait = Max(before -
-						 TimestampDifferenceMilliseconds(begun, GetCurrentTimestamp()), 0);
+							 TimestampDifferenceMilliseconds(begun, GetCurrentTimestamp()),
+						 0);
 }
 
 typedef struct Obtaining
 {
-	Bulk	   *bulk;
+	Bulk *bulk;
 	TimestampTz until;
-	bool		got;
+	bool got;
 } Obtaining;
 
 static bool
 obtain_it(void *arg)
 {
-	Obtaining  *obtaining = arg;
-	Bulk	   *bulk = obtaining->bulk;
+	Obtaining *obtaining = arg;
+	Bulk *bulk = obtaining->bulk;
 
-	obtaining->got = bulk->busy_plan ?
-		lock_name_until(LOCK_PLAN, bulk->busy_plan, ShareLock, obtaining->until) :
-		bulk->obtain(bulk, obtaining->until);
+	obtaining->got = bulk->busy_plan
+		? lock_name_until(LOCK_PLAN, bulk->busy_plan, ShareLock, obtaining->until)
+		: bulk->obtain(bulk, obtaining->until);
 	return true;
 }
 
@@ -320,8 +321,8 @@ static bool
 obtain(Bulk *bulk, ErrorData **failure)
 {
 	TimestampTz begun = GetCurrentTimestamp();
-	Obtaining	obtaining = {bulk, begun, false};
-	ErrorData  *error;
+	Obtaining obtaining = {bulk, begun, false};
+	ErrorData *error;
 
 	if (bulk->own_transactions)
 	{
@@ -345,12 +346,13 @@ obtain(Bulk *bulk, ErrorData **failure)
 static BulkItem *
 copy_row(const BulkItem *item, TupleDesc desc)
 {
-	BulkItem   *copy = palloc0(sizeof(BulkItem));
+	BulkItem *copy = palloc0(sizeof(BulkItem));
 
 	copy->user_id = pstrdup(item->user_id);
 	copy->desc = desc;
-	copy->tuple = HeapTupleHasExternal(item->tuple) ?
-		toast_flatten_tuple(item->tuple, item->desc) : heap_copytuple(item->tuple);
+	copy->tuple = HeapTupleHasExternal(item->tuple)
+		? toast_flatten_tuple(item->tuple, item->desc)
+		: heap_copytuple(item->tuple);
 	return copy;
 }
 
@@ -358,8 +360,8 @@ copy_row(const BulkItem *item, TupleDesc desc)
 static BulkItem *
 copy_item(const BulkItem *item, TupleDesc desc)
 {
-	BulkItem   *copy = copy_row(item, desc);
-	ListCell   *cell;
+	BulkItem *copy = copy_row(item, desc);
+	ListCell *cell;
 
 	foreach(cell, item->more)
 	{
@@ -401,8 +403,10 @@ postpone(Bulk *bulk, BulkItem *item)
 	old = MemoryContextSwitchTo(bulk->memory);
 	if (bulk->postponed_desc == NULL)
 		bulk->postponed_desc = CreateTupleDescCopy(item->desc);
-	bulk->postponed = lappend(bulk->postponed, item->desc == bulk->postponed_desc ? item :
-						  copy_item(item, bulk->postponed_desc));
+	bulk->postponed = lappend(bulk->postponed,
+							  item->desc == bulk->postponed_desc
+								  ? item
+								  : copy_item(item, bulk->postponed_desc));
 	MemoryContextSwitchTo(old);
 }
 
@@ -410,8 +414,9 @@ postpone(Bulk *bulk, BulkItem *item)
 static bool
 was_busy(Bulk *bulk, const ErrorData *failure)
 {
-	bulk->conflict = !bulk->in_block && ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
-		ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK);
+	bulk->conflict = !bulk->in_block &&
+		ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
+			ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK);
 	return bulk->conflict || bulk->busy_plan || bulk->lacks ||
 		(bulk->wait > 0 && failure->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE);
 }
@@ -423,8 +428,8 @@ was_busy(Bulk *bulk, const ErrorData *failure)
 static bool
 do_some(Bulk *bulk, BulkItem *items, int first, int last)
 {
-	ErrorData  *failure;
-	bool		is_busy;
+	ErrorData *failure;
+	bool is_busy;
 
 	while ((failure = try_items(bulk, items, first, last)) != NULL &&
 		   (bulk->busy_plan || bulk->lacks) && obtain(bulk, &failure))
@@ -445,7 +450,7 @@ do_some(Bulk *bulk, BulkItem *items, int first, int last)
 	if (failure && !is_busy)
 	{
 		run_failed(&bulk->run, items[first].user_id, failure);
-		bulk->has_work = true;		/* so that the run's record is saved with the failure */
+		bulk->has_work = true; /* so that the run's record is saved with the failure */
 	}
 	if (failure)
 		FreeErrorData(failure);
@@ -466,17 +471,17 @@ static int
 fetch(Bulk *bulk, Portal portal, int64 limit, BulkItem **items)
 {
 	MemoryContext memory = CurrentMemoryContext;
-	int			count;
+	int count;
 
 	SPI_cursor_fetch(portal, true, limit);
-	MemoryContextSwitchTo(memory);	/* SPI switches to its own memory context */
+	MemoryContextSwitchTo(memory); /* SPI switches to its own memory context */
 	count = (int) SPI_processed;
 	*items = palloc0(sizeof(BulkItem) * Max(count, 1));
 	for (int i = 0; i < count; i++)
 	{
-		BulkItem   *item = &(*items)[i];
-		bool		isnull;
-		Datum		user_id;
+		BulkItem *item = &(*items)[i];
+		bool isnull;
+		Datum user_id;
 
 		item->tuple = SPI_tuptable->vals[i];
 		item->desc = SPI_tuptable->tupdesc;
@@ -484,8 +489,7 @@ fetch(Bulk *bulk, Portal portal, int64 limit, BulkItem **items)
 		if (isnull)
 			error_null("user_id");
 		item->user_id = TextDatumGetCString(user_id);
-		if (cr_text_equal(item->user_id,
-						  i > 0 ? (*items)[i - 1].user_id : bulk->last_user))
+		if (cr_text_equal(item->user_id, i > 0 ? (*items)[i - 1].user_id : bulk->last_user))
 			error_bad_value("user_id", item->user_id, "each user once");
 	}
 	if (count > 0)
@@ -500,9 +504,9 @@ fetch(Bulk *bulk, Portal portal, int64 limit, BulkItem **items)
 static Portal
 open_query(Bulk *bulk, const char *query, int nargs, Oid *types, Datum *values)
 {
-	Portal		portal;
+	Portal portal;
 
-	CommandCounterIncrement();	/* what the caller's transaction has done is read, too */
+	CommandCounterIncrement(); /* what the caller's transaction has done is read, too */
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (bulk->reads_own_tables)
 		portal = own_sql_open(query, nargs, types, values, store_table(TABLE_ACCOUNT));
@@ -529,10 +533,9 @@ do_all(Bulk *bulk, Portal portal)
 	{
 		MemoryContext memory = AllocSetContextCreate(bulk->memory, "credits bulk batch",
 													 ALLOCSET_DEFAULT_SIZES);
-		int64		limit = Min(bulk->batch_size,
-								bulk->max_accounts - run_done(&bulk->run));
-		BulkItem   *items;
-		int			count;
+		int64 limit = Min(bulk->batch_size, bulk->max_accounts - run_done(&bulk->run));
+		BulkItem *items;
+		int count;
 		SPITupleTable *rows;
 
 		MemoryContextSwitchTo(memory);
@@ -561,18 +564,18 @@ do_all(Bulk *bulk, Portal portal)
 static void
 retry_postponed(Bulk *bulk, bool wait)
 {
-	List	   *postponed = bulk->postponed;
-	int64		share = Max(bulk->max_wait / (4 * list_length(postponed)), LEAST_WAIT);
+	List *postponed = bulk->postponed;
+	int64 share = Max(bulk->max_wait / (4 * list_length(postponed)), LEAST_WAIT);
 	MemoryContext memory = AllocSetContextCreate(bulk->memory, "credits bulk account again",
 												 ALLOCSET_DEFAULT_SIZES);
-	ListCell   *cell;
+	ListCell *cell;
 
 	bulk->postponed = NIL;
 	foreach(cell, postponed)
 	{
-		BulkItem   *item = lfirst(cell);
+		BulkItem *item = lfirst(cell);
 		TimestampTz begun = GetCurrentTimestamp();
-		int64		left = bulk->max_wait;
+		int64 left = bulk->max_wait;
 
 		if (run_done(&bulk->run) >= bulk->max_accounts)
 		{
@@ -583,7 +586,7 @@ retry_postponed(Bulk *bulk, bool wait)
 		bulk->wait = wait ? Min(share, left) : 0;
 		(void) do_some(bulk, item, 0, 0);
 		bulk->wait = 0;
-		if (wait && bulk->conflict)	/* a conflict can come at once and again and again */
+		if (wait && bulk->conflict) /* a conflict can come at once and again and again */
 			(void) lock_pause(TimestampTzPlusMilliseconds(begun, left));
 		if (wait)
 			count_wait(bulk, left, begun);
@@ -604,11 +607,12 @@ retry_postponed(Bulk *bulk, bool wait)
 static void
 retry_busy(Bulk *bulk)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	if (bulk->postponed != NIL)
 		retry_postponed(bulk, false);
-	while (bulk->postponed != NIL && bulk->own_transactions && bulk->max_wait > 0 && !bulk->more)
+	while (bulk->postponed != NIL && bulk->own_transactions && bulk->max_wait > 0 &&
+		   !bulk->more)
 		retry_postponed(bulk, true);
 	foreach(cell, bulk->postponed)
 		list_busy(bulk, ((BulkItem *) lfirst(cell))->user_id);
@@ -623,7 +627,7 @@ retry_busy(Bulk *bulk)
 static Datum
 report(Bulk *bulk, bool to_caller)
 {
-	Object		object;
+	Object object;
 
 	object_begin(&object);
 	run_report_to(&bulk->run, bulk->more, bulk->dry_run, &object);
@@ -644,8 +648,8 @@ report(Bulk *bulk, bool to_caller)
 Datum
 bulk_result(FunctionCallInfo fcinfo, Datum report)
 {
-	TupleDesc	desc;
-	bool		isnull = false;
+	TupleDesc desc;
+	bool isnull = false;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -659,8 +663,8 @@ bulk_result(FunctionCallInfo fcinfo, Datum report)
 static int64
 arg_max_wait(FunctionCallInfo fcinfo, int arg)
 {
-	Interval   *interval;
-	int64		ms = -1;
+	Interval *interval;
+	int64 ms = -1;
 
 	if (PG_ARGISNULL(arg))
 		return DEFAULT_MAX_WAIT;
@@ -696,7 +700,7 @@ bulk_arguments(Bulk *bulk, FunctionCallInfo fcinfo, int first)
 void
 bulk_check_plan(const char *plan)
 {
-	Plans		plans;
+	Plans plans;
 
 	plans_init(&plans, NULL);
 	if (plans_in_force(&plans, plan, clock_now()) == NULL)
@@ -707,7 +711,7 @@ bulk_check_plan(const char *plan)
 static void
 run_query(Bulk *bulk, const char *query, int nargs, Oid *types, Datum *values)
 {
-	Portal		portal = open_query(bulk, query, nargs, types, values);
+	Portal portal = open_query(bulk, query, nargs, types, values);
 
 	PinPortal(portal);
 	if (bulk->second_query)
@@ -726,7 +730,7 @@ run_query(Bulk *bulk, const char *query, int nargs, Oid *types, Datum *values)
 	SPI_cursor_close(portal);
 	if (!bulk->dry_run)
 	{
-		char	   *subject = run_text(&bulk->run);
+		char *subject = run_text(&bulk->run);
 
 		run_finish(&bulk->run, bulk->more ? RUN_STOPPED : RUN_FINISHED);
 		audit_append(bulk->kind, subject, (Datum) 0, report(bulk, false));
@@ -742,7 +746,7 @@ bulk_run(Bulk *bulk, FunctionCallInfo fcinfo, const char *query, int nargs, Oid 
 		 Datum *values)
 {
 	CallContext *call = (CallContext *) fcinfo->context;
-	Datum		result;
+	Datum result;
 
 	bulk->memory = CurrentMemoryContext;
 	initStringInfo(&bulk->busy_users);

@@ -21,7 +21,7 @@ PG_FUNCTION_INFO_V1(credits_grant_many);
 
 typedef struct GrantMany
 {
-	CrTime		ends_at;
+	CrTime ends_at;
 	const char *key;
 } GrantMany;
 
@@ -32,19 +32,19 @@ typedef struct GrantMany
 static BulkOutcome
 grant(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 {
-	GrantMany  *many = bulk->ctx;
-	Request    *request;
-	bool		isnull;
-	int64		amount = DatumGetInt64(bulk_column(item, "amount", INT8OID, &isnull));
-	CrRow		row;
-	CrVerdict	verdict;
+	GrantMany *many = bulk->ctx;
+	Request *request;
+	bool isnull;
+	int64 amount = DatumGetInt64(bulk_column(item, "amount", INT8OID, &isnull));
+	CrRow row;
+	CrVerdict verdict;
 
 	if (isnull)
 		error_null("amount");
 	check_amount(amount, "amount");
 	if (many->key)
 	{
-		Datum		receipt;
+		Datum receipt;
 
 		request = memcpy(palloc(sizeof(Request)), ledger->request, sizeof(Request));
 		request->idempotency_key = many->key;
@@ -53,9 +53,10 @@ grant(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 		if (ledger_replay(ledger, &receipt))
 			return BULK_ALREADY;
 	}
-	verdict = ledger->is_waiting && many->ends_at <= ledger->clock ? CR_ENDS_TOO_SOON :
-		cr_grant(&ledger->acc, ledger->now, ledger_next_seq(ledger), amount,
-				 many->ends_at, &row);
+	verdict = ledger->is_waiting && many->ends_at <= ledger->clock
+		? CR_ENDS_TOO_SOON
+		: cr_grant(&ledger->acc, ledger->now, ledger_next_seq(ledger), amount, many->ends_at,
+				   &row);
 	ledger_check(ledger, verdict, amount);
 	(void) ledger_push(ledger, &row);
 	sum_add(&bulk->batch.run.granted, amount);
@@ -66,22 +67,22 @@ grant(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 static void
 check_elements(ArrayType *users, ArrayType *amounts)
 {
-	Datum	   *user_ids;
-	Datum	   *values;
-	bool	   *no_user;
-	bool	   *no_value;
-	int			n_users;
-	int			n_values;
+	Datum *user_ids;
+	Datum *values;
+	bool *no_user;
+	bool *no_value;
+	int n_users;
+	int n_values;
 
 	(void) check_array(users, "user_ids");
 	(void) check_array(amounts, "amounts");
 	deconstruct_array(users, TEXTOID, -1, false, TYPALIGN_INT, &user_ids, &no_user, &n_users);
-	deconstruct_array(amounts, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &values, &no_value,
-					  &n_values);
+	deconstruct_array(amounts, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &values,
+					  &no_value, &n_values);
 	check_as_many(n_values, "amounts", n_users);
 	for (int i = 0; i < n_users; i++)
 	{
-		int			length;
+		int length;
 
 		if (no_user[i])
 			error_null("user_id");
@@ -103,11 +104,14 @@ check_elements(ArrayType *users, ArrayType *amounts)
 Datum
 credits_grant_many(PG_FUNCTION_ARGS)
 {
-	GrantMany	many = {0};
-	Bulk		bulk = {.function = "credits_grant_many()",.kind = "grant",
-		.row_kind = CR_KIND_GRANT,.decide = grant,.ctx = &many};
-	Oid			types[2] = {TEXTARRAYOID, INT8ARRAYOID};
-	Datum		values[2];
+	GrantMany many = {0};
+	Bulk bulk = {.function = "credits_grant_many()",
+				 .kind = "grant",
+				 .row_kind = CR_KIND_GRANT,
+				 .decide = grant,
+				 .ctx = &many};
+	Oid types[2] = {TEXTARRAYOID, INT8ARRAYOID};
+	Datum values[2];
 
 	store_attach(fcinfo);
 	for (int i = 0; i < 3; i++)
@@ -124,9 +128,11 @@ credits_grant_many(PG_FUNCTION_ARGS)
 	bulk.reason = arg_optional_text(fcinfo, 3);
 	many.key = arg_optional_name(fcinfo, 4, "idempotency_key");
 	bulk_arguments(&bulk, fcinfo, 5);
-	return bulk_result(fcinfo, bulk_run(&bulk, fcinfo,
-										"SELECT u.user_id, pg_catalog.sum(u.amount)::pg_catalog.int8 AS amount"
-										" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) u (user_id, amount)"
-										" GROUP BY u.user_id ORDER BY u.user_id COLLATE pg_catalog.\"C\"",
-										2, types, values));
+	return bulk_result(
+		fcinfo,
+		bulk_run(&bulk, fcinfo,
+				 "SELECT u.user_id, pg_catalog.sum(u.amount)::pg_catalog.int8 AS amount"
+				 " FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) u (user_id, amount)"
+				 " GROUP BY u.user_id ORDER BY u.user_id COLLATE pg_catalog.\"C\"",
+				 2, types, values));
 }

@@ -39,31 +39,31 @@
 
 PG_FUNCTION_INFO_V1(credits_import);
 
-#define MAX_LISTED 100
+#define MAX_LISTED	  100
 #define HISTORY_CHUNK 1000
 
 typedef struct Sums
 {
-	int64		source;			/* what the source says */
-	int64		target;			/* what was written, now or before */
-	int64		due;			/* how much was changed by what had become due */
-	int64		difference;		/* source + due - target: not a total, so never too large */
+	int64 source;	  /* what the source says */
+	int64 target;	  /* what was written, now or before */
+	int64 due;		  /* how much was changed by what had become due */
+	int64 difference; /* source + due - target: not a total, so never too large */
 } Sums;
 
 typedef struct Import
 {
-	Sums		sums;
-	Sums		batch;			/* of the current batch; undone with it */
-	bool		refresh;
-	StringInfoData in_use;		/* the first users that were skipped, as JSON */
-	int			listed;
-	int			good_len;		/* length of in_use after the last batch that stays */
-	int			good_listed;
-	Portal		history;		/* NULL: no histories are imported */
-	SPITupleTable *chunk;		/* the rows that were fetched from history */
-	TupleDesc	chunk_desc;		/* kept for the whole run */
-	uint64		chunk_rows;
-	uint64		chunk_at;
+	Sums sums;
+	Sums batch; /* of the current batch; undone with it */
+	bool refresh;
+	StringInfoData in_use; /* the first users that were skipped, as JSON */
+	int listed;
+	int good_len; /* length of in_use after the last batch that stays */
+	int good_listed;
+	Portal history;		  /* NULL: no histories are imported */
+	SPITupleTable *chunk; /* the rows that were fetched from history */
+	TupleDesc chunk_desc; /* kept for the whole run */
+	uint64 chunk_rows;
+	uint64 chunk_at;
 	MemoryContext memory;
 } Import;
 
@@ -71,20 +71,20 @@ typedef struct Import
 typedef struct Source
 {
 	const char *plan;
-	int64		monthly;
-	int64		purchased;
-	CrTime		last_reset;		/* CR_NEVER: the source does not say */
-	CrLocal		anchor;
-	bool		has_anchor;
+	int64 monthly;
+	int64 purchased;
+	CrTime last_reset; /* CR_NEVER: the source does not say */
+	CrLocal anchor;
+	bool has_anchor;
 	const char *zone;
-	uint8_t		digest[CR_HASH_LEN];
+	uint8_t digest[CR_HASH_LEN];
 } Source;
 
 static char *
 get_text(const BulkItem *item, const char *name)
 {
-	bool		isnull;
-	Datum		value = bulk_column(item, name, TEXTOID, &isnull);
+	bool isnull;
+	Datum value = bulk_column(item, name, TEXTOID, &isnull);
 
 	return isnull ? NULL : TextDatumGetCString(value);
 }
@@ -92,8 +92,8 @@ get_text(const BulkItem *item, const char *name)
 static int64
 get_credits(const BulkItem *item, const char *name)
 {
-	bool		isnull;
-	int64		credits = DatumGetInt64(bulk_column(item, name, INT8OID, &isnull));
+	bool isnull;
+	int64 credits = DatumGetInt64(bulk_column(item, name, INT8OID, &isnull));
 
 	if (isnull)
 		return 0;
@@ -108,8 +108,8 @@ get_credits(const BulkItem *item, const char *name)
 static void
 read_anchor(Source *source, const BulkItem *item)
 {
-	bool		is_instant = bulk_column_type(item, "cycle_anchor") == TIMESTAMPTZOID;
-	bool		isnull;
+	bool is_instant = bulk_column_type(item, "cycle_anchor") == TIMESTAMPTZOID;
+	bool isnull;
 
 	source->anchor = DatumGetTimestamp(bulk_column(item, "cycle_anchor",
 												   is_instant ? TIMESTAMPTZOID : TIMESTAMPOID,
@@ -125,10 +125,10 @@ read_anchor(Source *source, const BulkItem *item)
 static void
 read_source(Source *source, const BulkItem *item, CrTime now)
 {
-	char	   *zone = get_text(item, "time_zone");
-	bool		isnull;
-	uint8_t		bytes[2048];
-	CrBuf		buf = {.data = bytes,.cap = sizeof(bytes)};
+	char *zone = get_text(item, "time_zone");
+	bool isnull;
+	uint8_t bytes[2048];
+	CrBuf buf = {.data = bytes, .cap = sizeof(bytes)};
 
 	source->plan = get_text(item, "plan");
 	source->monthly = get_credits(item, "monthly");
@@ -136,8 +136,8 @@ read_source(Source *source, const BulkItem *item, CrTime now)
 	source->zone = zone ? zone_canonical(zone) : "UTC";
 	if (source->zone == NULL)
 		error_bad_value("time_zone", zone, "a name in pg_timezone_names");
-	source->last_reset = DatumGetTimestampTz(bulk_column(item, "last_reset", TIMESTAMPTZOID,
-														 &isnull));
+	source->last_reset = DatumGetTimestampTz(
+		bulk_column(item, "last_reset", TIMESTAMPTZOID, &isnull));
 	if (isnull)
 		source->last_reset = CR_NEVER;
 	else if (!utc_is_ordinary(source->last_reset) || source->last_reset > now)
@@ -185,14 +185,14 @@ count_due(Import *import, int64 credits)
  */
 typedef struct Past
 {
-	Plans	   *plans;
-	CrTime		now;
+	Plans *plans;
+	CrTime now;
 } Past;
 
 static const CrPlanVersion *
 past_plan_at(void *ctx, const char *plan, CrTime at)
 {
-	Past	   *past = ctx;
+	Past *past = ctx;
 	const CrPlanVersion *found = plans_in_force(past->plans, plan, at);
 
 	return found ? found : plans_in_force(past->plans, plan, past->now);
@@ -201,7 +201,7 @@ past_plan_at(void *ctx, const char *plan, CrTime at)
 static const CrPlanVersion *
 past_plan_version(void *ctx, const char *plan, int32_t version)
 {
-	CrEnv		env = plans_env(((Past *) ctx)->plans);
+	CrEnv env = plans_env(((Past *) ctx)->plans);
 
 	return env.plan_version(env.ctx, plan, version);
 }
@@ -213,11 +213,14 @@ past_plan_version(void *ctx, const char *plan, int32_t version)
 static void
 bring_up_to_date(Import *import, Ledger *ledger, const Source *source, CrTime at, CrImport *in)
 {
-	CrAccount	there;
-	Past		past = {ledger->plans, at};
-	CrEnv		env = {.ctx = &past,.local_to_utc = zone_local_to_utc,
-		.utc_to_local = zone_utc_to_local,.knows_zone = zone_is_known,.plan_at = past_plan_at,
-	.plan_version = past_plan_version};
+	CrAccount there;
+	Past past = {ledger->plans, at};
+	CrEnv env = {.ctx = &past,
+				 .local_to_utc = zone_local_to_utc,
+				 .utc_to_local = zone_utc_to_local,
+				 .knows_zone = zone_is_known,
+				 .plan_at = past_plan_at,
+				 .plan_version = past_plan_version};
 
 	memset(in, 0, sizeof(*in));
 	in->zone = source->zone;
@@ -225,8 +228,8 @@ bring_up_to_date(Import *import, Ledger *ledger, const Source *source, CrTime at
 	in->purchased = source->purchased;
 	in->next_reset_at = CR_NEVER;
 	in->period_start = source->last_reset == CR_NEVER ? at : source->last_reset;
-	in->anchor = source->has_anchor ? source->anchor :
-		zone_utc_to_local(NULL, source->zone, in->period_start);
+	in->anchor = source->has_anchor ? source->anchor
+									: zone_utc_to_local(NULL, source->zone, in->period_start);
 	count_source(import, source->monthly + source->purchased);
 	if (source->plan == NULL)
 		return;
@@ -263,18 +266,18 @@ bring_up_to_date(Import *import, Ledger *ledger, const Source *source, CrTime at
 static void
 push_history(Bulk *bulk, Ledger *ledger, const BulkItem *item, CrTime since)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, item->more)
 	{
-		BulkItem   *old = lfirst(cell);
-		bool		isnull;
-		CrTime		at = DatumGetTimestampTz(bulk_column(old, "created_at", TIMESTAMPTZOID,
-														 &isnull));
-		int64		amount;
-		Datum		metadata;
-		CrRow		row;
-		CrRow	   *pushed;
+		BulkItem *old = lfirst(cell);
+		bool isnull;
+		CrTime at = DatumGetTimestampTz(
+			bulk_column(old, "created_at", TIMESTAMPTZOID, &isnull));
+		int64 amount;
+		Datum metadata;
+		CrRow row;
+		CrRow *pushed;
 
 		if (isnull)
 			error_null("created_at");
@@ -320,8 +323,8 @@ static bool
 find_import(const Ledger *ledger, CrRow *row)
 {
 	const char *user_id = ledger->acc.user_id;
-	Lookup		lookup;
-	bool		found = false;
+	Lookup lookup;
+	bool found = false;
 
 	if (ledger->is_new)
 		return false;
@@ -344,15 +347,15 @@ find_import(const Ledger *ledger, CrRow *row)
 static bool
 is_untouched(const Ledger *ledger, const CrRow *import)
 {
-	Lookup		lookup;
-	bool		untouched = true;
+	Lookup lookup;
+	bool untouched = true;
 
 	for (int i = 0; i < ledger->n_rows; i++)
 		untouched = untouched && ledger->rows[i].kind == CR_KIND_RESET;
 	begin_backwards(&lookup, ledger);
 	while (untouched && lookup_next(&lookup, BackwardScanDirection))
 	{
-		bool		isnull;
+		bool isnull;
 
 		if (DatumGetInt64(slot_getattr(lookup.slot, HIST_SEQ, &isnull)) == import->seq)
 			break;
@@ -369,8 +372,8 @@ is_untouched(const Ledger *ledger, const CrRow *import)
 static bool
 history_since(const Ledger *ledger, CrTime *since)
 {
-	Lookup		lookup;
-	bool		may_come = true;
+	Lookup lookup;
+	bool may_come = true;
 
 	*since = PG_INT64_MIN;
 	if (ledger->is_new)
@@ -378,11 +381,12 @@ history_since(const Ledger *ledger, CrTime *since)
 	begin_backwards(&lookup, ledger);
 	while (may_come && lookup_next(&lookup, BackwardScanDirection))
 	{
-		bool		isnull;
+		bool isnull;
 
 		if (is_kind(&lookup, CR_KIND_IMPORTED))
 		{
-			*since = DatumGetTimestampTz(slot_getattr(lookup.slot, HIST_EFFECTIVE_AT, &isnull));
+			*since = DatumGetTimestampTz(
+				slot_getattr(lookup.slot, HIST_EFFECTIVE_AT, &isnull));
 			break;
 		}
 		may_come = is_kind(&lookup, CR_KIND_IMPORT) || is_kind(&lookup, CR_KIND_UNDO) ||
@@ -425,14 +429,14 @@ is_archived(const Ledger *ledger)
 static BulkOutcome
 import_one(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 {
-	Import	   *import = bulk->ctx;
-	Source		source;
-	CrImport	in;
-	CrRow		row;
-	CrRow		before;
-	CrRow	   *pushed;
-	CrTime		since;
-	bool		again;			/* the account exists already */
+	Import *import = bulk->ctx;
+	Source source;
+	CrImport in;
+	CrRow row;
+	CrRow before;
+	CrRow *pushed;
+	CrTime since;
+	bool again; /* the account exists already */
 
 	read_source(&source, item, ledger->now);
 	again = find_import(ledger, &before);
@@ -458,7 +462,8 @@ import_one(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	if (item->more && history_since(ledger, &since))
 		push_history(bulk, ledger, item, since);
 	bring_up_to_date(import, ledger, &source, Max(ledger->now, ledger->acc.effective_at), &in);
-	if (cr_import(&ledger->acc, Max(ledger->now, ledger->acc.effective_at), &in, &row) != CR_OK)
+	if (cr_import(&ledger->acc, Max(ledger->now, ledger->acc.effective_at), &in, &row) !=
+		CR_OK)
 		error_refused(CR_OVER_CAP, &ledger->acc, in.monthly + in.purchased);
 	pushed = ledger_push_as_is(ledger, &row);
 	if (ledger->is_new || !books_find_key(ledger->books, ledger->acc.user_id, "", &before))
@@ -474,8 +479,8 @@ import_one(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 static bool
 next_history(Import *import, BulkItem *row)
 {
-	bool		isnull;
-	Datum		user_id;
+	bool isnull;
+	Datum user_id;
 
 	if (import->chunk && import->chunk_at == import->chunk_rows)
 	{
@@ -487,7 +492,7 @@ next_history(Import *import, BulkItem *row)
 		MemoryContext old = CurrentMemoryContext;
 
 		SPI_cursor_fetch(import->history, true, HISTORY_CHUNK);
-		MemoryContextSwitchTo(import->memory);	/* SPI switches to its own memory context */
+		MemoryContextSwitchTo(import->memory); /* SPI switches to its own memory context */
 		import->chunk = SPI_tuptable;
 		import->chunk_rows = SPI_processed;
 		import->chunk_at = 0;
@@ -512,13 +517,13 @@ next_history(Import *import, BulkItem *row)
 static void
 attach_history(Bulk *bulk, BulkItem *items, int count)
 {
-	Import	   *import = bulk->ctx;
-	int			i = 0;
-	BulkItem	row;
+	Import *import = bulk->ctx;
+	int i = 0;
+	BulkItem row;
 
 	while (import->history && i < count && next_history(import, &row))
 	{
-		int			order = strcmp(row.user_id, items[i].user_id);
+		int order = strcmp(row.user_id, items[i].user_id);
 
 		if (order > 0)
 		{
@@ -527,21 +532,21 @@ attach_history(Bulk *bulk, BulkItem *items, int count)
 		}
 		if (order == 0)
 		{
-			BulkItem   *kept = palloc0(sizeof(BulkItem));
+			BulkItem *kept = palloc0(sizeof(BulkItem));
 
 			kept->user_id = items[i].user_id;
 			kept->desc = import->chunk_desc;
 			kept->tuple = heap_copytuple(row.tuple);
 			items[i].more = lappend(items[i].more, kept);
 		}
-		import->chunk_at++;		/* ignore a user that is not in the source */
+		import->chunk_at++; /* ignore a user that is not in the source */
 	}
 }
 
 static void
 add_sums(Bulk *bulk, bool good)
 {
-	Import	   *import = bulk->ctx;
+	Import *import = bulk->ctx;
 
 	if (good)
 	{
@@ -564,7 +569,7 @@ add_sums(Bulk *bulk, bool good)
 static void
 report(Bulk *bulk, Object *object)
 {
-	Import	   *import = bulk->ctx;
+	Import *import = bulk->ctx;
 	const Sums *sums = &import->sums;
 
 	object_int(object, "history_rows", bulk->counts.rows);
@@ -578,12 +583,16 @@ report(Bulk *bulk, Object *object)
 Datum
 credits_import(PG_FUNCTION_ARGS)
 {
-	Import		import = {0};
-	Bulk		bulk = {.function = "credits_import()",.kind = "import",
-		.row_kind = CR_KIND_IMPORT,.decide = import_one,.report = report,.ctx = &import,
-	.settle = add_sums};
-	char	   *history;
-	Datum		result;
+	Import import = {0};
+	Bulk bulk = {.function = "credits_import()",
+				 .kind = "import",
+				 .row_kind = CR_KIND_IMPORT,
+				 .decide = import_one,
+				 .report = report,
+				 .ctx = &import,
+				 .settle = add_sums};
+	char *history;
+	Datum result;
 
 	store_attach(fcinfo);
 	if (PG_ARGISNULL(0))
@@ -598,14 +607,16 @@ credits_import(PG_FUNCTION_ARGS)
 	import.good_len = import.in_use.len;
 	if (history)
 	{
-		bulk.second_query =
-			psprintf("SELECT h.* FROM (%s\n) h ORDER BY h.user_id COLLATE pg_catalog.\"C\", h.created_at, h.id",
-					 history);
+		bulk.second_query = psprintf(
+			"SELECT h.* FROM (%s\n) h ORDER BY h.user_id COLLATE pg_catalog.\"C\", h.created_at, h.id",
+			history);
 		bulk.second = &import.history;
 		bulk.prepare = attach_history;
 	}
-	result = bulk_run(&bulk, fcinfo,
-					  psprintf("SELECT s.* FROM (%s\n) s ORDER BY s.user_id COLLATE pg_catalog.\"C\"",
-							   TextDatumGetCString(PG_GETARG_DATUM(0))), 0, NULL, NULL);
+	result =
+		bulk_run(&bulk, fcinfo,
+				 psprintf("SELECT s.* FROM (%s\n) s ORDER BY s.user_id COLLATE pg_catalog.\"C\"",
+						  TextDatumGetCString(PG_GETARG_DATUM(0))),
+				 0, NULL, NULL);
 	return bulk_result(fcinfo, result);
 }

@@ -56,9 +56,9 @@
 #include "tables/rows.h"
 #include "tables/run_record.h"
 
-#define DEFAULT_BATCH 1000
-#define MAX_BATCH 100000
-#define BUSY_BATCH 100			/* of a sweep while others write */
+#define DEFAULT_BATCH	1000
+#define MAX_BATCH		100000
+#define BUSY_BATCH		100 /* of a sweep while others write */
 #define LOCK_TIMEOUT_MS 5000
 #define RACE_TIMEOUT_MS 10
 
@@ -68,26 +68,26 @@ PG_FUNCTION_INFO_V1(credits_run_reset);
 typedef struct Sweep
 {
 	const char *function;
-	Run			run;
-	int64		batch_size;
-	int64		max_accounts;
-	bool		more;			/* something that is due is left */
-	bool		blocked;		/* a lock on something other than an account is in the way */
-	bool		own_transactions;	/* false: everything is in the caller's transaction */
-	bool		racing;			/* an account that is not locked is being written */
+	Run run;
+	int64 batch_size;
+	int64 max_accounts;
+	bool more;			   /* something that is due is left */
+	bool blocked;		   /* a lock on something other than an account is in the way */
+	bool own_transactions; /* false: everything is in the caller's transaction */
+	bool racing;		   /* an account that is not locked is being written */
 	/* the last try needed this plan, which is locked; NULL: none */
 	const char *busy_plan;
-	bool		waited;			/* has waited for a plan and not got it; a run waits once */
-	CrTime		position;		/* next_event_at of the last account */
+	bool waited;	 /* has waited for a plan and not got it; a run waits once */
+	CrTime position; /* next_event_at of the last account */
 	/* users that were locked or failed; they are not tried again */
-	HTAB	   *passed;
-	MemoryContext memory;		/* lives as long as the sweep */
+	HTAB *passed;
+	MemoryContext memory; /* lives as long as the sweep */
 } Sweep;
 
 static void
 sweep_init(Sweep *sweep, const char *function)
 {
-	HASHCTL		info = {.keysize = CR_MAX_NAME + 1, .entrysize = CR_MAX_NAME + 1};
+	HASHCTL info = {.keysize = CR_MAX_NAME + 1, .entrysize = CR_MAX_NAME + 1};
 
 	memset(sweep, 0, sizeof(*sweep));
 	sweep->function = function;
@@ -101,7 +101,7 @@ sweep_init(Sweep *sweep, const char *function)
 static void
 pass(Sweep *sweep, const char *user_id)
 {
-	char		key[CR_MAX_NAME + 1] = {0};
+	char key[CR_MAX_NAME + 1] = {0};
 
 	strlcpy(key, user_id, sizeof(key));
 	(void) hash_search(sweep->passed, key, HASH_ENTER, NULL);
@@ -110,7 +110,7 @@ pass(Sweep *sweep, const char *user_id)
 static bool
 was_passed(Sweep *sweep, const char *user_id)
 {
-	char		key[CR_MAX_NAME + 1] = {0};
+	char key[CR_MAX_NAME + 1] = {0};
 
 	if (hash_get_num_entries(sweep->passed) == 0)
 		return false;
@@ -136,17 +136,17 @@ seek_due(Sweep *sweep, Lookup *lookup, CrTime now)
 static char *
 next_due(Sweep *sweep, Lookup *lookup)
 {
-	bool		isnull;
+	bool isnull;
 
 	while (lookup_next(lookup, ForwardScanDirection))
 	{
-		char	   *user_id = slot_text(lookup->slot, ACC_USER_ID);
+		char *user_id = slot_text(lookup->slot, ACC_USER_ID);
 
 		CHECK_FOR_INTERRUPTS();
 		if (was_passed(sweep, user_id))
 			continue;
-		sweep->position = DatumGetTimestampTz(slot_getattr(lookup->slot, ACC_NEXT_EVENT_AT,
-														   &isnull));
+		sweep->position = DatumGetTimestampTz(
+			slot_getattr(lookup->slot, ACC_NEXT_EVENT_AT, &isnull));
 		return user_id;
 	}
 	return NULL;
@@ -155,9 +155,9 @@ next_due(Sweep *sweep, Lookup *lookup)
 static bool
 is_any_due(Sweep *sweep)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	Lookup		lookup;
-	bool		found;
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Lookup lookup;
+	bool found;
 
 	lookup_begin(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT_NEXT_EVENT, snapshot);
 	seek_due(sweep, &lookup, clock_now());
@@ -178,8 +178,8 @@ is_any_due(Sweep *sweep)
 static bool
 write_one(Sweep *sweep, Ledger *ledger)
 {
-	int			usual = LockTimeout;
-	int			brief = Max(Min(RACE_TIMEOUT_MS, DeadlockTimeout / 2), 1);
+	int usual = LockTimeout;
+	int brief = Max(Min(RACE_TIMEOUT_MS, DeadlockTimeout / 2), 1);
 	volatile bool written = false;
 
 	if (ledger->is_locked)
@@ -208,8 +208,9 @@ write_one(Sweep *sweep, Ledger *ledger)
 static bool
 lost_race(const Sweep *sweep, const ErrorData *failure)
 {
-	return sweep->racing && (failure->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
-							 failure->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED);
+	return sweep->racing &&
+		(failure->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		 failure->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED);
 }
 
 /*
@@ -218,11 +219,11 @@ lost_race(const Sweep *sweep, const ErrorData *failure)
  * account is then left for the next sweep.
  */
 static bool
-reset_one(Sweep *sweep, const char *user_id, Books *books, Plans *plans,
-		  TupleTableSlot *slot, bool lock, RunCounts *counts)
+reset_one(Sweep *sweep, const char *user_id, Books *books, Plans *plans, TupleTableSlot *slot,
+		  bool lock, RunCounts *counts)
 {
-	Request		request = {.function = sweep->function,.kind = CR_KIND_RESET};
-	Ledger		ledger;
+	Request request = {.function = sweep->function, .kind = CR_KIND_RESET};
+	Ledger ledger;
 
 	request.user_id = user_id;
 	request.run_id = sweep->run.run_id;
@@ -264,7 +265,7 @@ reset_one(Sweep *sweep, const char *user_id, Books *books, Plans *plans,
 static void
 reset_users(Sweep *sweep, Books *books, Plans *plans, List *users, RunCounts *counts)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, users)
 	{
@@ -285,8 +286,8 @@ reset_due(Sweep *sweep, Books *books, Plans *plans, int64 limit, List **users,
 	MemoryContext batch = CurrentMemoryContext;
 	MemoryContext memory = AllocSetContextCreate(batch, "credits sweep account",
 												 ALLOCSET_DEFAULT_SIZES);
-	Lookup		lookup;
-	char	   *user_id;
+	Lookup lookup;
+	char *user_id;
 
 	sweep->more = false;
 	lookup_in(&lookup, books->account->rel,
@@ -314,21 +315,21 @@ reset_due(Sweep *sweep, Books *books, Plans *plans, int64 limit, List **users,
 /* A batch, or the listed accounts of a batch that failed. */
 typedef struct Try
 {
-	Sweep	   *sweep;
-	List	  **users;
-	int64		limit;
-	RunCounts	counts;
-	MemoryContext memory;		/* of the books, which an error leaves open */
+	Sweep *sweep;
+	List **users;
+	int64 limit;
+	RunCounts counts;
+	MemoryContext memory; /* of the books, which an error leaves open */
 } Try;
 
 static bool
 reset_batch(void *arg)
 {
-	Try		   *batch = arg;
-	Sweep	   *sweep = batch->sweep;
+	Try *batch = arg;
+	Sweep *sweep = batch->sweep;
 	MemoryContext memory;
-	Plans		plans;
-	Books		books;
+	Plans plans;
+	Books books;
 
 	plans_init(&plans, NULL);
 	plans.busy = &sweep->busy_plan;
@@ -354,8 +355,8 @@ reset_batch(void *arg)
 static ErrorData *
 try_accounts(Sweep *sweep, List **users, int64 limit)
 {
-	Try			batch = {.sweep = sweep,.users = users,.limit = limit};
-	ErrorData  *failure;
+	Try batch = {.sweep = sweep, .users = users, .limit = limit};
+	ErrorData *failure;
 
 	sweep->racing = false;
 	sweep->busy_plan = NULL;
@@ -368,7 +369,8 @@ try_accounts(Sweep *sweep, List **users, int64 limit)
 	else
 		/* they stay passed */
 		sweep->run.counts.skipped_locked += batch.counts.skipped_locked;
-	if (failure && !lost_race(sweep, failure) && run_is_fatal(failure->sqlerrcode, sweep->own_transactions))
+	if (failure && !lost_race(sweep, failure) &&
+		run_is_fatal(failure->sqlerrcode, sweep->own_transactions))
 		ReThrowError(failure);
 	return failure;
 }
@@ -381,7 +383,7 @@ try_accounts(Sweep *sweep, List **users, int64 limit)
 static int
 limit_lock_waits(void)
 {
-	int			nest = NewGUCNestLevel();
+	int nest = NewGUCNestLevel();
 
 	if (LockTimeout == 0 || LockTimeout > LOCK_TIMEOUT_MS)
 		(void) set_config_option("lock_timeout", CppAsString2(LOCK_TIMEOUT_MS), PGC_USERSET,
@@ -419,20 +421,21 @@ wait_for_plan(Sweep *sweep)
 static void
 sweep_singly(Sweep *sweep, List *users)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, users)
 	{
-		List	   *user = list_make1(lfirst(cell));
-		ErrorData  *failure = try_accounts(sweep, &user, 1);
+		List *user = list_make1(lfirst(cell));
+		ErrorData *failure = try_accounts(sweep, &user, 1);
 
 		if (failure == NULL)
 			continue;
 		if (sweep->busy_plan == NULL && blocked_by(sweep, failure))
 			return;
 		pass(sweep, lfirst(cell));
-		if (sweep->busy_plan || ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
-			ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK))
+		if (sweep->busy_plan ||
+			ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
+				ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK))
 			sweep->run.counts.skipped_locked++; /* another transaction has it locked */
 		else
 			run_failed(&sweep->run, lfirst(cell), failure);
@@ -454,15 +457,15 @@ sweep_batch(Sweep *sweep, int64 limit)
 	MemoryContext memory = AllocSetContextCreate(sweep->memory, "credits sweep batch",
 												 ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(memory);
-	int			nest = limit_lock_waits();
-	int64		before = sweep->run.counts.skipped_locked;
-	int64		done = 0;
-	ErrorData  *failure;
+	int nest = limit_lock_waits();
+	int64 before = sweep->run.counts.skipped_locked;
+	int64 done = 0;
+	ErrorData *failure;
 
 	do
 	{
-		bool		holds = done > 0;
-		List	   *users = NIL;
+		bool holds = done > 0;
+		List *users = NIL;
 
 		failure = try_accounts(sweep, &users, limit - done);
 		done += list_length(users);
@@ -476,7 +479,7 @@ sweep_batch(Sweep *sweep, int64 limit)
 		if (sweep->busy_plan == NULL && blocked_by(sweep, failure))
 			break;
 		if (users == NIL)
-			ReThrowError(failure);	/* it belongs to no account */
+			ReThrowError(failure); /* it belongs to no account */
 		sweep_singly(sweep, users);
 	} while (done < limit && !sweep->blocked);
 	AtEOXact_GUC(true, nest);
@@ -510,14 +513,14 @@ preview_reset(Sweep *sweep, CrAccount *acc, const CrEnv *env, CrTime now)
 static void
 dry_run(Sweep *sweep)
 {
-	CrTime		now = clock_now();
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	CrTime now = clock_now();
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext memory = AllocSetContextCreate(old, "credits sweep account",
 												 ALLOCSET_DEFAULT_SIZES);
-	Plans		plans;
-	CrEnv		env;
-	Lookup		lookup;
+	Plans plans;
+	CrEnv env;
+	Lookup lookup;
 
 	sweep->run.memory = sweep->memory;
 	plans_init(&plans, snapshot);
@@ -529,7 +532,7 @@ dry_run(Sweep *sweep)
 			   TimestampTzGetDatum(now));
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
-		CrAccount	acc;
+		CrAccount acc;
 
 		CHECK_FOR_INTERRUPTS();
 		if (run_done(&sweep->run) >= sweep->max_accounts)
@@ -554,7 +557,7 @@ dry_run(Sweep *sweep)
 Datum
 credits_reset_due(PG_FUNCTION_ARGS)
 {
-	Sweep		sweep;
+	Sweep sweep;
 
 	store_attach(fcinfo);
 	sweep_init(&sweep, "credits_reset_due()");
@@ -611,7 +614,7 @@ others_are_writing(void)
 static void
 rest(TimestampTz since)
 {
-	long		ms = TimestampDifferenceMilliseconds(since, GetCurrentTimestamp());
+	long ms = TimestampDifferenceMilliseconds(since, GetCurrentTimestamp());
 
 	if (!others_are_writing())
 		return;
@@ -632,8 +635,7 @@ sweep_all(Sweep *sweep)
 	for (;;)
 	{
 		TimestampTz begun = GetCurrentTimestamp();
-		int64		limit = Min(sweep->batch_size,
-								sweep->max_accounts - run_done(&sweep->run));
+		int64 limit = Min(sweep->batch_size, sweep->max_accounts - run_done(&sweep->run));
 
 		if (limit <= 0)
 		{
@@ -671,14 +673,14 @@ credits_run_reset(PG_FUNCTION_ARGS)
 {
 	CallContext *call = (CallContext *) fcinfo->context;
 	MemoryContext memory = CurrentMemoryContext;
-	Sweep		sweep;
-	bool		dry;
+	Sweep sweep;
+	bool dry;
 	const char *usual_commit;
-	RunState	state;
-	Datum		report;
-	HeapTuple	tuple;
-	TupleDesc	desc;
-	bool		isnull = false;
+	RunState state;
+	Datum report;
+	HeapTuple tuple;
+	TupleDesc desc;
+	bool isnull = false;
 
 	store_attach(fcinfo);
 	sweep_init(&sweep, "credits_run_reset()");

@@ -31,9 +31,9 @@ PG_FUNCTION_INFO_V1(credits_undo_run);
 
 typedef struct Undo
 {
-	const char *plan;			/* NULL: undo by run; else by plan and boundary */
-	CrTime		boundary;
-	bool		regrant;
+	const char *plan; /* NULL: undo by run; else by plan and boundary */
+	CrTime boundary;
+	bool regrant;
 } Undo;
 
 /* How many of the credits that the undone row gave could not be taken. */
@@ -54,7 +54,7 @@ expired_by_last(Ledger *ledger, const CrRow *target)
 	const CrFacts *facts = &ledger->acc.facts;
 	const CrPlanVersion *plan = ledger->env.plan_version(ledger->env.ctx, facts->plan,
 														 target->plan_version);
-	CrTime		before;
+	CrTime before;
 
 	if (target->skipped == 0 || plan == NULL)
 		return target->expired;
@@ -67,12 +67,12 @@ expired_by_last(Ledger *ledger, const CrRow *target)
 static BulkOutcome
 undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target, int64 expired)
 {
-	Undo	   *undo = bulk->ctx;
-	CrAccount	before = ledger->acc;
-	CrRegrant	regrant = {0};
-	CrRow		row;
-	CrVerdict	verdict;
-	int64		change;
+	Undo *undo = bulk->ctx;
+	CrAccount before = ledger->acc;
+	CrRegrant regrant = {0};
+	CrRow row;
+	CrVerdict verdict;
+	int64 change;
 
 	if (bulk_is_undone(ledger->acc.user_id, target->seq))
 		return BULK_ALREADY;
@@ -107,16 +107,17 @@ static BulkOutcome
 undo_rows(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 {
 	BulkOutcome outcome = BULK_ALREADY;
-	bool		isnull;
-	ArrayType  *array = DatumGetArrayTypeP(bulk_column(item, "seqs", INT8ARRAYOID, &isnull));
-	Datum	   *seqs;
-	int			count;
+	bool isnull;
+	ArrayType *array = DatumGetArrayTypeP(bulk_column(item, "seqs", INT8ARRAYOID, &isnull));
+	Datum *seqs;
+	int count;
 
-	deconstruct_array(array, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &seqs, NULL, &count);
+	deconstruct_array(array, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &seqs, NULL,
+					  &count);
 	for (int i = 0; i < count; i++)
 	{
-		int64		seq = DatumGetInt64(seqs[i]);
-		CrRow		target;
+		int64 seq = DatumGetInt64(seqs[i]);
+		CrRow target;
 		BulkOutcome one = BULK_SKIPPED;
 
 		if (!find_row(item->user_id, seq, SnapshotSelf, &target))
@@ -138,8 +139,8 @@ undo_rows(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 static bool
 find_reset(const Ledger *ledger, CrTime boundary, CrRow *reset)
 {
-	Lookup		lookup;
-	bool		found = false;
+	Lookup lookup;
+	bool found = false;
 
 	for (int i = ledger->n_rows - 1; i >= 0; i--)
 	{
@@ -170,8 +171,8 @@ find_reset(const Ledger *ledger, CrTime boundary, CrRow *reset)
 static BulkOutcome
 undo_boundary(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 {
-	Undo	   *undo = bulk->ctx;
-	CrRow		reset;
+	Undo *undo = bulk->ctx;
+	CrRow reset;
 
 	(void) item;
 	if (!cr_text_equal(ledger->acc.facts.plan, undo->plan) ||
@@ -184,12 +185,15 @@ undo_boundary(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 Datum
 credits_undo_run(PG_FUNCTION_ARGS)
 {
-	Undo		undo = {0};
-	Bulk		bulk = {.function = "credits_undo_run()",.kind = "undo",.reads_own_tables = true,
-	.row_kind = CR_KIND_UNDO,.ctx = &undo};
-	Oid			types[2];
-	Datum		values[2];
-	char	   *query;
+	Undo undo = {0};
+	Bulk bulk = {.function = "credits_undo_run()",
+				 .kind = "undo",
+				 .reads_own_tables = true,
+				 .row_kind = CR_KIND_UNDO,
+				 .ctx = &undo};
+	Oid types[2];
+	Datum values[2];
+	char *query;
 
 	store_attach(fcinfo);
 	writer_check_allowed(bulk.function);
@@ -206,18 +210,20 @@ credits_undo_run(PG_FUNCTION_ARGS)
 		const char *kind = run_kind(PG_GETARG_UUID_P(0)->data);
 
 		if (kind == NULL)
-			error_bad_value("run_id", DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0))),
+			error_bad_value("run_id",
+							DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0))),
 							"a run_id of credit_reset_run");
 		bulk.decide = undo_rows;
 		types[0] = UUIDOID;
 		values[0] = PG_GETARG_DATUM(0);
 		types[1] = TEXTOID;
 		values[1] = CStringGetTextDatum(strcmp(kind, "apply_plan") == 0 ? "set_plan" : kind);
-		query = psprintf("SELECT h.user_id, pg_catalog.array_agg(h.seq ORDER BY h.seq DESC) AS seqs"
-						 " FROM ONLY %s.credit_history h WHERE h.run_id OPERATOR(pg_catalog.=) $1"
-						 " AND h.kind OPERATOR(pg_catalog.=) $2 AND h.kind OPERATOR(pg_catalog.=) ANY ('{reset,set_plan,grant,import}'::pg_catalog.text[])"
-						 " GROUP BY h.user_id ORDER BY h.user_id",
-						 quote_identifier(store_schema_name()));
+		query = psprintf(
+			"SELECT h.user_id, pg_catalog.array_agg(h.seq ORDER BY h.seq DESC) AS seqs"
+			" FROM ONLY %s.credit_history h WHERE h.run_id OPERATOR(pg_catalog.=) $1"
+			" AND h.kind OPERATOR(pg_catalog.=) $2 AND h.kind OPERATOR(pg_catalog.=) ANY ('{reset,set_plan,grant,import}'::pg_catalog.text[])"
+			" GROUP BY h.user_id ORDER BY h.user_id",
+			quote_identifier(store_schema_name()));
 		return bulk_result(fcinfo, bulk_run(&bulk, fcinfo, query, 2, types, values));
 	}
 	bulk.decide = undo_boundary;
@@ -227,9 +233,11 @@ credits_undo_run(PG_FUNCTION_ARGS)
 	values[0] = PG_GETARG_DATUM(1);
 	types[1] = TIMESTAMPTZOID;
 	values[1] = PG_GETARG_DATUM(2);
-	query = psprintf("SELECT a.user_id FROM ONLY %s.credit_account a"
-					 " WHERE (a.plan OPERATOR(pg_catalog.=) $1 OR a.scheduled_plan OPERATOR(pg_catalog.=) $1) AND"
-					 " (a.last_monthly_reset OPERATOR(pg_catalog.>=) $2 OR a.next_event_at OPERATOR(pg_catalog.<=) $2)"
-					 " ORDER BY a.user_id", quote_identifier(store_schema_name()));
+	query = psprintf(
+		"SELECT a.user_id FROM ONLY %s.credit_account a"
+		" WHERE (a.plan OPERATOR(pg_catalog.=) $1 OR a.scheduled_plan OPERATOR(pg_catalog.=) $1) AND"
+		" (a.last_monthly_reset OPERATOR(pg_catalog.>=) $2 OR a.next_event_at OPERATOR(pg_catalog.<=) $2)"
+		" ORDER BY a.user_id",
+		quote_identifier(store_schema_name()));
 	return bulk_result(fcinfo, bulk_run(&bulk, fcinfo, query, 2, types, values));
 }

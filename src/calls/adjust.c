@@ -16,7 +16,7 @@ PG_FUNCTION_INFO_V1(credits_adjust);
 static int64
 arg_delta(FunctionCallInfo fcinfo, int arg)
 {
-	int64		delta;
+	int64 delta;
 
 	if (PG_ARGISNULL(arg))
 		error_null("delta");
@@ -31,18 +31,18 @@ arg_delta(FunctionCallInfo fcinfo, int arg)
 typedef struct Adjustment
 {
 	const char *bucket_name;
-	CrBucket	bucket;
-	int64		delta;
+	CrBucket bucket;
+	int64 delta;
 } Adjustment;
 
 static void
 adjust(Ledger *ledger, const void *args, CrRow *row)
 {
 	const Adjustment *asked = args;
-	CrVerdict	verdict;
+	CrVerdict verdict;
 
 	if (asked->bucket == CR_MONTHLY)
-		ledger_apply_due(ledger);	/* the reset would remove what this corrects */
+		ledger_apply_due(ledger); /* the reset would remove what this corrects */
 	else
 		(void) ledger_apply_ready(ledger);
 	verdict = cr_adjust(&ledger->acc, ledger->now, asked->bucket, asked->delta, row);
@@ -56,8 +56,8 @@ adjust(Ledger *ledger, const void *args, CrRow *row)
 Datum
 credits_adjust(PG_FUNCTION_ARGS)
 {
-	Request		request;
-	Adjustment	args;
+	Request request;
+	Adjustment args;
 
 	request_init(&request, fcinfo, "credits_adjust()", CR_KIND_ADJUST);
 	args.bucket_name = arg_name(fcinfo, 1, "bucket");

@@ -30,7 +30,7 @@
 #include "tables/rows.h"
 
 #define DEFAULT_PAGE 50
-#define MAX_PAGE 1000
+#define MAX_PAGE	 1000
 
 PG_FUNCTION_INFO_V1(credits_balance);
 PG_FUNCTION_INFO_V1(credits_account_state);
@@ -46,8 +46,8 @@ preview_account(CrAccount *acc, const char *user_id, Plans *plans, CrTime at)
 {
 	const char *name = settings_default_plan();
 	const CrPlanVersion *plan;
-	CrEnv		env = plans_env(plans);
-	CrRow		row;
+	CrEnv env = plans_env(plans);
+	CrRow row;
 
 	if (name == NULL)
 		error_account_not_found(user_id);
@@ -62,10 +62,10 @@ preview_account(CrAccount *acc, const char *user_id, Plans *plans, CrTime at)
 static Datum
 balance(const char *user_id)
 {
-	CrAccount	acc;
-	Plans		plans;
-	State		state;
-	CrTime		now = clock_statement();
+	CrAccount acc;
+	Plans plans;
+	State state;
+	CrTime now = clock_statement();
 
 	plans_init(&plans, GetActiveSnapshot());
 	if (!find_account(user_id, GetActiveSnapshot(), &acc))
@@ -88,15 +88,15 @@ credits_account_state(PG_FUNCTION_ARGS)
 {
 	HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(0);
 	HeapTupleData tuple;
-	TupleDesc	in;
-	TupleDesc	out;
-	Datum	   *in_values;
-	bool	   *in_nulls;
-	Datum		values[12];
-	bool		nulls[12] = {0};
-	CrAccount	acc;
-	Plans		plans;
-	State		state;
+	TupleDesc in;
+	TupleDesc out;
+	Datum *in_values;
+	bool *in_nulls;
+	Datum values[12];
+	bool nulls[12] = {0};
+	CrAccount acc;
+	Plans plans;
+	State state;
 
 	store_attach(fcinfo);
 	if (get_call_result_type(fcinfo, NULL, &out) != TYPEFUNC_COMPOSITE || out->natts != 12)
@@ -116,7 +116,7 @@ credits_account_state(PG_FUNCTION_ARGS)
 	for (int i = 0; i < ACC_NEXT_RESET_AT - 1; i++)
 	{
 		if (in_nulls[i])
-			PG_RETURN_NULL();	/* the account's side of an outer join is NULL */
+			PG_RETURN_NULL(); /* the account's side of an outer join is NULL */
 	}
 	account_from_values(&acc, in_values, in_nulls);
 
@@ -153,7 +153,7 @@ credits_now(PG_FUNCTION_ARGS)
 Datum
 credits_my_balance(PG_FUNCTION_ARGS)
 {
-	char	   *user_id = current_user_id();
+	char *user_id = current_user_id();
 
 	if (user_id == NULL)
 		PG_RETURN_NULL();

@@ -34,10 +34,10 @@ PG_FUNCTION_INFO_V1(credits_balance_at);
 static int64
 last_row_at(const char *user_id, CrTime at)
 {
-	Lookup		lookup;
-	int64		seq = 0;
-	CrKind		kind;
-	bool		isnull;
+	Lookup lookup;
+	int64 seq = 0;
+	CrKind kind;
+	bool isnull;
 
 	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY, GetActiveSnapshot());
 	lookup_text_key(&lookup, 1, user_id);
@@ -57,19 +57,19 @@ last_row_at(const char *user_id, CrTime at)
 Datum
 credits_balance_at(PG_FUNCTION_ARGS)
 {
-	char	   *user_id;
-	CrTime		asked;
-	CrTime		at;
-	CrAccount	acc;
-	State		state;
-	CrEnv		env;
-	CrTime		now;
-	Judge		judge;
-	Checkpoint	ckpt;
-	Plans		plans;
-	int64		seq;
-	Datum		result;
-	char		text[UTC_TEXT_SIZE];
+	char *user_id;
+	CrTime asked;
+	CrTime at;
+	CrAccount acc;
+	State state;
+	CrEnv env;
+	CrTime now;
+	Judge judge;
+	Checkpoint ckpt;
+	Plans plans;
+	int64 seq;
+	Datum result;
+	char text[UTC_TEXT_SIZE];
 
 	store_attach(fcinfo);
 	user_id = arg_name(fcinfo, 0, "user_id");

@@ -16,10 +16,10 @@ PG_FUNCTION_INFO_V1(credits_close_account);
 Datum
 credits_close_account(PG_FUNCTION_ARGS)
 {
-	Request		request;
-	Ledger		ledger;
-	CrRow		row;
-	Datum		receipt;
+	Request request;
+	Ledger ledger;
+	CrRow row;
+	Datum receipt;
 
 	request_init(&request, fcinfo, "credits_close_account()", CR_KIND_CLOSE);
 	request.reason = arg_optional_text(fcinfo, 1);

@@ -21,8 +21,8 @@ char *
 current_user_id(void)
 {
 	const char *claims = GetConfigOption("request.jwt.claims", true, false);
-	Jsonb	   *jsonb;
-	JsonbValue	buffer;
+	Jsonb *jsonb;
+	JsonbValue buffer;
 	JsonbValue *sub;
 
 	if (claims == NULL || claims[0] == '\0')
@@ -39,7 +39,7 @@ current_user_id(void)
 Datum
 credits_current_user_id(PG_FUNCTION_ARGS)
 {
-	char	   *user_id = current_user_id();
+	char *user_id = current_user_id();
 
 	if (user_id == NULL)
 		PG_RETURN_NULL();

@@ -12,7 +12,8 @@
 #include "calls/cycle_args.h"
 #include "ledger/request.h"
 
-#define ANCHOR_ALLOWED "the account's local time, such as 2026-01-31 09:00, or an instant with its offset, such as 2026-01-31T09:00:00+01:00"
+#define ANCHOR_ALLOWED \
+	"the account's local time, such as 2026-01-31 09:00, or an instant with its offset, such as 2026-01-31T09:00:00+01:00"
 
 /*
  * Reads the anchor.  It is a text, so that an offset in it can be seen.  A parameter of
@@ -22,7 +23,7 @@
 void
 arg_cycle_anchor(CycleArgs *args, FunctionCallInfo fcinfo, int arg)
 {
-	char	   *text = arg_optional_text(fcinfo, arg);
+	char *text = arg_optional_text(fcinfo, arg);
 
 	args->has_anchor = text != NULL;
 	if (text && !utc_parse_iso(text, &args->anchor, &args->is_instant))
@@ -43,7 +44,7 @@ make_anchor_local(CycleArgs *args, const char *zone)
 void
 arg_time_zone(CycleArgs *args, FunctionCallInfo fcinfo, int arg)
 {
-	char	   *zone = arg_optional_name(fcinfo, arg, "time_zone");
+	char *zone = arg_optional_name(fcinfo, arg, "time_zone");
 
 	args->zone = zone ? zone_canonical(zone) : "UTC";
 	if (args->zone == NULL)

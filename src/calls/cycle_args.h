@@ -13,10 +13,10 @@
 
 typedef struct CycleArgs
 {
-	bool		has_anchor;
-	bool		is_instant;		/* the anchor came with an offset from UTC */
+	bool has_anchor;
+	bool is_instant; /* the anchor came with an offset from UTC */
 	/* if is_instant: that instant in UTC, until the zone is known */
-	CrLocal		anchor;
+	CrLocal anchor;
 	const char *zone;
 } CycleArgs;
 

@@ -17,9 +17,9 @@ PG_FUNCTION_INFO_V1(credits_try_deduct);
 static Datum
 deduct_locked(Ledger *ledger, int64 amount, bool raise)
 {
-	CrRow		row;
-	CrVerdict	verdict;
-	Datum		receipt;
+	CrRow row;
+	CrVerdict verdict;
+	Datum receipt;
 
 	if (!ledger_lock(ledger))
 		error_account_not_found(ledger->request->user_id);
@@ -41,11 +41,11 @@ deduct_locked(Ledger *ledger, int64 amount, bool raise)
 static Datum
 deduct(FunctionCallInfo fcinfo, const char *function, bool raise)
 {
-	Request		request;
-	Ledger		ledger;
-	Datum		receipt;
-	int64		amount;
-	int			place;
+	Request request;
+	Ledger ledger;
+	Datum receipt;
+	int64 amount;
+	int place;
 
 	request_init(&request, fcinfo, function, CR_KIND_DEDUCT);
 	amount = arg_amount(fcinfo, 1, "amount");
@@ -58,8 +58,8 @@ deduct(FunctionCallInfo fcinfo, const char *function, bool raise)
 
 	ledger_prepare(&ledger, &request, NULL, NULL);
 	place = ledger_deduct_unlocked(&ledger, amount);
-	receipt = place >= 0 ? receipt_from_row(&ledger.rows[place], false) :
-		deduct_locked(&ledger, amount, raise);
+	receipt = place >= 0 ? receipt_from_row(&ledger.rows[place], false)
+						 : deduct_locked(&ledger, amount, raise);
 	ledger_end(&ledger);
 	return receipt;
 }

@@ -35,39 +35,39 @@ PG_FUNCTION_INFO_V1(credits_deduct_many);
 
 typedef struct BatchItem
 {
-	Request		request;
-	int64		amount;
-	int			number;			/* its place in the batch, from 1 */
-	int			row;			/* index in the ledger's rows; -1: none */
-	struct BatchItem *first;			/* the item of this batch that it repeats */
-	Datum		receipt;
+	Request request;
+	int64 amount;
+	int number;				 /* its place in the batch, from 1 */
+	int row;				 /* index in the ledger's rows; -1: none */
+	struct BatchItem *first; /* the item of this batch that it repeats */
+	Datum receipt;
 } BatchItem;
 
 typedef struct Batch
 {
-	BatchItem	   *items;
-	int			count;
-	bool		all_or_nothing;
-	Books		books;
-	MemoryContext memory;		/* has the receipts */
+	BatchItem *items;
+	int count;
+	bool all_or_nothing;
+	Books books;
+	MemoryContext memory; /* has the receipts */
 } Batch;
 
 /* One array argument.  It has as many elements as there are items, or it is NULL. */
 typedef struct ArrayArg
 {
-	Datum	   *values;
-	bool	   *nulls;
+	Datum *values;
+	bool *nulls;
 } ArrayArg;
 
 static ArrayArg
 arg_array(FunctionCallInfo fcinfo, int arg, const char *name, Oid type, int *count)
 {
-	ArrayArg		column = {0};
-	ArrayType  *array;
-	int16		length;
-	bool		by_value;
-	char		align;
-	int			found;
+	ArrayArg column = {0};
+	ArrayType *array;
+	int16 length;
+	bool by_value;
+	char align;
+	int found;
 
 	if (PG_ARGISNULL(arg))
 		return column;
@@ -84,14 +84,14 @@ arg_array(FunctionCallInfo fcinfo, int arg, const char *name, Oid type, int *cou
 static char *
 element_text(const ArrayArg *column, int i)
 {
-	return column->values == NULL || column->nulls[i] ? NULL :
-		TextDatumGetCString(column->values[i]);
+	return column->values == NULL || column->nulls[i] ? NULL
+													  : TextDatumGetCString(column->values[i]);
 }
 
 static char *
 element_name(const ArrayArg *column, int i, const char *name)
 {
-	char	   *text = element_text(column, i);
+	char *text = element_text(column, i);
 
 	if (text && (text[0] == '\0' || strlen(text) > CR_MAX_NAME))
 		error_bad_length(name, CR_MAX_NAME);
@@ -101,13 +101,8 @@ element_name(const ArrayArg *column, int i, const char *name)
 static void
 read_items(Batch *batch, FunctionCallInfo fcinfo)
 {
-	int			count = -1;
-	ArrayArg		users,
-				amounts,
-				reasons,
-				keys,
-				metadata,
-				spenders;
+	int count = -1;
+	ArrayArg users, amounts, reasons, keys, metadata, spenders;
 
 	if (PG_ARGISNULL(0))
 		error_null("user_ids");
@@ -128,8 +123,8 @@ read_items(Batch *batch, FunctionCallInfo fcinfo)
 	batch->items = palloc0(sizeof(BatchItem) * Max(count, 1));
 	for (int i = 0; i < count; i++)
 	{
-		BatchItem	   *item = &batch->items[i];
-		Request    *request = &item->request;
+		BatchItem *item = &batch->items[i];
+		Request *request = &item->request;
 
 		item->number = i + 1;
 		request->function = "credits_deduct_many()";
@@ -159,7 +154,7 @@ compare_items(const void *a, const void *b)
 {
 	const BatchItem *left = *(BatchItem *const *) a;
 	const BatchItem *right = *(BatchItem *const *) b;
-	int			order = strcmp(left->request.user_id, right->request.user_id);
+	int order = strcmp(left->request.user_id, right->request.user_id);
 
 	return order != 0 ? order : left->number - right->number;
 }
@@ -217,8 +212,8 @@ refuse_conflict(Batch *batch, BatchItem *item, int64 seq, CrKind kind)
 
 typedef struct KeyEntry
 {
-	char		key[CR_MAX_NAME + 1];
-	BatchItem	   *item;
+	char key[CR_MAX_NAME + 1];
+	BatchItem *item;
 } KeyEntry;
 
 /*
@@ -229,15 +224,15 @@ static bool
 replay(Batch *batch, BatchItem *item, Ledger *ledger, HTAB *keys)
 {
 	const Request *request = &item->request;
-	KeyEntry   *entry = hash_search(keys, request->idempotency_key, HASH_FIND, NULL);
+	KeyEntry *entry = hash_search(keys, request->idempotency_key, HASH_FIND, NULL);
 	MemoryContext old;
-	CrRow		row;
+	CrRow row;
 
 	if (entry)
 	{
 		if (!digest_is(entry->item->request.digest, request->digest))
-			refuse_conflict(batch, item,
-							ledger->acc.history_seq + entry->item->row + 1, CR_KIND_DEDUCT);
+			refuse_conflict(batch, item, ledger->acc.history_seq + entry->item->row + 1,
+							CR_KIND_DEDUCT);
 		else
 			item->first = entry->item;
 		return true;
@@ -261,14 +256,15 @@ static void
 decide(Batch *batch, BatchItem *item, Ledger *ledger, HTAB *keys)
 {
 	const char *key = item->request.idempotency_key;
-	CrVerdict	verdict;
-	CrRow		row;
+	CrVerdict verdict;
+	CrRow row;
 
 	ledger->request = &item->request;
 	if (key && replay(batch, item, ledger, keys))
 		return;
-	verdict = ledger_apply_ready(ledger) ?
-		cr_deduct(&ledger->acc, ledger->now, item->amount, &row) : CR_ZONE_UNKNOWN;
+	verdict = ledger_apply_ready(ledger)
+		? cr_deduct(&ledger->acc, ledger->now, item->amount, &row)
+		: CR_ZONE_UNKNOWN;
 	if (verdict != CR_OK)
 	{
 		refuse(batch, item, ledger, verdict);
@@ -298,10 +294,10 @@ do_one_unlocked(Batch *batch, BatchItem *item, Ledger *ledger)
 static void
 do_user(Batch *batch, BatchItem **items, int count)
 {
-	HASHCTL		info = {.keysize = CR_MAX_NAME + 1,.entrysize = sizeof(KeyEntry)};
-	HTAB	   *keys;
-	Ledger		ledger;
-	bool		any = false;
+	HASHCTL info = {.keysize = CR_MAX_NAME + 1, .entrysize = sizeof(KeyEntry)};
+	HTAB *keys;
+	Ledger ledger;
+	bool any = false;
 	MemoryContext old;
 
 	ledger_prepare(&ledger, &items[0]->request, &batch->books, NULL);
@@ -328,7 +324,7 @@ do_user(Batch *batch, BatchItem **items, int count)
 	old = MemoryContextSwitchTo(batch->memory);
 	for (int i = 0; i < count; i++)
 	{
-		BatchItem	   *item = items[i];
+		BatchItem *item = items[i];
 
 		if (item->row >= 0)
 			item->receipt = receipt_from_row(&ledger.rows[item->row], false);
@@ -342,18 +338,18 @@ do_user(Batch *batch, BatchItem **items, int count)
 /* The items in the order of users, and how far the batch has come. */
 typedef struct Turns
 {
-	Batch	   *batch;
+	Batch *batch;
 	BatchItem **order;
-	int			at;
-	MemoryContext memory;		/* of the current user */
+	int at;
+	MemoryContext memory; /* of the current user */
 } Turns;
 
 static void
 do_next_user(Turns *turns)
 {
 	BatchItem **items = &turns->order[turns->at];
-	int			rest = turns->batch->count - turns->at;
-	int			count = 1;
+	int rest = turns->batch->count - turns->at;
+	int count = 1;
 	MemoryContext old = MemoryContextSwitchTo(turns->memory);
 
 	while (count < rest &&
@@ -368,7 +364,7 @@ do_next_user(Turns *turns)
 static void
 do_other_users(void *arg)
 {
-	Turns	   *turns = arg;
+	Turns *turns = arg;
 
 	while (turns->at < turns->batch->count)
 		do_next_user(turns);
@@ -378,7 +374,7 @@ do_other_users(void *arg)
 static void
 do_batch(Batch *batch)
 {
-	Turns		turns = {.batch = batch};
+	Turns turns = {.batch = batch};
 
 	turns.order = palloc(sizeof(BatchItem *) * Max(batch->count, 1));
 	turns.memory = AllocSetContextCreate(CurrentMemoryContext, "credits batch user",
@@ -401,13 +397,13 @@ Datum
 credits_deduct_many(PG_FUNCTION_ARGS)
 {
 	FuncCallContext *call;
-	Datum	   *receipts;
+	Datum *receipts;
 
 	if (SRF_IS_FIRSTCALL())
 	{
 		MemoryContext old;
 		MemoryContext work;
-		Batch		batch = {0};
+		Batch batch = {0};
 
 		call = SRF_FIRSTCALL_INIT();
 		work = AllocSetContextCreate(CurrentMemoryContext, "credits batch",
@@ -431,7 +427,7 @@ credits_deduct_many(PG_FUNCTION_ARGS)
 	receipts = call->user_fctx;
 	if (call->call_cntr < call->max_calls)
 	{
-		Datum		receipt = receipts[call->call_cntr];
+		Datum receipt = receipts[call->call_cntr];
 
 		SRF_RETURN_NEXT(call, receipt); /* this macro increments call_cntr first */
 	}

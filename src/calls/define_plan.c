@@ -28,7 +28,7 @@ PG_FUNCTION_INFO_V1(credits_define_plan);
 static void
 insert_version(const CrPlanVersion *plan)
 {
-	Writer	   *writer = writer_begin(TABLE_PLAN, CurrentMemoryContext);
+	Writer *writer = writer_begin(TABLE_PLAN, CurrentMemoryContext);
 	TupleTableSlot *slot = writer->slot;
 
 	writer_clear(writer);
@@ -47,7 +47,7 @@ insert_version(const CrPlanVersion *plan)
 static Datum
 plan_receipt(const CrPlanVersion *plan, bool replayed)
 {
-	Object		object;
+	Object object;
 
 	object_begin(&object);
 	object_bool(&object, "ok", true);
@@ -66,7 +66,7 @@ static void
 choose_effective_from(CrPlanVersion *plan, const CrPlanVersion *newest, CrTime now,
 					  FunctionCallInfo fcinfo, int arg)
 {
-	char		text[UTC_TEXT_SIZE];
+	char text[UTC_TEXT_SIZE];
 
 	plan->effective_from = PG_ARGISNULL(arg) ? now : PG_GETARG_TIMESTAMPTZ(arg);
 	(void) check_time(plan->effective_from, "effective_from");
@@ -94,7 +94,7 @@ lock_plan(const char *plan)
 	LockRelationOid(store_table(TABLE_PLAN), RowExclusiveLock);
 	for (;;)
 	{
-		bool		has_plan = try_lock_name(LOCK_PLAN, plan, ExclusiveLock);
+		bool has_plan = try_lock_name(LOCK_PLAN, plan, ExclusiveLock);
 
 		if (has_plan && audit_try_lock())
 			return;
@@ -113,10 +113,10 @@ credits_define_plan(PG_FUNCTION_ARGS)
 {
 	CrPlanVersion plan = {0};
 	const CrPlanVersion *newest;
-	Plans		plans;
-	CrTime		now;
-	char	   *cycle;
-	Datum		result;
+	Plans plans;
+	CrTime now;
+	char *cycle;
+	Datum result;
 
 	store_attach(fcinfo);
 	plan.plan = arg_name(fcinfo, 0, "plan");
@@ -137,9 +137,9 @@ credits_define_plan(PG_FUNCTION_ARGS)
 		plan.cycle = newest->cycle;
 	plan.rollover_limit = arg_optional_credits(fcinfo, 3, "rollover_limit",
 											   newest ? newest->rollover_limit : 0);
-	plan.low_balance_threshold =
-		arg_optional_credits(fcinfo, 4, "low_balance_threshold",
-							 newest ? newest->low_balance_threshold : 0);
+	plan.low_balance_threshold = arg_optional_credits(fcinfo, 4, "low_balance_threshold",
+													  newest ? newest->low_balance_threshold
+															 : 0);
 	if (newest && plan.monthly_credits == newest->monthly_credits &&
 		plan.cycle == newest->cycle && plan.rollover_limit == newest->rollover_limit &&
 		plan.low_balance_threshold == newest->low_balance_threshold &&
@@ -151,7 +151,7 @@ credits_define_plan(PG_FUNCTION_ARGS)
 	plan.created_at = now;
 	insert_version(&plan);
 	result = plan_receipt(&plan, false);
-	audit_append("define_plan", plan.plan,
-				 newest ? plan_facts(newest) : (Datum) 0, plan_facts(&plan));
+	audit_append("define_plan", plan.plan, newest ? plan_facts(newest) : (Datum) 0,
+				 plan_facts(&plan));
 	return result;
 }

@@ -39,7 +39,7 @@ has_text(TupleTableSlot *slot)
 static void
 erase_row(Writer *writer, TupleTableSlot *old)
 {
-	CrRow		row;
+	CrRow row;
 
 	row_from_slot(&row, old);
 	writer_copy(writer, old);
@@ -55,13 +55,12 @@ erase_row(Writer *writer, TupleTableSlot *old)
 static int64
 erase_rows(Writer *writer, const char *user_id)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	MemoryContext row_memory = AllocSetContextCreate(CurrentMemoryContext,
-													 "credits erase row",
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	MemoryContext row_memory = AllocSetContextCreate(CurrentMemoryContext, "credits erase row",
 													 ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
-	Lookup		rows;
-	int64		count = 0;
+	Lookup rows;
+	int64 count = 0;
 
 	lookup_in(&rows, writer->rel, writer_index(writer, INDEX_HISTORY),
 			  writer_read_slot(writer), snapshot);
@@ -90,13 +89,13 @@ erase_rows(Writer *writer, const char *user_id)
 static void
 check_archive(const char *user_id, Snapshot snapshot)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	if (!checkpoint_covers(user_id, 1, snapshot))
 		return;
 	foreach(cell, archive_partitions())
 	{
-		Relation	partition = table_open(lfirst_oid(cell), AccessShareLock);
+		Relation partition = table_open(lfirst_oid(cell), AccessShareLock);
 
 		archive_check(partition);
 		table_close(partition, NoLock);
@@ -107,19 +106,19 @@ check_archive(const char *user_id, Snapshot snapshot)
 static int64
 erase_archived(const char *user_id)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	MemoryContext memory = CurrentMemoryContext;
 	MemoryContext row_memory = AllocSetContextCreate(memory, "credits erase row",
 													 ALLOCSET_DEFAULT_SIZES);
-	Archived	archived;
-	int64		count = 0;
+	Archived archived;
+	int64 count = 0;
 
 	check_archive(user_id, snapshot);
 	archived_open(&archived, snapshot);
 	for (int i = 0; i < archived.n_parts; i++)
 	{
-		Lookup	   *rows = &archived.parts[i].rows;
-		Writer	   *writer = NULL;
+		Lookup *rows = &archived.parts[i].rows;
+		Writer *writer = NULL;
 
 		lookup_text_key(rows, 1, user_id);
 		while (lookup_next(rows, ForwardScanDirection))
@@ -152,7 +151,7 @@ erase_archived(const char *user_id)
 static void
 touch_account(Ledger *ledger)
 {
-	Writer	   *writer = ledger->books->account;
+	Writer *writer = ledger->books->account;
 
 	writer_copy(writer, ledger->version);
 	writer_update(writer, ledger->version);
@@ -161,7 +160,7 @@ touch_account(Ledger *ledger)
 static Datum
 audited(int64 rows, const char *reason)
 {
-	Object		after;
+	Object after;
 
 	object_begin(&after);
 	object_int(&after, "rows", rows);
@@ -176,11 +175,11 @@ audited(int64 rows, const char *reason)
 Datum
 credits_erase_user(PG_FUNCTION_ARGS)
 {
-	Request		request;
-	Ledger		ledger;
-	char	   *reason;
-	int64		rows;
-	Object		object;
+	Request request;
+	Ledger ledger;
+	char *reason;
+	int64 rows;
+	Object object;
 
 	request_init(&request, fcinfo, "credits_erase_user()", CR_KIND_COUNT);
 	reason = arg_optional_name(fcinfo, 1, "reason");

@@ -31,15 +31,15 @@ PG_FUNCTION_INFO_V1(credits_explain);
 /* What the rows of one kind did to a bucket. */
 typedef struct Flow
 {
-	int64		in;
-	int64		out;
+	int64 in;
+	int64 out;
 } Flow;
 
 typedef struct Flows
 {
-	Flow		monthly[CR_KIND_COUNT];	/* in the current period */
-	Flow		granted[CR_KIND_COUNT];
-	Flow		purchased[CR_KIND_COUNT];
+	Flow monthly[CR_KIND_COUNT]; /* in the current period */
+	Flow granted[CR_KIND_COUNT];
+	Flow purchased[CR_KIND_COUNT];
 } Flows;
 
 static void
@@ -61,8 +61,8 @@ sum_flows(Flows *flows, const char *user_id, CrTime period_start)
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext memory = AllocSetContextCreate(old, "credits explain row",
 												 ALLOCSET_DEFAULT_SIZES);
-	Lookup		lookup;
-	Checkpoint	ckpt;
+	Lookup lookup;
+	Checkpoint ckpt;
 
 	memset(flows, 0, sizeof(*flows));
 	if (checkpoint_find(user_id, GetActiveSnapshot(), &ckpt))
@@ -77,7 +77,7 @@ sum_flows(Flows *flows, const char *user_id, CrTime period_start)
 	lookup_text_key(&lookup, 1, user_id);
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
-		CrRow		row;
+		CrRow row;
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(memory);
@@ -134,7 +134,7 @@ put_flows(StringInfo buf, const Flow *flows)
 static int64
 held_of_grant(const CrAccount *acc, int64 seq)
 {
-	int64		held = 0;
+	int64 held = 0;
 
 	for (int i = 0; i < acc->lots->n_holds; i++)
 	{
@@ -157,7 +157,7 @@ put_grants(StringInfo buf, const CrAccount *acc, CrTime now)
 	for (int i = 0; i < acc->lots->n_grants; i++)
 	{
 		const CrGrant *grant = &acc->lots->grants[i];
-		int64		held = held_of_grant(acc, grant->seq);
+		int64 held = held_of_grant(acc, grant->seq);
 
 		if ((grant->left == 0 && held == 0) || grant->ends_at <= now)
 			continue;
@@ -204,7 +204,7 @@ put_next_reset(StringInfo buf, const CrAccount *acc, Plans *plans)
 {
 	const char *name = acc->facts.scheduled_plan ? acc->facts.scheduled_plan : acc->facts.plan;
 	const CrPlanVersion *plan = NULL;
-	int64		kept;
+	int64 kept;
 
 	put_key(buf, "next_reset");
 	if (acc->next_reset_at == CR_NEVER)
@@ -227,14 +227,14 @@ put_next_reset(StringInfo buf, const CrAccount *acc, Plans *plans)
 Datum
 credits_explain(PG_FUNCTION_ARGS)
 {
-	char	   *user_id;
-	CrAccount	acc;
-	CrTime		now;
-	CrTime		written_period;
-	State		state;
-	CrBuckets	written;
-	Flows		flows;
-	Plans		plans;
+	char *user_id;
+	CrAccount acc;
+	CrTime now;
+	CrTime written_period;
+	State state;
+	CrBuckets written;
+	Flows flows;
+	Plans plans;
 	StringInfoData buf;
 
 	store_attach(fcinfo);

@@ -17,7 +17,7 @@ PG_FUNCTION_INFO_V1(credits_unfreeze);
 static Datum
 status_object(CrStatus status)
 {
-	Object		object;
+	Object object;
 
 	object_begin(&object);
 	object_text(&object, "status", cr_status_name(status));
@@ -31,11 +31,11 @@ status_object(CrStatus status)
 static Datum
 set_status(FunctionCallInfo fcinfo, const char *function, CrKind kind, CrStatus status)
 {
-	Request		request;
-	Ledger		ledger;
-	CrRow		row;
-	CrStatus	before;
-	Datum		receipt;
+	Request request;
+	Ledger ledger;
+	CrRow row;
+	CrStatus before;
+	Datum receipt;
 
 	request_init(&request, fcinfo, function, kind);
 	request.reason = arg_optional_text(fcinfo, 1);
@@ -46,8 +46,8 @@ set_status(FunctionCallInfo fcinfo, const char *function, CrKind kind, CrStatus 
 	ledger_check(&ledger, cr_set_status(&ledger.acc, ledger.now, status, &row), 0);
 	receipt = ledger_append(&ledger, &row);
 	ledger_end(&ledger);
-	audit_append(cr_kind_name(kind), request.user_id,
-				 status_object(before), status_object(status));
+	audit_append(cr_kind_name(kind), request.user_id, status_object(before),
+				 status_object(status));
 	return receipt;
 }
 

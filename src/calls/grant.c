@@ -13,8 +13,8 @@ PG_FUNCTION_INFO_V1(credits_grant);
 
 typedef struct Grant
 {
-	int64		amount;
-	CrTime		ends_at;
+	int64 amount;
+	CrTime ends_at;
 } Grant;
 
 static void
@@ -23,16 +23,19 @@ grant(Ledger *ledger, const void *args, CrRow *row)
 	const Grant *asked = args;
 
 	(void) ledger_apply_ready(ledger);
-	ledger_check(ledger, ledger->is_waiting && asked->ends_at <= ledger->clock ? CR_ENDS_TOO_SOON :
-				 cr_grant(&ledger->acc, ledger->now, ledger_next_seq(ledger), asked->amount,
-						  asked->ends_at, row), asked->amount);
+	ledger_check(ledger,
+				 ledger->is_waiting && asked->ends_at <= ledger->clock
+					 ? CR_ENDS_TOO_SOON
+					 : cr_grant(&ledger->acc, ledger->now, ledger_next_seq(ledger),
+								asked->amount, asked->ends_at, row),
+				 asked->amount);
 }
 
 Datum
 credits_grant(PG_FUNCTION_ARGS)
 {
-	Request		request;
-	Grant		args;
+	Request request;
+	Grant args;
 
 	request_init(&request, fcinfo, "credits_grant()", CR_KIND_GRANT);
 	args.amount = arg_amount(fcinfo, 1, "amount");

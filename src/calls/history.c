@@ -30,7 +30,7 @@
 #include "tables/find.h"
 
 #define DEFAULT_PAGE 50
-#define MAX_PAGE 1000
+#define MAX_PAGE	 1000
 
 PG_FUNCTION_INFO_V1(credits_history);
 PG_FUNCTION_INFO_V1(credits_my_history);
@@ -41,22 +41,22 @@ PG_FUNCTION_INFO_V1(credits_my_history);
  */
 typedef struct Source
 {
-	AttrNumber	attno;			/* 0: a sum */
-	int			n;
-	AttrNumber	sum[3];
+	AttrNumber attno; /* 0: a sum */
+	int n;
+	AttrNumber sum[3];
 } Source;
 
 static Source
 find_source(const char *name, TupleDesc history)
 {
-	Source		source = {0};
+	Source source = {0};
 
 	if (strcmp(name, "available") == 0)
-		source = (Source) {0, 3, {HIST_MONTHLY, HIST_GRANTED, HIST_PURCHASED}};
+		source = (Source){0, 3, {HIST_MONTHLY, HIST_GRANTED, HIST_PURCHASED}};
 	else if (strcmp(name, "held") == 0)
-		source = (Source) {0, 3, {HIST_HELD_MONTHLY, HIST_HELD_GRANTED, HIST_HELD_PURCHASED}};
+		source = (Source){0, 3, {HIST_HELD_MONTHLY, HIST_HELD_GRANTED, HIST_HELD_PURCHASED}};
 	else if (strcmp(name, "owed") == 0)
-		source = (Source) {0, 2, {HIST_OWED_MONTHLY, HIST_OWED_PURCHASED, 0}};
+		source = (Source){0, 2, {HIST_OWED_MONTHLY, HIST_OWED_PURCHASED, 0}};
 	else
 	{
 		for (int i = 0; i < history->natts && source.attno == 0; i++)
@@ -91,16 +91,16 @@ show(AttrNumber attno, Datum *value, bool *isnull)
 /* Which rows of a history are wanted. */
 typedef struct Filter
 {
-	bool		is_any;			/* all rows are wanted */
-	bool		has_kinds;
-	bool		kinds[CR_KIND_COUNT];
-	bool		has_from;
-	bool		has_to;
-	bool		has_ref_seq;
+	bool is_any; /* all rows are wanted */
+	bool has_kinds;
+	bool kinds[CR_KIND_COUNT];
+	bool has_from;
+	bool has_to;
+	bool has_ref_seq;
 	TimestampTz from;
 	TimestampTz to;
-	int64		ref_seq;
-	const char *reference;		/* NULL: any */
+	int64 ref_seq;
+	const char *reference; /* NULL: any */
 } Filter;
 
 static char *
@@ -110,7 +110,10 @@ all_kinds(void)
 
 	initStringInfo(&list);
 	for (int kind = 0; kind < CR_KIND_COUNT; kind++)
-		appendStringInfo(&list, "%s%s", kind == 0 ? "" : kind == CR_KIND_COUNT - 1 ? " or " : ", ",
+		appendStringInfo(&list, "%s%s",
+						 kind == 0						 ? ""
+							 : kind == CR_KIND_COUNT - 1 ? " or "
+														 : ", ",
 						 cr_kind_name(kind));
 	return list.data;
 }
@@ -118,19 +121,19 @@ all_kinds(void)
 static void
 filter_kinds(Filter *filter, FunctionCallInfo fcinfo, int arg)
 {
-	Datum	   *names;
-	bool	   *nulls;
-	int			count;
+	Datum *names;
+	bool *nulls;
+	int count;
 
 	filter->has_kinds = !PG_ARGISNULL(arg);
 	if (!filter->has_kinds)
 		return;
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(arg), TEXTOID, -1, false, TYPALIGN_INT,
-					  &names, &nulls, &count);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(arg), TEXTOID, -1, false, TYPALIGN_INT, &names,
+					  &nulls, &count);
 	for (int i = 0; i < count; i++)
 	{
-		char	   *name;
-		CrKind		kind;
+		char *name;
+		CrKind kind;
 
 		if (nulls[i])
 			error_null("kinds");
@@ -148,7 +151,7 @@ filter_kinds(Filter *filter, FunctionCallInfo fcinfo, int arg)
 static Filter
 arg_filter(FunctionCallInfo fcinfo, int arg)
 {
-	Filter		filter = {0};
+	Filter filter = {0};
 
 	filter_kinds(&filter, fcinfo, arg);
 	if (PG_NARGS() > arg + 1)
@@ -170,7 +173,7 @@ arg_filter(FunctionCallInfo fcinfo, int arg)
 static bool
 get(TupleTableSlot *slot, AttrNumber attno, Datum *value)
 {
-	bool		isnull;
+	bool isnull;
 
 	*value = slot_getattr(slot, attno, &isnull);
 	return !isnull;
@@ -179,8 +182,8 @@ get(TupleTableSlot *slot, AttrNumber attno, Datum *value)
 static bool
 is_text(TupleTableSlot *slot, AttrNumber attno, const char *wanted)
 {
-	Datum		value;
-	text	   *found;
+	Datum value;
+	text *found;
 
 	if (!get(slot, attno, &value))
 		return false;
@@ -192,9 +195,9 @@ is_text(TupleTableSlot *slot, AttrNumber attno, const char *wanted)
 static bool
 is_of_kinds(const Filter *filter, TupleTableSlot *slot)
 {
-	char		name[32];
-	Datum		value;
-	CrKind		kind;
+	char name[32];
+	Datum value;
+	CrKind kind;
 
 	if (!get(slot, HIST_KIND, &value))
 		return false;
@@ -209,7 +212,7 @@ is_of_kinds(const Filter *filter, TupleTableSlot *slot)
 static bool
 passes(const Filter *filter, TupleTableSlot *slot)
 {
-	Datum		value;
+	Datum value;
 
 	if (filter->is_any)
 		return true;
@@ -232,11 +235,11 @@ put_page(FunctionCallInfo fcinfo, const char *user_id, int64 before, int64 count
 		 const Filter *filter)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	TupleDesc	out = rsinfo->setDesc;
-	Source	   *sources = palloc(sizeof(Source) * out->natts);
-	Datum	   *values = palloc(sizeof(Datum) * out->natts);
-	bool	   *nulls = palloc(sizeof(bool) * out->natts);
-	Lookup		lookup;
+	TupleDesc out = rsinfo->setDesc;
+	Source *sources = palloc(sizeof(Source) * out->natts);
+	Datum *values = palloc(sizeof(Datum) * out->natts);
+	bool *nulls = palloc(sizeof(bool) * out->natts);
+	Lookup lookup;
 
 	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY, GetActiveSnapshot());
 	for (int i = 0; i < out->natts; i++)
@@ -267,8 +270,9 @@ put_page(FunctionCallInfo fcinfo, const char *user_id, int64 before, int64 count
 			for (int j = 0; j < source->n; j++)
 			{
 				if (!lookup.slot->tts_isnull[source->sum[j] - 1])
-					values[i] = Int64GetDatum(DatumGetInt64(values[i]) +
-											  DatumGetInt64(lookup.slot->tts_values[source->sum[j] - 1]));
+					values[i] = Int64GetDatum(
+						DatumGetInt64(values[i]) +
+						DatumGetInt64(lookup.slot->tts_values[source->sum[j] - 1]));
 			}
 		}
 		tuplestore_putvalues(rsinfo->setResult, out, values, nulls);
@@ -279,11 +283,11 @@ put_page(FunctionCallInfo fcinfo, const char *user_id, int64 before, int64 count
 static void
 history(FunctionCallInfo fcinfo, const char *user_id, int first_arg)
 {
-	int64		before = PG_ARGISNULL(first_arg) ? PG_INT64_MAX : PG_GETARG_INT64(first_arg);
-	int64		count = arg_optional_count(fcinfo, first_arg + 1, "page_size",
-										   DEFAULT_PAGE, MAX_PAGE);
-	Filter		filter = arg_filter(fcinfo, first_arg + 2);
-	CrAccount	acc;
+	int64 before = PG_ARGISNULL(first_arg) ? PG_INT64_MAX : PG_GETARG_INT64(first_arg);
+	int64 count = arg_optional_count(fcinfo, first_arg + 1, "page_size", DEFAULT_PAGE,
+									 MAX_PAGE);
+	Filter filter = arg_filter(fcinfo, first_arg + 2);
+	CrAccount acc;
 
 	if (!find_account(user_id, GetActiveSnapshot(), &acc))
 	{
@@ -306,7 +310,7 @@ credits_history(PG_FUNCTION_ARGS)
 Datum
 credits_my_history(PG_FUNCTION_ARGS)
 {
-	char	   *user_id = current_user_id();
+	char *user_id = current_user_id();
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (user_id == NULL)

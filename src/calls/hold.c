@@ -27,9 +27,10 @@ PG_FUNCTION_INFO_V1(credits_release);
 static int64
 arg_expires_in(FunctionCallInfo fcinfo, int arg)
 {
-	const char *allowed = "more than 0 and at most 31 days, a day being 24 hours, without months";
-	Interval   *interval;
-	int64		length;
+	const char *allowed =
+		"more than 0 and at most 31 days, a day being 24 hours, without months";
+	Interval *interval;
+	int64 length;
 
 	if (PG_ARGISNULL(arg))
 		return DEFAULT_HOLD;
@@ -45,8 +46,8 @@ arg_expires_in(FunctionCallInfo fcinfo, int arg)
 
 typedef struct Hold
 {
-	int64		amount;
-	int64		length;
+	int64 amount;
+	int64 length;
 } Hold;
 
 static void
@@ -55,15 +56,17 @@ hold(Ledger *ledger, const void *args, CrRow *row)
 	const Hold *asked = args;
 
 	ledger_apply_due(ledger);
-	ledger_check(ledger, cr_hold(&ledger->acc, ledger->now, ledger_next_seq(ledger),
-								 asked->amount, ledger->now + asked->length, row), asked->amount);
+	ledger_check(ledger,
+				 cr_hold(&ledger->acc, ledger->now, ledger_next_seq(ledger), asked->amount,
+						 ledger->now + asked->length, row),
+				 asked->amount);
 }
 
 Datum
 credits_hold(PG_FUNCTION_ARGS)
 {
-	Request		request;
-	Hold		args;
+	Request request;
+	Hold args;
 
 	request_init(&request, fcinfo, "credits_hold()", CR_KIND_HOLD);
 	args.amount = arg_amount(fcinfo, 1, "amount");
@@ -87,7 +90,7 @@ arg_hold_seq(FunctionCallInfo fcinfo)
 static CrHold *
 find_hold(Ledger *ledger, int64 seq)
 {
-	CrHold	   *hold = lots_find_hold(&ledger->acc, seq, SnapshotSelf);
+	CrHold *hold = lots_find_hold(&ledger->acc, seq, SnapshotSelf);
 
 	if (hold == NULL && checkpoint_covers(ledger->acc.user_id, seq, SnapshotSelf))
 		error_hold_archived(ledger->acc.user_id, seq);
@@ -108,18 +111,18 @@ spends_more(const CrHold *hold, int64 amount)
 
 typedef struct Settlement
 {
-	int64		hold_seq;
-	int64		amount;			/* of a capture; 0: everything that is held */
-	bool		keep_open;
+	int64 hold_seq;
+	int64 amount; /* of a capture; 0: everything that is held */
+	bool keep_open;
 } Settlement;
 
 static void
 capture(Ledger *ledger, const void *args, CrRow *row)
 {
 	const Settlement *asked = args;
-	CrHold	   *hold;
-	CrVerdict	verdict;
-	int64		amount;
+	CrHold *hold;
+	CrVerdict verdict;
+	int64 amount;
 
 	(void) ledger_apply_ready(ledger);
 	hold = find_hold(ledger, asked->hold_seq);
@@ -137,8 +140,8 @@ capture(Ledger *ledger, const void *args, CrRow *row)
 Datum
 credits_capture(PG_FUNCTION_ARGS)
 {
-	Request		request;
-	Settlement	args;
+	Request request;
+	Settlement args;
 
 	request_init(&request, fcinfo, "credits_capture()", CR_KIND_CAPTURE);
 	args.hold_seq = arg_hold_seq(fcinfo);
@@ -155,7 +158,7 @@ credits_capture(PG_FUNCTION_ARGS)
 static void
 release(Ledger *ledger, const void *args, CrRow *row)
 {
-	CrHold	   *hold;
+	CrHold *hold;
 
 	(void) ledger_apply_ready(ledger);
 	hold = find_hold(ledger, ((const Settlement *) args)->hold_seq);
@@ -166,8 +169,8 @@ release(Ledger *ledger, const void *args, CrRow *row)
 Datum
 credits_release(PG_FUNCTION_ARGS)
 {
-	Request		request;
-	Settlement	args = {0};
+	Request request;
+	Settlement args = {0};
 
 	request_init(&request, fcinfo, "credits_release()", CR_KIND_RELEASE);
 	args.hold_seq = arg_hold_seq(fcinfo);

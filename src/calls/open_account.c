@@ -24,8 +24,8 @@ PG_FUNCTION_INFO_V1(credits_open_account);
 
 typedef struct Opening
 {
-	const char *plan;			/* NULL: none */
-	CycleArgs	cycle;
+	const char *plan; /* NULL: none */
+	CycleArgs cycle;
 } Opening;
 
 /*
@@ -51,7 +51,7 @@ same_request(const Request *request, const CrRow *row)
 static Datum
 receipt_opened(const Checkpoint *ckpt)
 {
-	Object		object;
+	Object object;
 
 	object_begin(&object);
 	object_bool(&object, "ok", true);
@@ -73,16 +73,16 @@ receipt_opened(const Checkpoint *ckpt)
 Datum
 credits_open_account(PG_FUNCTION_ARGS)
 {
-	Request		request;
-	Ledger		ledger;
-	Opening		opening = {0};
-	CrRow		row;
-	CrRow		opened = {0};
-	CrVerdict	verdict;
-	Checkpoint	ckpt;
+	Request request;
+	Ledger ledger;
+	Opening opening = {0};
+	CrRow row;
+	CrRow opened = {0};
+	CrVerdict verdict;
+	Checkpoint ckpt;
 	const CrPlanVersion *plan = NULL;
-	bool		is_default;
-	Datum		receipt;
+	bool is_default;
+	Datum receipt;
 
 	request_init(&request, fcinfo, "credits_open_account()", CR_KIND_OPEN);
 	opening.plan = arg_optional_name(fcinfo, 1, "plan");

@@ -29,7 +29,7 @@ PG_FUNCTION_INFO_V1(credits_add_purchased);
 static Writer *
 insert_payment(const Ledger *ledger, int64 amount)
 {
-	Writer	   *writer = writer_begin(TABLE_PAYMENT, CurrentMemoryContext);
+	Writer *writer = writer_begin(TABLE_PAYMENT, CurrentMemoryContext);
 	TupleTableSlot *slot = writer->slot;
 
 	writer_clear(writer);
@@ -49,7 +49,7 @@ insert_payment(const Ledger *ledger, int64 amount)
 static Datum
 replay_payment(const Request *request, const Payment *payment, int64 amount)
 {
-	CrRow		row;
+	CrRow row;
 
 	if (payment->amount != amount || strcmp(payment->user_id, request->user_id) != 0)
 		error_payment_conflict(request->payment_ref);
@@ -73,15 +73,15 @@ replay_payment(const Request *request, const Payment *payment, int64 amount)
 Datum
 credits_add_purchased(PG_FUNCTION_ARGS)
 {
-	Request		request;
-	Ledger		ledger;
-	Payment		payment;
-	CrRow		row;
-	CrVerdict	verdict;
-	Datum		receipt;
-	int64		amount;
-	bool		known;
-	Writer	   *writer;
+	Request request;
+	Ledger ledger;
+	Payment payment;
+	CrRow row;
+	CrVerdict verdict;
+	Datum receipt;
+	int64 amount;
+	bool known;
+	Writer *writer;
 
 	request_init(&request, fcinfo, "credits_add_purchased()", CR_KIND_PURCHASE);
 	amount = arg_amount(fcinfo, 1, "amount");

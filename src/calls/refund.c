@@ -23,13 +23,13 @@ PG_FUNCTION_INFO_V1(credits_refund);
 static int64
 sum_refunds(const char *user_id, int64 seq)
 {
-	Lookup		lookup;
-	int64		sum = 0;
+	Lookup lookup;
+	int64 sum = 0;
 
 	referring_begin(&lookup, user_id, seq);
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
-		CrRow		row;
+		CrRow row;
 
 		row_from_slot(&row, lookup.slot);
 		if (row.kind != CR_KIND_REFUND)
@@ -67,24 +67,24 @@ find_spent(Ledger *ledger, int64 seq, CrSpent *spent, CrRow *row)
 
 typedef struct Refund
 {
-	int64		seq;			/* the row that spent */
-	int64		amount;			/* 0: all */
+	int64 seq;	  /* the row that spent */
+	int64 amount; /* 0: all */
 } Refund;
 
 static void
 refund(Ledger *ledger, const void *args, CrRow *row)
 {
 	const Refund *asked = args;
-	CrRow		spending;
-	CrSpent		spent;
-	CrVerdict	verdict;
-	int64		amount;
+	CrRow spending;
+	CrSpent spent;
+	CrVerdict verdict;
+	int64 amount;
 
 	(void) ledger_apply_ready(ledger);
 	find_spent(ledger, asked->seq, &spent, &spending);
 	amount = asked->amount > 0 ? asked->amount : spent.amount - spent.refunded;
-	verdict = amount == 0 ? CR_MORE_THAN_SPENT :
-		cr_refund(&ledger->acc, ledger->now, &spent, amount, row);
+	verdict = amount == 0 ? CR_MORE_THAN_SPENT
+						  : cr_refund(&ledger->acc, ledger->now, &spent, amount, row);
 	if (verdict == CR_MORE_THAN_SPENT)
 		error_refund_exceeds(ledger->acc.user_id, asked->seq, asked->amount, spent.amount,
 							 spent.refunded);
@@ -94,8 +94,8 @@ refund(Ledger *ledger, const void *args, CrRow *row)
 Datum
 credits_refund(PG_FUNCTION_ARGS)
 {
-	Request		request;
-	Refund		args;
+	Request request;
+	Refund args;
 
 	request_init(&request, fcinfo, "credits_refund()", CR_KIND_REFUND);
 	if (PG_ARGISNULL(1))

@@ -17,7 +17,7 @@ PG_FUNCTION_INFO_V1(credits_repair_clock);
 static Datum
 clock_object(CrTime effective_at)
 {
-	Object		object;
+	Object object;
 
 	object_begin(&object);
 	object_time(&object, "effective_at", effective_at);
@@ -28,11 +28,11 @@ clock_object(CrTime effective_at)
 Datum
 credits_repair_clock(PG_FUNCTION_ARGS)
 {
-	Request		request;
-	Ledger		ledger;
-	CrRow		row;
-	CrTime		before;
-	Datum		receipt;
+	Request request;
+	Ledger ledger;
+	CrRow row;
+	CrTime before;
+	Datum receipt;
 
 	request_init(&request, fcinfo, "credits_repair_clock()", CR_KIND_CLOCK_REPAIR);
 	request.reason = arg_optional_text(fcinfo, 1);
@@ -44,7 +44,7 @@ credits_repair_clock(PG_FUNCTION_ARGS)
 	ledger_check(&ledger, cr_repair_clock(&ledger.acc, ledger.clock, &row), 0);
 	receipt = ledger_append(&ledger, &row);
 	ledger_end(&ledger);
-	audit_append("clock_repair", request.user_id,
-				 clock_object(before), clock_object(ledger.clock));
+	audit_append("clock_repair", request.user_id, clock_object(before),
+				 clock_object(ledger.clock));
 	return receipt;
 }

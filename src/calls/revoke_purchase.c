@@ -47,7 +47,7 @@ reread_payment(Lookup *lookup, const char *payment_ref, Payment *payment)
 static Writer *
 update_payment(Lookup *lookup, int64 revoked)
 {
-	Writer	   *writer = writer_begin(TABLE_PAYMENT, CurrentMemoryContext);
+	Writer *writer = writer_begin(TABLE_PAYMENT, CurrentMemoryContext);
 
 	writer_copy(writer, lookup->slot);
 	slot_set_int(writer->slot, PAY_REVOKED, revoked);
@@ -59,13 +59,13 @@ update_payment(Lookup *lookup, int64 revoked)
 static Datum
 replay_revoke(const Payment *payment)
 {
-	Lookup		lookup;
-	CrRow		last = {0};
+	Lookup lookup;
+	CrRow last = {0};
 
 	referring_begin(&lookup, payment->user_id, payment->seq);
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
-		CrRow		row;
+		CrRow row;
 
 		row_from_slot(&row, lookup.slot);
 		if (row.kind == CR_KIND_REVOKE && row.seq > last.seq)
@@ -87,14 +87,14 @@ replay_revoke(const Payment *payment)
 Datum
 credits_revoke_purchase(PG_FUNCTION_ARGS)
 {
-	Request		request = {.function = "credits_revoke_purchase()",.kind = CR_KIND_REVOKE};
-	Ledger		ledger;
-	Lookup		lookup;
-	Payment		payment;
-	CrRow		row;
-	CrVerdict	verdict;
-	Datum		receipt;
-	int64		asked;			/* 0: all */
+	Request request = {.function = "credits_revoke_purchase()", .kind = CR_KIND_REVOKE};
+	Ledger ledger;
+	Lookup lookup;
+	Payment payment;
+	CrRow row;
+	CrVerdict verdict;
+	Datum receipt;
+	int64 asked; /* 0: all */
 
 	store_attach(fcinfo);
 	request.payment_ref = arg_name(fcinfo, 0, "payment_ref");
@@ -116,7 +116,7 @@ credits_revoke_purchase(PG_FUNCTION_ARGS)
 	ledger_begin(&ledger, &request);
 	if (!ledger_replay(&ledger, &receipt))
 	{
-		int64		left;
+		int64 left;
 
 		reread_payment(&lookup, request.payment_ref, &payment);
 		left = payment.amount - payment.revoked;
@@ -126,8 +126,8 @@ credits_revoke_purchase(PG_FUNCTION_ARGS)
 			receipt = replay_revoke(&payment);
 		else
 		{
-			int64		amount = asked > 0 ? asked : left;
-			Writer	   *writer;
+			int64 amount = asked > 0 ? asked : left;
+			Writer *writer;
 
 			(void) ledger_apply_ready(&ledger);
 			verdict = cr_revoke(&ledger.acc, ledger.now, amount, payment.seq, &row);

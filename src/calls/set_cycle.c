@@ -17,7 +17,7 @@ PG_FUNCTION_INFO_V1(credits_set_cycle);
 static void
 set_cycle(Ledger *ledger, const void *args, CrRow *row)
 {
-	CycleArgs	cycle = *(const CycleArgs *) args;
+	CycleArgs cycle = *(const CycleArgs *) args;
 	const char *zone;
 
 	/* If the reset waits for an unknown zone, a new zone ends the wait. */
@@ -27,17 +27,19 @@ set_cycle(Ledger *ledger, const void *args, CrRow *row)
 	if (cycle.is_instant && !zone_is_known(NULL, zone))
 		error_zone_unknown(&ledger->acc);
 	make_anchor_local(&cycle, zone);
-	ledger_check(ledger, cr_set_cycle(&ledger->acc, &ledger->env, ledger->now,
-									  cycle.has_anchor ? cycle.anchor :
-									  ledger->acc.facts.cycle_anchor, zone, row), 0);
+	ledger_check(ledger,
+				 cr_set_cycle(&ledger->acc, &ledger->env, ledger->now,
+							  cycle.has_anchor ? cycle.anchor : ledger->acc.facts.cycle_anchor,
+							  zone, row),
+				 0);
 }
 
 /* An argument that is NULL changes nothing. */
 Datum
 credits_set_cycle(PG_FUNCTION_ARGS)
 {
-	Request		request;
-	CycleArgs	cycle = {0};
+	Request request;
+	CycleArgs cycle = {0};
 
 	request_init(&request, fcinfo, "credits_set_cycle()", CR_KIND_SET_CYCLE);
 	arg_cycle_anchor(&cycle, fcinfo, 1);

@@ -15,7 +15,7 @@ PG_FUNCTION_INFO_V1(credits_set_overdraft);
 static void
 set_overdraft(Ledger *ledger, const void *args, CrRow *row)
 {
-	int64		limit = *(const int64 *) args;
+	int64 limit = *(const int64 *) args;
 
 	(void) ledger_apply_ready(ledger);
 	ledger_check(ledger, cr_set_overdraft(&ledger->acc, ledger->now, limit, row), limit);
@@ -24,8 +24,8 @@ set_overdraft(Ledger *ledger, const void *args, CrRow *row)
 Datum
 credits_set_overdraft(PG_FUNCTION_ARGS)
 {
-	Request		request;
-	int64		limit;
+	Request request;
+	int64 limit;
 
 	request_init(&request, fcinfo, "credits_set_overdraft()", CR_KIND_SET_OVERDRAFT);
 	if (PG_ARGISNULL(1))

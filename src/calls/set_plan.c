@@ -16,8 +16,8 @@ PG_FUNCTION_INFO_V1(credits_set_plan);
 
 typedef struct SetPlan
 {
-	const char *name;			/* NULL: no plan */
-	bool		at_next_reset;
+	const char *name; /* NULL: no plan */
+	bool at_next_reset;
 } SetPlan;
 
 static void
@@ -33,17 +33,18 @@ set_plan(Ledger *ledger, const void *args, CrRow *row)
 		if (plan == NULL)
 			error_plan_not_found(asked->name);
 	}
-	ledger_check(ledger, asked->at_next_reset ?
-				 cr_schedule_plan(&ledger->acc, ledger->now, asked->name, row) :
-				 cr_set_plan(&ledger->acc, &ledger->env, ledger->now, plan, row),
+	ledger_check(ledger,
+				 asked->at_next_reset
+					 ? cr_schedule_plan(&ledger->acc, ledger->now, asked->name, row)
+					 : cr_set_plan(&ledger->acc, &ledger->env, ledger->now, plan, row),
 				 plan ? plan->monthly_credits : 0);
 }
 
 Datum
 credits_set_plan(PG_FUNCTION_ARGS)
 {
-	Request		request;
-	SetPlan		args;
+	Request request;
+	SetPlan args;
 	const char *at;
 
 	request_init(&request, fcinfo, "credits_set_plan()", CR_KIND_SET_PLAN);

@@ -16,24 +16,24 @@ PG_FUNCTION_INFO_V1(credits_transfer);
 
 typedef struct Transfer
 {
-	Request		out;
-	Request		in;
-	Ledger		from;
-	Ledger		to;
-	bool		from_first;		/* the giving user comes first in the order of users */
-	int64		asked;			/* 0: all */
-	Datum		receipt;
+	Request out;
+	Request in;
+	Ledger from;
+	Ledger to;
+	bool from_first; /* the giving user comes first in the order of users */
+	int64 asked;	 /* 0: all */
+	Datum receipt;
 } Transfer;
 
 /* Does the transfer.  The first of the two accounts is locked. */
 static void
 transfer_on(void *arg)
 {
-	Transfer   *transfer = arg;
-	Ledger	   *from = &transfer->from;
-	Ledger	   *to = &transfer->to;
-	CrRow		row;
-	CrVerdict	verdict;
+	Transfer *transfer = arg;
+	Ledger *from = &transfer->from;
+	Ledger *to = &transfer->to;
+	CrRow row;
+	CrVerdict verdict;
 
 	if (transfer->from_first)
 		ledger_begin(to, &transfer->in);
@@ -41,7 +41,7 @@ transfer_on(void *arg)
 		ledger_begin(from, &transfer->out);
 	if (!ledger_replay(from, &transfer->receipt))
 	{
-		int64		amount;
+		int64 amount;
 
 		ledger_apply_due(from);
 		amount = transfer->asked > 0 ? transfer->asked : from->acc.balance.purchased;
@@ -49,7 +49,8 @@ transfer_on(void *arg)
 			error_bucket_insufficient(&from->acc, "purchased", 0, 1);
 		verdict = cr_transfer_out(&from->acc, from->now, amount, &row);
 		if (verdict == CR_INSUFFICIENT)
-			error_bucket_insufficient(&from->acc, "purchased", from->acc.balance.purchased, amount);
+			error_bucket_insufficient(&from->acc, "purchased", from->acc.balance.purchased,
+									  amount);
 		ledger_check(from, verdict, amount);
 		transfer->receipt = ledger_append(from, &row);
 
@@ -69,9 +70,9 @@ transfer_on(void *arg)
 Datum
 credits_transfer(PG_FUNCTION_ARGS)
 {
-	Transfer	transfer;
-	Request    *out = &transfer.out;
-	Request    *in = &transfer.in;
+	Transfer transfer;
+	Request *out = &transfer.out;
+	Request *in = &transfer.in;
 
 	request_init(out, fcinfo, "credits_transfer()", CR_KIND_TRANSFER_OUT);
 	out->spender = arg_name(fcinfo, 1, "to_user_id");

@@ -32,7 +32,7 @@ credits_unknown_zones(PG_FUNCTION_ARGS)
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext row_memory = AllocSetContextCreate(old, "credits unknown zones row",
 													 ALLOCSET_DEFAULT_SIZES);
-	Relation	rel;
+	Relation rel;
 	TableScanDesc scan;
 	TupleTableSlot *slot;
 
@@ -43,8 +43,8 @@ credits_unknown_zones(PG_FUNCTION_ARGS)
 	scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
-		Datum		values[lengthof(columns)];
-		bool		nulls[lengthof(columns)];
+		Datum values[lengthof(columns)];
+		bool nulls[lengthof(columns)];
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(row_memory);

@@ -21,10 +21,10 @@ cr_account_init(CrAccount *acc, const char *user_id)
 }
 
 CrVerdict
-cr_open(CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan,
-		CrLocal anchor, const char *zone, CrRow *row)
+cr_open(CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan, CrLocal anchor,
+		const char *zone, CrRow *row)
 {
-	CrTime		end = CR_NEVER;
+	CrTime end = CR_NEVER;
 
 	if (plan)
 		end = cr_next_boundary(env, plan->cycle, zone, anchor, at);
@@ -39,8 +39,8 @@ CrVerdict
 cr_apply_open(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrLocal anchor,
 			  const char *zone, CrTime next_reset_at, CrRow *row)
 {
-	CrAccount	after = *acc;
-	int64_t		allowance = plan ? plan->monthly_credits : 0;
+	CrAccount after = *acc;
+	int64_t allowance = plan ? plan->monthly_credits : 0;
 
 	if (acc->facts.status == CR_CLOSED)
 		return CR_IS_CLOSED;
@@ -59,7 +59,7 @@ cr_apply_open(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrLocal anch
 CrVerdict
 cr_set_overdraft(CrAccount *acc, CrTime at, int64_t limit, CrRow *row)
 {
-	CrAccount	after = *acc;
+	CrAccount after = *acc;
 
 	after.facts.overdraft_limit = limit;
 	return cr_record(row, CR_KIND_SET_OVERDRAFT, at, 0, acc, &after);
@@ -69,13 +69,13 @@ cr_set_overdraft(CrAccount *acc, CrTime at, int64_t limit, CrRow *row)
 CrVerdict
 cr_set_status(CrAccount *acc, CrTime at, CrStatus status, CrRow *row)
 {
-	CrAccount	after = *acc;
+	CrAccount after = *acc;
 
 	if (acc->facts.status == CR_CLOSED && status == CR_FROZEN)
 		return CR_IS_CLOSED;
 	after.facts.status = status;
-	return cr_record(row, status == CR_FROZEN ? CR_KIND_FREEZE : CR_KIND_UNFREEZE, at, 0,
-					 acc, &after);
+	return cr_record(row, status == CR_FROZEN ? CR_KIND_FREEZE : CR_KIND_UNFREEZE, at, 0, acc,
+					 &after);
 }
 
 /*
@@ -85,7 +85,7 @@ cr_set_status(CrAccount *acc, CrTime at, CrStatus status, CrRow *row)
 CrVerdict
 cr_repair_clock(CrAccount *acc, CrTime at, CrRow *row)
 {
-	CrAccount	after = *acc;
+	CrAccount after = *acc;
 
 	if (at >= acc->effective_at)
 		return CR_NOT_AHEAD;
@@ -100,7 +100,7 @@ cr_repair_clock(CrAccount *acc, CrTime at, CrRow *row)
 CrVerdict
 cr_close(CrAccount *acc, CrTime at, CrRow *row)
 {
-	CrAccount	after = *acc;
+	CrAccount after = *acc;
 
 	if (acc->facts.status == CR_CLOSED)
 		return CR_IS_CLOSED;
@@ -110,7 +110,7 @@ cr_close(CrAccount *acc, CrTime at, CrRow *row)
 	cr_burn(&after, acc->balance.granted);
 	for (int i = 0; i < acc->lots->n_grants; i++)
 	{
-		CrGrant    *grant = &acc->lots->grants[i];
+		CrGrant *grant = &acc->lots->grants[i];
 
 		if (grant->closed || grant->ends_at <= at)
 			continue;
@@ -136,7 +136,7 @@ cr_close(CrAccount *acc, CrTime at, CrRow *row)
 void
 cr_archive(CrAccount *acc, CrTime at, int64_t upto, CrRow *row)
 {
-	CrAccount	after = *acc;
+	CrAccount after = *acc;
 
 	cr_row_init(row, CR_KIND_ARCHIVE, at, 0);
 	cr_row_refer(row, upto);

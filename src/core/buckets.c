@@ -17,8 +17,9 @@ cr_available(const CrAccount *acc)
 int64_t
 cr_bucket_balance(const CrAccount *acc, CrBucket bucket)
 {
-	return bucket == CR_MONTHLY ? acc->balance.monthly :
-		bucket == CR_GRANTED ? acc->balance.granted : acc->balance.purchased;
+	return bucket == CR_MONTHLY ? acc->balance.monthly
+		: bucket == CR_GRANTED	? acc->balance.granted
+								: acc->balance.purchased;
 }
 
 int64_t
@@ -54,7 +55,7 @@ room(const CrAccount *acc)
 bool
 cr_credit(CrAccount *acc, int64_t *bucket, int64_t *owed, int64_t amount)
 {
-	int64_t		pays = cr_min(amount, *owed);
+	int64_t pays = cr_min(amount, *owed);
 
 	if (amount - pays > room(acc))
 		return false;
@@ -67,7 +68,7 @@ cr_credit(CrAccount *acc, int64_t *bucket, int64_t *owed, int64_t amount)
 void
 cr_take(int64_t *bucket, int64_t *wanted)
 {
-	int64_t		taken = cr_min(*wanted, *bucket);
+	int64_t taken = cr_min(*wanted, *bucket);
 
 	*bucket -= taken;
 	*wanted -= taken;
@@ -80,7 +81,7 @@ cr_take(int64_t *bucket, int64_t *wanted)
 bool
 cr_take_or_owe(int64_t *bucket, int64_t *owed, int64_t amount)
 {
-	int64_t		missing = amount;
+	int64_t missing = amount;
 
 	cr_take(bucket, &missing);
 	if (missing > CR_MAX_CREDITS - *owed)
@@ -96,7 +97,7 @@ cr_take_or_owe(int64_t *bucket, int64_t *owed, int64_t amount)
 CrVerdict
 cr_may_spend(const CrAccount *acc, int64_t amount)
 {
-	int64_t		shortfall = amount - cr_available(acc);
+	int64_t shortfall = amount - cr_available(acc);
 
 	if (acc->facts.status != CR_ACTIVE)
 		return acc->facts.status == CR_FROZEN ? CR_IS_FROZEN : CR_IS_CLOSED;
@@ -113,8 +114,8 @@ cr_may_spend(const CrAccount *acc, int64_t amount)
 void
 cr_spend(CrAccount *acc, int64_t amount, bool every_source)
 {
-	int64_t		wanted = amount;
-	int64_t		granted;
+	int64_t wanted = amount;
+	int64_t granted;
 
 	cr_take(&acc->balance.monthly, &wanted);
 	if (every_source)
@@ -133,8 +134,8 @@ cr_spend(CrAccount *acc, int64_t amount, bool every_source)
 CrVerdict
 cr_deduct(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 {
-	CrAccount	after = *acc;
-	CrVerdict	verdict = cr_may_spend(acc, amount);
+	CrAccount after = *acc;
+	CrVerdict verdict = cr_may_spend(acc, amount);
 
 	if (verdict != CR_OK)
 		return verdict;
@@ -151,7 +152,7 @@ cr_deduct(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 CrVerdict
 cr_purchase(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 {
-	CrAccount	after = *acc;
+	CrAccount after = *acc;
 
 	if (!cr_credit(&after, &after.balance.purchased, &after.owed_purchased, amount))
 		return CR_OVER_CAP;
@@ -181,13 +182,15 @@ correct_down(CrAccount *after, CrBucket bucket, int64_t *balance, int64_t amount
 CrVerdict
 cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket, int64_t delta, CrRow *row)
 {
-	CrAccount	after = *acc;
-	CrVerdict	verdict = CR_OK;
-	int64_t		nothing = 0;
-	int64_t    *balance = bucket == CR_MONTHLY ? &after.balance.monthly :
-		bucket == CR_GRANTED ? &after.balance.granted : &after.balance.purchased;
-	int64_t    *owed = bucket == CR_MONTHLY ? &after.owed_monthly :
-		bucket == CR_GRANTED ? &nothing : &after.owed_purchased;
+	CrAccount after = *acc;
+	CrVerdict verdict = CR_OK;
+	int64_t nothing = 0;
+	int64_t *balance = bucket == CR_MONTHLY ? &after.balance.monthly
+		: bucket == CR_GRANTED				? &after.balance.granted
+											: &after.balance.purchased;
+	int64_t *owed = bucket == CR_MONTHLY ? &after.owed_monthly
+		: bucket == CR_GRANTED			 ? &nothing
+										 : &after.owed_purchased;
 
 	if (delta > 0 && bucket == CR_GRANTED)
 		return CR_GRANT_UPWARDS;

@@ -10,7 +10,7 @@
 
 #include "core/core.h"
 
-#define USECS_TO_2000	(10957 * CR_DAY)
+#define USECS_TO_2000 (10957 * CR_DAY)
 
 /*
  * Appends the bytes if they fit, and counts them in any case.  Hashing a row appends
@@ -49,7 +49,7 @@ put_null(CrBuf *buf)
 static inline void
 put_bytes(CrBuf *buf, const void *data, size_t len)
 {
-	uint8_t		head[5] = {1};
+	uint8_t head[5] = {1};
 
 	if (data == NULL)
 	{
@@ -72,7 +72,7 @@ put_int(CrBuf *buf, int64_t value)
 {
 	if (buf->len + 13 <= buf->cap)
 	{
-		uint8_t    *out = buf->data + buf->len;
+		uint8_t *out = buf->data + buf->len;
 
 		out[0] = 1;
 		store_be32(out + 1, 8);
@@ -182,12 +182,11 @@ cr_facts_encode(CrBuf *buf, const CrFacts *facts)
  * was written past its end.
  */
 void
-cr_chain_encode(CrBuf *buf, CrSha256 sha, const uint8_t prev[CR_HASH_LEN],
-				const CrRow *row, const uint8_t *reason_digest,
-				const uint8_t *metadata_digest)
+cr_chain_encode(CrBuf *buf, CrSha256 sha, const uint8_t prev[CR_HASH_LEN], const CrRow *row,
+				const uint8_t *reason_digest, const uint8_t *metadata_digest)
 {
-	uint8_t		facts[CR_HASH_LEN];
-	CrBuf		out;
+	uint8_t facts[CR_HASH_LEN];
+	CrBuf out;
 
 	if (row->has_facts)
 	{
@@ -223,7 +222,7 @@ cr_chain_encode(CrBuf *buf, CrSha256 sha, const uint8_t prev[CR_HASH_LEN],
 	put_int(&out, row->owed_purchased);
 	if (row->n_allocations > 0)
 	{
-		uint8_t		item[8] = {1};
+		uint8_t item[8] = {1};
 
 		store_be32(item + 1, (uint32_t) row->n_allocations * 16);
 		append(&out, item, 5);

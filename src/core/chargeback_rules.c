@@ -11,7 +11,7 @@
 CrVerdict
 cr_revoke(CrAccount *acc, CrTime at, int64_t amount, int64_t purchase, CrRow *row)
 {
-	CrAccount	after = *acc;
+	CrAccount after = *acc;
 
 	if (!cr_take_or_owe(&after.balance.purchased, &after.owed_purchased, amount))
 		return CR_OVER_CAP;

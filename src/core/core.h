@@ -29,28 +29,28 @@
 typedef int64_t CrTime;
 typedef int64_t CrLocal;
 
-#define CR_NEVER		INT64_MAX			/* a time that never comes */
-#define CR_MAX_CREDITS	INT64_C(9007199254740991)	/* 2^53 - 1 */
-#define CR_HASH_LEN		32
-#define CR_UUID_LEN		16
-#define CR_MAX_NAME		255			/* bytes of a user id, plan, key and so on */
-#define CR_DAY			INT64_C(86400000000)	/* microseconds */
-#define CR_LONGEST_HOLD	(31 * CR_DAY)
-#define CR_MAX_OVERDRAFT	CR_MAX_CREDITS
+#define CR_NEVER		 INT64_MAX				   /* a time that never comes */
+#define CR_MAX_CREDITS	 INT64_C(9007199254740991) /* 2^53 - 1 */
+#define CR_HASH_LEN		 32
+#define CR_UUID_LEN		 16
+#define CR_MAX_NAME		 255				  /* bytes of a user id, plan, key and so on */
+#define CR_DAY			 INT64_C(86400000000) /* microseconds */
+#define CR_LONGEST_HOLD	 (31 * CR_DAY)
+#define CR_MAX_OVERDRAFT CR_MAX_CREDITS
 
 /* Where a plan's periods have their boundaries.  cycle.c has the rest. */
 typedef enum CrCycle
 {
-	CR_CALENDAR,				/* at 00:00 on the 1st of a month */
-	CR_ANNIVERSARY,				/* a number of months after the account's anchor */
+	CR_CALENDAR,	/* at 00:00 on the 1st of a month */
+	CR_ANNIVERSARY, /* a number of months after the account's anchor */
 	CR_CYCLE_COUNT
 } CrCycle;
 
 typedef enum CrStatus
 {
 	CR_ACTIVE,
-	CR_FROZEN,					/* nothing can be spent */
-	CR_CLOSED					/* nothing can be spent or granted, only purchased */
+	CR_FROZEN, /* nothing can be spent */
+	CR_CLOSED  /* nothing can be spent or granted, only purchased */
 } CrStatus;
 
 typedef enum CrBucket
@@ -67,30 +67,30 @@ typedef enum CrKind
 	CR_KIND_DEDUCT,
 	CR_KIND_PURCHASE,
 	CR_KIND_ADJUST,
-	CR_KIND_SET_PLAN,			/* a call: another plan from now on */
-	CR_KIND_SCHEDULE_PLAN,		/* a call: another plan from the next boundary on */
-	CR_KIND_PLAN_CHANGE,		/* an event: that boundary has come */
-	CR_KIND_RESET,				/* an event: a period ended and the next began */
+	CR_KIND_SET_PLAN,	   /* a call: another plan from now on */
+	CR_KIND_SCHEDULE_PLAN, /* a call: another plan from the next boundary on */
+	CR_KIND_PLAN_CHANGE,   /* an event: that boundary has come */
+	CR_KIND_RESET,		   /* an event: a period ended and the next began */
 	CR_KIND_FREEZE,
 	CR_KIND_UNFREEZE,
 	CR_KIND_CLOCK_REPAIR,
 	CR_KIND_SET_OVERDRAFT,
-	CR_KIND_SET_CYCLE,			/* another anchor or time zone */
-	CR_KIND_IMPORTED,			/* a row of another system's history */
-	CR_KIND_IMPORT,				/* what the account had in that system */
+	CR_KIND_SET_CYCLE, /* another anchor or time zone */
+	CR_KIND_IMPORTED,  /* a row of another system's history */
+	CR_KIND_IMPORT,	   /* what the account had in that system */
 	CR_KIND_TRANSFER_OUT,
 	CR_KIND_TRANSFER_IN,
-	CR_KIND_GRANT,				/* from here on, a kind is about grants, holds or earlier rows */
-	CR_KIND_GRANT_END,			/* an event: what was left of a grant has expired */
+	CR_KIND_GRANT,	   /* from here on, a kind is about grants, holds or earlier rows */
+	CR_KIND_GRANT_END, /* an event: what was left of a grant has expired */
 	CR_KIND_HOLD,
-	CR_KIND_HOLD_END,			/* an event: a hold's time is over */
+	CR_KIND_HOLD_END, /* an event: a hold's time is over */
 	CR_KIND_CAPTURE,
 	CR_KIND_RELEASE,
 	CR_KIND_REFUND,
-	CR_KIND_REVOKE,				/* a purchase whose payer took the payment back */
-	CR_KIND_UNDO,				/* takes back what a row of a bulk run did */
+	CR_KIND_REVOKE, /* a purchase whose payer took the payment back */
+	CR_KIND_UNDO,	/* takes back what a row of a bulk run did */
 	CR_KIND_CLOSE,
-	CR_KIND_ARCHIVE,			/* older rows were archived and left a checkpoint */
+	CR_KIND_ARCHIVE, /* older rows were archived and left a checkpoint */
 	CR_KIND_COUNT
 } CrKind;
 
@@ -98,47 +98,47 @@ typedef enum CrKind
 typedef enum CrVerdict
 {
 	CR_OK,
-	CR_INSUFFICIENT,			/* UC001 */
-	CR_IS_FROZEN,				/* UC004 */
-	CR_IS_CLOSED,				/* UC004 */
-	CR_OVER_CAP,				/* 22003: the account would have more than CR_MAX_CREDITS */
-	CR_NO_PERIOD,				/* 22023: there is no boundary to schedule a change for */
-	CR_NOT_AHEAD,				/* 22023: the account's clock is not ahead */
-	CR_GRANT_UPWARDS,			/* 22023: only a grant can give granted credits */
-	CR_ENDS_TOO_SOON,			/* 22023: the end is not after now */
-	CR_HOLD_CLOSED,				/* UC006 */
-	CR_MORE_THAN_SPENT,			/* UC010 */
-	CR_NOT_UNDOABLE,			/* the period or grant has ended, or it was undone before */
-	CR_HAS_HOLDS,				/* 55000: holds are open */
-	CR_ZONE_UNKNOWN				/* UC012: the server does not know the account's zone */
+	CR_INSUFFICIENT,	/* UC001 */
+	CR_IS_FROZEN,		/* UC004 */
+	CR_IS_CLOSED,		/* UC004 */
+	CR_OVER_CAP,		/* 22003: the account would have more than CR_MAX_CREDITS */
+	CR_NO_PERIOD,		/* 22023: there is no boundary to schedule a change for */
+	CR_NOT_AHEAD,		/* 22023: the account's clock is not ahead */
+	CR_GRANT_UPWARDS,	/* 22023: only a grant can give granted credits */
+	CR_ENDS_TOO_SOON,	/* 22023: the end is not after now */
+	CR_HOLD_CLOSED,		/* UC006 */
+	CR_MORE_THAN_SPENT, /* UC010 */
+	CR_NOT_UNDOABLE,	/* the period or grant has ended, or it was undone before */
+	CR_HAS_HOLDS,		/* 55000: holds are open */
+	CR_ZONE_UNKNOWN		/* UC012: the server does not know the account's zone */
 } CrVerdict;
 
 /* The result of applying what is due. */
 typedef enum CrFold
 {
-	CR_FOLDED,					/* everything is applied */
-	CR_WAITS_FOR_ZONE,			/* the next reset waits, and so does what is due after it */
-	CR_PLAN_MISSING				/* the plan has no version; the plan table excludes that */
+	CR_FOLDED,		   /* everything is applied */
+	CR_WAITS_FOR_ZONE, /* the next reset waits, and so does what is due after it */
+	CR_PLAN_MISSING	   /* the plan has no version; the plan table excludes that */
 } CrFold;
 
 typedef struct CrBuckets
 {
-	int64_t		monthly;
-	int64_t		granted;
-	int64_t		purchased;
+	int64_t monthly;
+	int64_t granted;
+	int64_t purchased;
 } CrBuckets;
 
 /* One immutable version of a plan. */
 typedef struct CrPlanVersion
 {
 	const char *plan;
-	int32_t		version;
-	CrTime		effective_from;
-	int64_t		monthly_credits;
-	CrCycle		cycle;
-	int64_t		rollover_limit;
-	int64_t		low_balance_threshold;
-	CrTime		created_at;		/* what the clock said when it was defined */
+	int32_t version;
+	CrTime effective_from;
+	int64_t monthly_credits;
+	CrCycle cycle;
+	int64_t rollover_limit;
+	int64_t low_balance_threshold;
+	CrTime created_at; /* what the clock said when it was defined */
 } CrPlanVersion;
 
 /*
@@ -148,38 +148,38 @@ typedef struct CrPlanVersion
 typedef struct CrFacts
 {
 	const char *plan;			/* NULL: no plan */
-	int32_t		plan_version;	/* 0 without a plan */
+	int32_t plan_version;		/* 0 without a plan */
 	const char *scheduled_plan; /* NULL: nothing is scheduled; "": no plan from then on */
-	CrLocal		cycle_anchor;
+	CrLocal cycle_anchor;
 	const char *time_zone;
-	CrStatus	status;
-	int64_t		overdraft_limit;
-	int64_t		period_granted; /* by the plan, in this period */
+	CrStatus status;
+	int64_t overdraft_limit;
+	int64_t period_granted; /* by the plan, in this period */
 } CrFacts;
 
 /*
  * An allocation: how many credits came from one source.  The source is the seq of
  * a grant, or one of these.
  */
-#define CR_FROM_MONTHLY		INT64_C(0)
-#define CR_FROM_PURCHASED	INT64_C(-1)
-#define CR_FROM_CLOSED		INT64_C(-2) /* monthly credits of a period that had ended */
+#define CR_FROM_MONTHLY	  INT64_C(0)
+#define CR_FROM_PURCHASED INT64_C(-1)
+#define CR_FROM_CLOSED	  INT64_C(-2) /* monthly credits of a period that had ended */
 
 typedef struct CrPart
 {
-	int64_t		source;
-	int64_t		credits;
+	int64_t source;
+	int64_t credits;
 } CrPart;
 
 typedef struct CrGrant
 {
-	int64_t		seq;			/* of the row that opened it */
-	CrTime		ends_at;
-	int64_t		amount;
-	int64_t		left;			/* does not include what is held */
-	bool		closed;			/* it has ended: it takes no credits back */
-	bool		changed;		/* since it was read */
-	bool		is_new;			/* it was opened, not read */
+	int64_t seq; /* of the row that opened it */
+	CrTime ends_at;
+	int64_t amount;
+	int64_t left; /* does not include what is held */
+	bool closed;  /* it has ended: it takes no credits back */
+	bool changed; /* since it was read */
+	bool is_new;  /* it was opened, not read */
 } CrGrant;
 
 typedef enum CrHoldState
@@ -187,8 +187,8 @@ typedef enum CrHoldState
 	CR_HOLD_OPEN,
 	CR_HOLD_CAPTURED,
 	CR_HOLD_RELEASED,
-	CR_HOLD_EXPIRED,			/* it can still be captured late, once */
-	CR_HOLD_SETTLED				/* it was captured late */
+	CR_HOLD_EXPIRED, /* it can still be captured late, once */
+	CR_HOLD_SETTLED	 /* it was captured late */
 } CrHoldState;
 
 /*
@@ -197,17 +197,17 @@ typedef enum CrHoldState
  */
 typedef struct CrHold
 {
-	int64_t		seq;			/* of the row that opened it */
-	CrTime		ends_at;
-	CrTime		period_start;	/* of the period that the monthly credits are of */
-	int64_t		amount;
-	int64_t		monthly;
-	int64_t		purchased;
-	int			n_parts;		/* of grants, in the order in which they were taken */
-	CrPart	   *parts;
+	int64_t seq; /* of the row that opened it */
+	CrTime ends_at;
+	CrTime period_start; /* of the period that the monthly credits are of */
+	int64_t amount;
+	int64_t monthly;
+	int64_t purchased;
+	int n_parts; /* of grants, in the order in which they were taken */
+	CrPart *parts;
 	CrHoldState state;
-	bool		changed;		/* since it was read */
-	bool		is_new;			/* it was opened, not read */
+	bool changed; /* since it was read */
+	bool is_new;  /* it was opened, not read */
 } CrHold;
 
 /*
@@ -217,34 +217,34 @@ typedef struct CrHold
  */
 typedef struct CrLots
 {
-	void	   *(*alloc) (void *ctx, size_t size);
-	void	   *ctx;
-	CrGrant    *grants;			/* as they are spent: by their ends, then by age */
-	int			n_grants;
-	int			room_grants;
-	CrHold	   *holds;			/* oldest first */
-	int			n_holds;
-	int			room_holds;
-	CrPart	   *parts;			/* the allocations of the row that is being made */
-	int			n_parts;
-	int			room_parts;
+	void *(*alloc)(void *ctx, size_t size);
+	void *ctx;
+	CrGrant *grants; /* as they are spent: by their ends, then by age */
+	int n_grants;
+	int room_grants;
+	CrHold *holds; /* oldest first */
+	int n_holds;
+	int room_holds;
+	CrPart *parts; /* the allocations of the row that is being made */
+	int n_parts;
+	int room_parts;
 } CrLots;
 
 typedef struct CrAccount
 {
 	const char *user_id;
-	CrBuckets	balance;		/* does not include what is held */
-	CrBuckets	held;
-	int64_t		owed_monthly;	/* paid first from what comes into the bucket */
-	int64_t		owed_purchased;
-	CrFacts		facts;
-	CrTime		period_start;
-	CrTime		next_reset_at;	/* CR_NEVER: the period is open-ended */
-	CrTime		next_event_at;	/* no event comes before that */
-	CrTime		effective_at;	/* of the last history row */
-	int64_t		history_seq;	/* 0: there is no row yet */
-	uint8_t		history_hash[CR_HASH_LEN];
-	CrLots	   *lots;			/* NULL: not read; see cr_has_lots() */
+	CrBuckets balance; /* does not include what is held */
+	CrBuckets held;
+	int64_t owed_monthly; /* paid first from what comes into the bucket */
+	int64_t owed_purchased;
+	CrFacts facts;
+	CrTime period_start;
+	CrTime next_reset_at; /* CR_NEVER: the period is open-ended */
+	CrTime next_event_at; /* no event comes before that */
+	CrTime effective_at;  /* of the last history row */
+	int64_t history_seq;  /* 0: there is no row yet */
+	uint8_t history_hash[CR_HASH_LEN];
+	CrLots *lots; /* NULL: not read; see cr_has_lots() */
 } CrAccount;
 
 /*
@@ -254,47 +254,47 @@ typedef struct CrAccount
 typedef struct CrRow
 {
 	/* filled by the core */
-	CrKind		kind;
-	CrTime		effective_at;
-	CrTime		period_start;
-	CrTime		next_reset_at;	/* CR_NEVER: none */
-	int64_t		amount;
-	CrBuckets	delta;
-	CrBuckets	balance;		/* this and the next ones: after the row */
-	CrBuckets	held;
-	int64_t		owed_monthly;
-	int64_t		owed_purchased;
-	int64_t		expired;		/* credits that came to their end unspent */
-	int64_t		forfeited;		/* credits that were lost in another way */
-	int32_t		skipped;		/* boundaries before this one that the row stands for */
-	int32_t		plan_version;	/* 0: none */
-	bool		has_ref_seq;
-	int64_t		ref_seq;		/* of the earlier row that this one is about */
-	bool		has_ends_at;
-	CrTime		ends_at;
-	int			n_allocations;	/* of grants; in a capture's row, of every source */
+	CrKind kind;
+	CrTime effective_at;
+	CrTime period_start;
+	CrTime next_reset_at; /* CR_NEVER: none */
+	int64_t amount;
+	CrBuckets delta;
+	CrBuckets balance; /* this and the next ones: after the row */
+	CrBuckets held;
+	int64_t owed_monthly;
+	int64_t owed_purchased;
+	int64_t expired;	  /* credits that came to their end unspent */
+	int64_t forfeited;	  /* credits that were lost in another way */
+	int32_t skipped;	  /* boundaries before this one that the row stands for */
+	int32_t plan_version; /* 0: none */
+	bool has_ref_seq;
+	int64_t ref_seq; /* of the earlier row that this one is about */
+	bool has_ends_at;
+	CrTime ends_at;
+	int n_allocations; /* of grants; in a capture's row, of every source */
 	const CrPart *allocations;
-	bool		has_facts;
-	CrFacts		facts;
+	bool has_facts;
+	CrFacts facts;
 
 	/* filled by the ledger */
 	const char *user_id;
-	int64_t		seq;
-	CrTime		created_at;
+	int64_t seq;
+	CrTime created_at;
 	const char *actor;
-	const char *spender;		/* these may be NULL from here on */
+	const char *spender; /* these may be NULL from here on */
 	const char *payment_ref;
 	const char *idempotency_key;
-	const uint8_t *request_digest;	/* CR_HASH_LEN bytes */
-	const uint8_t *run_id;		/* CR_UUID_LEN bytes */
+	const uint8_t *request_digest; /* CR_HASH_LEN bytes */
+	const uint8_t *run_id;		   /* CR_UUID_LEN bytes */
 	const char *reason;
-	const char *metadata;		/* the jsonb's text */
-	const uint8_t *text_salt;	/* text_salt_len bytes */
-	size_t		text_salt_len;
-	const uint8_t *reason_digest;	/* stored only once the text is erased */
+	const char *metadata;	  /* the jsonb's text */
+	const uint8_t *text_salt; /* text_salt_len bytes */
+	size_t text_salt_len;
+	const uint8_t *reason_digest; /* stored only once the text is erased */
 	const uint8_t *metadata_digest;
-	uint8_t		hash[CR_HASH_LEN];
-	const char *malformed;		/* why a stored row cannot be one; NULL: it can */
+	uint8_t hash[CR_HASH_LEN];
+	const char *malformed; /* why a stored row cannot be one; NULL: it can */
 } CrRow;
 
 /*
@@ -306,13 +306,13 @@ typedef struct CrRow
  */
 typedef struct CrEnv
 {
-	void	   *ctx;
-	CrTime		(*local_to_utc) (void *ctx, const char *zone, CrLocal local);
-	CrLocal		(*utc_to_local) (void *ctx, const char *zone, CrTime utc);
-	bool		(*knows_zone) (void *ctx, const char *zone);	/* NULL: it knows all */
-	const CrPlanVersion *(*plan_at) (void *ctx, const char *plan, CrTime at);
-	const CrPlanVersion *(*plan_version) (void *ctx, const char *plan, int32_t version);
-	void		(*emit) (void *ctx, const CrRow *row);	/* may be NULL */
+	void *ctx;
+	CrTime (*local_to_utc)(void *ctx, const char *zone, CrLocal local);
+	CrLocal (*utc_to_local)(void *ctx, const char *zone, CrTime utc);
+	bool (*knows_zone)(void *ctx, const char *zone); /* NULL: it knows all */
+	const CrPlanVersion *(*plan_at)(void *ctx, const char *plan, CrTime at);
+	const CrPlanVersion *(*plan_version)(void *ctx, const char *plan, int32_t version);
+	void (*emit)(void *ctx, const CrRow *row); /* may be NULL */
 } CrEnv;
 
 /*
@@ -322,13 +322,13 @@ typedef struct CrEnv
  */
 typedef struct CrSpent
 {
-	int64_t		seq;
-	int64_t		amount;
-	CrTime		period_start;	/* of the period that the monthly credits are of */
-	int64_t		refunded;
-	int64_t		monthly;
-	int64_t		purchased;		/* includes what was owed */
-	int			n_parts;
+	int64_t seq;
+	int64_t amount;
+	CrTime period_start; /* of the period that the monthly credits are of */
+	int64_t refunded;
+	int64_t monthly;
+	int64_t purchased; /* includes what was owed */
+	int n_parts;
 	const CrPart *parts;
 } CrSpent;
 
@@ -355,7 +355,7 @@ extern int64_t cr_hold_left(const CrHold *hold);
 extern bool cr_hold_fits(const CrHold *hold);
 
 /* cycle.c: the cycles, and when a period ends */
-extern const char *const cr_cycle_choices;	/* all of them, for an error message */
+extern const char *const cr_cycle_choices; /* all of them, for an error message */
 extern const char *cr_cycle_name(CrCycle cycle);
 extern bool cr_cycle_parse(const char *name, CrCycle *cycle);
 extern bool cr_knows_zone(const CrEnv *env, const char *zone);
@@ -367,8 +367,8 @@ extern CrTime cr_period_end(const CrEnv *env, CrCycle old_cycle, CrCycle new_cyc
 							const char *zone, CrLocal anchor, CrTime start);
 extern CrTime cr_first_period_end(const CrEnv *env, CrCycle cycle, const char *zone,
 								  CrLocal anchor, CrTime start);
-extern CrTime cr_stretch(const CrEnv *env, CrCycle cycle, const char *zone,
-						 CrLocal anchor, CrTime end);
+extern CrTime cr_stretch(const CrEnv *env, CrCycle cycle, const char *zone, CrLocal anchor,
+						 CrTime end);
 
 /* buckets.c: sums, spending, purchases and corrections */
 extern int64_t cr_available(const CrAccount *acc);
@@ -378,8 +378,8 @@ extern int64_t cr_owed(const CrAccount *acc);
 extern bool cr_is_low(const CrAccount *acc, const CrPlanVersion *plan);
 extern CrVerdict cr_deduct(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
 extern CrVerdict cr_purchase(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
-extern CrVerdict cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket,
-						   int64_t delta, CrRow *row);
+extern CrVerdict cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket, int64_t delta,
+						   CrRow *row);
 
 /*
  * account_rules.c and plan_rules.c: the account itself, its plan and its cycle.
@@ -388,11 +388,11 @@ extern CrVerdict cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket,
  */
 extern void cr_account_init(CrAccount *acc, const char *user_id);
 extern CrVerdict cr_open(CrAccount *acc, const CrEnv *env, CrTime at,
-						 const CrPlanVersion *plan, CrLocal anchor,
-						 const char *zone, CrRow *row);
+						 const CrPlanVersion *plan, CrLocal anchor, const char *zone,
+						 CrRow *row);
 extern CrVerdict cr_apply_open(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
-							   CrLocal anchor, const char *zone,
-							   CrTime next_reset_at, CrRow *row);
+							   CrLocal anchor, const char *zone, CrTime next_reset_at,
+							   CrRow *row);
 extern CrVerdict cr_set_overdraft(CrAccount *acc, CrTime at, int64_t limit, CrRow *row);
 extern CrVerdict cr_set_status(CrAccount *acc, CrTime at, CrStatus status, CrRow *row);
 extern CrVerdict cr_repair_clock(CrAccount *acc, CrTime at, CrRow *row);
@@ -405,8 +405,7 @@ extern CrVerdict cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *p
 							   CrTime next_reset_at, CrRow *row);
 extern CrTime cr_end_with_plan(const CrAccount *acc, const CrEnv *env, CrTime at,
 							   const CrPlanVersion *plan);
-extern CrVerdict cr_schedule_plan(CrAccount *acc, CrTime at, const char *plan,
-								  CrRow *row);
+extern CrVerdict cr_schedule_plan(CrAccount *acc, CrTime at, const char *plan, CrRow *row);
 extern CrVerdict cr_set_cycle(CrAccount *acc, const CrEnv *env, CrTime at, CrLocal anchor,
 							  const char *zone, CrRow *row);
 extern CrVerdict cr_apply_cycle(CrAccount *acc, CrTime at, CrLocal anchor, const char *zone,
@@ -431,14 +430,14 @@ extern void cr_apply_hold_end(CrAccount *acc, CrHold *hold, CrRow *row);
 /* refund_rules.c: giving back what was spent, to where it came from */
 extern bool cr_spent(CrSpent *spent, const CrRow *row);
 extern bool cr_spent_fits(const CrRow *row);
-extern CrVerdict cr_refund(CrAccount *acc, CrTime at, const CrSpent *spent,
-						   int64_t amount, CrRow *row);
+extern CrVerdict cr_refund(CrAccount *acc, CrTime at, const CrSpent *spent, int64_t amount,
+						   CrRow *row);
 
 /* undo_rules.c: taking back what a row of a bulk run did */
 typedef struct CrRegrant
 {
-	const CrPlanVersion *plan;	/* the version that grants anew */
-	CrTime		next_reset_at;	/* is later than before if it has another cycle */
+	const CrPlanVersion *plan; /* the version that grants anew */
+	CrTime next_reset_at;	   /* is later than before if it has another cycle */
 } CrRegrant;
 
 extern bool cr_undone_fits(const CrRow *target);
@@ -449,13 +448,13 @@ extern CrVerdict cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is
 /* import_rules.c: bringing an account in from another system */
 typedef struct CrImport
 {
-	const CrPlanVersion *plan;	/* NULL: none */
-	CrLocal		anchor;
+	const CrPlanVersion *plan; /* NULL: none */
+	CrLocal anchor;
 	const char *zone;
-	CrTime		period_start;
-	CrTime		next_reset_at;	/* CR_NEVER: the period is open-ended */
-	int64_t		monthly;
-	int64_t		purchased;
+	CrTime period_start;
+	CrTime next_reset_at; /* CR_NEVER: the period is open-ended */
+	int64_t monthly;
+	int64_t purchased;
 } CrImport;
 
 extern bool cr_can_import(const CrAccount *acc);
@@ -492,28 +491,28 @@ extern const char *cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row,
 extern const char *cr_compare_head(const CrAccount *stored, const CrAccount *expected);
 
 /* chain.c: the bytes that are hashed */
-typedef void (*CrSha256) (const void *data, size_t len, uint8_t out[CR_HASH_LEN]);
+typedef void (*CrSha256)(const void *data, size_t len, uint8_t out[CR_HASH_LEN]);
 
 typedef struct CrBuf
 {
-	uint8_t    *data;
-	size_t		len;
-	size_t		cap;			/* what does not fit is not written, but counted in len */
+	uint8_t *data;
+	size_t len;
+	size_t cap; /* what does not fit is not written, but counted in len */
 } CrBuf;
 
 /* One row of the audit log: something that an administrator did. */
 typedef struct CrAuditRow
 {
-	int64_t		seq;
-	CrTime		created_at;
+	int64_t seq;
+	CrTime created_at;
 	const char *action;
 	const char *subject;
 	const char *actor;
-	const char *client_addr;	/* these may be NULL from here on */
+	const char *client_addr; /* these may be NULL from here on */
 	const char *application;
-	const char *before;			/* the jsonb's text */
+	const char *before; /* the jsonb's text */
 	const char *after;
-	uint8_t		hash[CR_HASH_LEN];
+	uint8_t hash[CR_HASH_LEN];
 } CrAuditRow;
 
 /*
@@ -522,16 +521,16 @@ typedef struct CrAuditRow
  */
 typedef struct CrAnchor
 {
-	int64_t		anchor_no;
-	CrTime		created_at;
-	int64_t		accounts;		/* users in the tree */
-	int64_t		changed;		/* users of these with new rows since the anchor before */
-	int64_t		audit_seq;		/* of the audit log's newest row; 0: it has none */
-	uint8_t		audit_hash[CR_HASH_LEN];
-	uint8_t		root[CR_HASH_LEN];
-	uint8_t		changed_root[CR_HASH_LEN];	/* of a tree of the changed users alone */
-	uint8_t		previous_hash[CR_HASH_LEN];
-	uint8_t		hash[CR_HASH_LEN];
+	int64_t anchor_no;
+	CrTime created_at;
+	int64_t accounts;  /* users in the tree */
+	int64_t changed;   /* users of these with new rows since the anchor before */
+	int64_t audit_seq; /* of the audit log's newest row; 0: it has none */
+	uint8_t audit_hash[CR_HASH_LEN];
+	uint8_t root[CR_HASH_LEN];
+	uint8_t changed_root[CR_HASH_LEN]; /* of a tree of the changed users alone */
+	uint8_t previous_hash[CR_HASH_LEN];
+	uint8_t hash[CR_HASH_LEN];
 } CrAnchor;
 
 extern void cr_chain_genesis(CrSha256 sha, const char *user_id, CrBuf *buf,
@@ -560,8 +559,8 @@ extern void cr_buf_null(CrBuf *buf);
 
 typedef struct CrTree
 {
-	uint64_t	count;			/* of the leaves so far */
-	uint8_t		(*nodes)[CR_HASH_LEN];
+	uint64_t count; /* of the leaves so far */
+	uint8_t (*nodes)[CR_HASH_LEN];
 } CrTree;
 
 extern void cr_tree_add(CrTree *tree, CrSha256 sha, const uint8_t leaf[CR_HASH_LEN]);

@@ -20,26 +20,26 @@
 
 #include "core/private.h"
 
-#define DAYS_TO_2000	10957			/* from 1970-01-01 */
+#define DAYS_TO_2000 10957 /* from 1970-01-01 */
 
 /* PostgreSQL's timestamps end with this year, so no boundary is later. */
-#define LAST_YEAR		294270
+#define LAST_YEAR	 294270
 
 /*
  * New time-zone data may move a boundary that is already stored by at most this.
  * The boundaries of every cycle are further apart than twice this.
  */
-#define ZONE_SHIFT		(2 * CR_DAY)
+#define ZONE_SHIFT	 (2 * CR_DAY)
 
 /* Days since 2000-01-01 of a proleptic Gregorian date. */
 static int64_t
 days_from_civil(int64_t year, int month, int day)
 {
-	int64_t		y = month <= 2 ? year - 1 : year;
-	int64_t		era = (y >= 0 ? y : y - 399) / 400;
-	int64_t		yoe = y - era * 400;
-	int64_t		doy = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-	int64_t		doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
+	int64_t y = month <= 2 ? year - 1 : year;
+	int64_t era = (y >= 0 ? y : y - 399) / 400;
+	int64_t yoe = y - era * 400;
+	int64_t doy = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+	int64_t doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
 
 	return era * 146097 + doe - 719468 - DAYS_TO_2000;
 }
@@ -47,12 +47,12 @@ days_from_civil(int64_t year, int month, int day)
 static void
 civil_from_days(int64_t days, int64_t *year, int *month, int *day)
 {
-	int64_t		z = days + 719468 + DAYS_TO_2000;
-	int64_t		era = (z >= 0 ? z : z - 146096) / 146097;
-	int64_t		doe = z - era * 146097;
-	int64_t		yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-	int64_t		doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-	int64_t		mp = (5 * doy + 2) / 153;
+	int64_t z = days + 719468 + DAYS_TO_2000;
+	int64_t era = (z >= 0 ? z : z - 146096) / 146097;
+	int64_t doe = z - era * 146097;
+	int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+	int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+	int64_t mp = (5 * doy + 2) / 153;
 
 	*day = (int) (doy - (153 * mp + 2) / 5 + 1);
 	*month = (int) (mp < 10 ? mp + 3 : mp - 9);
@@ -79,9 +79,8 @@ days_in_month(int64_t year, int month)
 static int64_t
 month_number(CrLocal local)
 {
-	int64_t		year;
-	int			month,
-				day;
+	int64_t year;
+	int month, day;
 
 	civil_from_days(floor_div(local, CR_DAY), &year, &month, &day);
 	return year * 12 + month - 1;
@@ -91,11 +90,9 @@ month_number(CrLocal local)
 static CrLocal
 move_to_month(CrLocal anchor, int64_t target)
 {
-	int64_t		anchor_days = floor_div(anchor, CR_DAY);
-	int64_t		year;
-	int			month,
-				day,
-				last;
+	int64_t anchor_days = floor_div(anchor, CR_DAY);
+	int64_t year;
+	int month, day, last;
 
 	civil_from_days(anchor_days, &year, &month, &day);
 	year = floor_div(target, 12);
@@ -103,8 +100,7 @@ move_to_month(CrLocal anchor, int64_t target)
 	last = days_in_month(year, month);
 	if (day > last)
 		day = last;
-	return days_from_civil(year, month, day) * CR_DAY +
-		(anchor - anchor_days * CR_DAY);
+	return days_from_civil(year, month, day) * CR_DAY + (anchor - anchor_days * CR_DAY);
 }
 
 /* The first boundary strictly after a time, of the anniversary cycle. */
@@ -115,12 +111,11 @@ next_anniversary(const CrEnv *env, const char *zone, CrLocal anchor, CrTime afte
 	 * A boundary can lie in another month than its UTC time, and zones have moved
 	 * by a whole day, so the search starts a month early.
 	 */
-	int64_t		target = month_number(env->utc_to_local(env->ctx, zone, after)) - 1;
+	int64_t target = month_number(env->utc_to_local(env->ctx, zone, after)) - 1;
 
 	for (; target <= (int64_t) LAST_YEAR * 12; target++)
 	{
-		CrTime		boundary = env->local_to_utc(env->ctx, zone,
-												 move_to_month(anchor, target));
+		CrTime boundary = env->local_to_utc(env->ctx, zone, move_to_month(anchor, target));
 
 		if (boundary > after)
 			return boundary;
@@ -133,15 +128,14 @@ static CrTime
 next_calendar(const CrEnv *env, const char *zone, CrLocal anchor, CrTime after)
 {
 	(void) anchor;
-	return next_anniversary(env, zone, 0, after);	/* 0: 2000-01-01 00:00 */
+	return next_anniversary(env, zone, 0, after); /* 0: 2000-01-01 00:00 */
 }
 
 typedef struct CycleRule
 {
-	const char *name;			/* stored and hashed: it never changes */
-	CrTime		(*next_boundary) (const CrEnv *env, const char *zone, CrLocal anchor,
-								  CrTime after);
-	CrTime		longest;		/* time between two boundaries, zones aside */
+	const char *name; /* stored and hashed: it never changes */
+	CrTime (*next_boundary)(const CrEnv *env, const char *zone, CrLocal anchor, CrTime after);
+	CrTime longest; /* time between two boundaries, zones aside */
 } CycleRule;
 
 static const CycleRule cycles[CR_CYCLE_COUNT] = {
@@ -180,19 +174,19 @@ cr_knows_zone(const CrEnv *env, const char *zone)
 
 /* The first boundary of the cycle strictly after a time. */
 CrTime
-cr_next_boundary(const CrEnv *env, CrCycle cycle, const char *zone,
-				 CrLocal anchor, CrTime after)
+cr_next_boundary(const CrEnv *env, CrCycle cycle, const char *zone, CrLocal anchor,
+				 CrTime after)
 {
-	return after == CR_NEVER ? CR_NEVER :
-		cycles[cycle].next_boundary(env, zone, anchor, after);
+	return after == CR_NEVER ? CR_NEVER
+							 : cycles[cycle].next_boundary(env, zone, anchor, after);
 }
 
 /* The last boundary of the cycle strictly before a time. */
 CrTime
-cr_boundary_before(const CrEnv *env, CrCycle cycle, const char *zone,
-				   CrLocal anchor, CrTime at)
+cr_boundary_before(const CrEnv *env, CrCycle cycle, const char *zone, CrLocal anchor,
+				   CrTime at)
 {
-	CrTime		before = at - 2 * cycles[cycle].longest;
+	CrTime before = at - 2 * cycles[cycle].longest;
 
 	for (CrTime next = before; next < at;
 		 next = cr_next_boundary(env, cycle, zone, anchor, next))
@@ -202,11 +196,9 @@ cr_boundary_before(const CrEnv *env, CrCycle cycle, const char *zone,
 
 /* The first boundary of the cycle at or after the end that a period had. */
 CrTime
-cr_stretch(const CrEnv *env, CrCycle cycle, const char *zone, CrLocal anchor,
-		   CrTime end)
+cr_stretch(const CrEnv *env, CrCycle cycle, const char *zone, CrLocal anchor, CrTime end)
 {
-	return end == CR_NEVER ? CR_NEVER :
-		cr_next_boundary(env, cycle, zone, anchor, end - 1);
+	return end == CR_NEVER ? CR_NEVER : cr_next_boundary(env, cycle, zone, anchor, end - 1);
 }
 
 /*
@@ -219,10 +211,10 @@ cr_stretch(const CrEnv *env, CrCycle cycle, const char *zone, CrLocal anchor,
  * it was stored.  So the search for the next boundary starts well after the start.
  */
 CrTime
-cr_period_end(const CrEnv *env, CrCycle old_cycle, CrCycle new_cycle,
-			  const char *zone, CrLocal anchor, CrTime start)
+cr_period_end(const CrEnv *env, CrCycle old_cycle, CrCycle new_cycle, const char *zone,
+			  CrLocal anchor, CrTime start)
 {
-	CrTime		end = cr_next_boundary(env, old_cycle, zone, anchor, start + ZONE_SHIFT);
+	CrTime end = cr_next_boundary(env, old_cycle, zone, anchor, start + ZONE_SHIFT);
 
 	return old_cycle == new_cycle ? end : cr_stretch(env, new_cycle, zone, anchor, end);
 }
@@ -235,14 +227,14 @@ cr_period_end(const CrEnv *env, CrCycle old_cycle, CrCycle new_cycle,
  * boundary, because each period of this cycle has a boundary of every other in it.
  */
 CrTime
-cr_first_period_end(const CrEnv *env, CrCycle cycle, const char *zone,
-					CrLocal anchor, CrTime start)
+cr_first_period_end(const CrEnv *env, CrCycle cycle, const char *zone, CrLocal anchor,
+					CrTime start)
 {
-	CrTime		end = start;
+	CrTime end = start;
 
 	for (int other = 0; other < CR_CYCLE_COUNT; other++)
 	{
-		CrTime		other_end;
+		CrTime other_end;
 
 		if (other == (int) cycle)
 			continue;
@@ -260,7 +252,7 @@ cr_first_period_end(const CrEnv *env, CrCycle cycle, const char *zone,
 CrTime
 cr_longest_period(void)
 {
-	CrTime		longest = 0;
+	CrTime longest = 0;
 
 	for (int i = 0; i < CR_CYCLE_COUNT; i++)
 	{

@@ -34,8 +34,8 @@ emit(const CrEnv *env, const CrRow *row)
 void
 cr_apply_grant_end(CrAccount *acc, CrGrant *grant, CrRow *row)
 {
-	CrAccount	after = *acc;
-	int64_t		expired = cr_grant_close(grant);
+	CrAccount after = *acc;
+	int64_t expired = cr_grant_close(grant);
 
 	after.balance.granted -= expired;
 	cr_row_init(row, CR_KIND_GRANT_END, grant->ends_at, expired);
@@ -48,7 +48,7 @@ cr_apply_grant_end(CrAccount *acc, CrGrant *grant, CrRow *row)
 void
 cr_apply_plan_change(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrRow *row)
 {
-	CrAccount	after = *acc;
+	CrAccount after = *acc;
 
 	cr_set_facts_plan(&after.facts, plan);
 	after.facts.scheduled_plan = NULL;
@@ -62,15 +62,15 @@ cr_apply_plan_change(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrRow
  * take the account past the cap is forfeited.
  */
 void
-cr_apply_boundary(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
-				  CrTime next_reset_at, int32_t skipped, CrRow *row)
+cr_apply_boundary(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrTime next_reset_at,
+				  int32_t skipped, CrRow *row)
 {
-	CrAccount	after = *acc;
-	int64_t		allowance = plan ? plan->monthly_credits : 0;
-	int64_t		rollover = plan ? plan->rollover_limit : 0;
-	int64_t		left = acc->balance.monthly;
-	int64_t		kept = cr_min(left, rollover);
-	int64_t		granted;
+	CrAccount after = *acc;
+	int64_t allowance = plan ? plan->monthly_credits : 0;
+	int64_t rollover = plan ? plan->rollover_limit : 0;
+	int64_t left = acc->balance.monthly;
+	int64_t kept = cr_min(left, rollover);
+	int64_t granted;
 
 	after.balance.monthly = kept;
 	granted = cr_min(allowance, CR_MAX_CREDITS - cr_available(&after) - cr_held(&after));
@@ -98,21 +98,20 @@ static bool
 fold_boundary(CrAccount *acc, const CrEnv *env, CrTime upto, const CrPlanVersion *before)
 {
 	const char *zone = acc->facts.time_zone;
-	CrLocal		anchor = acc->facts.cycle_anchor;
-	CrTime		at = acc->next_reset_at;
-	CrTime		end = CR_NEVER;
+	CrLocal anchor = acc->facts.cycle_anchor;
+	CrTime at = acc->next_reset_at;
+	CrTime end = CR_NEVER;
 	const CrPlanVersion *plan = NULL;
-	int32_t		skipped = 0;
-	CrRow		row;
+	int32_t skipped = 0;
+	CrRow row;
 
 	if (acc->facts.plan)
 	{
 		plan = env->plan_at(env->ctx, acc->facts.plan, at);
 		if (plan == NULL)
 			return false;
-		end = before ?
-			cr_period_end(env, before->cycle, plan->cycle, zone, anchor, at) :
-			cr_first_period_end(env, plan->cycle, zone, anchor, at);
+		end = before ? cr_period_end(env, before->cycle, plan->cycle, zone, anchor, at)
+					 : cr_first_period_end(env, plan->cycle, zone, anchor, at);
 		while (end <= upto)
 		{
 			const CrPlanVersion *next = env->plan_at(env->ctx, acc->facts.plan, end);
@@ -139,8 +138,8 @@ cr_waits_for_zone(const CrAccount *acc, const CrEnv *env, CrTime upto)
 {
 	const char *next = acc->facts.scheduled_plan ? acc->facts.scheduled_plan : acc->facts.plan;
 
-	return acc->next_reset_at != CR_NEVER && acc->next_reset_at <= upto &&
-		next && next[0] != '\0' && !cr_knows_zone(env, acc->facts.time_zone);
+	return acc->next_reset_at != CR_NEVER && acc->next_reset_at <= upto && next &&
+		next[0] != '\0' && !cr_knows_zone(env, acc->facts.time_zone);
 }
 
 /* The time at which the account's time stands still while its reset waits. */
@@ -156,7 +155,7 @@ end_period(CrAccount *acc, const CrEnv *env, CrTime upto)
 {
 	const CrPlanVersion *before = NULL;
 	const CrPlanVersion *plan = NULL;
-	CrRow		row;
+	CrRow row;
 
 	if (acc->facts.plan)
 	{
@@ -186,8 +185,8 @@ end_period(CrAccount *acc, const CrEnv *env, CrTime upto)
 CrFold
 cr_fold_due(CrAccount *acc, const CrEnv *env, CrTime upto)
 {
-	CrRow		row;
-	CrFold		result = CR_FOLDED;
+	CrRow row;
+	CrFold result = CR_FOLDED;
 
 	if (cr_waits_for_zone(acc, env, upto))
 	{
@@ -196,11 +195,11 @@ cr_fold_due(CrAccount *acc, const CrEnv *env, CrTime upto)
 	}
 	for (;;)
 	{
-		CrHold	   *hold = cr_next_hold_end(acc);
-		CrGrant    *grant = cr_next_grant_end(acc);
-		CrTime		hold_end = hold ? hold->ends_at : CR_NEVER;
-		CrTime		grant_end = grant ? grant->ends_at : CR_NEVER;
-		CrTime		other = cr_min(hold_end, grant_end);
+		CrHold *hold = cr_next_hold_end(acc);
+		CrGrant *grant = cr_next_grant_end(acc);
+		CrTime hold_end = hold ? hold->ends_at : CR_NEVER;
+		CrTime grant_end = grant ? grant->ends_at : CR_NEVER;
+		CrTime other = cr_min(hold_end, grant_end);
 
 		if (other <= upto && other <= acc->next_reset_at)
 		{

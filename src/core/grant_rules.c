@@ -8,9 +8,9 @@
 CrVerdict
 cr_grant(CrAccount *acc, CrTime at, int64_t seq, int64_t amount, CrTime ends_at, CrRow *row)
 {
-	CrAccount	after = *acc;
-	int64_t		nothing = 0;
-	CrGrant    *grant;
+	CrAccount after = *acc;
+	int64_t nothing = 0;
+	CrGrant *grant;
 
 	if (acc->facts.status == CR_CLOSED)
 		return CR_IS_CLOSED;

@@ -17,9 +17,9 @@
 CrVerdict
 cr_hold(CrAccount *acc, CrTime at, int64_t seq, int64_t amount, CrTime ends_at, CrRow *row)
 {
-	CrAccount	after = *acc;
-	CrLots	   *lots = acc->lots;
-	CrHold	   *hold;
+	CrAccount after = *acc;
+	CrLots *lots = acc->lots;
+	CrHold *hold;
 
 	if (acc->facts.status != CR_ACTIVE)
 		return acc->facts.status == CR_FROZEN ? CR_IS_FROZEN : CR_IS_CLOSED;
@@ -54,7 +54,7 @@ cr_hold(CrAccount *acc, CrTime at, int64_t seq, int64_t amount, CrTime ends_at, 
 static int64_t
 consume(CrAccount *acc, int64_t *held, int64_t *of_hold, int64_t source, int64_t wanted)
 {
-	int64_t		taken = cr_min(*of_hold, wanted);
+	int64_t taken = cr_min(*of_hold, wanted);
 
 	*of_hold -= taken;
 	*held -= taken;
@@ -66,7 +66,7 @@ consume(CrAccount *acc, int64_t *held, int64_t *of_hold, int64_t source, int64_t
 static void
 consume_hold(CrAccount *acc, CrHold *hold, int64_t wanted)
 {
-	bool		current = hold->period_start == acc->period_start;
+	bool current = hold->period_start == acc->period_start;
 
 	wanted = consume(acc, &acc->held.monthly, &hold->monthly,
 					 current ? CR_FROM_MONTHLY : CR_FROM_CLOSED, wanted);
@@ -80,7 +80,7 @@ consume_hold(CrAccount *acc, CrHold *hold, int64_t wanted)
 static int64_t
 give_back(CrAccount *acc, CrHold *hold, CrTime at, bool is_event)
 {
-	int64_t		expired = 0;
+	int64_t expired = 0;
 
 	acc->held.monthly -= hold->monthly;
 	if (hold->period_start == acc->period_start)
@@ -90,7 +90,7 @@ give_back(CrAccount *acc, CrHold *hold, CrTime at, bool is_event)
 	for (int i = 0; i < hold->n_parts; i++)
 	{
 		const CrPart *part = &hold->parts[i];
-		CrGrant    *grant = cr_find_grant(acc, part->source, at, is_event);
+		CrGrant *grant = cr_find_grant(acc, part->source, at, is_event);
 
 		if (part->credits == 0)
 			continue;
@@ -114,7 +114,7 @@ close_hold(CrHold *hold, CrHoldState state)
 	hold->state = state;
 	hold->changed = true;
 	if (state == CR_HOLD_EXPIRED)
-		return;					/* a late capture needs to know what was held */
+		return; /* a late capture needs to know what was held */
 	hold->monthly = hold->purchased = 0;
 	for (int i = 0; i < hold->n_parts; i++)
 		hold->parts[i].credits = 0;
@@ -128,21 +128,20 @@ close_hold(CrHold *hold, CrHoldState state)
  * from the balances; it can be captured only once.
  */
 CrVerdict
-cr_capture(CrAccount *acc, CrTime at, CrHold *hold, int64_t amount, bool keep_open,
-		   CrRow *row)
+cr_capture(CrAccount *acc, CrTime at, CrHold *hold, int64_t amount, bool keep_open, CrRow *row)
 {
-	CrAccount	after = *acc;
-	bool		late = hold->state == CR_HOLD_EXPIRED;
-	int64_t		held = late ? 0 : cr_hold_left(hold);
-	int64_t		excess = amount > held ? amount - held : 0;
-	int64_t		expired = 0;
-	bool		stays_open = keep_open && amount < held;
+	CrAccount after = *acc;
+	bool late = hold->state == CR_HOLD_EXPIRED;
+	int64_t held = late ? 0 : cr_hold_left(hold);
+	int64_t excess = amount > held ? amount - held : 0;
+	int64_t expired = 0;
+	bool stays_open = keep_open && amount < held;
 
 	if (hold->state != CR_HOLD_OPEN && !late)
 		return CR_HOLD_CLOSED;
 	if (excess > 0)
 	{
-		CrVerdict	verdict = cr_may_spend(acc, excess);
+		CrVerdict verdict = cr_may_spend(acc, excess);
 
 		if (verdict != CR_OK)
 			return verdict;
@@ -175,7 +174,7 @@ cr_capture(CrAccount *acc, CrTime at, CrHold *hold, int64_t amount, bool keep_op
 static void
 end_hold(CrAccount *acc, CrHold *hold, CrTime at, CrKind kind, CrHoldState state, CrRow *row)
 {
-	CrAccount	after = *acc;
+	CrAccount after = *acc;
 
 	cr_row_init(row, kind, at, cr_hold_left(hold));
 	cr_row_refer(row, hold->seq);

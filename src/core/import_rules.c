@@ -12,15 +12,15 @@ bool
 cr_can_import(const CrAccount *acc)
 {
 	return acc->facts.plan == NULL && acc->next_reset_at == CR_NEVER &&
-		acc->facts.status != CR_CLOSED &&
-		cr_available(acc) == 0 && cr_held(acc) == 0 && cr_owed(acc) == 0;
+		acc->facts.status != CR_CLOSED && cr_available(acc) == 0 && cr_held(acc) == 0 &&
+		cr_owed(acc) == 0;
 }
 
 /* A row of the other system's history.  It moved credits there and moves none here. */
 CrVerdict
 cr_imported(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 {
-	CrAccount	after = *acc;
+	CrAccount after = *acc;
 
 	if (acc->period_start == INT64_MIN)
 		after.period_start = at;
@@ -35,7 +35,7 @@ cr_imported(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 CrVerdict
 cr_import(CrAccount *acc, CrTime at, const CrImport *import, CrRow *row)
 {
-	CrAccount	after = *acc;
+	CrAccount after = *acc;
 
 	if (import->purchased > CR_MAX_CREDITS - import->monthly)
 		return CR_OVER_CAP;
@@ -47,6 +47,6 @@ cr_import(CrAccount *acc, CrTime at, const CrImport *import, CrRow *row)
 	after.facts.time_zone = import->zone;
 	after.period_start = import->period_start;
 	after.next_reset_at = import->next_reset_at;
-	return cr_record(row, CR_KIND_IMPORT, at, import->monthly + import->purchased,
-					 acc, &after);
+	return cr_record(row, CR_KIND_IMPORT, at, import->monthly + import->purchased, acc,
+					 &after);
 }

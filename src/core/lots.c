@@ -21,7 +21,7 @@ cr_has_lots(const CrAccount *acc)
 static void *
 grow(CrLots *lots, void *old, int count, int *room, size_t size)
 {
-	void	   *bigger;
+	void *bigger;
 
 	if (count < *room)
 		return old;
@@ -36,14 +36,14 @@ grow(CrLots *lots, void *old, int count, int *room, size_t size)
 CrGrant *
 cr_lots_add_grant(CrLots *lots, int64_t seq, CrTime ends_at)
 {
-	int			at;
+	int at;
 
 	lots->grants = grow(lots, lots->grants, lots->n_grants, &lots->room_grants,
 						sizeof(CrGrant));
 	at = lots->n_grants++;
-	while (at > 0 && (lots->grants[at - 1].ends_at > ends_at ||
-					  (lots->grants[at - 1].ends_at == ends_at &&
-					   lots->grants[at - 1].seq > seq)))
+	while (at > 0 &&
+		   (lots->grants[at - 1].ends_at > ends_at ||
+			(lots->grants[at - 1].ends_at == ends_at && lots->grants[at - 1].seq > seq)))
 	{
 		lots->grants[at] = lots->grants[at - 1];
 		at--;
@@ -61,7 +61,7 @@ cr_lots_add_grant(CrLots *lots, int64_t seq, CrTime ends_at)
 CrHold *
 cr_lots_add_hold(CrLots *lots, int64_t seq, int n_parts)
 {
-	CrHold	   *hold;
+	CrHold *hold;
 
 	lots->holds = grow(lots, lots->holds, lots->n_holds, &lots->room_holds, sizeof(CrHold));
 	hold = &lots->holds[lots->n_holds++];
@@ -87,7 +87,7 @@ cr_find_hold(const CrAccount *acc, int64_t seq)
 int64_t
 cr_hold_left(const CrHold *hold)
 {
-	int64_t		left = hold->monthly + hold->purchased;
+	int64_t left = hold->monthly + hold->purchased;
 
 	for (int i = 0; i < hold->n_parts; i++)
 		left += hold->parts[i].credits;
@@ -98,7 +98,7 @@ cr_hold_left(const CrHold *hold)
 bool
 cr_hold_fits(const CrHold *hold)
 {
-	int64_t		left = hold->amount;
+	int64_t left = hold->amount;
 
 	if (hold->monthly < 0 || hold->monthly > left)
 		return false;
@@ -108,7 +108,7 @@ cr_hold_fits(const CrHold *hold)
 	left -= hold->purchased;
 	for (int i = 0; i < hold->n_parts; i++)
 	{
-		int64_t		part = hold->parts[i].credits;
+		int64_t part = hold->parts[i].credits;
 
 		if (part < 0 || part > left)
 			return false;
@@ -121,11 +121,11 @@ cr_hold_fits(const CrHold *hold)
 CrHold *
 cr_next_hold_end(const CrAccount *acc)
 {
-	CrHold	   *next = NULL;
+	CrHold *next = NULL;
 
 	for (int i = 0; acc->lots && i < acc->lots->n_holds; i++)
 	{
-		CrHold	   *hold = &acc->lots->holds[i];
+		CrHold *hold = &acc->lots->holds[i];
 
 		if (hold->state == CR_HOLD_OPEN && (next == NULL || hold->ends_at < next->ends_at))
 			next = hold;
@@ -149,9 +149,9 @@ cr_next_grant_end(const CrAccount *acc)
 CrTime
 cr_next_event(const CrAccount *acc)
 {
-	CrTime		next = acc->next_reset_at;
-	CrHold	   *hold = cr_next_hold_end(acc);
-	CrGrant    *grant = cr_next_grant_end(acc);
+	CrTime next = acc->next_reset_at;
+	CrHold *hold = cr_next_hold_end(acc);
+	CrGrant *grant = cr_next_grant_end(acc);
 
 	if (hold && hold->ends_at < next)
 		next = hold->ends_at;
@@ -200,13 +200,13 @@ cr_parts_to_row(const CrLots *lots, CrRow *row)
 void
 cr_burn(CrAccount *acc, int64_t credits)
 {
-	CrLots	   *lots = acc->lots;
+	CrLots *lots = acc->lots;
 
 	acc->balance.granted -= credits;
 	for (int i = 0; i < lots->n_grants && credits > 0; i++)
 	{
-		CrGrant    *grant = &lots->grants[i];
-		int64_t		taken = cr_min(grant->left, credits);
+		CrGrant *grant = &lots->grants[i];
+		int64_t taken = cr_min(grant->left, credits);
 
 		if (taken == 0)
 			continue;
@@ -226,11 +226,13 @@ cr_find_grant(const CrAccount *acc, int64_t seq, CrTime at, bool at_its_end)
 {
 	for (int i = 0; i < acc->lots->n_grants; i++)
 	{
-		CrGrant    *grant = &acc->lots->grants[i];
+		CrGrant *grant = &acc->lots->grants[i];
 
 		if (grant->seq == seq)
 			return grant->closed || grant->ends_at < at ||
-				(grant->ends_at == at && !at_its_end) ? NULL : grant;
+					(grant->ends_at == at && !at_its_end)
+				? NULL
+				: grant;
 	}
 	return NULL;
 }
@@ -251,7 +253,7 @@ cr_grant_return(CrAccount *acc, CrGrant *grant, int64_t credits)
 int64_t
 cr_grant_close(CrGrant *grant)
 {
-	int64_t		left = grant->left;
+	int64_t left = grant->left;
 
 	grant->left = 0;
 	grant->closed = true;

@@ -15,9 +15,9 @@ static void
 join(CrSha256 sha, const uint8_t left[CR_HASH_LEN], const uint8_t right[CR_HASH_LEN],
 	 uint8_t out[CR_HASH_LEN])
 {
-	uint8_t		both[1 + 2 * CR_HASH_LEN];
+	uint8_t both[1 + 2 * CR_HASH_LEN];
 
-	both[0] = 1;				/* a node, not a leaf */
+	both[0] = 1; /* a node, not a leaf */
 	memcpy(both + 1, left, CR_HASH_LEN);
 	memcpy(both + 1 + CR_HASH_LEN, right, CR_HASH_LEN);
 	sha(both, sizeof(both), out);
@@ -26,7 +26,7 @@ join(CrSha256 sha, const uint8_t left[CR_HASH_LEN], const uint8_t right[CR_HASH_
 static int
 count_subtrees(uint64_t leaves)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (; leaves > 0; leaves &= leaves - 1)
 		n++;
@@ -37,7 +37,7 @@ count_subtrees(uint64_t leaves)
 void
 cr_tree_add(CrTree *tree, CrSha256 sha, const uint8_t leaf[CR_HASH_LEN])
 {
-	int			n = count_subtrees(tree->count);
+	int n = count_subtrees(tree->count);
 
 	memcpy(tree->nodes[n], leaf, CR_HASH_LEN);
 	for (uint64_t equal = tree->count; equal & 1; equal >>= 1, n--)
@@ -49,7 +49,7 @@ cr_tree_add(CrTree *tree, CrSha256 sha, const uint8_t leaf[CR_HASH_LEN])
 void
 cr_tree_root(const CrTree *tree, CrSha256 sha, uint8_t out[CR_HASH_LEN])
 {
-	int			n = count_subtrees(tree->count);
+	int n = count_subtrees(tree->count);
 
 	if (n == 0)
 	{

@@ -76,15 +76,14 @@ find(const char *const *names, int count, const char *name)
 }
 
 /* Defines the function that finds the value with a name; false if there is none. */
-#define DEFINE_PARSE(function, pointer, names) \
-	bool \
-	function(const char *name, pointer value) \
-	{ \
-		int			i = find(names, LENGTH(names), name); \
- \
-		if (i >= 0) \
-			*value = i; \
-		return i >= 0; \
+#define DEFINE_PARSE(function, pointer, names)     \
+	bool function(const char *name, pointer value) \
+	{                                              \
+		int i = find(names, LENGTH(names), name);  \
+                                                   \
+		if (i >= 0)                                \
+			*value = i;                            \
+		return i >= 0;                             \
 	}
 
 DEFINE_PARSE(cr_kind_parse, CrKind *, kind_names)

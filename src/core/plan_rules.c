@@ -38,7 +38,7 @@ CrTime
 cr_end_with_plan(const CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan)
 {
 	const char *zone = acc->facts.time_zone;
-	CrLocal		anchor = acc->facts.cycle_anchor;
+	CrLocal anchor = acc->facts.cycle_anchor;
 
 	if (keeps_end(acc, env, plan))
 		return acc->next_reset_at;
@@ -49,8 +49,7 @@ cr_end_with_plan(const CrAccount *acc, const CrEnv *env, CrTime at, const CrPlan
 
 /* Another plan from now on.  NULL: no plan from now on; the period keeps its end. */
 CrVerdict
-cr_set_plan(CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan,
-			CrRow *row)
+cr_set_plan(CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan, CrRow *row)
 {
 	if (!keeps_end(acc, env, plan) && !cr_knows_zone(env, acc->facts.time_zone))
 		return CR_ZONE_UNKNOWN;
@@ -63,11 +62,11 @@ cr_set_plan(CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *pl
  * and fro never grants twice.
  */
 CrVerdict
-cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
-			  CrTime next_reset_at, CrRow *row)
+cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrTime next_reset_at,
+			  CrRow *row)
 {
-	CrAccount	after = *acc;
-	int64_t		change = (plan ? plan->monthly_credits : 0) - acc->facts.period_granted;
+	CrAccount after = *acc;
+	int64_t change = (plan ? plan->monthly_credits : 0) - acc->facts.period_granted;
 
 	if (acc->facts.status == CR_CLOSED)
 		return CR_IS_CLOSED;
@@ -101,11 +100,13 @@ CrVerdict
 cr_set_cycle(CrAccount *acc, const CrEnv *env, CrTime at, CrLocal anchor, const char *zone,
 			 CrRow *row)
 {
-	const CrPlanVersion *plan = acc->facts.plan ?
-		env->plan_version(env->ctx, acc->facts.plan, acc->facts.plan_version) : NULL;
-	CrTime		end = acc->next_reset_at;
-	bool		moves = anchor != acc->facts.cycle_anchor ||
-		(!cr_text_equal(zone, acc->facts.time_zone) && cr_knows_zone(env, acc->facts.time_zone));
+	const CrPlanVersion *plan = acc->facts.plan
+		? env->plan_version(env->ctx, acc->facts.plan, acc->facts.plan_version)
+		: NULL;
+	CrTime end = acc->next_reset_at;
+	bool moves = anchor != acc->facts.cycle_anchor ||
+		(!cr_text_equal(zone, acc->facts.time_zone) &&
+		 cr_knows_zone(env, acc->facts.time_zone));
 
 	if (moves && !cr_knows_zone(env, zone))
 		return CR_ZONE_UNKNOWN;
@@ -118,7 +119,7 @@ CrVerdict
 cr_apply_cycle(CrAccount *acc, CrTime at, CrLocal anchor, const char *zone,
 			   CrTime next_reset_at, CrRow *row)
 {
-	CrAccount	after = *acc;
+	CrAccount after = *acc;
 
 	after.facts.cycle_anchor = anchor;
 	after.facts.time_zone = zone;
@@ -133,7 +134,7 @@ cr_apply_cycle(CrAccount *acc, CrTime at, CrLocal anchor, const char *zone,
 CrVerdict
 cr_schedule_plan(CrAccount *acc, CrTime at, const char *plan, CrRow *row)
 {
-	CrAccount	after = *acc;
+	CrAccount after = *acc;
 
 	if (acc->facts.status == CR_CLOSED)
 		return CR_IS_CLOSED;

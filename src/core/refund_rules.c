@@ -38,7 +38,7 @@ without_parts(int64_t credits, const CrRow *row)
 {
 	for (int i = 0; i < row->n_allocations; i++)
 	{
-		int64_t		part = row->allocations[i].credits;
+		int64_t part = row->allocations[i].credits;
 
 		if (part < 1 || part > credits)
 			return -1;
@@ -60,7 +60,7 @@ was_taken(int64_t delta)
 bool
 cr_spent_fits(const CrRow *row)
 {
-	int64_t		owed;
+	int64_t owed;
 
 	if (row->amount < 1 || row->amount > CR_MAX_CREDITS)
 		return false;
@@ -80,26 +80,26 @@ cr_spent_fits(const CrRow *row)
  */
 typedef struct Giving
 {
-	CrAccount	after;
+	CrAccount after;
 	const CrSpent *spent;
-	CrTime		at;
-	int64_t		skip;			/* was refunded before: not to be given again */
-	int64_t		wanted;			/* is still to be given */
-	int64_t		forfeited;
-	bool		trial;
-	bool		over_cap;
+	CrTime at;
+	int64_t skip;	/* was refunded before: not to be given again */
+	int64_t wanted; /* is still to be given */
+	int64_t forfeited;
+	bool trial;
+	bool over_cap;
 } Giving;
 
 /* Gives back what one source gave, as far as it is wanted. */
 static void
 give(Giving *giving, const CrPart *part)
 {
-	CrAccount  *acc = &giving->after;
-	int64_t		skipped = cr_min(giving->skip, part->credits);
-	int64_t		back = cr_min(part->credits - skipped, giving->wanted);
-	int64_t		nothing = 0;
-	CrGrant    *grant;
-	bool		fits = true;
+	CrAccount *acc = &giving->after;
+	int64_t skipped = cr_min(giving->skip, part->credits);
+	int64_t back = cr_min(part->credits - skipped, giving->wanted);
+	int64_t nothing = 0;
+	CrGrant *grant;
+	bool fits = true;
 
 	giving->skip -= skipped;
 	giving->wanted -= back;
@@ -129,10 +129,14 @@ give(Giving *giving, const CrPart *part)
 static Giving
 give_all(const CrAccount *acc, CrTime at, const CrSpent *spent, int64_t amount, bool trial)
 {
-	Giving		giving = {.after = *acc,.spent = spent,.at = at,.skip = spent->refunded,
-	.wanted = amount,.trial = trial};
-	CrPart		monthly = {CR_FROM_MONTHLY, spent->monthly};
-	CrPart		purchased = {CR_FROM_PURCHASED, spent->purchased};
+	Giving giving = {.after = *acc,
+					 .spent = spent,
+					 .at = at,
+					 .skip = spent->refunded,
+					 .wanted = amount,
+					 .trial = trial};
+	CrPart monthly = {CR_FROM_MONTHLY, spent->monthly};
+	CrPart purchased = {CR_FROM_PURCHASED, spent->purchased};
 
 	cr_parts_begin(acc->lots);
 	give(&giving, &purchased);
@@ -146,7 +150,7 @@ give_all(const CrAccount *acc, CrTime at, const CrSpent *spent, int64_t amount, 
 CrVerdict
 cr_refund(CrAccount *acc, CrTime at, const CrSpent *spent, int64_t amount, CrRow *row)
 {
-	Giving		giving;
+	Giving giving;
 
 	if (amount > spent->amount - spent->refunded)
 		return CR_MORE_THAN_SPENT;

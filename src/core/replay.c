@@ -17,25 +17,29 @@
 #include "core/private.h"
 
 /* Some 140,000 years either way: no difference of two times overflows. */
-#define EARLIEST_TIME	(INT64_MIN / 2)
-#define LATEST_TIME		(INT64_MAX / 2)
+#define EARLIEST_TIME (INT64_MIN / 2)
+#define LATEST_TIME	  (INT64_MAX / 2)
 
 /* A row, and what it is replayed with. */
 typedef struct Replay
 {
-	const CrAccount *acc;		/* the state before the row */
+	const CrAccount *acc; /* the state before the row */
 	const CrEnv *env;
 	const CrRow *row;
-	CrTime		at;				/* the row's time */
-	const CrFacts *facts;		/* as they are after the row, if it says the truth */
-	const CrPlanVersion *plan;	/* that the row says; NULL: none */
-	const CrRow *target;		/* the row that it refunds or undoes; NULL: none */
-	int64_t		used;			/* see cr_replay() in core.h */
-	CrHold	   *hold;			/* that the row captures or releases */
+	CrTime at;				   /* the row's time */
+	const CrFacts *facts;	   /* as they are after the row, if it says the truth */
+	const CrPlanVersion *plan; /* that the row says; NULL: none */
+	const CrRow *target;	   /* the row that it refunds or undoes; NULL: none */
+	int64_t used;			   /* see cr_replay() in core.h */
+	CrHold *hold;			   /* that the row captures or releases */
 } Replay;
 
-#define CHECK(field, complaint) \
-	do { if (expected->field != stored->field) return complaint; } while (0)
+#define CHECK(field, complaint)               \
+	do                                        \
+	{                                         \
+		if (expected->field != stored->field) \
+			return complaint;                 \
+	} while (0)
 
 static const char *
 compare_rows(const CrRow *expected, const CrRow *stored)
@@ -111,8 +115,8 @@ is_at_period_end(const CrAccount *acc, const CrRow *row)
 {
 	if (row->skipped < 0 || acc->next_reset_at == CR_NEVER)
 		return false;
-	return row->skipped == 0 ? row->effective_at == acc->next_reset_at :
-		row->effective_at > acc->next_reset_at;
+	return row->skipped == 0 ? row->effective_at == acc->next_reset_at
+							 : row->effective_at > acc->next_reset_at;
 }
 
 /*
@@ -124,9 +128,9 @@ turn_problem(const CrAccount *acc, const CrRow *row)
 {
 	const CrHold *hold = cr_next_hold_end(acc);
 	const CrGrant *grant = cr_next_grant_end(acc);
-	CrTime		hold_end = hold ? hold->ends_at : CR_NEVER;
-	CrTime		grant_end = grant ? grant->ends_at : CR_NEVER;
-	CrTime		at = row->effective_at;
+	CrTime hold_end = hold ? hold->ends_at : CR_NEVER;
+	CrTime grant_end = grant ? grant->ends_at : CR_NEVER;
+	CrTime at = row->effective_at;
 
 	switch (row->kind)
 	{
@@ -134,12 +138,14 @@ turn_problem(const CrAccount *acc, const CrRow *row)
 			return NULL;
 		case CR_KIND_HOLD_END:
 			return hold && row->has_ref_seq && row->ref_seq == hold->seq && at == hold_end &&
-				at <= grant_end && at <= acc->next_reset_at ? NULL :
-				"no hold ends here";
+					at <= grant_end && at <= acc->next_reset_at
+				? NULL
+				: "no hold ends here";
 		case CR_KIND_GRANT_END:
 			return grant && row->has_ref_seq && row->ref_seq == grant->seq &&
-				at == grant_end && at < hold_end && at <= acc->next_reset_at ? NULL :
-				"no grant ends here";
+					at == grant_end && at < hold_end && at <= acc->next_reset_at
+				? NULL
+				: "no grant ends here";
 		default:
 			break;
 	}
@@ -148,8 +154,7 @@ turn_problem(const CrAccount *acc, const CrRow *row)
 	if (grant_end <= at)
 		return "the end of a grant that was due is missing";
 	if (row->kind == CR_KIND_RESET || row->kind == CR_KIND_PLAN_CHANGE)
-		return is_at_period_end(acc, row) ? NULL :
-			"effective_at is not the end of the period";
+		return is_at_period_end(acc, row) ? NULL : "effective_at is not the end of the period";
 	return acc->next_reset_at <= at ? "a reset that was due is missing" : NULL;
 }
 
@@ -201,13 +206,14 @@ may_stretch(const Replay *r, const CrPlanVersion *plan)
 static const char *
 end_problem(const Replay *r, const CrPlanVersion *plan)
 {
-	CrTime		end = r->row->next_reset_at;
-	CrTime		old_end = r->acc->next_reset_at;
-	bool		keeps = keeps_period(r);
+	CrTime end = r->row->next_reset_at;
+	CrTime old_end = r->acc->next_reset_at;
+	bool keeps = keeps_period(r);
 
 	if (plan == NULL && !(keeps && r->row->kind == CR_KIND_SET_CYCLE))
-		return end == (keeps ? old_end : CR_NEVER) ? NULL :
-			"next_reset_at is not what it is without a plan";
+		return end == (keeps ? old_end : CR_NEVER)
+			? NULL
+			: "next_reset_at is not what it is without a plan";
 	if (end == CR_NEVER || end <= r->at)
 		return "next_reset_at is no end of the period";
 	if (end - (keeps ? old_end : r->at) > cr_longest_period())
@@ -245,8 +251,8 @@ import_problem(Replay *r)
 {
 	const CrBuckets *brought = &r->row->delta;
 
-	if (brought->monthly < 0 || brought->monthly > CR_MAX_CREDITS ||
-		brought->purchased < 0 || brought->purchased > CR_MAX_CREDITS)
+	if (brought->monthly < 0 || brought->monthly > CR_MAX_CREDITS || brought->purchased < 0 ||
+		brought->purchased > CR_MAX_CREDITS)
 		return "amount is out of range";
 	if (r->row->period_start > r->at)
 		return "period_start is after the import";
@@ -276,8 +282,9 @@ reset_problem(Replay *r)
 static const char *
 overdraft_problem(Replay *r)
 {
-	if (r->row->has_facts && (r->row->facts.overdraft_limit < 0 ||
-							  r->row->facts.overdraft_limit > CR_MAX_OVERDRAFT))
+	if (r->row->has_facts &&
+		(r->row->facts.overdraft_limit < 0 ||
+		 r->row->facts.overdraft_limit > CR_MAX_OVERDRAFT))
 		return "overdraft_limit is out of range";
 	return NULL;
 }
@@ -291,8 +298,9 @@ grant_problem(Replay *r)
 static const char *
 hold_problem(Replay *r)
 {
-	return !r->row->has_ends_at || r->row->ends_at > r->at + CR_LONGEST_HOLD ?
-		"a hold has no end, or one too far away" : NULL;
+	return !r->row->has_ends_at || r->row->ends_at > r->at + CR_LONGEST_HOLD
+		? "a hold has no end, or one too far away"
+		: NULL;
 }
 
 static const char *
@@ -305,10 +313,10 @@ settled_hold_problem(Replay *r)
 static const char *
 refund_problem(Replay *r)
 {
-	CrSpent		spent;
+	CrSpent spent;
 
-	return r->target && cr_spent(&spent, r->target) ? NULL :
-		"ref_seq names nothing that was spent";
+	return r->target && cr_spent(&spent, r->target) ? NULL
+													: "ref_seq names nothing that was spent";
 }
 
 static const char *
@@ -329,7 +337,9 @@ archive_problem(Replay *r)
 	const CrRow *row = r->row;
 
 	return !row->has_ref_seq || row->ref_seq < 1 || row->ref_seq >= row->seq ||
-		row->request_digest == NULL ? "it seals no checkpoint" : NULL;
+			row->request_digest == NULL
+		? "it seals no checkpoint"
+		: NULL;
 }
 
 static const char *
@@ -347,17 +357,20 @@ unknown_problem(Replay *r)
 static CrVerdict
 replay_open(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_apply_open(after, r->at, r->plan, r->facts->cycle_anchor,
-						 r->facts->time_zone, r->row->next_reset_at, expected);
+	return cr_apply_open(after, r->at, r->plan, r->facts->cycle_anchor, r->facts->time_zone,
+						 r->row->next_reset_at, expected);
 }
 
 static CrVerdict
 replay_import(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	CrImport	import = {.plan = r->plan,.anchor = r->facts->cycle_anchor,
-		.zone = r->facts->time_zone,.period_start = r->row->period_start,
-		.next_reset_at = r->row->next_reset_at,.monthly = r->row->delta.monthly,
-	.purchased = r->row->delta.purchased};
+	CrImport import = {.plan = r->plan,
+					   .anchor = r->facts->cycle_anchor,
+					   .zone = r->facts->time_zone,
+					   .period_start = r->row->period_start,
+					   .next_reset_at = r->row->next_reset_at,
+					   .monthly = r->row->delta.monthly,
+					   .purchased = r->row->delta.purchased};
 
 	return cr_import(after, r->at, &import, expected);
 }
@@ -423,7 +436,7 @@ replay_set_overdraft(const Replay *r, CrAccount *after, CrRow *expected)
 static CrVerdict
 replay_adjust(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	CrBucket	bucket = CR_PURCHASED;
+	CrBucket bucket = CR_PURCHASED;
 
 	if (r->row->delta.granted != 0)
 		bucket = CR_GRANTED;
@@ -479,7 +492,7 @@ replay_release(const Replay *r, CrAccount *after, CrRow *expected)
 static CrVerdict
 replay_refund(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	CrSpent		spent;
+	CrSpent spent;
 
 	(void) cr_spent(&spent, r->target);
 	spent.refunded = r->used;
@@ -511,7 +524,7 @@ static bool
 try_undo(const Replay *r, int64_t expired, const CrRegrant *regrant, CrAccount *after,
 		 CrRow *expected)
 {
-	CrAccount	tried = *after;
+	CrAccount tried = *after;
 
 	if (cr_undo(&tried, r->at, r->target, r->used > 0, expired, regrant, expected) != CR_OK ||
 		compare_rows(expected, r->row) != NULL)
@@ -532,17 +545,17 @@ replay_undo(const Replay *r, CrAccount *after, CrRow *expected)
 	const char *name = r->acc->facts.plan;
 	const CrRow *target = r->target;
 	const CrPlanVersion *before = NULL;
-	CrRegrant	regrant = {.plan = regrant_version(r),.next_reset_at = r->row->next_reset_at};
+	CrRegrant regrant = {.plan = regrant_version(r), .next_reset_at = r->row->next_reset_at};
 
 	for (int32_t version = 1; target->kind == CR_KIND_RESET; version++)
 	{
-		int64_t		expired = cr_expired_by_last(target, before);
+		int64_t expired = cr_expired_by_last(target, before);
 
 		if (try_undo(r, expired, NULL, after, expected) ||
 			(regrant.plan && try_undo(r, expired, &regrant, after, expected)))
 			return CR_OK;
-		before = name && target->skipped > 0 ?
-			r->env->plan_version(r->env->ctx, name, version) : NULL;
+		before = name && target->skipped > 0 ? r->env->plan_version(r->env->ctx, name, version)
+											 : NULL;
 		if (before == NULL || before->effective_from > target->effective_at)
 			break;
 	}
@@ -552,62 +565,65 @@ replay_undo(const Replay *r, CrAccount *after, CrRow *expected)
 /* What a row of a kind says, beside what every row does. */
 enum
 {
-	FIRST = 1,					/* it can be the first row of an account */
-	CREDITS = 2,				/* its amount is at least one credit */
-	PLAN = 4,					/* the version of the plan */
-	END = 8						/* the end of the period; goes with PLAN */
+	FIRST = 1,	 /* it can be the first row of an account */
+	CREDITS = 2, /* its amount is at least one credit */
+	PLAN = 4,	 /* the version of the plan */
+	END = 8		 /* the end of the period; goes with PLAN */
 };
 
 /* One of the last three is the rule. */
 typedef struct KindRule
 {
-	int			says;
-	const char *(*problem) (Replay *r); /* NULL: nothing else must hold */
-	CrVerdict	(*rule) (const Replay *r, CrAccount *after, CrRow *expected);
-	CrVerdict	(*amount_rule) (CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
-	CrVerdict	(*time_rule) (CrAccount *acc, CrTime at, CrRow *row);
+	int says;
+	const char *(*problem)(Replay *r); /* NULL: nothing else must hold */
+	CrVerdict (*rule)(const Replay *r, CrAccount *after, CrRow *expected);
+	CrVerdict (*amount_rule)(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
+	CrVerdict (*time_rule)(CrAccount *acc, CrTime at, CrRow *row);
 } KindRule;
 
 /* For each kind of row: what must hold (says and problem), and the rule that made it. */
 static const KindRule kinds[CR_KIND_COUNT + 1] = {
-	[CR_KIND_OPEN] = {.says = FIRST | PLAN | END,
-		.problem = open_problem,.rule = replay_open},
+	[CR_KIND_OPEN] = {.says = FIRST | PLAN | END, .problem = open_problem, .rule = replay_open},
 	[CR_KIND_IMPORTED] = {.says = FIRST,
-		.problem = imported_problem,.amount_rule = cr_imported},
+						  .problem = imported_problem,
+						  .amount_rule = cr_imported},
 	[CR_KIND_IMPORT] = {.says = FIRST | PLAN | END,
-		.problem = import_problem,.rule = replay_import},
+						.problem = import_problem,
+						.rule = replay_import},
 
-	[CR_KIND_SET_PLAN] = {.says = PLAN | END,.rule = replay_set_plan},
-	[CR_KIND_SET_CYCLE] = {.says = PLAN | END,.rule = replay_set_cycle},
+	[CR_KIND_SET_PLAN] = {.says = PLAN | END, .rule = replay_set_plan},
+	[CR_KIND_SET_CYCLE] = {.says = PLAN | END, .rule = replay_set_cycle},
 	[CR_KIND_SCHEDULE_PLAN] = {.rule = replay_schedule_plan},
 	[CR_KIND_PLAN_CHANGE] = {.says = PLAN,
-		.problem = plan_change_problem,.rule = replay_plan_change},
-	[CR_KIND_RESET] = {.says = PLAN | END,.problem = reset_problem,.rule = replay_reset},
+							 .problem = plan_change_problem,
+							 .rule = replay_plan_change},
+	[CR_KIND_RESET] = {.says = PLAN | END, .problem = reset_problem, .rule = replay_reset},
 
 	[CR_KIND_FREEZE] = {.rule = replay_freeze},
 	[CR_KIND_UNFREEZE] = {.rule = replay_unfreeze},
-	[CR_KIND_SET_OVERDRAFT] = {.problem = overdraft_problem,.rule = replay_set_overdraft},
+	[CR_KIND_SET_OVERDRAFT] = {.problem = overdraft_problem, .rule = replay_set_overdraft},
 	[CR_KIND_CLOCK_REPAIR] = {.time_rule = cr_repair_clock},
 	[CR_KIND_CLOSE] = {.time_rule = cr_close},
 
-	[CR_KIND_DEDUCT] = {.says = CREDITS,.amount_rule = cr_deduct},
-	[CR_KIND_PURCHASE] = {.says = CREDITS,.amount_rule = cr_purchase},
-	[CR_KIND_REVOKE] = {.says = CREDITS,.problem = revoke_problem,.rule = replay_revoke},
-	[CR_KIND_REFUND] = {.says = CREDITS,.problem = refund_problem,.rule = replay_refund},
+	[CR_KIND_DEDUCT] = {.says = CREDITS, .amount_rule = cr_deduct},
+	[CR_KIND_PURCHASE] = {.says = CREDITS, .amount_rule = cr_purchase},
+	[CR_KIND_REVOKE] = {.says = CREDITS, .problem = revoke_problem, .rule = replay_revoke},
+	[CR_KIND_REFUND] = {.says = CREDITS, .problem = refund_problem, .rule = replay_refund},
 	[CR_KIND_ADJUST] = {.rule = replay_adjust},
-	[CR_KIND_TRANSFER_OUT] = {.says = CREDITS,.amount_rule = cr_transfer_out},
-	[CR_KIND_TRANSFER_IN] = {.says = CREDITS,.amount_rule = cr_transfer_in},
+	[CR_KIND_TRANSFER_OUT] = {.says = CREDITS, .amount_rule = cr_transfer_out},
+	[CR_KIND_TRANSFER_IN] = {.says = CREDITS, .amount_rule = cr_transfer_in},
 
-	[CR_KIND_GRANT] = {.says = CREDITS,.problem = grant_problem,.rule = replay_grant},
+	[CR_KIND_GRANT] = {.says = CREDITS, .problem = grant_problem, .rule = replay_grant},
 	[CR_KIND_GRANT_END] = {.rule = replay_grant_end},
-	[CR_KIND_HOLD] = {.says = CREDITS,.problem = hold_problem,.rule = replay_hold},
+	[CR_KIND_HOLD] = {.says = CREDITS, .problem = hold_problem, .rule = replay_hold},
 	[CR_KIND_HOLD_END] = {.rule = replay_hold_end},
 	[CR_KIND_CAPTURE] = {.says = CREDITS,
-		.problem = settled_hold_problem,.rule = replay_capture},
-	[CR_KIND_RELEASE] = {.problem = settled_hold_problem,.rule = replay_release},
+						 .problem = settled_hold_problem,
+						 .rule = replay_capture},
+	[CR_KIND_RELEASE] = {.problem = settled_hold_problem, .rule = replay_release},
 
-	[CR_KIND_UNDO] = {.problem = undo_problem,.rule = replay_undo},
-	[CR_KIND_ARCHIVE] = {.problem = archive_problem,.rule = replay_archive},
+	[CR_KIND_UNDO] = {.problem = undo_problem, .rule = replay_undo},
+	[CR_KIND_ARCHIVE] = {.problem = archive_problem, .rule = replay_archive},
 	[CR_KIND_COUNT] = {.problem = unknown_problem},
 };
 
@@ -636,7 +652,7 @@ static const char *
 replay_rule(Replay *r, const KindRule *kind, CrAccount *after, CrRow *expected)
 {
 	const char *complaint = NULL;
-	CrVerdict	verdict;
+	CrVerdict verdict;
 
 	if (kind->says & PLAN)
 		complaint = plan_problem(r);
@@ -661,11 +677,15 @@ cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row, const CrRow *targe
 {
 	const KindRule *kind = &kinds[row->kind < CR_KIND_COUNT ? row->kind : CR_KIND_COUNT];
 	const char *complaint = place_problem(acc, row, kind);
-	CrAccount	after = *acc;
-	CrRow		expected;
-	Replay		r = {.acc = acc,.env = env,.row = row,.at = row->effective_at,
-		.facts = row->has_facts ? &row->facts : &acc->facts,.target = target,
-	.used = used};
+	CrAccount after = *acc;
+	CrRow expected;
+	Replay r = {.acc = acc,
+				.env = env,
+				.row = row,
+				.at = row->effective_at,
+				.facts = row->has_facts ? &row->facts : &acc->facts,
+				.target = target,
+				.used = used};
 
 	if (complaint == NULL)
 		complaint = replay_rule(&r, kind, &after, &expected);

@@ -23,13 +23,10 @@ cr_text_equal(const char *a, const char *b)
 bool
 cr_facts_equal(const CrFacts *a, const CrFacts *b)
 {
-	return cr_text_equal(a->plan, b->plan) &&
-		a->plan_version == b->plan_version &&
+	return cr_text_equal(a->plan, b->plan) && a->plan_version == b->plan_version &&
 		cr_text_equal(a->scheduled_plan, b->scheduled_plan) &&
-		a->cycle_anchor == b->cycle_anchor &&
-		cr_text_equal(a->time_zone, b->time_zone) &&
-		a->status == b->status &&
-		a->overdraft_limit == b->overdraft_limit &&
+		a->cycle_anchor == b->cycle_anchor && cr_text_equal(a->time_zone, b->time_zone) &&
+		a->status == b->status && a->overdraft_limit == b->overdraft_limit &&
 		a->period_granted == b->period_granted;
 }
 
@@ -70,7 +67,7 @@ cr_row_set_end(CrRow *row, CrTime ends_at)
 CrVerdict
 cr_row_finish(CrRow *row, CrAccount *acc, const CrAccount *after)
 {
-	CrTime		next_event_at = after->next_event_at;
+	CrTime next_event_at = after->next_event_at;
 
 	if (after->next_reset_at < next_event_at ||
 		(after->next_reset_at != acc->next_reset_at && !cr_has_lots(after)))

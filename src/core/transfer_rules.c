@@ -7,7 +7,7 @@
 CrVerdict
 cr_transfer_out(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 {
-	CrAccount	after = *acc;
+	CrAccount after = *acc;
 
 	if (acc->facts.status == CR_FROZEN)
 		return CR_IS_FROZEN;
@@ -20,7 +20,7 @@ cr_transfer_out(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 CrVerdict
 cr_transfer_in(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 {
-	CrAccount	after = *acc;
+	CrAccount after = *acc;
 
 	if (acc->facts.status == CR_CLOSED)
 		return CR_IS_CLOSED;

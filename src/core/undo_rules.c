@@ -31,8 +31,8 @@ change_period_granted(CrAccount *acc, int64_t change)
  * another cycle, the period gets an end of that cycle.
  */
 static CrVerdict
-undo_reset(CrAccount *after, const CrRow *target, int64_t expired,
-		   const CrRegrant *regrant, int64_t *change)
+undo_reset(CrAccount *after, const CrRow *target, int64_t expired, const CrRegrant *regrant,
+		   int64_t *change)
 {
 	if (target->period_start != after->period_start)
 		return CR_NOT_UNDOABLE;
@@ -71,7 +71,7 @@ undo_plan(CrAccount *after, const CrRow *target, int64_t *change)
 static CrVerdict
 undo_grant(CrAccount *after, CrTime at, const CrRow *target, int64_t *change)
 {
-	CrGrant    *grant = cr_find_grant(after, target->seq, at, false);
+	CrGrant *grant = cr_find_grant(after, target->seq, at, false);
 
 	if (grant == NULL)
 		return CR_NOT_UNDOABLE;
@@ -87,7 +87,7 @@ undo_grant(CrAccount *after, CrTime at, const CrRow *target, int64_t *change)
 static CrVerdict
 undo_import(CrAccount *after, const CrRow *target, int64_t *change)
 {
-	int64_t		purchased = cr_min(target->delta.purchased, after->balance.purchased);
+	int64_t purchased = cr_min(target->delta.purchased, after->balance.purchased);
 
 	*change = -after->balance.monthly - purchased;
 	after->balance.monthly = after->owed_monthly = 0;
@@ -106,9 +106,9 @@ undo_import(CrAccount *after, const CrRow *target, int64_t *change)
 bool
 cr_undone_fits(const CrRow *target)
 {
-	int64_t		amount = target->amount;
-	int64_t		monthly = target->delta.monthly;
-	int64_t		purchased = target->delta.purchased;
+	int64_t amount = target->amount;
+	int64_t monthly = target->delta.monthly;
+	int64_t purchased = target->delta.purchased;
 
 	if (amount < (target->kind == CR_KIND_SET_PLAN ? -CR_MAX_CREDITS : 0) ||
 		amount > CR_MAX_CREDITS)
@@ -139,7 +139,7 @@ cr_undone_fits(const CrRow *target)
 int64_t
 cr_expired_by_last(const CrRow *reset, const CrPlanVersion *before)
 {
-	int64_t		kept = 0;
+	int64_t kept = 0;
 
 	if (reset->skipped == 0 || before == NULL)
 		return reset->expired;
@@ -157,9 +157,9 @@ CrVerdict
 cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone, int64_t expired,
 		const CrRegrant *regrant, CrRow *row)
 {
-	CrAccount	after = *acc;
-	CrVerdict	verdict = CR_NOT_UNDOABLE;
-	int64_t		change = 0;
+	CrAccount after = *acc;
+	CrVerdict verdict = CR_NOT_UNDOABLE;
+	int64_t change = 0;
 
 	if (is_undone)
 		return CR_NOT_UNDOABLE;

@@ -53,7 +53,7 @@ void
 books_lock_tables(void)
 {
 	static const StoreTable written[] = {TABLE_GRANT, TABLE_HOLD, TABLE_CHECKPOINT,
-	TABLE_RESET_RUN};
+										 TABLE_RESET_RUN};
 	static const StoreTable read[] = {TABLE_PLAN, TABLE_PAYMENT, TABLE_ANCHOR_LEAF};
 
 	for (size_t i = 0; i < lengthof(written); i++)
@@ -67,7 +67,7 @@ static bool
 find(Books *books, Lookup *lookup)
 {
 	MemoryContext old = MemoryContextSwitchTo(books->memory);
-	bool		found = lookup_next(lookup, ForwardScanDirection);
+	bool found = lookup_next(lookup, ForwardScanDirection);
 
 	MemoryContextSwitchTo(old);
 	return found;
@@ -156,13 +156,13 @@ books_lock(Books *books, TupleTableSlot *slot, LockWaitPolicy wait)
 {
 	ItemPointerData tid = slot->tts_tid;
 	TM_FailureData failure;
-	uint8		flags = TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS;
+	uint8 flags = TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS;
 
 	if (!IsolationUsesXactSnapshot())
 		flags |= TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
 	switch (table_tuple_lock(books->account->rel, &tid, books->snapshot, slot,
-							 GetCurrentCommandId(false), LockTupleNoKeyExclusive,
-							 wait, flags, &failure))
+							 GetCurrentCommandId(false), LockTupleNoKeyExclusive, wait, flags,
+							 &failure))
 	{
 		case TM_Ok:
 			return BOOKS_FOUND;
@@ -206,7 +206,7 @@ books_close(Books *books)
 	if (books->has_keys)
 		lookup_end(&books->keys);
 	UnregisterSnapshot(books->snapshot);
-	writer_end(books->history);	/* insert queued rows before any trigger runs */
+	writer_end(books->history); /* insert queued rows before any trigger runs */
 	writer_end(books->account);
 	if (books->grants)
 		writer_end(books->grants);

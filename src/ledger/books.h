@@ -28,26 +28,26 @@ typedef enum BooksResult
 /* What other transactions seem to do with an account version that was read. */
 typedef enum BooksState
 {
-	BOOKS_FREE,					/* no other transaction has it locked or has changed it */
-	BOOKS_BUSY,					/* another transaction has it locked or is changing it */
-	BOOKS_OLD,					/* there is a newer version, or the account is gone */
-	BOOKS_UNCLEAR				/* only locking the account can tell */
+	BOOKS_FREE,	  /* no other transaction has it locked or has changed it */
+	BOOKS_BUSY,	  /* another transaction has it locked or is changing it */
+	BOOKS_OLD,	  /* there is a newer version, or the account is gone */
+	BOOKS_UNCLEAR /* only locking the account can tell */
 } BooksState;
 
 typedef struct Books
 {
-	MemoryContext memory;		/* lasts until books_close */
-	bool		many;			/* history rows are queued and written together */
-	bool		skips;			/* does not wait for accounts */
-	Writer	   *account;
-	Writer	   *history;
-	Writer	   *grants;			/* NULL: not needed so far */
-	Writer	   *holds;
-	Snapshot	snapshot;		/* accounts are searched in this snapshot */
-	Lookup		accounts;
-	Lookup		keys;
-	bool		has_accounts;	/* the look-up of accounts has begun; has_keys: that of keys */
-	bool		has_keys;
+	MemoryContext memory; /* lasts until books_close */
+	bool many;			  /* history rows are queued and written together */
+	bool skips;			  /* does not wait for accounts */
+	Writer *account;
+	Writer *history;
+	Writer *grants; /* NULL: not needed so far */
+	Writer *holds;
+	Snapshot snapshot; /* accounts are searched in this snapshot */
+	Lookup accounts;
+	Lookup keys;
+	bool has_accounts; /* the look-up of accounts has begun; has_keys: that of keys */
+	bool has_keys;
 } Books;
 
 extern void books_open(Books *books, bool many);

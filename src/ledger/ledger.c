@@ -49,21 +49,20 @@ push_row(Ledger *ledger, const CrRow *row)
 	if (ledger->n_rows == ledger->room)
 	{
 		ledger->room = ledger->room ? ledger->room * 2 : 4;
-		ledger->rows = ledger->rows ?
-			repalloc(ledger->rows, sizeof(CrRow) * ledger->room) :
-			palloc(sizeof(CrRow) * ledger->room);
-		ledger->metadata = ledger->metadata ?
-			repalloc(ledger->metadata, sizeof(Datum) * ledger->room) :
-			palloc(sizeof(Datum) * ledger->room);
+		ledger->rows = ledger->rows ? repalloc(ledger->rows, sizeof(CrRow) * ledger->room)
+									: palloc(sizeof(CrRow) * ledger->room);
+		ledger->metadata = ledger->metadata
+			? repalloc(ledger->metadata, sizeof(Datum) * ledger->room)
+			: palloc(sizeof(Datum) * ledger->room);
 	}
 	ledger->metadata[ledger->n_rows] = (Datum) 0;
 	ledger->rows[ledger->n_rows] = *row;
-	if (row->n_allocations > 0)	/* the core uses the memory of the allocations again */
+	if (row->n_allocations > 0) /* the core uses the memory of the allocations again */
 	{
-		size_t		size = sizeof(CrPart) * row->n_allocations;
+		size_t size = sizeof(CrPart) * row->n_allocations;
 
-		ledger->rows[ledger->n_rows].allocations =
-			memcpy(palloc(size), row->allocations, size);
+		ledger->rows[ledger->n_rows].allocations = memcpy(palloc(size), row->allocations,
+														  size);
 	}
 	ledger->n_rows++;
 }
@@ -114,8 +113,8 @@ static bool
 find_in_turn(Ledger *ledger)
 {
 	const char *user_id = ledger->request->user_id;
-	Books	   *books = ledger->books;
-	bool		found = books_find(books, user_id);
+	Books *books = ledger->books;
+	bool found = books_find(books, user_id);
 
 	if (found && !books->skips && books_state(books, books->accounts.slot) == BOOKS_BUSY &&
 		commit_may_take_turn())
@@ -231,7 +230,7 @@ ledger_begin(Ledger *ledger, const Request *request)
 static void
 limit_lock_wait(void)
 {
-	int			brief = Max(Min(BRIEF_WAIT_MS, DeadlockTimeout / 2), 1);
+	int brief = Max(Min(BRIEF_WAIT_MS, DeadlockTimeout / 2), 1);
 
 	if (LockTimeout == 0 || LockTimeout > brief)
 		LockTimeout = brief;
@@ -241,17 +240,17 @@ limit_lock_wait(void)
 typedef struct WithLog
 {
 	const Request *request;
-	bool		has_log;		/* the audit log is locked already */
-	bool		both;
+	bool has_log; /* the audit log is locked already */
+	bool both;
 } WithLog;
 
 /* If not both are locked, the subtransaction is undone, which releases the account. */
 static bool
 lock_account_with_log(void *arg)
 {
-	WithLog    *with = arg;
-	Ledger		ledger;
-	int			usual = LockTimeout;
+	WithLog *with = arg;
+	Ledger ledger;
+	int usual = LockTimeout;
 
 	ledger_prepare(&ledger, with->request, NULL, NULL);
 	if (with->has_log)
@@ -273,9 +272,9 @@ lock_account_with_log(void *arg)
 static bool
 lock_with_log(const Request *request, bool log_first)
 {
-	WithLog		with = {request, log_first, false};
-	int			usual = LockTimeout;
-	ErrorData  *failure;
+	WithLog with = {request, log_first, false};
+	int usual = LockTimeout;
+	ErrorData *failure;
 
 	if (log_first)
 		audit_lock();
@@ -298,7 +297,7 @@ lock_with_log(const Request *request, bool log_first)
 void
 ledger_begin_audited(Ledger *ledger, const Request *request)
 {
-	bool		log_first = false;
+	bool log_first = false;
 
 	while (!lock_with_log(request, log_first))
 		log_first = !log_first;
@@ -313,7 +312,7 @@ ledger_begin_audited(Ledger *ledger, const Request *request)
 static bool
 read_unlocked(Ledger *ledger)
 {
-	BooksState	state = BOOKS_OLD;
+	BooksState state = BOOKS_OLD;
 
 	for (int tries = 0; tries < 10 && state == BOOKS_OLD; tries++)
 	{
@@ -374,7 +373,7 @@ bool
 ledger_replay(Ledger *ledger, Datum *receipt)
 {
 	const Request *request = ledger->request;
-	CrRow		row;
+	CrRow row;
 
 	if (!find_key(ledger, &row))
 		return false;
@@ -395,7 +394,7 @@ open_by_default(Ledger *ledger)
 {
 	const char *name = settings_default_plan();
 	const CrPlanVersion *plan = NULL;
-	CrRow		row;
+	CrRow row;
 
 	if (name)
 	{
@@ -419,7 +418,7 @@ open_by_default(Ledger *ledger)
 static void
 load_lists(Ledger *ledger)
 {
-	CrAccount  *acc = &ledger->acc;
+	CrAccount *acc = &ledger->acc;
 
 	if (ledger->request->kind < CR_KIND_GRANT &&
 		(cr_is_due(acc, ledger->now) ? !cr_has_lots(acc) : acc->balance.granted == 0))
@@ -481,7 +480,7 @@ ledger_apply_due(Ledger *ledger)
 static void
 hash_row(Ledger *ledger, CrRow *row, const char *actor)
 {
-	CrAccount  *acc = &ledger->acc;
+	CrAccount *acc = &ledger->acc;
 
 	if (acc->history_seq == 0)
 		genesis_hash(acc->user_id, acc->history_hash);
@@ -492,7 +491,7 @@ hash_row(Ledger *ledger, CrRow *row, const char *actor)
 	row->run_id = ledger->request->run_id;
 	if (row->reason || row->metadata)
 	{
-		uint8_t    *salt = palloc(SALT_LEN);
+		uint8_t *salt = palloc(SALT_LEN);
 
 		new_salt(salt);
 		row->text_salt = salt;
@@ -509,7 +508,7 @@ hash_row(Ledger *ledger, CrRow *row, const char *actor)
 static bool
 write_account(Ledger *ledger)
 {
-	Writer	   *writer = ledger->books->account;
+	Writer *writer = ledger->books->account;
 
 	if (ledger->is_new)
 		writer_clear(writer);
@@ -528,7 +527,7 @@ write_account(Ledger *ledger)
 static void
 write_row(Ledger *ledger, int i)
 {
-	Writer	   *writer = ledger->books->history;
+	Writer *writer = ledger->books->history;
 
 	writer_clear(writer);
 	row_to_slot(&ledger->rows[i], writer->slot, ledger->metadata[i]);
@@ -555,7 +554,7 @@ write_rows(Ledger *ledger)
 		write_row(ledger, i);
 	if (ledger->acc.lots)
 		lots_save(&ledger->acc, &ledger->books->grants, &ledger->books->holds,
-				   ledger->books->memory);
+				  ledger->books->memory);
 }
 
 /*
@@ -582,7 +581,7 @@ ledger_write(Ledger *ledger)
 static void
 undo_update(Ledger *ledger)
 {
-	Books	   *books = ledger->books;
+	Books *books = ledger->books;
 	TupleTableSlot *before = writer_read_slot(books->account);
 
 	ExecCopySlot(before, ledger->version);
@@ -611,8 +610,8 @@ int
 ledger_push(Ledger *ledger, const CrRow *row)
 {
 	const Request *request = ledger->request;
-	int			place = ledger->n_rows;
-	CrRow	   *own;
+	int place = ledger->n_rows;
+	CrRow *own;
 
 	push_row(ledger, row);
 	own = &ledger->rows[place];
@@ -641,7 +640,7 @@ ledger_push_as_is(Ledger *ledger, const CrRow *row)
 void
 ledger_set_metadata(Ledger *ledger, CrRow *pushed, Datum metadata)
 {
-	Request		request;
+	Request request;
 
 	request_set_metadata(&request, metadata);
 	pushed->metadata = request.metadata;
@@ -652,7 +651,7 @@ ledger_set_metadata(Ledger *ledger, CrRow *pushed, Datum metadata)
 Datum
 ledger_append(Ledger *ledger, const CrRow *row)
 {
-	int			place = ledger_push(ledger, row);
+	int place = ledger_push(ledger, row);
 
 	(void) ledger_write(ledger);
 	return receipt_from_row(&ledger->rows[place], false);
@@ -675,9 +674,9 @@ ledger_check(const Ledger *ledger, CrVerdict verdict, int64 amount)
 Datum
 ledger_command(const Request *request, LedgerDecide decide, const void *args)
 {
-	Ledger		ledger;
-	CrRow		row;
-	Datum		receipt;
+	Ledger ledger;
+	CrRow row;
+	Datum receipt;
 
 	ledger_begin(&ledger, request);
 	if (!ledger_replay(&ledger, &receipt))
@@ -703,8 +702,8 @@ ledger_command(const Request *request, LedgerDecide decide, const void *args)
 int
 ledger_deduct_unlocked(Ledger *ledger, int64 amount)
 {
-	CrRow		row;
-	int			place;
+	CrRow row;
+	int place;
 
 	if (!read_unlocked(ledger) || find_key(ledger, &row) ||
 		cr_is_due(&ledger->acc, ledger->now) || ledger->acc.balance.granted > 0 ||

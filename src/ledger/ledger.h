@@ -56,37 +56,36 @@
 typedef struct Ledger
 {
 	const Request *request;
-	Books	   *books;
-	Books		own_books;
-	TupleTableSlot *version;	/* the account's version that is decided on */
-	bool		is_locked;		/* false: another transaction may write a newer version */
+	Books *books;
+	Books own_books;
+	TupleTableSlot *version; /* the account's version that is decided on */
+	bool is_locked;			 /* false: another transaction may write a newer version */
 	/* not locked, because another transaction has the account locked */
-	bool		is_busy;
-	bool		is_new;			/* there is no account yet; the appended rows open it */
-	CrAccount	acc;
-	CrTime		clock;			/* read after the version */
+	bool is_busy;
+	bool is_new; /* there is no account yet; the appended rows open it */
+	CrAccount acc;
+	CrTime clock; /* read after the version */
 	/* the account's time: clock, or the time of its last row if that is later */
-	CrTime		now;
-	Plans	   *plans;
-	Plans		own_plans;
-	CrEnv		env;
-	CrRow	   *rows;			/* rows to append */
-	Datum	   *metadata;		/* of each row; 0: none */
-	int			n_rows;
-	bool		is_up_to_date;	/* what was due has been applied */
-	bool		is_waiting;		/* except the reset, which waits for the account's time zone */
-	int			room;
+	CrTime now;
+	Plans *plans;
+	Plans own_plans;
+	CrEnv env;
+	CrRow *rows;	 /* rows to append */
+	Datum *metadata; /* of each row; 0: none */
+	int n_rows;
+	bool is_up_to_date; /* what was due has been applied */
+	bool is_waiting;	/* except the reset, which waits for the account's time zone */
+	int room;
 } Ledger;
 
 /* See ledger_command(). */
-typedef void (*LedgerDecide) (Ledger *ledger, const void *args, CrRow *row);
+typedef void (*LedgerDecide)(Ledger *ledger, const void *args, CrRow *row);
 
 extern Datum ledger_command(const Request *request, LedgerDecide decide, const void *args);
 extern void ledger_check(const Ledger *ledger, CrVerdict verdict, int64 amount);
 extern void ledger_begin(Ledger *ledger, const Request *request);
 extern void ledger_begin_audited(Ledger *ledger, const Request *request);
-extern void ledger_prepare(Ledger *ledger, const Request *request, Books *books,
-						   Plans *plans);
+extern void ledger_prepare(Ledger *ledger, const Request *request, Books *books, Plans *plans);
 extern bool ledger_lock_at(Ledger *ledger, TupleTableSlot *slot);
 extern void ledger_read_at(Ledger *ledger, TupleTableSlot *slot);
 extern bool ledger_lock(Ledger *ledger);
@@ -94,11 +93,11 @@ extern bool ledger_replay(Ledger *ledger, Datum *receipt);
 extern void ledger_apply_due(Ledger *ledger);
 extern bool ledger_apply_ready(Ledger *ledger);
 extern int64 ledger_next_seq(const Ledger *ledger);
-extern int	ledger_push(Ledger *ledger, const CrRow *row);
+extern int ledger_push(Ledger *ledger, const CrRow *row);
 extern CrRow *ledger_push_as_is(Ledger *ledger, const CrRow *row);
 extern void ledger_set_metadata(Ledger *ledger, CrRow *pushed, Datum metadata);
 extern Datum ledger_append(Ledger *ledger, const CrRow *row);
-extern int	ledger_deduct_unlocked(Ledger *ledger, int64 amount);
+extern int ledger_deduct_unlocked(Ledger *ledger, int64 amount);
 extern bool ledger_write(Ledger *ledger);
 extern void ledger_end(Ledger *ledger);
 

@@ -20,7 +20,7 @@
 Datum
 receipt_from_row(const CrRow *row, bool replayed)
 {
-	Object		object;
+	Object object;
 
 	object_begin(&object);
 	object_bool(&object, "ok", true);
@@ -76,7 +76,7 @@ Datum
 receipt_archived(const char *kind, const char *user_id, int64 seq, int64 amount,
 				 const char *payment_ref)
 {
-	Object		object;
+	Object object;
 
 	object_begin(&object);
 	object_bool(&object, "ok", true);

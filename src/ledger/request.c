@@ -25,7 +25,7 @@ arg_name(FunctionCallInfo fcinfo, int arg, const char *name)
 char *
 arg_optional_name(FunctionCallInfo fcinfo, int arg, const char *name)
 {
-	text	   *value;
+	text *value;
 
 	if (PG_ARGISNULL(arg))
 		return NULL;
@@ -99,7 +99,7 @@ check_as_many(int found, const char *name, int users)
 int64
 arg_optional_credits(FunctionCallInfo fcinfo, int arg, const char *name, int64 fallback)
 {
-	int64		credits;
+	int64 credits;
 
 	if (PG_ARGISNULL(arg))
 		return fallback;
@@ -113,9 +113,10 @@ arg_optional_credits(FunctionCallInfo fcinfo, int arg, const char *name, int64 f
 
 /* An optional int4 argument, from 1 to a limit. */
 int32
-arg_optional_count(FunctionCallInfo fcinfo, int arg, const char *name, int32 fallback, int32 max)
+arg_optional_count(FunctionCallInfo fcinfo, int arg, const char *name, int32 fallback,
+				   int32 max)
 {
-	int32		count;
+	int32 count;
 
 	if (PG_ARGISNULL(arg))
 		return fallback;
@@ -155,7 +156,7 @@ request_tail(Request *request, FunctionCallInfo fcinfo, int first)
 void
 request_set_metadata(Request *request, Datum value)
 {
-	Jsonb	   *metadata = DatumGetJsonbP(value);
+	Jsonb *metadata = DatumGetJsonbP(value);
 
 	request->metadata_datum = JsonbPGetDatum(metadata);
 	request->metadata = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
@@ -169,8 +170,8 @@ request_set_metadata(Request *request, Datum value)
 void
 request_seal(Request *request, int64 amount, const char *first, const char *second)
 {
-	uint8_t		bytes[2048];	/* six fields of at most 255 bytes */
-	CrBuf		buf = {.data = bytes, .cap = sizeof(bytes)};
+	uint8_t bytes[2048]; /* six fields of at most 255 bytes */
+	CrBuf buf = {.data = bytes, .cap = sizeof(bytes)};
 
 	cr_buf_raw(&buf, "credits-r1", 10);
 	cr_buf_text(&buf, cr_kind_name(request->kind));

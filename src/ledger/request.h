@@ -14,18 +14,18 @@
 
 typedef struct Request
 {
-	const char *function;		/* for messages; with its parentheses */
-	CrKind		kind;
+	const char *function; /* for messages; with its parentheses */
+	CrKind kind;
 	const char *user_id;
-	const char *spender;		/* from here on, each may be NULL */
+	const char *spender; /* from here on, each may be NULL */
 	const char *payment_ref;
 	const char *idempotency_key;
 	const char *reason;
-	const char *metadata;		/* the text of metadata_datum */
-	Datum		metadata_datum;
+	const char *metadata; /* the text of metadata_datum */
+	Datum metadata_datum;
 	const uint8_t *run_id;
-	bool		has_digest;
-	uint8_t		digest[CR_HASH_LEN];
+	bool has_digest;
+	uint8_t digest[CR_HASH_LEN];
 } Request;
 
 extern char *arg_name(FunctionCallInfo fcinfo, int arg, const char *name);

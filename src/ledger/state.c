@@ -18,8 +18,8 @@
 State
 state_bring_up_to(CrAccount *acc, Plans *plans, CrTime at)
 {
-	State		state = {.as_of = at};
-	CrEnv		env = plans_env(plans);
+	State state = {.as_of = at};
+	CrEnv env = plans_env(plans);
 
 	if (cr_is_due(acc, at))
 	{
@@ -47,7 +47,7 @@ Datum
 state_object(const CrAccount *acc, const State *state)
 {
 	const CrPlanVersion *plan = state->plan;
-	Object		object;
+	Object object;
 
 	object_begin(&object);
 	object_text(&object, "user_id", acc->user_id);

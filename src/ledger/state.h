@@ -17,9 +17,9 @@
 typedef struct State
 {
 	/* the time asked for; if the reset waits, the time just before it */
-	CrTime		as_of;
-	bool		waits_for_zone; /* the reset, and what is due after it, was not applied */
-	const CrPlanVersion *plan;	/* NULL: none */
+	CrTime as_of;
+	bool waits_for_zone;	   /* the reset, and what is due after it, was not applied */
+	const CrPlanVersion *plan; /* NULL: none */
 } State;
 
 extern State state_bring_up_to(CrAccount *acc, Plans *plans, CrTime at);

@@ -121,14 +121,14 @@ enum
 typedef struct Column
 {
 	const char *name;
-	Oid			type;
-	bool		not_null;
+	Oid type;
+	bool not_null;
 } Column;
 
 typedef struct Table
 {
 	const char *name;
-	int			natts;			/* a DBA may have added more */
+	int natts; /* a DBA may have added more */
 	const Column *columns;
 } Table;
 

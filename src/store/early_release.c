@@ -37,8 +37,8 @@ static bool locks_account = false;
 static bool is_administrative = false;
 static bool has_queued = false;
 
-static bool is_lowered = false;		/* synchronous_commit is lowered; it was caller_level */
-static int	caller_level;
+static bool is_lowered = false; /* synchronous_commit is lowered; it was caller_level */
+static int caller_level;
 static bool owes_flush = false;
 
 /*
@@ -93,7 +93,7 @@ at_transaction_end(XactEvent event, void *arg)
 			restore_level();
 			forget_transaction();
 			break;
-		case XACT_EVENT_ABORT:	/* also for errors after PRE_COMMIT */
+		case XACT_EVENT_ABORT: /* also for errors after PRE_COMMIT */
 			restore_level();
 			forget_transaction();
 			break;
@@ -156,7 +156,7 @@ commit_is_administrative(void)
 bool
 commit_may_take_turn(void)
 {
-	bool		may = !has_queued;
+	bool may = !has_queued;
 
 	has_queued = true;
 	return may;

@@ -23,8 +23,8 @@
 static LOCKTAG
 name_tag(LockClass lock_class, const char *name)
 {
-	uint64		hash = hash_bytes_extended((const unsigned char *) name, (int) strlen(name), 0);
-	LOCKTAG		tag;
+	uint64 hash = hash_bytes_extended((const unsigned char *) name, (int) strlen(name), 0);
+	LOCKTAG tag;
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash,
 						 (uint16) lock_class);
@@ -34,7 +34,7 @@ name_tag(LockClass lock_class, const char *name)
 void
 lock_name(LockClass lock_class, const char *name, LOCKMODE mode)
 {
-	LOCKTAG		tag = name_tag(lock_class, name);
+	LOCKTAG tag = name_tag(lock_class, name);
 
 	(void) LockAcquire(&tag, mode, false, false);
 }
@@ -42,7 +42,7 @@ lock_name(LockClass lock_class, const char *name, LOCKMODE mode)
 bool
 try_lock_name(LockClass lock_class, const char *name, LOCKMODE mode)
 {
-	LOCKTAG		tag = name_tag(lock_class, name);
+	LOCKTAG tag = name_tag(lock_class, name);
 
 	return LockAcquire(&tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
@@ -50,7 +50,7 @@ try_lock_name(LockClass lock_class, const char *name, LOCKMODE mode)
 void
 unlock_name(LockClass lock_class, const char *name, LOCKMODE mode)
 {
-	LOCKTAG		tag = name_tag(lock_class, name);
+	LOCKTAG tag = name_tag(lock_class, name);
 
 	(void) LockRelease(&tag, mode, false);
 }
@@ -58,7 +58,7 @@ unlock_name(LockClass lock_class, const char *name, LOCKMODE mode)
 void
 lock_for_session(LockClass lock_class, const char *name, LOCKMODE mode)
 {
-	LOCKTAG		tag = name_tag(lock_class, name);
+	LOCKTAG tag = name_tag(lock_class, name);
 
 	(void) LockAcquire(&tag, mode, true, false);
 }
@@ -66,7 +66,7 @@ lock_for_session(LockClass lock_class, const char *name, LOCKMODE mode)
 void
 unlock_for_session(LockClass lock_class, const char *name, LOCKMODE mode)
 {
-	LOCKTAG		tag = name_tag(lock_class, name);
+	LOCKTAG tag = name_tag(lock_class, name);
 
 	(void) LockRelease(&tag, mode, true);
 }
@@ -112,7 +112,7 @@ lock_name_until(LockClass lock_class, const char *name, LOCKMODE mode, Timestamp
 static char *
 holders(const LOCKTAG *tag)
 {
-	LockData   *data = GetLockStatusData();
+	LockData *data = GetLockStatusData();
 	StringInfoData buf;
 
 	initStringInfo(&buf);
@@ -133,7 +133,7 @@ holders(const LOCKTAG *tag)
 char *
 lock_name_holders(LockClass lock_class, const char *name)
 {
-	LOCKTAG		tag = name_tag(lock_class, name);
+	LOCKTAG tag = name_tag(lock_class, name);
 
 	return holders(&tag);
 }
@@ -141,7 +141,7 @@ lock_name_holders(LockClass lock_class, const char *name)
 char *
 lock_relation_holders(Oid relid)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
 	return holders(&tag);
@@ -153,10 +153,10 @@ lock_relation_holders(Oid relid)
  * variable is changed only while act runs, as synchronous_commit is in early_release.c.
  */
 void
-lock_limit_waits(void (*act) (void *arg), void *arg)
+lock_limit_waits(void (*act)(void *arg), void *arg)
 {
 	MemoryContext memory = CurrentMemoryContext;
-	int			usual = LockTimeout;
+	int usual = LockTimeout;
 
 	if (usual > 0 && usual <= LOCK_LIMIT_MS)
 	{
@@ -167,7 +167,7 @@ lock_limit_waits(void (*act) (void *arg), void *arg)
 	PG_TRY();
 	{
 		act(arg);
-		CHECK_FOR_INTERRUPTS();	/* a timeout that came as the wait ended is handled here */
+		CHECK_FOR_INTERRUPTS(); /* a timeout that came as the wait ended is handled here */
 	}
 	PG_CATCH();
 	{

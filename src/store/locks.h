@@ -40,15 +40,15 @@
 
 typedef enum LockClass
 {
-	LOCK_PAYMENT = 0x6301,		/* a payment_ref */
-	LOCK_OPENING,				/* a user without an account */
-	LOCK_PLAN,					/* a plan's versions; exclusive for defining one */
-	LOCK_SWEEP,					/* held by the one sweep that runs */
-	LOCK_AUDIT_LOG,				/* the head of the audit log's chain */
-	LOCK_ANCHOR,				/* the newest anchor */
-	LOCK_TURN,					/* the next place at an account that many calls want */
-	LOCK_RUN,					/* the id of a bulk run that is running */
-	LOCK_ROLES					/* changing the presets of roles */
+	LOCK_PAYMENT = 0x6301, /* a payment_ref */
+	LOCK_OPENING,		   /* a user without an account */
+	LOCK_PLAN,			   /* a plan's versions; exclusive for defining one */
+	LOCK_SWEEP,			   /* held by the one sweep that runs */
+	LOCK_AUDIT_LOG,		   /* the head of the audit log's chain */
+	LOCK_ANCHOR,		   /* the newest anchor */
+	LOCK_TURN,			   /* the next place at an account that many calls want */
+	LOCK_RUN,			   /* the id of a bulk run that is running */
+	LOCK_ROLES			   /* changing the presets of roles */
 } LockClass;
 
 extern void lock_name(LockClass lock_class, const char *name, LOCKMODE mode);
@@ -62,6 +62,6 @@ extern TimestampTz lock_deadline(void);
 extern bool lock_pause(TimestampTz deadline);
 extern char *lock_name_holders(LockClass lock_class, const char *name);
 extern char *lock_relation_holders(Oid relid);
-extern void lock_limit_waits(void (*act) (void *arg), void *arg);
+extern void lock_limit_waits(void (*act)(void *arg), void *arg);
 
 #endif

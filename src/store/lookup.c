@@ -30,7 +30,7 @@
 void
 lookup_begin(Lookup *lookup, StoreTable table, StoreIndex index, Snapshot snapshot)
 {
-	Relation	heap = table_open(store_table(table), AccessShareLock);
+	Relation heap = table_open(store_table(table), AccessShareLock);
 
 	lookup_in(lookup, heap, index_open(store_index(index), AccessShareLock),
 			  table_slot_create(heap, NULL), snapshot);
@@ -70,8 +70,7 @@ lookup_key(Lookup *lookup, AttrNumber index_column, StrategyNumber strategy,
 {
 	Assert(!lookup->positioned && lookup->nkeys < (int) lengthof(lookup->keys));
 	ScanKeyEntryInitialize(&lookup->keys[lookup->nkeys++], 0, index_column, strategy,
-						   InvalidOid,
-						   lookup->index->rd_indcollation[index_column - 1],
+						   InvalidOid, lookup->index->rd_indcollation[index_column - 1],
 						   operator_function, value);
 }
 
@@ -111,11 +110,11 @@ bool
 lookup_next(Lookup *lookup, ScanDirection direction)
 {
 	MemoryContext old = MemoryContextSwitchTo(lookup->memory);
-	bool		found;
+	bool found;
 
 	if (lookup->scan == NULL)
-		lookup->scan = compat_index_beginscan(lookup->heap, lookup->index,
-										  lookup->snapshot, lookup->nkeys);
+		lookup->scan = compat_index_beginscan(lookup->heap, lookup->index, lookup->snapshot,
+											  lookup->nkeys);
 	if (!lookup->positioned)
 	{
 		index_rescan(lookup->scan, lookup->keys, lookup->nkeys, NULL, 0);
@@ -139,7 +138,8 @@ lookup_lock(Lookup *lookup, LockWaitPolicy wait)
 	return table_tuple_lock(lookup->heap, &tid, lookup->snapshot, lookup->slot,
 							GetCurrentCommandId(false), LockTupleNoKeyExclusive, wait,
 							TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS |
-							TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure) == TM_Ok;
+								TUPLE_LOCK_FLAG_FIND_LAST_VERSION,
+							&failure) == TM_Ok;
 }
 
 /* Ends a look-up.  Locks stay until the end of the transaction. */

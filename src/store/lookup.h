@@ -24,16 +24,16 @@
 
 typedef struct Lookup
 {
-	Relation	heap;
-	Relation	index;
-	Snapshot	snapshot;
+	Relation heap;
+	Relation index;
+	Snapshot snapshot;
 	struct IndexScanDescData *scan; /* NULL until the first row is read */
 	MemoryContext memory;
-	bool		positioned;		/* the scan has the current keys */
-	bool		owns_relations;	/* lookup_end closes them; else the caller does */
+	bool positioned;	 /* the scan has the current keys */
+	bool owns_relations; /* lookup_end closes them; else the caller does */
 	TupleTableSlot *slot;
 	ScanKeyData keys[3];
-	int			nkeys;
+	int nkeys;
 } Lookup;
 
 extern void lookup_begin(Lookup *lookup, StoreTable table, StoreIndex index,

@@ -39,7 +39,7 @@ static const struct
 {
 	const char *name;
 	const char *value;
-}			pinned[] = {
+} pinned[] = {
 	/* which objects a name means; temporary ones come last */
 	{"search_path", "pg_catalog, pg_temp"},
 	/* where a new table is stored */
@@ -59,8 +59,8 @@ static const struct
 static Oid
 owner_of(Oid relid)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner;
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid owner;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for relation %u", relid);
@@ -98,11 +98,12 @@ own_sql_begin(OwnSql *own)
 void
 own_sql_begin_as_owner(OwnSql *own, Oid relid)
 {
-	Oid			owner = owner_of(relid);
+	Oid owner = owner_of(relid);
 
 	own_sql_begin(own);
-	SetUserIdAndSecContext(owner, own->context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(owner,
+						   own->context | SECURITY_LOCAL_USERID_CHANGE |
+							   SECURITY_RESTRICTED_OPERATION);
 }
 
 void
@@ -144,24 +145,24 @@ constant_params(int nargs, const Oid *types, const Datum *values)
 Portal
 own_sql_open(const char *sql, int nargs, const Oid *types, const Datum *values, Oid relid)
 {
-	OwnSql		own;
-	Query	   *query;
+	OwnSql own;
+	Query *query;
 	PlannedStmt *plan;
 	ParamListInfo params = constant_params(nargs, types, values);
 	MemoryContext old;
-	Portal		portal;
+	Portal portal;
 
 	own_sql_begin(&own);
-	query = parse_analyze_fixedparams(linitial_node(RawStmt, pg_parse_query(sql)), sql,
-									  types, nargs, NULL);
+	query = parse_analyze_fixedparams(linitial_node(RawStmt, pg_parse_query(sql)), sql, types,
+									  nargs, NULL);
 	setRuleCheckAsUser((Node *) query, owner_of(relid));
 	plan = pg_plan_query(linitial_node(Query, pg_rewrite_query(query)), sql,
 						 CURSOR_OPT_NO_SCROLL, params);
 	portal = CreateNewPortal();
 	portal->visible = false;
 	old = MemoryContextSwitchTo(portal->portalContext);
-	PortalDefineQuery(portal, NULL, pstrdup(sql), CMDTAG_SELECT,
-					  list_make1(copyObject(plan)), NULL);
+	PortalDefineQuery(portal, NULL, pstrdup(sql), CMDTAG_SELECT, list_make1(copyObject(plan)),
+					  NULL);
 	params = copyParamList(params);
 	MemoryContextSwitchTo(old);
 	portal->cursorOptions = CURSOR_OPT_NO_SCROLL;

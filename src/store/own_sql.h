@@ -11,9 +11,9 @@
 
 typedef struct OwnSql
 {
-	Oid			user;			/* the current user and security context of the caller */
-	int			context;
-	int			settings;		/* nest level of the settings to return to */
+	Oid user; /* the current user and security context of the caller */
+	int context;
+	int settings; /* nest level of the settings to return to */
 } OwnSql;
 
 extern void own_sql_begin(OwnSql *own);

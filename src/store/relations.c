@@ -28,11 +28,11 @@
 typedef struct IndexName
 {
 	const char *name;
-	StoreTable	table;
-	bool		unique;
-	bool		partial;		/* has only rows in which its last column is not NULL */
-	int			nkeys;
-	AttrNumber	keys[3];
+	StoreTable table;
+	bool unique;
+	bool partial; /* has only rows in which its last column is not NULL */
+	int nkeys;
+	AttrNumber keys[3];
 } IndexName;
 
 /* clang-format off */
@@ -78,12 +78,12 @@ static const IndexName indexes[INDEX_COUNT] = {
 
 static struct
 {
-	Oid			schema;			/* InvalidOid: the cache is empty */
-	Oid			tables[TABLE_COUNT];
-	Oid			indexes[INDEX_COUNT];
-}			cache;
+	Oid schema; /* InvalidOid: the cache is empty */
+	Oid tables[TABLE_COUNT];
+	Oid indexes[INDEX_COUNT];
+} cache;
 
-static Oid	attached_schema = InvalidOid;
+static Oid attached_schema = InvalidOid;
 
 static void
 invalidate(Datum arg, Oid relid)
@@ -91,7 +91,7 @@ invalidate(Datum arg, Oid relid)
 	(void) arg;
 	if (relid != InvalidOid)
 	{
-		int			i;
+		int i;
 
 		for (i = 0; i < TABLE_COUNT && cache.tables[i] != relid; i++)
 			;
@@ -109,7 +109,7 @@ invalidate(Datum arg, Oid relid)
 static Oid
 find_relation(const char *name)
 {
-	Oid			relid = get_relname_relid(name, attached_schema);
+	Oid relid = get_relname_relid(name, attached_schema);
 
 	if (!OidIsValid(relid))
 		error_corrupted(name, "it does not exist");
@@ -124,8 +124,8 @@ find_relation(const char *name)
 bool
 store_has_columns(Relation rel, StoreTable table)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
-	bool		good = desc->natts >= tables[table].natts;
+	TupleDesc desc = RelationGetDescr(rel);
+	bool good = desc->natts >= tables[table].natts;
 
 	for (int i = 0; good && i < tables[table].natts; i++)
 	{
@@ -141,8 +141,8 @@ store_has_columns(Relation rel, StoreTable table)
 static void
 check_columns(StoreTable table, Oid relid)
 {
-	Relation	rel = relation_open(relid, AccessShareLock);
-	bool		good = rel->rd_rel->relkind == RELKIND_RELATION && store_has_columns(rel, table);
+	Relation rel = relation_open(relid, AccessShareLock);
+	bool good = rel->rd_rel->relkind == RELKIND_RELATION && store_has_columns(rel, table);
 
 	relation_close(rel, AccessShareLock);
 	if (!good)
@@ -152,7 +152,7 @@ check_columns(StoreTable table, Oid relid)
 static bool
 is_not_null(List *predicate, AttrNumber column)
 {
-	NullTest   *test = list_length(predicate) == 1 ? linitial(predicate) : NULL;
+	NullTest *test = list_length(predicate) == 1 ? linitial(predicate) : NULL;
 
 	return test && IsA(test, NullTest) && test->nulltesttype == IS_NOT_NULL &&
 		IsA(test->arg, Var) && ((Var *) test->arg)->varattno == column;
@@ -174,16 +174,14 @@ is_exact(Relation rel, int key, Oid type)
 static void
 check_index(const IndexName *index, Oid relid)
 {
-	Relation	rel = relation_open(relid, AccessShareLock);
+	Relation rel = relation_open(relid, AccessShareLock);
 	Form_pg_index form = rel->rd_index;
-	bool		good = rel->rd_rel->relkind == RELKIND_INDEX &&
-		rel->rd_rel->relam == BTREE_AM_OID &&
-		form->indrelid == find_relation(tables[index->table].name) &&
-		form->indisvalid && form->indisunique == index->unique &&
-		form->indnkeyatts == index->nkeys &&
-		(index->partial ?
-		 is_not_null(RelationGetIndexPredicate(rel), index->keys[index->nkeys - 1]) :
-		 RelationGetIndexPredicate(rel) == NIL);
+	bool good = rel->rd_rel->relkind == RELKIND_INDEX && rel->rd_rel->relam == BTREE_AM_OID &&
+		form->indrelid == find_relation(tables[index->table].name) && form->indisvalid &&
+		form->indisunique == index->unique && form->indnkeyatts == index->nkeys &&
+		(index->partial
+			 ? is_not_null(RelationGetIndexPredicate(rel), index->keys[index->nkeys - 1])
+			 : RelationGetIndexPredicate(rel) == NIL);
 
 	for (int i = 0; good && i < index->nkeys; i++)
 		good = form->indkey.values[i] == index->keys[i] &&
@@ -196,8 +194,8 @@ check_index(const IndexName *index, Oid relid)
 static void
 fill_cache(void)
 {
-	Oid			found_tables[TABLE_COUNT];
-	Oid			found_indexes[INDEX_COUNT];
+	Oid found_tables[TABLE_COUNT];
+	Oid found_indexes[INDEX_COUNT];
 
 	for (int i = 0; i < TABLE_COUNT; i++)
 	{

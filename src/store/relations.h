@@ -41,13 +41,13 @@ typedef enum StoreIndex
 
 extern void store_attach(FunctionCallInfo fcinfo);
 extern void store_attach_schema(Oid schema);
-extern Oid	store_schema(void);
+extern Oid store_schema(void);
 extern const char *store_schema_name(void);
-extern Oid	store_table(StoreTable table);
+extern Oid store_table(StoreTable table);
 extern const char *store_table_name(StoreTable table);
-extern int	store_table_natts(StoreTable table);
+extern int store_table_natts(StoreTable table);
 extern bool store_has_columns(Relation rel, StoreTable table);
-extern Oid	store_extension(void);
-extern Oid	store_index(StoreIndex index);
+extern Oid store_extension(void);
+extern Oid store_index(StoreIndex index);
 
 #endif

@@ -48,7 +48,7 @@ slot_set_text(TupleTableSlot *slot, AttrNumber attno, const char *value)
 static inline Datum
 bytes_datum(const uint8_t *bytes, size_t len)
 {
-	bytea	   *result = palloc(VARHDRSZ + len);
+	bytea *result = palloc(VARHDRSZ + len);
 
 	SET_VARSIZE(result, VARHDRSZ + len);
 	memcpy(VARDATA(result), bytes, len);

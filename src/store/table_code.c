@@ -36,11 +36,11 @@ bool
 code_has_triggers(Relation rel)
 {
 	TriggerDesc *triggers = rel->trigdesc;
-	bool		found = false;
+	bool found = false;
 
 	for (int i = 0; triggers && i < triggers->numtriggers; i++)
 	{
-		Trigger    *trigger = &triggers->triggers[i];
+		Trigger *trigger = &triggers->triggers[i];
 
 		if (trigger->tgenabled == TRIGGER_DISABLED)
 			continue;
@@ -62,7 +62,7 @@ ExprState **
 code_checks(Relation rel)
 {
 	TupleConstr *constraints = RelationGetDescr(rel)->constr;
-	int			count = constraints ? constraints->num_check : 0;
+	int count = constraints ? constraints->num_check : 0;
 	ExprState **checks;
 
 	if (count == 0)
@@ -70,7 +70,7 @@ code_checks(Relation rel)
 	checks = palloc0(sizeof(ExprState *) * count);
 	for (int i = 0; i < count; i++)
 	{
-		Node	   *node = compat_check_expr(rel, &constraints->check[i]);
+		Node *node = compat_check_expr(rel, &constraints->check[i]);
 
 		if (node)
 			checks[i] = ExecInitExpr(expression_planner((Expr *) node), NULL);
@@ -86,7 +86,7 @@ static Node *
 default_of(Relation rel, AttrNumber attno)
 {
 	Form_pg_attribute column = TupleDescAttr(RelationGetDescr(rel), attno - 1);
-	Node	   *node = build_column_default(rel, attno);
+	Node *node = build_column_default(rel, attno);
 
 	if (node == NULL && get_typtype(column->atttypid) == TYPTYPE_DOMAIN)
 		/* a domain may forbid NULL */
@@ -106,7 +106,7 @@ default_of(Relation rel, AttrNumber attno)
 ExprState **
 code_defaults(Relation rel, int ours, bool *is_foreign)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
+	TupleDesc desc = RelationGetDescr(rel);
 	ExprState **defaults;
 
 	if (desc->natts == ours)
@@ -115,12 +115,12 @@ code_defaults(Relation rel, int ours, bool *is_foreign)
 	for (int i = ours; i < desc->natts; i++)
 	{
 		Form_pg_attribute column = TupleDescAttr(desc, i);
-		Node	   *node = NULL;
+		Node *node = NULL;
 
 		if (!column->attisdropped && column->attgenerated == '\0')
 			node = default_of(rel, (AttrNumber) (i + 1));
 		if (node && !column->atthasdef)
-			*is_foreign = true;	/* a default of a domain */
+			*is_foreign = true; /* a default of a domain */
 		if (node)
 			defaults[i] = ExecInitExpr(expression_planner((Expr *) node), NULL);
 	}
@@ -168,7 +168,7 @@ code_is_foreign(const ResultRelInfo *rri)
 	}
 	for (int i = 0; i < rri->ri_NumIndices; i++)
 	{
-		IndexInfo  *info = rri->ri_IndexRelationInfo[i];
+		IndexInfo *info = rri->ri_IndexRelationInfo[i];
 
 		if (has_foreign_code((Node *) info->ii_Expressions, NULL) ||
 			has_foreign_code((Node *) info->ii_Predicate, NULL))

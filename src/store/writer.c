@@ -56,9 +56,9 @@ writer_check_allowed(const char *function)
 
 typedef struct Queue
 {
-	MemoryContext memory;		/* the memory of the rows */
-	int			count;
-	TupleTableSlot *slots[QUEUE_ROWS];	/* as many as were needed so far */
+	MemoryContext memory; /* the memory of the rows */
+	int count;
+	TupleTableSlot *slots[QUEUE_ROWS]; /* as many as were needed so far */
 } Queue;
 
 static Writer *cache[TABLE_COUNT];
@@ -67,7 +67,7 @@ static bool valid[TABLE_COUNT];
 static void
 queue_forget(Writer *writer)
 {
-	Queue	   *queue = writer->queue;
+	Queue *queue = writer->queue;
 
 	if (queue == NULL)
 		return;
@@ -134,7 +134,7 @@ release_from(int nest_level)
 {
 	for (int i = 0; i < TABLE_COUNT; i++)
 	{
-		Writer	   *writer = cache[i];
+		Writer *writer = cache[i];
 
 		if (writer == NULL || writer->nest_level < nest_level)
 			continue;
@@ -185,7 +185,7 @@ register_callbacks(void)
 static Bitmapset *
 all_columns(Relation rel)
 {
-	Bitmapset  *columns = NULL;
+	Bitmapset *columns = NULL;
 
 	for (int i = 1; i <= RelationGetDescr(rel)->natts; i++)
 		columns = bms_add_member(columns, i - FirstLowInvalidHeapAttributeNumber);
@@ -196,7 +196,7 @@ all_columns(Relation rel)
 static AttrNumber
 wanted_column(List *predicate)
 {
-	NullTest   *test = list_length(predicate) == 1 ? linitial(predicate) : NULL;
+	NullTest *test = list_length(predicate) == 1 ? linitial(predicate) : NULL;
 
 	if (test == NULL || !IsA(test, NullTest) || test->nulltesttype != IS_NOT_NULL ||
 		test->argisrow || !IsA(test->arg, Var))
@@ -210,7 +210,7 @@ prepare(StoreTable table, Relation rel, MemoryContext parent)
 	MemoryContext memory = AllocSetContextCreate(parent, "credits writer",
 												 ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(memory);
-	Writer	   *writer = palloc0(sizeof(Writer));
+	Writer *writer = palloc0(sizeof(Writer));
 	RangeTblEntry *rte = makeNode(RangeTblEntry);
 
 	writer->memory = memory;
@@ -224,12 +224,12 @@ prepare(StoreTable table, Relation rel, MemoryContext parent)
 	rte->relkind = rel->rd_rel->relkind;
 	rte->rellockmode = RowExclusiveLock;
 	compat_init_range_table(writer->estate, rte,
-						writer->has_triggers ? all_columns(rel) : NULL);
+							writer->has_triggers ? all_columns(rel) : NULL);
 
 	writer->rri = makeNode(ResultRelInfo);
 	InitResultRelInfo(writer->rri, rel, 1, NULL, 0);
 	if (!writer->has_triggers)
-		writer->rri->ri_TrigDesc = NULL;	/* the guards must not fire here */
+		writer->rri->ri_TrigDesc = NULL; /* the guards must not fire here */
 	writer->estate->es_opened_result_relations =
 		lappend(writer->estate->es_opened_result_relations, writer->rri);
 	writer->rri->ri_ConstraintExprs = code_checks(rel);
@@ -241,7 +241,8 @@ prepare(StoreTable table, Relation rel, MemoryContext parent)
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
 	{
 		writer->indexes[i] = RelationGetRelid(writer->rri->ri_IndexRelationDescs[i]);
-		writer->not_null_columns[i] = wanted_column(writer->rri->ri_IndexRelationInfo[i]->ii_Predicate);
+		writer->not_null_columns[i] = wanted_column(
+			writer->rri->ri_IndexRelationInfo[i]->ii_Predicate);
 	}
 	writer->slot = MakeSingleTupleTableSlot(CreateTupleDescCopyConstr(RelationGetDescr(rel)),
 											&TTSOpsVirtual);
@@ -252,7 +253,7 @@ prepare(StoreTable table, Relation rel, MemoryContext parent)
 static Relation
 open_index(Writer *writer, int i)
 {
-	Relation   *index = &writer->rri->ri_IndexRelationDescs[i];
+	Relation *index = &writer->rri->ri_IndexRelationDescs[i];
 
 	if (*index == NULL)
 	{
@@ -271,7 +272,8 @@ open_indexes(Writer *writer, TupleTableSlot *slot)
 {
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
 	{
-		if (writer->not_null_columns[i] == 0 || !slot_attisnull(slot, writer->not_null_columns[i]))
+		if (writer->not_null_columns[i] == 0 ||
+			!slot_attisnull(slot, writer->not_null_columns[i]))
 			(void) open_index(writer, i);
 	}
 }
@@ -281,7 +283,7 @@ close_indexes(Writer *writer)
 {
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
 	{
-		Relation	index = writer->rri->ri_IndexRelationDescs[i];
+		Relation index = writer->rri->ri_IndexRelationDescs[i];
 
 		if (index == NULL)
 			continue;
@@ -317,8 +319,8 @@ begin_use(Writer *writer, MemoryContext memory)
 Writer *
 writer_begin(StoreTable table, MemoryContext memory)
 {
-	Relation	rel = table_open(store_table(table), RowExclusiveLock);
-	Writer	   *writer = cache[table];
+	Relation rel = table_open(store_table(table), RowExclusiveLock);
+	Writer *writer = cache[table];
 
 	register_callbacks();
 	if (writer && writer->nest_level == 0 &&
@@ -352,8 +354,8 @@ writer_begin(StoreTable table, MemoryContext memory)
 Writer *
 writer_begin_partition(Oid relid, MemoryContext memory)
 {
-	Relation	rel = table_open(relid, RowExclusiveLock);
-	Writer	   *writer;
+	Relation rel = table_open(relid, RowExclusiveLock);
+	Writer *writer;
 
 	if (!store_has_columns(rel, TABLE_HISTORY))
 		error_corrupted(RelationGetRelationName(rel), STORE_WRONG_COLUMNS);
@@ -382,7 +384,7 @@ check_use(const Writer *writer, const TupleTableSlot *stored)
 Relation
 writer_index(Writer *writer, StoreIndex index)
 {
-	Oid			relid = store_index(index);
+	Oid relid = store_index(index);
 
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
 	{
@@ -412,10 +414,10 @@ writer_clear(Writer *writer)
 		slot->tts_values[i] = (Datum) 0;
 		slot->tts_isnull[i] = true;
 		if (writer->defaults && writer->defaults[i])
-			slot->tts_values[i] =
-				ExecEvalExprSwitchContext(writer->defaults[i],
-										  GetPerTupleExprContext(writer->estate),
-										  &slot->tts_isnull[i]);
+			slot->tts_values[i] = ExecEvalExprSwitchContext(writer->defaults[i],
+															GetPerTupleExprContext(
+																writer->estate),
+															&slot->tts_isnull[i]);
 	}
 }
 
@@ -423,7 +425,7 @@ writer_clear(Writer *writer)
 void
 writer_copy(Writer *writer, TupleTableSlot *old)
 {
-	int			natts = old->tts_tupleDescriptor->natts;
+	int natts = old->tts_tupleDescriptor->natts;
 
 	ExecClearTuple(writer->slot);
 	slot_getallattrs(old);
@@ -438,15 +440,15 @@ writer_copy(Writer *writer, TupleTableSlot *old)
 void
 writer_copy_to(Writer *writer, TupleTableSlot *row)
 {
-	TupleDesc	from = row->tts_tupleDescriptor;
-	TupleDesc	to = writer->slot->tts_tupleDescriptor;
+	TupleDesc from = row->tts_tupleDescriptor;
+	TupleDesc to = writer->slot->tts_tupleDescriptor;
 
 	writer_clear(writer);
 	slot_getallattrs(row);
 	for (int i = 0; i < from->natts; i++)
 	{
 		Form_pg_attribute column = TupleDescAttr(from, i);
-		int			at = i;
+		int at = i;
 
 		if (column->attisdropped)
 			continue;
@@ -481,7 +483,7 @@ hide_row(void *writer)
 {
 	if (((Writer *) writer)->hides_rows &&
 		ERRCODE_TO_CATEGORY(geterrcode()) ==
-		ERRCODE_TO_CATEGORY(ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION))
+			ERRCODE_TO_CATEGORY(ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION))
 		errdetail("The row is not shown.");
 }
 
@@ -532,19 +534,19 @@ check_row(Writer *writer, TupleTableSlot *slot, CmdType command)
 static void
 flush(Writer *writer)
 {
-	Queue	   *queue = writer->queue;
+	Queue *queue = writer->queue;
 	MemoryContext old;
 
 	if (queue == NULL || queue->count == 0)
 		return;
 	old = MemoryContextSwitchTo(queue->memory);
-	table_multi_insert(writer->rel, queue->slots, queue->count,
-					   writer->estate->es_output_cid, 0, NULL);
+	table_multi_insert(writer->rel, queue->slots, queue->count, writer->estate->es_output_cid,
+					   0, NULL);
 	for (int i = 0; i < queue->count; i++)
 	{
 		open_indexes(writer, queue->slots[i]);
 		compat_insert_index_tuples(writer->rri, writer->estate, queue->slots[i], false,
-							   CR_ALL_INDEXES);
+								   CR_ALL_INDEXES);
 		ResetPerTupleExprContext(writer->estate);
 	}
 	MemoryContextSwitchTo(old);
@@ -554,7 +556,7 @@ flush(Writer *writer)
 static Queue *
 make_queue(Writer *writer)
 {
-	Queue	   *queue = MemoryContextAllocZero(writer->memory, sizeof(Queue));
+	Queue *queue = MemoryContextAllocZero(writer->memory, sizeof(Queue));
 
 	queue->memory = AllocSetContextCreate(writer->memory, "credits queued rows",
 										  ALLOCSET_DEFAULT_SIZES);
@@ -569,7 +571,7 @@ void
 writer_queue(Writer *writer)
 {
 	ErrorContextCallback context = {error_context_stack, hide_row, writer};
-	Queue	   *queue;
+	Queue *queue;
 	TupleTableSlot **slot;
 	MemoryContext old;
 
@@ -589,8 +591,7 @@ writer_queue(Writer *writer)
 	if (*slot == NULL)
 	{
 		old = MemoryContextSwitchTo(writer->memory);
-		*slot = MakeSingleTupleTableSlot(writer->slot->tts_tupleDescriptor,
-										 &TTSOpsHeapTuple);
+		*slot = MakeSingleTupleTableSlot(writer->slot->tts_tupleDescriptor, &TTSOpsHeapTuple);
 		MemoryContextSwitchTo(old);
 	}
 	old = MemoryContextSwitchTo(queue->memory);
@@ -636,7 +637,7 @@ writer_try_update(Writer *writer, TupleTableSlot *old)
 	TM_FailureData failure;
 	LockTupleMode mode;
 	CrIndexChange change;
-	TM_Result	result;
+	TM_Result result;
 	TimestampTz slept;
 
 	error_context_stack = &context;
@@ -644,9 +645,9 @@ writer_try_update(Writer *writer, TupleTableSlot *old)
 	ExecStoreVirtualTuple(writer->slot);
 	check_row(writer, writer->slot, CMD_UPDATE);
 	slept = last_sleep();
-	result = table_tuple_update(writer->rel, &tid, writer->slot,
-								writer->estate->es_output_cid, writer->estate->es_snapshot,
-								InvalidSnapshot, true, &failure, &mode, &change);
+	result = table_tuple_update(writer->rel, &tid, writer->slot, writer->estate->es_output_cid,
+								writer->estate->es_snapshot, InvalidSnapshot, true, &failure,
+								&mode, &change);
 	writer->waited = last_sleep() != slept;
 	if (result == TM_Ok && change)
 	{
@@ -666,7 +667,7 @@ void
 writer_update(Writer *writer, TupleTableSlot *locked)
 {
 	ErrorContextCallback context = {error_context_stack, hide_row, writer};
-	EPQState	epq;
+	EPQState epq;
 
 	if (is_plain(writer))
 	{
@@ -689,7 +690,7 @@ writer_update(Writer *writer, TupleTableSlot *locked)
 void
 writer_delete(Writer *writer, TupleTableSlot *locked)
 {
-	EPQState	epq;
+	EPQState epq;
 
 	begin_write(writer, locked);
 	compat_epq_init(&epq, writer->estate);

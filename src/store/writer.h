@@ -24,27 +24,27 @@
  */
 typedef struct Writer
 {
-	MemoryContext memory;		/* of this struct and all that it points to */
-	MemoryContext use_memory;	/* lasts until writer_end */
-	StoreTable	table;
-	Oid			relid;
+	MemoryContext memory;	  /* of this struct and all that it points to */
+	MemoryContext use_memory; /* lasts until writer_end */
+	StoreTable table;
+	Oid relid;
 	/* open while in use; indexes are opened when they are needed */
-	Relation	rel;
-	EState	   *estate;
+	Relation rel;
+	EState *estate;
 	ResultRelInfo *rri;
-	Oid		   *indexes;
+	Oid *indexes;
 	/* for each index: it leaves out rows in which this column is NULL; 0: none */
 	AttrNumber *not_null_columns;
-	TupleTableSlot *slot;		/* the row to write */
-	struct Queue *queue;		/* rows that writer_queue has taken; NULL: never used */
-	struct ExprState **defaults;	/* of columns that a DBA added; may be NULL */
-	bool		has_triggers;	/* a DBA has AFTER ROW triggers here */
+	TupleTableSlot *slot;		 /* the row to write */
+	struct Queue *queue;		 /* rows that writer_queue has taken; NULL: never used */
+	struct ExprState **defaults; /* of columns that a DBA added; may be NULL */
+	bool has_triggers;			 /* a DBA has AFTER ROW triggers here */
 	/* the caller may not read the table, so errors must not show rows */
-	bool		hides_rows;
-	bool		has_foreign_code;	/* writing runs functions that are not PostgreSQL's own */
-	bool		waited;			/* the last update waited for another transaction's lock */
-	bool		kept;			/* in the cache; else writer_end frees it */
-	int			nest_level;		/* transaction nest level of its user; 0: not in use */
+	bool hides_rows;
+	bool has_foreign_code; /* writing runs functions that are not PostgreSQL's own */
+	bool waited;		   /* the last update waited for another transaction's lock */
+	bool kept;			   /* in the cache; else writer_end frees it */
+	int nest_level;		   /* transaction nest level of its user; 0: not in use */
 } Writer;
 
 extern void writer_check_allowed(const char *function);

@@ -22,7 +22,7 @@
 #include "tables/anchor_rows.h"
 #include "tables/rows.h"
 
-#define TEXT_TAG "credits-anchor-1"
+#define TEXT_TAG	  "credits-anchor-1"
 /* that many leaves of a user are read; then the rest is skipped */
 #define NEARBY_LEAVES 8
 
@@ -34,9 +34,9 @@ static void
 get_hash(TupleTableSlot *slot, AttrNumber attno, uint8_t out[CR_HASH_LEN],
 		 const char **complaint)
 {
-	bool		isnull;
-	Datum		value = slot_getattr(slot, attno, &isnull);
-	bytea	   *bytes = isnull ? NULL : DatumGetByteaPP(value);
+	bool isnull;
+	Datum value = slot_getattr(slot, attno, &isnull);
+	bytea *bytes = isnull ? NULL : DatumGetByteaPP(value);
 
 	if (bytes && VARSIZE_ANY_EXHDR(bytes) == CR_HASH_LEN)
 	{
@@ -50,7 +50,7 @@ get_hash(TupleTableSlot *slot, AttrNumber attno, uint8_t out[CR_HASH_LEN],
 static int64
 get_int(TupleTableSlot *slot, AttrNumber attno)
 {
-	bool		isnull;
+	bool isnull;
 
 	return DatumGetInt64(slot_getattr(slot, attno, &isnull));
 }
@@ -110,8 +110,8 @@ row_hash_read(uint8_t hash[CR_HASH_LEN], TupleTableSlot *slot)
 bool
 anchors_newest(Snapshot snapshot, CrAnchor *anchor)
 {
-	Lookup		lookup;
-	bool		found;
+	Lookup lookup;
+	bool found;
 
 	lookup_begin(&lookup, TABLE_ANCHOR, INDEX_ANCHOR, snapshot);
 	found = lookup_next(&lookup, BackwardScanDirection);
@@ -124,7 +124,7 @@ anchors_newest(Snapshot snapshot, CrAnchor *anchor)
 void
 anchor_insert(const CrAnchor *anchor)
 {
-	Writer	   *writer = writer_begin(TABLE_ANCHOR, CurrentMemoryContext);
+	Writer *writer = writer_begin(TABLE_ANCHOR, CurrentMemoryContext);
 	TupleTableSlot *slot = writer->slot;
 
 	writer_clear(writer);
@@ -189,8 +189,8 @@ leaf_walk_begin(LeafWalk *walk, Snapshot snapshot)
 static bool
 is_of_user(const LeafWalk *walk)
 {
-	char	   *user_id = slot_text(walk->rows.slot, LEAF_USER_ID);
-	bool		same = strcmp(user_id, walk->user_id.data) == 0;
+	char *user_id = slot_text(walk->rows.slot, LEAF_USER_ID);
+	bool same = strcmp(user_id, walk->user_id.data) == 0;
 
 	pfree(user_id);
 	return same;
@@ -204,8 +204,8 @@ is_of_user(const LeafWalk *walk)
 bool
 leaf_walk_next(LeafWalk *walk)
 {
-	int			count = 0;
-	bool		same;
+	int count = 0;
+	bool same;
 
 	if (!walk->more)
 		return false;
@@ -241,7 +241,7 @@ leaf_walk_end(LeafWalk *walk)
 void
 tree_begin(CrTree *tree, int64 leaves)
 {
-	int			digits = leaves > 0 ? pg_leftmost_one_pos64((uint64) leaves) + 1 : 0;
+	int digits = leaves > 0 ? pg_leftmost_one_pos64((uint64) leaves) + 1 : 0;
 
 	tree->count = 0;
 	tree->nodes = palloc((size_t) Min(digits + 1, CR_TREE_NODES) * CR_HASH_LEN);
@@ -251,7 +251,7 @@ tree_begin(CrTree *tree, int64 leaves)
 void
 tree_add(CrTree *tree, const char *user_id, int64 seq, const uint8_t hash[CR_HASH_LEN])
 {
-	uint8_t		leaf[CR_HASH_LEN];
+	uint8_t leaf[CR_HASH_LEN];
 
 	leaf_hash(user_id, seq, hash, leaf);
 	cr_tree_add(tree, sha256, leaf);
@@ -266,7 +266,7 @@ tree_root(const CrTree *tree, uint8_t out[CR_HASH_LEN])
 char *
 hash_text(const uint8_t hash[CR_HASH_LEN])
 {
-	char	   *text = palloc(CR_HASH_LEN * 2 + 1);
+	char *text = palloc(CR_HASH_LEN * 2 + 1);
 
 	text[hex_encode((const char *) hash, CR_HASH_LEN, text)] = '\0';
 	return text;
@@ -279,12 +279,12 @@ hash_text(const uint8_t hash[CR_HASH_LEN])
 char *
 anchor_text(const CrAnchor *anchor)
 {
-	char		at[UTC_TEXT_SIZE];
+	char at[UTC_TEXT_SIZE];
 
-	return psprintf(TEXT_TAG " " INT64_FORMAT " %s " INT64_FORMAT " " INT64_FORMAT " "
-					INT64_FORMAT " %s %s %s %s", anchor->anchor_no,
-					utc_text(anchor->created_at, at), anchor->accounts, anchor->changed,
-					anchor->audit_seq, hash_text(anchor->root),
+	return psprintf(TEXT_TAG " " INT64_FORMAT " %s " INT64_FORMAT " " INT64_FORMAT
+							 " " INT64_FORMAT " %s %s %s %s",
+					anchor->anchor_no, utc_text(anchor->created_at, at), anchor->accounts,
+					anchor->changed, anchor->audit_seq, hash_text(anchor->root),
 					hash_text(anchor->changed_root), hash_text(anchor->previous_hash),
 					hash_text(anchor->hash));
 }
@@ -292,8 +292,7 @@ anchor_text(const CrAnchor *anchor)
 static bool
 parse_hash(const char *text, uint8_t out[CR_HASH_LEN])
 {
-	if (strlen(text) != CR_HASH_LEN * 2 ||
-		strspn(text, "0123456789abcdef") != CR_HASH_LEN * 2)
+	if (strlen(text) != CR_HASH_LEN * 2 || strspn(text, "0123456789abcdef") != CR_HASH_LEN * 2)
 		return false;
 	(void) hex_decode(text, CR_HASH_LEN * 2, (char *) out);
 	return true;
@@ -309,13 +308,23 @@ anchor_parse(const char *text, CrAnchor *anchor)
 {
 	enum
 	{
-		TAG, NO, AT, ACCOUNTS, CHANGED, AUDIT_SEQ, ROOT, CHANGED_ROOT, PREVIOUS, HASH, WORDS
+		TAG,
+		NO,
+		AT,
+		ACCOUNTS,
+		CHANGED,
+		AUDIT_SEQ,
+		ROOT,
+		CHANGED_ROOT,
+		PREVIOUS,
+		HASH,
+		WORDS
 	};
-	char	   *copy = pstrdup(text);
-	char	   *word[WORDS];
-	char	   *rest = NULL;
-	int			count = 0;
-	uint8_t		hash[CR_HASH_LEN];
+	char *copy = pstrdup(text);
+	char *word[WORDS];
+	char *rest = NULL;
+	int count = 0;
+	uint8_t hash[CR_HASH_LEN];
 
 	for (char *next = strtok_r(copy, " \t\r\n", &rest); next;
 		 next = strtok_r(NULL, " \t\r\n", &rest))

@@ -17,20 +17,20 @@
 /* A leaf: the history row that was its user's newest when the anchor was made. */
 typedef struct Leaf
 {
-	int64		anchor_no;
-	int64		seq;
-	uint8_t		hash[CR_HASH_LEN];
+	int64 anchor_no;
+	int64 seq;
+	uint8_t hash[CR_HASH_LEN];
 } Leaf;
 
 /* Reads the newest leaf of each user, in the order of users. */
 typedef struct LeafWalk
 {
-	Lookup		rows;			/* at the first leaf of the next user */
-	Lookup		newest;			/* the leaves of one user, newest first */
-	MemoryContext key_memory;	/* has the key that rows is read with */
-	bool		more;
-	StringInfoData user_id;		/* leaf_walk_next sets user_id and leaf */
-	Leaf		leaf;
+	Lookup rows;			  /* at the first leaf of the next user */
+	Lookup newest;			  /* the leaves of one user, newest first */
+	MemoryContext key_memory; /* has the key that rows is read with */
+	bool more;
+	StringInfoData user_id; /* leaf_walk_next sets user_id and leaf */
+	Leaf leaf;
 } LeafWalk;
 
 extern const char *anchor_read(CrAnchor *anchor, TupleTableSlot *slot);

@@ -33,7 +33,7 @@
 Oid
 archive_parent(void)
 {
-	Oid			relid = get_relname_relid(ARCHIVE_NAME, store_schema());
+	Oid relid = get_relname_relid(ARCHIVE_NAME, store_schema());
 
 	if (!OidIsValid(relid))
 		error_corrupted(ARCHIVE_NAME, "it does not exist");
@@ -50,7 +50,7 @@ compare_names(const ListCell *a, const ListCell *b)
 List *
 archive_partitions(void)
 {
-	List	   *list = find_inheritance_children(archive_parent(), AccessShareLock);
+	List *list = find_inheritance_children(archive_parent(), AccessShareLock);
 
 	list_sort(list, compare_names);
 	return list;
@@ -67,7 +67,7 @@ int
 archive_year_of(CrTime at)
 {
 	struct pg_tm tm;
-	fsec_t		fraction;
+	fsec_t fraction;
 
 	if (timestamp2tm(at, NULL, &tm, &fraction, NULL, NULL) != 0)
 		elog(ERROR, "timestamp out of range");
@@ -96,14 +96,15 @@ archive_is_year(Oid partition)
 static bool
 has_key(Relation partition)
 {
-	Relation	key;
-	bool		good;
+	Relation key;
+	bool good;
 
 	list_free(RelationGetIndexList(partition));
 	if (partition->rd_rel->relkind != RELKIND_RELATION || !OidIsValid(partition->rd_pkindex))
 		return false;
 	key = index_open(partition->rd_pkindex, AccessShareLock);
-	good = key->rd_index->indnkeyatts >= 2 && key->rd_index->indkey.values[0] == HIST_USER_ID &&
+	good = key->rd_index->indnkeyatts >= 2 &&
+		key->rd_index->indkey.values[0] == HIST_USER_ID &&
 		key->rd_index->indkey.values[1] == HIST_SEQ;
 	index_close(key, AccessShareLock);
 	return good;
@@ -139,19 +140,21 @@ archive_check(Relation rel)
 static void
 revoke_all(const char *table)
 {
-	uint64		count;
+	uint64 count;
 	SPITupleTable *found;
 
-	own_sql_execute(psprintf("SELECT DISTINCT CASE WHEN x.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'"
-					 " ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)::pg_catalog.text) END"
-					 " FROM pg_catalog.pg_class r, pg_catalog.aclexplode(r.relacl) x"
-					 " WHERE r.oid OPERATOR(pg_catalog.=) %s::pg_catalog.regclass"
-					 " AND x.grantee OPERATOR(pg_catalog.<>) r.relowner", quote_literal_cstr(table)));
+	own_sql_execute(psprintf(
+		"SELECT DISTINCT CASE WHEN x.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'"
+		" ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)::pg_catalog.text) END"
+		" FROM pg_catalog.pg_class r, pg_catalog.aclexplode(r.relacl) x"
+		" WHERE r.oid OPERATOR(pg_catalog.=) %s::pg_catalog.regclass"
+		" AND x.grantee OPERATOR(pg_catalog.<>) r.relowner",
+		quote_literal_cstr(table)));
 	count = SPI_processed;
 	found = SPI_tuptable;
 	for (uint64 i = 0; i < count; i++)
 		own_sql_execute(psprintf("REVOKE ALL ON TABLE %s FROM %s", table,
-						 SPI_getvalue(found->vals[i], found->tupdesc, 1)));
+								 SPI_getvalue(found->vals[i], found->tupdesc, 1)));
 }
 
 /*
@@ -162,22 +165,26 @@ static void
 make_partition(int year)
 {
 	const char *schema = quote_identifier(store_schema_name());
-	char	   *table = psprintf("%s.%s", schema, archive_name(year));
-	OwnSql		own;
+	char *table = psprintf("%s.%s", schema, archive_name(year));
+	OwnSql own;
 
 	own_sql_begin_as_owner(&own, archive_parent());
 	SPI_connect();
 	own_sql_execute(psprintf("CREATE TABLE %s (LIKE %s." ARCHIVE_NAME
-					 " INCLUDING ALL EXCLUDING INDEXES, PRIMARY KEY (user_id, seq))",
-					 table, schema));
-	own_sql_execute(psprintf("CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON %s"
-					 " FOR EACH STATEMENT EXECUTE FUNCTION %s.credits_guard()", table, schema));
+							 " INCLUDING ALL EXCLUDING INDEXES, PRIMARY KEY (user_id, seq))",
+							 table, schema));
+	own_sql_execute(
+		psprintf("CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON %s"
+				 " FOR EACH STATEMENT EXECUTE FUNCTION %s.credits_guard()",
+				 table, schema));
 	own_sql_execute(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER credits_guard", table));
-	own_sql_execute(psprintf("COMMENT ON TABLE %s IS 'Archived history rows created in %d.'", table, year));
+	own_sql_execute(psprintf("COMMENT ON TABLE %s IS 'Archived history rows created in %d.'",
+							 table, year));
 	revoke_all(table);
-	own_sql_execute(psprintf("ALTER TABLE %s." ARCHIVE_NAME " ATTACH PARTITION %s"
-					 " FOR VALUES FROM ('%04d-01-01 00:00:00+00') TO ('%04d-01-01 00:00:00+00')",
-					 schema, table, year, year + 1));
+	own_sql_execute(
+		psprintf("ALTER TABLE %s." ARCHIVE_NAME " ATTACH PARTITION %s"
+				 " FOR VALUES FROM ('%04d-01-01 00:00:00+00') TO ('%04d-01-01 00:00:00+00')",
+				 schema, table, year, year + 1));
 	SPI_finish();
 	own_sql_end(&own);
 }
@@ -186,7 +193,7 @@ make_partition(int year)
 static void
 check_parent(void)
 {
-	Relation	parent = table_open(archive_parent(), AccessShareLock);
+	Relation parent = table_open(archive_parent(), AccessShareLock);
 
 	archive_check(parent);
 	table_close(parent, NoLock);
@@ -196,8 +203,8 @@ check_parent(void)
 Oid
 archive_partition(int year)
 {
-	Oid			parent = archive_parent();
-	Oid			relid = get_relname_relid(archive_name(year), store_schema());
+	Oid parent = archive_parent();
+	Oid relid = get_relname_relid(archive_name(year), store_schema());
 
 	if (OidIsValid(relid) && has_superclass(relid) &&
 		list_member_oid(find_inheritance_children(parent, NoLock), relid))
@@ -212,8 +219,8 @@ archive_partition(int year)
 bool
 archive_try_lock(void)
 {
-	Oid			parent = archive_parent();
-	Oid			others = get_default_partition_oid(parent);
+	Oid parent = archive_parent();
+	Oid others = get_default_partition_oid(parent);
 
 	if (!ConditionalLockRelationOid(parent, ShareUpdateExclusiveLock) ||
 		(OidIsValid(others) && !ConditionalLockRelationOid(others, AccessExclusiveLock)))
@@ -248,8 +255,8 @@ archive_lock(LOCKMODE mode)
 void
 archived_open(Archived *archived, Snapshot snapshot)
 {
-	List	   *partitions = archive_partitions();
-	ListCell   *cell;
+	List *partitions = archive_partitions();
+	ListCell *cell;
 
 	archived->snapshot = snapshot;
 	archived->n_parts = 0;
@@ -258,7 +265,7 @@ archived_open(Archived *archived, Snapshot snapshot)
 	foreach(cell, partitions)
 	{
 		ArchivePart *part = &archived->parts[archived->n_parts];
-		Relation	heap = table_open(lfirst_oid(cell), AccessShareLock);
+		Relation heap = table_open(lfirst_oid(cell), AccessShareLock);
 
 		if (archive_problem(heap))
 		{
@@ -301,7 +308,7 @@ TupleTableSlot *
 archived_next(Archived *archived)
 {
 	ArchivePart *first = NULL;
-	int64		first_seq = 0;
+	int64 first_seq = 0;
 
 	if (archived->at >= 0)
 	{
@@ -313,8 +320,8 @@ archived_next(Archived *archived)
 	for (int i = 0; i < archived->n_parts; i++)
 	{
 		ArchivePart *part = &archived->parts[i];
-		bool		isnull;
-		int64		seq;
+		bool isnull;
+		int64 seq;
 
 		if (!part->more)
 			continue;
@@ -348,9 +355,9 @@ archived_row(Archived *archived, const char *user_id, int64 seq, CrRow *row)
 {
 	for (int i = 0; i < archived->n_parts; i++)
 	{
-		Lookup		lookup;
+		Lookup lookup;
 		ArchivePart *part = &archived->parts[i];
-		bool		found;
+		bool found;
 
 		lookup_in(&lookup, part->rows.heap, part->rows.index,
 				  table_slot_create(part->rows.heap, NULL), archived->snapshot);

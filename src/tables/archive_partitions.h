@@ -17,30 +17,30 @@
 /* One open partition. */
 typedef struct ArchivePart
 {
-	int			year;			/* 0: the name is not one of ours */
-	Lookup		rows;			/* the rows of one user, by seq */
-	bool		positioned;
-	bool		more;			/* rows is positioned at a row */
-	int64		count;			/* rows of the current user so far */
+	int year;	 /* 0: the name is not one of ours */
+	Lookup rows; /* the rows of one user, by seq */
+	bool positioned;
+	bool more;	 /* rows is positioned at a row */
+	int64 count; /* rows of the current user so far */
 } ArchivePart;
 
 typedef struct Archived
 {
-	Snapshot	snapshot;
+	Snapshot snapshot;
 	ArchivePart *parts;
-	int			n_parts;
-	int			at;				/* the partition of the row that was returned last; -1: none */
+	int n_parts;
+	int at; /* the partition of the row that was returned last; -1: none */
 } Archived;
 
-extern int	archive_year_of(CrTime at);
-extern Oid	archive_parent(void);
+extern int archive_year_of(CrTime at);
+extern Oid archive_parent(void);
 extern List *archive_partitions(void);
-extern int	archive_year(Oid partition);
+extern int archive_year(Oid partition);
 extern bool archive_is_year(Oid partition);
 extern char *archive_name(int year);
 extern const char *archive_problem(Relation rel);
 extern void archive_check(Relation rel);
-extern Oid	archive_partition(int year);
+extern Oid archive_partition(int year);
 extern bool archive_try_lock(void);
 extern void archive_make(int year);
 extern void archive_lock(LOCKMODE mode);

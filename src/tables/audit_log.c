@@ -33,7 +33,7 @@
 char *
 jsonb_text(Datum value)
 {
-	Jsonb	   *jsonb;
+	Jsonb *jsonb;
 
 	if (value == (Datum) 0)
 		return NULL;
@@ -44,9 +44,9 @@ jsonb_text(Datum value)
 void
 audit_from_slot(CrAuditRow *row, TupleTableSlot *slot)
 {
-	bool		isnull;
-	Datum		value;
-	bytea	   *hash;
+	bool isnull;
+	Datum value;
+	bytea *hash;
 
 	memset(row, 0, sizeof(*row));
 	row->seq = DatumGetInt64(slot_getattr(slot, AUDIT_SEQ, &isnull));
@@ -69,8 +69,8 @@ audit_from_slot(CrAuditRow *row, TupleTableSlot *slot)
 void
 audit_head(Snapshot snapshot, int64 *seq, uint8_t hash[CR_HASH_LEN])
 {
-	Lookup		lookup;
-	CrAuditRow	row;
+	Lookup lookup;
+	CrAuditRow row;
 
 	lookup_begin(&lookup, TABLE_AUDIT_LOG, INDEX_AUDIT_LOG, snapshot);
 	if (lookup_next(&lookup, BackwardScanDirection))
@@ -93,9 +93,9 @@ audit_head(Snapshot snapshot, int64 *seq, uint8_t hash[CR_HASH_LEN])
 bool
 audit_row_hash(Snapshot snapshot, int64 seq, uint8_t hash[CR_HASH_LEN])
 {
-	Lookup		lookup;
-	CrAuditRow	row;
-	bool		found;
+	Lookup lookup;
+	CrAuditRow row;
+	bool found;
 
 	if (seq == 0)
 	{
@@ -119,20 +119,21 @@ static char *
 client_addr(void)
 {
 	LOCAL_FCINFO(fcinfo, 0);
-	Datum		addr;
+	Datum addr;
 
 	InitFunctionCallInfoData(*fcinfo, NULL, 0, InvalidOid, NULL, NULL);
 	addr = inet_client_addr(fcinfo);
-	return fcinfo->isnull ? NULL : TextDatumGetCString(DirectFunctionCall1(network_host, addr));
+	return fcinfo->isnull ? NULL
+						  : TextDatumGetCString(DirectFunctionCall1(network_host, addr));
 }
 
 /* The newest row of one of two actions, done by any role.  False: there is none. */
 bool
 audit_newest(const char *action, const char *other, CrAuditRow *row)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	Lookup		lookup;
-	bool		found = false;
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Lookup lookup;
+	bool found = false;
 
 	lookup_begin(&lookup, TABLE_AUDIT_LOG, INDEX_AUDIT_LOG, snapshot);
 	while (!found && lookup_next(&lookup, BackwardScanDirection))
@@ -152,13 +153,13 @@ audit_newest(const char *action, const char *other, CrAuditRow *row)
 bool
 audit_has(const char *action, const char *subject, Snapshot snapshot)
 {
-	Lookup		lookup;
-	bool		found = false;
+	Lookup lookup;
+	bool found = false;
 
 	lookup_begin(&lookup, TABLE_AUDIT_LOG, INDEX_AUDIT_LOG, snapshot);
 	while (!found && lookup_next(&lookup, ForwardScanDirection))
 	{
-		CrAuditRow	row;
+		CrAuditRow row;
 
 		audit_from_slot(&row, lookup.slot);
 		found = strcmp(row.action, action) == 0 && strcmp(row.subject, subject) == 0;
@@ -216,7 +217,7 @@ audit_lock_with_tables(List *relids)
 
 	for (;;)
 	{
-		int			got = 0;
+		int got = 0;
 
 		while (got < list_length(relids) &&
 			   ConditionalLockRelationOid(list_nth_oid(relids, got), AccessExclusiveLock))
@@ -242,10 +243,10 @@ audit_lock_with_tables(List *relids)
 void
 audit_append(const char *action, const char *subject, Datum before, Datum after)
 {
-	Writer	   *writer;
-	CrAuditRow	row = {0};
-	uint8_t		head[CR_HASH_LEN];
-	bytea	   *hash = palloc(VARHDRSZ + CR_HASH_LEN);
+	Writer *writer;
+	CrAuditRow row = {0};
+	uint8_t head[CR_HASH_LEN];
+	bytea *hash = palloc(VARHDRSZ + CR_HASH_LEN);
 
 	commit_is_administrative();
 	audit_lock();

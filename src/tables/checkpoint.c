@@ -49,9 +49,9 @@ numbers_add(Numbers *numbers, int64 value)
 	if (numbers->count == numbers->room)
 	{
 		numbers->room = Max(numbers->room * 2, 16);
-		numbers->values = numbers->values ?
-			repalloc(numbers->values, sizeof(int64) * numbers->room) :
-			palloc(sizeof(int64) * numbers->room);
+		numbers->values = numbers->values
+			? repalloc(numbers->values, sizeof(int64) * numbers->room)
+			: palloc(sizeof(int64) * numbers->room);
 	}
 	numbers->values[numbers->count++] = value;
 }
@@ -65,14 +65,14 @@ checkpoint_purchases(const Checkpoint *ckpt)
 void
 checkpoint_add_purchase(Checkpoint *ckpt, int64 seq, int64 amount, const char *payment_ref)
 {
-	int			at = checkpoint_purchases(ckpt);
+	int at = checkpoint_purchases(ckpt);
 
 	if (at >= ckpt->room_refs)
 	{
 		ckpt->room_refs = Max(at * 2, 8);
-		ckpt->payment_refs = ckpt->payment_refs ?
-			repalloc(ckpt->payment_refs, sizeof(char *) * ckpt->room_refs) :
-			palloc(sizeof(char *) * ckpt->room_refs);
+		ckpt->payment_refs = ckpt->payment_refs
+			? repalloc(ckpt->payment_refs, sizeof(char *) * ckpt->room_refs)
+			: palloc(sizeof(char *) * ckpt->room_refs);
 	}
 	ckpt->payment_refs[at] = pstrdup(payment_ref);
 	numbers_add(&ckpt->purchases, seq);
@@ -84,8 +84,8 @@ checkpoint_add_purchase(Checkpoint *ckpt, int64 seq, int64 amount, const char *p
 void
 checkpoint_add_row(Checkpoint *ckpt, CrTime created_at)
 {
-	int			year = archive_year_of(created_at);
-	int			at = 0;
+	int year = archive_year_of(created_at);
+	int at = 0;
 
 	while (at < ckpt->archived.count && ckpt->archived.values[at] < year)
 		at += ARCHIVED_NUMBERS;
@@ -108,7 +108,7 @@ checkpoint_add_row(Checkpoint *ckpt, CrTime created_at)
 static const char *
 read_numbers(Numbers *numbers, TupleTableSlot *slot, AttrNumber attno, int each)
 {
-	ArrayType  *array;
+	ArrayType *array;
 
 	if (slot->tts_isnull[attno - 1])
 		return NULL;
@@ -125,7 +125,7 @@ read_numbers(Numbers *numbers, TupleTableSlot *slot, AttrNumber attno, int each)
 static const char *
 holds_problem(const Numbers *holds)
 {
-	int			at = 0;
+	int at = 0;
 
 	while (at < holds->count)
 	{
@@ -140,9 +140,9 @@ holds_problem(const Numbers *holds)
 static const char *
 read_refs(Checkpoint *ckpt, TupleTableSlot *slot)
 {
-	Datum	   *items = NULL;
-	bool	   *nulls = NULL;
-	int			count = 0;
+	Datum *items = NULL;
+	bool *nulls = NULL;
+	int count = 0;
 
 	if (!slot->tts_isnull[CKPT_PAYMENT_REFS - 1])
 		deconstruct_array(DatumGetArrayTypeP(slot->tts_values[CKPT_PAYMENT_REFS - 1]), TEXTOID,
@@ -165,7 +165,7 @@ const char *
 checkpoint_read(Checkpoint *ckpt, TupleTableSlot *slot)
 {
 	const char *problem;
-	bytea	   *digest;
+	bytea *digest;
 
 	slot_getallattrs(slot);
 	memset(ckpt, 0, sizeof(*ckpt));
@@ -205,8 +205,8 @@ checkpoint_read(Checkpoint *ckpt, TupleTableSlot *slot)
 static bool
 look_up(const char *user_id, Snapshot snapshot, Checkpoint *ckpt, const char **problem)
 {
-	Lookup		lookup;
-	bool		found;
+	Lookup lookup;
+	bool found;
 
 	*problem = NULL;
 	lookup_begin(&lookup, TABLE_CHECKPOINT, INDEX_CHECKPOINT, snapshot);
@@ -238,7 +238,7 @@ bool
 checkpoint_find(const char *user_id, Snapshot snapshot, Checkpoint *ckpt)
 {
 	const char *problem;
-	bool		found = look_up(user_id, snapshot, ckpt, &problem);
+	bool found = look_up(user_id, snapshot, ckpt, &problem);
 
 	if (problem)
 		error_corrupted("credit_checkpoint", problem);
@@ -249,15 +249,16 @@ checkpoint_find(const char *user_id, Snapshot snapshot, Checkpoint *ckpt)
 bool
 checkpoint_covers(const char *user_id, int64 seq, Snapshot snapshot)
 {
-	Checkpoint	ckpt;
+	Checkpoint ckpt;
 
-	return seq >= 1 && checkpoint_find(user_id, snapshot, &ckpt) && seq <= ckpt.acc.history_seq;
+	return seq >= 1 && checkpoint_find(user_id, snapshot, &ckpt) &&
+		seq <= ckpt.acc.history_seq;
 }
 
 static void
 set_numbers(TupleTableSlot *slot, AttrNumber attno, const Numbers *numbers)
 {
-	Datum	   *items = palloc(sizeof(Datum) * Max(numbers->count, 1));
+	Datum *items = palloc(sizeof(Datum) * Max(numbers->count, 1));
 
 	for (int i = 0; i < numbers->count; i++)
 		items[i] = Int64GetDatum(numbers->values[i]);
@@ -272,8 +273,8 @@ set_numbers(TupleTableSlot *slot, AttrNumber attno, const Numbers *numbers)
 static void
 to_slot(const Checkpoint *ckpt, TupleTableSlot *slot)
 {
-	int			count = checkpoint_purchases(ckpt);
-	Datum	   *refs = palloc(sizeof(Datum) * Max(count, 1));
+	int count = checkpoint_purchases(ckpt);
+	Datum *refs = palloc(sizeof(Datum) * Max(count, 1));
 
 	account_to_slot(&ckpt->acc, slot);
 	set_numbers(slot, CKPT_GRANTS, &ckpt->grants);
@@ -283,7 +284,8 @@ to_slot(const Checkpoint *ckpt, TupleTableSlot *slot)
 		refs[i] = CStringGetTextDatum(ckpt->payment_refs[i]);
 	if (count > 0)
 		slot_set(slot, CKPT_PAYMENT_REFS,
-				 PointerGetDatum(construct_array(refs, count, TEXTOID, -1, false, TYPALIGN_INT)));
+				 PointerGetDatum(
+					 construct_array(refs, count, TEXTOID, -1, false, TYPALIGN_INT)));
 	else
 		slot_set_null(slot, CKPT_PAYMENT_REFS);
 	set_numbers(slot, CKPT_ARCHIVED, &ckpt->archived);
@@ -303,7 +305,7 @@ to_slot(const Checkpoint *ckpt, TupleTableSlot *slot)
 void
 checkpoint_save(Writer *writer, const Checkpoint *ckpt)
 {
-	Lookup		lookup;
+	Lookup lookup;
 
 	lookup_begin(&lookup, TABLE_CHECKPOINT, INDEX_CHECKPOINT, SnapshotSelf);
 	lookup_text_key(&lookup, 1, ckpt->acc.user_id);
@@ -325,11 +327,11 @@ checkpoint_save(Writer *writer, const Checkpoint *ckpt)
 static void
 put_numbers(CrBuf *buf, const Numbers *numbers)
 {
-	uint8_t    *bytes = palloc(sizeof(int64) * Max(numbers->count, 1));
+	uint8_t *bytes = palloc(sizeof(int64) * Max(numbers->count, 1));
 
 	for (int i = 0; i < numbers->count; i++)
 	{
-		uint64		value = pg_hton64((uint64) numbers->values[i]);
+		uint64 value = pg_hton64((uint64) numbers->values[i]);
 
 		memcpy(bytes + sizeof(int64) * i, &value, sizeof(int64));
 	}
@@ -353,7 +355,7 @@ static void
 encode(CrBuf *buf, const Checkpoint *ckpt)
 {
 	const CrAccount *acc = &ckpt->acc;
-	uint8_t		facts[CR_HASH_LEN];
+	uint8_t facts[CR_HASH_LEN];
 
 	buf->len = 0;
 	cr_facts_encode(buf, &acc->facts);
@@ -403,7 +405,7 @@ encode(CrBuf *buf, const Checkpoint *ckpt)
 void
 checkpoint_digest(const Checkpoint *ckpt, uint8_t out[CR_HASH_LEN])
 {
-	CrBuf		buf = {.data = palloc(CHAIN_BUFFER_SIZE),.cap = CHAIN_BUFFER_SIZE};
+	CrBuf buf = {.data = palloc(CHAIN_BUFFER_SIZE), .cap = CHAIN_BUFFER_SIZE};
 
 	for (;;)
 	{

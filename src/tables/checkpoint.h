@@ -15,17 +15,18 @@
 /* An array of numbers, for a column of type int8[]. */
 typedef struct Numbers
 {
-	int64	   *values;
-	int			count;
-	int			room;
+	int64 *values;
+	int count;
+	int room;
 } Numbers;
 
 /* How many numbers one item has.  A hold also has its pairs after these. */
-#define GRANT_NUMBERS		5	/* seq, amount, remaining, ends_at, closed */
-#define HOLD_NUMBERS		7	/* seq, amount, monthly, purchased, period_start, ends_at,
+#define GRANT_NUMBERS 5 /* seq, amount, remaining, ends_at, closed */
+#define HOLD_NUMBERS \
+	7					   /* seq, amount, monthly, purchased, period_start, ends_at,
 								 * pairs */
-#define PURCHASE_NUMBERS	3	/* seq, amount, revoked */
-#define ARCHIVED_NUMBERS	2	/* year, rows */
+#define PURCHASE_NUMBERS 3 /* seq, amount, revoked */
+#define ARCHIVED_NUMBERS 2 /* year, rows */
 
 /* How many numbers the hold has that begins at index at. */
 static inline int
@@ -36,18 +37,18 @@ hold_length(const Numbers *holds, int at)
 
 typedef struct Checkpoint
 {
-	CrAccount	acc;			/* after row acc.history_seq; its lists are not set */
-	Numbers		grants;			/* grants that had not ended */
-	Numbers		holds;			/* holds that can still be captured */
-	Numbers		purchases;
-	const char **payment_refs;	/* of the purchases, in the same order */
-	int			room_refs;
-	Numbers		archived;
+	CrAccount acc;	/* after row acc.history_seq; its lists are not set */
+	Numbers grants; /* grants that had not ended */
+	Numbers holds;	/* holds that can still be captured */
+	Numbers purchases;
+	const char **payment_refs; /* of the purchases, in the same order */
+	int room_refs;
+	Numbers archived;
 	/* the archived row that opened the account with facts (not a purchase); 0: none */
-	int64		opened_seq;
-	const uint8_t *opened_digest;	/* NULL: none */
-	const char *opened_plan;	/* NULL: none */
-	CrLocal		opened_anchor;
+	int64 opened_seq;
+	const uint8_t *opened_digest; /* NULL: none */
+	const char *opened_plan;	  /* NULL: none */
+	CrLocal opened_anchor;
 	const char *opened_zone;
 } Checkpoint;
 
@@ -61,7 +62,7 @@ extern void checkpoint_digest(const Checkpoint *ckpt, uint8_t out[CR_HASH_LEN]);
 extern void checkpoint_add_purchase(Checkpoint *ckpt, int64 seq, int64 amount,
 									const char *payment_ref);
 extern void checkpoint_add_row(Checkpoint *ckpt, CrTime created_at);
-extern int	checkpoint_purchases(const Checkpoint *ckpt);
+extern int checkpoint_purchases(const Checkpoint *ckpt);
 extern int64 checkpoint_time(CrTime at);
 extern CrTime checkpoint_from_time(int64 value);
 

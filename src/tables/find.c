@@ -24,8 +24,8 @@
 bool
 find_account(const char *user_id, Snapshot snapshot, CrAccount *acc)
 {
-	Lookup		lookup;
-	bool		found;
+	Lookup lookup;
+	bool found;
 
 	lookup_begin(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT, snapshot);
 	lookup_text_key(&lookup, 1, user_id);
@@ -40,9 +40,9 @@ find_account(const char *user_id, Snapshot snapshot, CrAccount *acc)
 bool
 find_account_latest(const char *user_id)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	CrAccount	acc;
-	bool		found = find_account(user_id, snapshot, &acc);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	CrAccount acc;
+	bool found = find_account(user_id, snapshot, &acc);
 
 	UnregisterSnapshot(snapshot);
 	return found;
@@ -52,8 +52,8 @@ find_account_latest(const char *user_id)
 bool
 find_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row)
 {
-	Lookup		lookup;
-	bool		found;
+	Lookup lookup;
+	bool found;
 
 	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY, snapshot);
 	lookup_text_key(&lookup, 1, user_id);
@@ -87,7 +87,7 @@ referring_begin(Lookup *lookup, const char *user_id, int64 seq)
  */
 static bool
 find_settled(Lookup *lookup, StoreTable table, StoreIndex index, LockClass lock_class,
-			   const char *key, bool *busy)
+			 const char *key, bool *busy)
 {
 	for (;;)
 	{
@@ -126,7 +126,7 @@ find_settled(Lookup *lookup, StoreTable table, StoreIndex index, LockClass lock_
 bool
 find_opened(const char *user_id, bool *busy)
 {
-	Lookup		lookup;
+	Lookup lookup;
 
 	if (!find_settled(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT, LOCK_OPENING, user_id, busy))
 	{
@@ -151,7 +151,7 @@ find_opened(const char *user_id, bool *busy)
 static void
 note_read(StoreTable table, StoreIndex index, const char *key)
 {
-	Lookup		lookup;
+	Lookup lookup;
 
 	if (!IsolationIsSerializable())
 		return;
@@ -186,11 +186,10 @@ note_plan_read(const char *plan)
 bool
 find_payment(const char *payment_ref, Payment *payment)
 {
-	Lookup		lookup;
+	Lookup lookup;
 	const char *complaint;
 
-	if (!find_settled(&lookup, TABLE_PAYMENT, INDEX_PAYMENT, LOCK_PAYMENT,
-						payment_ref, NULL))
+	if (!find_settled(&lookup, TABLE_PAYMENT, INDEX_PAYMENT, LOCK_PAYMENT, payment_ref, NULL))
 		return false;
 	complaint = payment_read(payment, lookup.slot);
 	if (complaint)

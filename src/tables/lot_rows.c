@@ -34,7 +34,7 @@ take_memory(void *ctx, size_t size)
 CrLots *
 lots_make(void)
 {
-	CrLots	   *lots = palloc0(sizeof(CrLots));
+	CrLots *lots = palloc0(sizeof(CrLots));
 
 	lots->alloc = take_memory;
 	lots->ctx = CurrentMemoryContext;
@@ -70,7 +70,7 @@ grant_read(CrGrant *grant, TupleTableSlot *slot)
 const char *
 hold_read(CrHold *hold, TupleTableSlot *slot)
 {
-	char	   *state;
+	char *state;
 
 	slot_getallattrs(slot);
 	memset(hold, 0, sizeof(*hold));
@@ -84,8 +84,9 @@ hold_read(CrHold *hold, TupleTableSlot *slot)
 	hold->monthly = get_int(slot, HOLD_MONTHLY);
 	hold->purchased = get_int(slot, HOLD_PURCHASED);
 	hold->period_start = DatumGetTimestampTz(slot->tts_values[HOLD_PERIOD_START - 1]);
-	hold->ends_at = slot->tts_isnull[HOLD_ENDS_AT - 1] ? CR_NEVER :
-		DatumGetTimestampTz(slot->tts_values[HOLD_ENDS_AT - 1]);
+	hold->ends_at = slot->tts_isnull[HOLD_ENDS_AT - 1]
+		? CR_NEVER
+		: DatumGetTimestampTz(slot->tts_values[HOLD_ENDS_AT - 1]);
 	if (!slot->tts_isnull[HOLD_ALLOCATIONS - 1])
 	{
 		hold->parts = unconstify(CrPart *,
@@ -104,7 +105,7 @@ hold_read(CrHold *hold, TupleTableSlot *slot)
 static void
 load_grants(CrAccount *acc, Snapshot snapshot)
 {
-	Lookup		lookup;
+	Lookup lookup;
 
 	lookup_begin(&lookup, TABLE_GRANT, INDEX_GRANT_ENDS, snapshot);
 	lookup_text_key(&lookup, 1, acc->user_id);
@@ -112,7 +113,7 @@ load_grants(CrAccount *acc, Snapshot snapshot)
 			   TimestampTzGetDatum(acc->effective_at));
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
-		CrGrant		grant;
+		CrGrant grant;
 		const char *problem = grant_read(&grant, lookup.slot);
 
 		if (problem)
@@ -125,8 +126,8 @@ load_grants(CrAccount *acc, Snapshot snapshot)
 static CrHold *
 add_hold(CrAccount *acc, TupleTableSlot *slot)
 {
-	CrHold		hold;
-	CrHold	   *added;
+	CrHold hold;
+	CrHold *added;
 	const char *problem = hold_read(&hold, slot);
 
 	if (problem)
@@ -139,8 +140,8 @@ add_hold(CrAccount *acc, TupleTableSlot *slot)
 static int
 compare_holds(const void *a, const void *b)
 {
-	int64		left = ((const CrHold *) a)->seq;
-	int64		right = ((const CrHold *) b)->seq;
+	int64 left = ((const CrHold *) a)->seq;
+	int64 right = ((const CrHold *) b)->seq;
 
 	return left < right ? -1 : left > right;
 }
@@ -148,7 +149,7 @@ compare_holds(const void *a, const void *b)
 static void
 load_holds(CrAccount *acc, Snapshot snapshot)
 {
-	Lookup		lookup;
+	Lookup lookup;
 
 	lookup_begin(&lookup, TABLE_HOLD, INDEX_HOLD_OPEN, snapshot);
 	lookup_text_key(&lookup, 1, acc->user_id);
@@ -175,8 +176,8 @@ lots_load(CrAccount *acc, Snapshot snapshot)
 CrHold *
 lots_find_hold(CrAccount *acc, int64 seq, Snapshot snapshot)
 {
-	CrHold	   *hold = cr_find_hold(acc, seq);
-	Lookup		lookup;
+	CrHold *hold = cr_find_hold(acc, seq);
+	Lookup lookup;
 
 	if (hold)
 		return hold;
@@ -203,7 +204,7 @@ grant_to_slot(const CrGrant *grant, const char *user_id, TupleTableSlot *slot)
 static void
 hold_to_slot(const CrHold *hold, const char *user_id, TupleTableSlot *slot)
 {
-	bool		any = false;
+	bool any = false;
 
 	slot_set_int(slot, HOLD_AMOUNT, hold->amount);
 	slot_set_int(slot, HOLD_MONTHLY, hold->monthly);
@@ -272,8 +273,8 @@ need(Writer **writer, StoreTable table, MemoryContext memory)
 void
 lots_save(const CrAccount *acc, Writer **grants, Writer **holds, MemoryContext memory)
 {
-	Writer	   *writer;
-	Lookup		stored;
+	Writer *writer;
+	Lookup stored;
 
 	for (int i = 0; i < acc->lots->n_grants; i++)
 	{

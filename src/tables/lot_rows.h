@@ -15,7 +15,7 @@ extern CrLots *lots_make(void);
 extern void lots_load(CrAccount *acc, Snapshot snapshot);
 extern CrHold *lots_find_hold(CrAccount *acc, int64 seq, Snapshot snapshot);
 extern void lots_save(const CrAccount *acc, Writer **grants, Writer **holds,
-					   MemoryContext memory);
+					  MemoryContext memory);
 extern const char *grant_read(CrGrant *grant, TupleTableSlot *slot);
 extern const char *hold_read(CrHold *hold, TupleTableSlot *slot);
 

@@ -21,9 +21,9 @@
 typedef struct LoadedPlan
 {
 	const char *name;
-	int			count;
-	CrPlanVersion *versions;	/* newest first */
-	bool	   *is_after_snapshot;		/* of each version: using it raises 40001 */
+	int count;
+	CrPlanVersion *versions; /* newest first */
+	bool *is_after_snapshot; /* of each version: using it raises 40001 */
 } LoadedPlan;
 
 void
@@ -55,10 +55,10 @@ static LoadedPlan *
 load(Plans *plans, const char *name)
 {
 	LoadedPlan *plan = palloc(sizeof(LoadedPlan));
-	int			room = 4;
-	Lookup		lookup;
+	int room = 4;
+	Lookup lookup;
 	const char *complaint;
-	bool		was_there = false;
+	bool was_there = false;
 
 	plan->name = pstrdup(name);
 	if (plans->snapshot == NULL)
@@ -79,7 +79,8 @@ load(Plans *plans, const char *name)
 			plan->versions = repalloc(plan->versions, sizeof(CrPlanVersion) * room);
 			plan->is_after_snapshot = repalloc(plan->is_after_snapshot, sizeof(bool) * room);
 		}
-		plan->is_after_snapshot[plan->count] = plans->snapshot == NULL && lookup_is_after_snapshot(&lookup);
+		plan->is_after_snapshot[plan->count] = plans->snapshot == NULL &&
+			lookup_is_after_snapshot(&lookup);
 		was_there |= !plan->is_after_snapshot[plan->count];
 		complaint = plan_read(&plan->versions[plan->count++], lookup.slot);
 		if (complaint && !plans->lenient)
@@ -94,7 +95,7 @@ load(Plans *plans, const char *name)
 static const LoadedPlan *
 find(Plans *plans, const char *name)
 {
-	ListCell   *cell;
+	ListCell *cell;
 	MemoryContext old;
 	LoadedPlan *plan;
 
@@ -171,7 +172,7 @@ env_plan_version(void *ctx, const char *name, int32_t version)
 static void
 env_emit(void *ctx, const CrRow *row)
 {
-	Plans	   *plans = ctx;
+	Plans *plans = ctx;
 
 	if (plans->emit)
 		plans->emit(plans->emit_ctx, row);
@@ -180,7 +181,7 @@ env_emit(void *ctx, const CrRow *row)
 CrEnv
 plans_env(Plans *plans)
 {
-	CrEnv		env = {
+	CrEnv env = {
 		.ctx = plans,
 		.local_to_utc = zone_local_to_utc,
 		.utc_to_local = zone_utc_to_local,
@@ -210,7 +211,7 @@ plan_put_facts(Object *object, const CrPlanVersion *plan)
 Datum
 plan_facts(const CrPlanVersion *plan)
 {
-	Object		object;
+	Object object;
 
 	object_begin(&object);
 	plan_put_facts(&object, plan);

@@ -21,18 +21,18 @@
  */
 typedef struct Plans
 {
-	Snapshot	snapshot;		/* NULL: lock the plan, and read the latest */
-	List	   *loaded;			/* list of LoadedPlan */
+	Snapshot snapshot; /* NULL: lock the plan, and read the latest */
+	List *loaded;	   /* list of LoadedPlan */
 	MemoryContext memory;
 	/* accept bad plans, because verification reports them itself */
-	bool		lenient;
+	bool lenient;
 	/*
 	 * If not NULL: do not wait for a plan that is being defined.  Raise 55P03 and leave
 	 * the plan's name here.
 	 */
 	const char **busy;
-	void		(*emit) (void *ctx, const CrRow *row);
-	void	   *emit_ctx;
+	void (*emit)(void *ctx, const CrRow *row);
+	void *emit_ctx;
 } Plans;
 
 extern void plans_init(Plans *plans, Snapshot snapshot);

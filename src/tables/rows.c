@@ -27,7 +27,7 @@ typedef struct Columns
 {
 	const Datum *values;
 	const bool *nulls;
-	RowArena   *arena;			/* NULL: copy texts and bytes */
+	RowArena *arena; /* NULL: copy texts and bytes */
 } Columns;
 
 static Columns
@@ -65,18 +65,19 @@ get_varlena(Datum value)
 {
 	struct varlena *found = (struct varlena *) DatumGetPointer(value);
 
-	return VARATT_IS_COMPRESSED(found) || VARATT_IS_EXTERNAL(found) ?
-		PG_DETOAST_DATUM_PACKED(value) : found;
+	return VARATT_IS_COMPRESSED(found) || VARATT_IS_EXTERNAL(found)
+		? PG_DETOAST_DATUM_PACKED(value)
+		: found;
 }
 
 static char *
 get_text(const Columns *c, AttrNumber attno)
 {
-	Datum		value = c->values[attno - 1];
-	RowArena   *arena = c->arena;
+	Datum value = c->values[attno - 1];
+	RowArena *arena = c->arena;
 	struct varlena *packed;
-	size_t		len;
-	char	   *result;
+	size_t len;
+	char *result;
 
 	if (c->nulls[attno - 1])
 		return NULL;
@@ -115,13 +116,13 @@ any_null(const Columns *c, AttrNumber first, AttrNumber last, const char **compl
 static const uint8_t *
 get_bytes(const Columns *c, AttrNumber attno, size_t *len)
 {
-	bytea	   *value;
+	bytea *value;
 
 	*len = 0;
 	if (c->nulls[attno - 1])
 		return NULL;
-	value = c->arena ? get_varlena(c->values[attno - 1]) :
-		DatumGetByteaPCopy(c->values[attno - 1]);
+	value = c->arena ? get_varlena(c->values[attno - 1])
+					 : DatumGetByteaPCopy(c->values[attno - 1]);
 	*len = VARSIZE_ANY_EXHDR(value);
 	return (const uint8_t *) VARDATA_ANY(value);
 }
@@ -133,7 +134,7 @@ get_bytes(const Columns *c, AttrNumber attno, size_t *len)
 static const uint8_t *
 get_digest(const Columns *c, AttrNumber attno, const char **complaint)
 {
-	size_t		len;
+	size_t len;
 	const uint8_t *bytes = get_bytes(c, attno, &len);
 
 	if (bytes == NULL || len == CR_HASH_LEN)
@@ -145,7 +146,7 @@ get_digest(const Columns *c, AttrNumber attno, const char **complaint)
 static CrStatus
 get_status(const Columns *c, AttrNumber attno, const char **complaint)
 {
-	CrStatus	status = CR_FROZEN;
+	CrStatus status = CR_FROZEN;
 
 	if (!cr_status_parse(get_text(c, attno), &status))
 		*complaint = "status is not known";
@@ -156,7 +157,7 @@ get_status(const Columns *c, AttrNumber attno, const char **complaint)
 static int32
 get_version(const Columns *c, AttrNumber attno, const char **complaint)
 {
-	int32		version;
+	int32 version;
 
 	if (c->nulls[attno - 1])
 		return 0;
@@ -170,7 +171,7 @@ get_version(const Columns *c, AttrNumber attno, const char **complaint)
 static CrTime
 get_moment(const Columns *c, AttrNumber attno, const char **complaint)
 {
-	CrTime		at = get_time(c, attno);
+	CrTime at = get_time(c, attno);
 
 	if (!c->nulls[attno - 1] && TIMESTAMP_NOT_FINITE(at))
 		*complaint = "a time is infinite";
@@ -180,8 +181,8 @@ get_moment(const Columns *c, AttrNumber attno, const char **complaint)
 char *
 slot_text(TupleTableSlot *slot, AttrNumber attno)
 {
-	bool		isnull;
-	Datum		value = slot_getattr(slot, attno, &isnull);
+	bool isnull;
+	Datum value = slot_getattr(slot, attno, &isnull);
 
 	return isnull ? NULL : TextDatumGetCString(value);
 }
@@ -197,7 +198,7 @@ set_count(TupleTableSlot *slot, AttrNumber attno, int64 value)
 const char *
 account_read(CrAccount *acc, const Datum *values, const bool *nulls)
 {
-	Columns		c = {values, nulls, NULL};
+	Columns c = {values, nulls, NULL};
 	const char *complaint = NULL;
 
 	memset(acc, 0, sizeof(*acc));
@@ -286,8 +287,8 @@ account_to_slot(const CrAccount *acc, TupleTableSlot *slot)
 const CrPart *
 parts_from_array(Datum value, int *pairs)
 {
-	ArrayType  *array = DatumGetArrayTypePCopy(value);
-	int			count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	ArrayType *array = DatumGetArrayTypePCopy(value);
+	int count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 
 	StaticAssertStmt(sizeof(CrPart) == 2 * sizeof(int64), "a part is two numbers");
 	*pairs = -1;
@@ -301,15 +302,15 @@ parts_from_array(Datum value, int *pairs)
 Datum
 parts_to_array(const CrPart *parts, int pairs)
 {
-	Datum	   *items = palloc(sizeof(Datum) * pairs * 2);
+	Datum *items = palloc(sizeof(Datum) * pairs * 2);
 
 	for (int i = 0; i < pairs; i++)
 	{
 		items[2 * i] = Int64GetDatum(parts[i].source);
 		items[2 * i + 1] = Int64GetDatum(parts[i].credits);
 	}
-	return PointerGetDatum(construct_array(items, pairs * 2, INT8OID, 8, FLOAT8PASSBYVAL,
-										   TYPALIGN_DOUBLE));
+	return PointerGetDatum(
+		construct_array(items, pairs * 2, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 static void
@@ -317,8 +318,7 @@ get_allocations(CrRow *row, const Columns *c, const char **complaint)
 {
 	if (c->nulls[HIST_ALLOCATIONS - 1])
 		return;
-	row->allocations = parts_from_array(c->values[HIST_ALLOCATIONS - 1],
-										&row->n_allocations);
+	row->allocations = parts_from_array(c->values[HIST_ALLOCATIONS - 1], &row->n_allocations);
 	if (row->n_allocations < 0)
 	{
 		row->n_allocations = 0;
@@ -334,7 +334,7 @@ static void
 get_facts(CrRow *row, const Columns *c, const char **complaint)
 {
 	static const AttrNumber always[] = {HIST_CYCLE_ANCHOR, HIST_TIME_ZONE,
-	HIST_OVERDRAFT_LIMIT, HIST_PERIOD_GRANTED};
+										HIST_OVERDRAFT_LIMIT, HIST_PERIOD_GRANTED};
 
 	row->has_facts = !c->nulls[HIST_STATUS - 1];
 	for (size_t i = 0; i < lengthof(always); i++)
@@ -369,7 +369,7 @@ get_texts(CrRow *row, const Columns *c, const char **complaint)
 	row->reason = get_text(c, HIST_REASON);
 	if (!c->nulls[HIST_METADATA - 1])
 	{
-		Jsonb	   *metadata = DatumGetJsonbP(c->values[HIST_METADATA - 1]);
+		Jsonb *metadata = DatumGetJsonbP(c->values[HIST_METADATA - 1]);
 
 		row->metadata = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
 	}
@@ -391,7 +391,7 @@ get_texts(CrRow *row, const Columns *c, const char **complaint)
 void
 row_borrow(CrRow *row, TupleTableSlot *slot, RowArena *arena)
 {
-	Columns		c = columns_of(slot, arena);
+	Columns c = columns_of(slot, arena);
 	const char *complaint = NULL;
 
 	if (arena)
@@ -534,12 +534,12 @@ row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata)
 void
 row_erase_texts(const CrRow *row, TupleTableSlot *slot)
 {
-	uint8_t		digest[CR_HASH_LEN];
+	uint8_t digest[CR_HASH_LEN];
 
 	slot_set_digest(slot, HIST_REASON_DIGEST,
-			   text_digest(row, row->reason, row->reason_digest, digest));
+					text_digest(row, row->reason, row->reason_digest, digest));
 	slot_set_digest(slot, HIST_METADATA_DIGEST,
-			   text_digest(row, row->metadata, row->metadata_digest, digest));
+					text_digest(row, row->metadata, row->metadata_digest, digest));
 	slot_set_null(slot, HIST_REASON);
 	slot_set_null(slot, HIST_METADATA);
 	slot_set_null(slot, HIST_TEXT_SALT);
@@ -549,7 +549,7 @@ row_erase_texts(const CrRow *row, TupleTableSlot *slot)
 const char *
 payment_read(Payment *payment, TupleTableSlot *slot)
 {
-	Columns		c = columns_of(slot, NULL);
+	Columns c = columns_of(slot, NULL);
 	const char *complaint = NULL;
 
 	memset(payment, 0, sizeof(*payment));
@@ -567,7 +567,7 @@ payment_read(Payment *payment, TupleTableSlot *slot)
 const char *
 plan_read(CrPlanVersion *plan, TupleTableSlot *slot)
 {
-	Columns		c = columns_of(slot, NULL);
+	Columns c = columns_of(slot, NULL);
 	const char *complaint = NULL;
 
 	memset(plan, 0, sizeof(*plan));
@@ -585,9 +585,10 @@ plan_read(CrPlanVersion *plan, TupleTableSlot *slot)
 	plan->low_balance_threshold = get_int(&c, PLAN_LOW_BALANCE_THRESHOLD);
 	if (!cr_cycle_parse(get_text(&c, PLAN_CYCLE), &plan->cycle))
 		complaint = "cycle is not known";
-	if (Min(Min(plan->monthly_credits, plan->rollover_limit), plan->low_balance_threshold) < 0 ||
-		Max(Max(plan->monthly_credits, plan->rollover_limit),
-			plan->low_balance_threshold) > CR_MAX_CREDITS)
+	if (Min(Min(plan->monthly_credits, plan->rollover_limit), plan->low_balance_threshold) <
+			0 ||
+		Max(Max(plan->monthly_credits, plan->rollover_limit), plan->low_balance_threshold) >
+			CR_MAX_CREDITS)
 		complaint = "an amount is out of range";
 	return complaint;
 }

@@ -14,18 +14,18 @@
 
 typedef struct Payment
 {
-	int64		amount;
-	int64		revoked;
-	int64		seq;
+	int64 amount;
+	int64 revoked;
+	int64 seq;
 	const char *payment_ref;
 	const char *user_id;
 } Payment;
 
 typedef struct RowArena
 {
-	size_t		used;
+	size_t used;
 	/* the texts of one row; texts that do not fit are copied elsewhere */
-	char		data[4096];
+	char data[4096];
 } RowArena;
 
 extern const CrPart *parts_from_array(Datum value, int *pairs);

@@ -42,7 +42,7 @@ static char *
 failed_json(const List *failed)
 {
 	StringInfoData buf;
-	ListCell   *cell;
+	ListCell *cell;
 
 	initStringInfo(&buf);
 	appendStringInfoChar(&buf, '[');
@@ -59,8 +59,8 @@ failed_json(const List *failed)
 static void
 fill(const Run *run, TupleTableSlot *slot)
 {
-	Datum	   *values = slot->tts_values;
-	bool	   *nulls = slot->tts_isnull;
+	Datum *values = slot->tts_values;
+	bool *nulls = slot->tts_isnull;
 
 	memset(nulls, 0, sizeof(bool) * RUN_NATTS);
 	values[RUN_STARTED_AT - 1] = TimestampTzGetDatum(run->started_at);
@@ -103,7 +103,7 @@ run_text(const Run *run)
 static void
 insert_row(const Run *run)
 {
-	Writer	   *writer = writer_begin(TABLE_RESET_RUN, CurrentMemoryContext);
+	Writer *writer = writer_begin(TABLE_RESET_RUN, CurrentMemoryContext);
 
 	writer_clear(writer);
 	fill(run, writer->slot);
@@ -131,7 +131,7 @@ run_add(Run *run, const RunCounts *counts)
 void
 run_count_row(void *counts, const CrRow *row)
 {
-	RunCounts  *sums = counts;
+	RunCounts *sums = counts;
 
 	if (row->kind == CR_KIND_RESET)
 		sum_add(&sums->granted, row->amount);
@@ -179,7 +179,7 @@ run_failed_with(Run *run, const char *user_id, int sqlstate, const char *message
  * that are listed become JSON.
  */
 void
-run_finding(Run *run, TupleTableSlot *finding, char *(*as_json) (TupleTableSlot *))
+run_finding(Run *run, TupleTableSlot *finding, char *(*as_json)(TupleTableSlot *) )
 {
 	MemoryContext old = MemoryContextSwitchTo(run->memory);
 
@@ -196,7 +196,7 @@ run_finding(Run *run, TupleTableSlot *finding, char *(*as_json) (TupleTableSlot 
 bool
 run_is_fatal(int sqlstate, bool own_transactions)
 {
-	int			class = ERRCODE_TO_CATEGORY(sqlstate);
+	int class = ERRCODE_TO_CATEGORY(sqlstate);
 
 	if (class == ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK))
 		return !own_transactions;
@@ -250,8 +250,8 @@ is_running(Lookup *lookup)
 void
 run_save(Run *run)
 {
-	Lookup		lookup;
-	Writer	   *writer;
+	Lookup lookup;
+	Writer *writer;
 
 	if (!find_run(&lookup, run) || !lookup_lock(&lookup, LockWaitBlock))
 		error_corrupted("credit_reset_run", "the run's row is missing");
@@ -272,8 +272,8 @@ run_save(Run *run)
 const char *
 run_kind(const uint8_t *run_id)
 {
-	Run			run = {0};
-	Lookup		lookup;
+	Run run = {0};
+	Lookup lookup;
 	const char *kind = NULL;
 
 	memcpy(run.run_id, run_id, UUID_LEN);
@@ -287,8 +287,8 @@ run_kind(const uint8_t *run_id)
 bool
 run_is_ours(const Run *run)
 {
-	Lookup		lookup;
-	bool		running = find_run(&lookup, run) && is_running(&lookup);
+	Lookup lookup;
+	bool running = find_run(&lookup, run) && is_running(&lookup);
 
 	end_lookup(&lookup);
 	return running;
@@ -315,25 +315,26 @@ run_unlock(const Run *run)
 static void
 stop_killed(bool sweeps)
 {
-	Lookup		lookup;
-	Writer	   *writer;
+	Lookup lookup;
+	Writer *writer;
 
 	begin_lookup(&lookup, INDEX_RESET_RUN_STATE);
 	lookup_text_key(&lookup, 1, state_names[RUN_RUNNING]);
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
-		bool		isnull;
-		Datum		id = slot_getattr(lookup.slot, RUN_RUN_ID, &isnull);
-		bool		dead = strcmp(slot_text(lookup.slot, RUN_KIND), "reset") == 0 ? sweeps :
-			try_lock_name(LOCK_RUN, DatumGetCString(DirectFunctionCall1(uuid_out, id)),
-						  ExclusiveLock);
+		bool isnull;
+		Datum id = slot_getattr(lookup.slot, RUN_RUN_ID, &isnull);
+		bool dead = strcmp(slot_text(lookup.slot, RUN_KIND), "reset") == 0
+			? sweeps
+			: try_lock_name(LOCK_RUN, DatumGetCString(DirectFunctionCall1(uuid_out, id)),
+							ExclusiveLock);
 
 		if (!dead || !lookup_lock(&lookup, LockWaitSkip) || !is_running(&lookup))
 			continue;
 		writer = writer_begin(TABLE_RESET_RUN, CurrentMemoryContext);
 		writer_copy(writer, lookup.slot);
-		writer->slot->tts_values[RUN_STATE - 1] =
-			CStringGetTextDatum(state_names[RUN_STOPPED]);
+		writer->slot->tts_values[RUN_STATE - 1] = CStringGetTextDatum(
+			state_names[RUN_STOPPED]);
 		writer->slot->tts_values[RUN_FINISHED_AT - 1] = TimestampTzGetDatum(clock_now());
 		writer->slot->tts_isnull[RUN_FINISHED_AT - 1] = false;
 		writer_update(writer, lookup.slot);
@@ -359,7 +360,7 @@ record(void *run)
 bool
 run_try_record(Run *run)
 {
-	ErrorData  *failure = subtransaction_try(record, run);
+	ErrorData *failure = subtransaction_try(record, run);
 
 	if (failure == NULL)
 		return true;
@@ -438,7 +439,7 @@ run_report_failed(const Run *run, Object *object)
 Datum
 run_report(const Run *run, bool more, bool dry_run)
 {
-	Object		object;
+	Object object;
 
 	object_begin(&object);
 	run_report_to(run, more, dry_run, &object);

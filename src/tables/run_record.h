@@ -16,38 +16,39 @@
 typedef enum RunState
 {
 	RUN_RUNNING,
-	RUN_FINISHED,				/* everything that was due is done */
-	RUN_STOPPED					/* a limit or another run ended it early */
+	RUN_FINISHED, /* everything that was due is done */
+	RUN_STOPPED	  /* a limit or another run ended it early */
 } RunState;
 
 typedef struct RunCounts
 {
-	int64		accounts;
-	int64		granted;
-	int64		expired;
-	int64		skipped_locked;
+	int64 accounts;
+	int64 granted;
+	int64 expired;
+	int64 skipped_locked;
 } RunCounts;
 
 typedef struct Run
 {
-	uint8_t		run_id[CR_UUID_LEN];
+	uint8_t run_id[CR_UUID_LEN];
 	const char *kind;
-	CrTime		started_at;
-	CrTime		finished_at;
-	RunState	state;
-	RunCounts	counts;
-	int64		failures;
-	List	   *failed;			/* the first 100, as JSON objects */
-	int64		history_rows;	/* only of a verification */
-	double		sample;			/* only of a verification; else 0 */
-	List	   *messages;		/* the same objects, each with its message */
+	CrTime started_at;
+	CrTime finished_at;
+	RunState state;
+	RunCounts counts;
+	int64 failures;
+	List *failed;		/* the first 100, as JSON objects */
+	int64 history_rows; /* only of a verification */
+	double sample;		/* only of a verification; else 0 */
+	List *messages;		/* the same objects, each with its message */
 	MemoryContext memory;
 } Run;
 
 extern void run_start(Run *run, const char *kind);
 extern bool run_try_record(Run *run);
 extern void run_record_finished(Run *run);
-extern void run_finding(Run *run, TupleTableSlot *finding, char *(*as_json) (TupleTableSlot *));
+extern void run_finding(Run *run, TupleTableSlot *finding,
+						char *(*as_json)(TupleTableSlot *) );
 extern void run_add(Run *run, const RunCounts *counts);
 extern void run_count_row(void *counts, const CrRow *row);
 extern void run_failed(Run *run, const char *user_id, const ErrorData *error);

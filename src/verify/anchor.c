@@ -36,9 +36,9 @@ PG_FUNCTION_INFO_V1(credits_verify_anchor);
 /* Reads the head of every account, in the order of users. */
 typedef struct HeadWalk
 {
-	Lookup		rows;
-	StringInfoData user_id;		/* next_head sets user_id and head */
-	Leaf		head;
+	Lookup rows;
+	StringInfoData user_id; /* next_head sets user_id and head */
+	Leaf head;
 } HeadWalk;
 
 static bool
@@ -73,18 +73,18 @@ same_row(const Leaf *a, const Leaf *b)
 static int64
 grow_tree(CrAnchor *anchor, Snapshot snapshot)
 {
-	HeadWalk	heads;
-	LeafWalk	leaves;
-	CrTree		tree;
-	CrTree		changed;
-	Writer	   *writer = writer_begin(TABLE_ANCHOR_LEAF, CurrentMemoryContext);
+	HeadWalk heads;
+	LeafWalk leaves;
+	CrTree tree;
+	CrTree changed;
+	Writer *writer = writer_begin(TABLE_ANCHOR_LEAF, CurrentMemoryContext);
 	MemoryContext row_memory = AllocSetContextCreate(CurrentMemoryContext,
 													 "credits anchor row",
 													 ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
-	int64		gone = 0;
-	bool		has_head;
-	bool		has_leaf;
+	int64 gone = 0;
+	bool has_head;
+	bool has_leaf;
 
 	tree_begin(&tree, PG_INT64_MAX);
 	tree_begin(&changed, PG_INT64_MAX);
@@ -96,8 +96,9 @@ grow_tree(CrAnchor *anchor, Snapshot snapshot)
 	has_leaf = leaf_walk_next(&leaves);
 	while (has_head || has_leaf)
 	{
-		int			order = !has_head ? 1 : !has_leaf ? -1 :
-			strcmp(heads.user_id.data, leaves.user_id.data);
+		int order = !has_head ? 1
+			: !has_leaf		  ? -1
+							  : strcmp(heads.user_id.data, leaves.user_id.data);
 
 		CHECK_FOR_INTERRUPTS();
 		if (order > 0)
@@ -137,7 +138,7 @@ grow_tree(CrAnchor *anchor, Snapshot snapshot)
 static Datum
 receipt(const CrAnchor *anchor)
 {
-	Object		object;
+	Object object;
 
 	object_begin(&object);
 	object_bool(&object, "ok", true);
@@ -163,10 +164,10 @@ receipt(const CrAnchor *anchor)
 Datum
 credits_anchor(PG_FUNCTION_ARGS)
 {
-	CrAnchor	anchor = {0};
-	CrAnchor	last;
-	Snapshot	snapshot;
-	int64		gone;
+	CrAnchor anchor = {0};
+	CrAnchor last;
+	Snapshot snapshot;
+	int64 gone;
 
 	store_attach(fcinfo);
 	writer_check_allowed("credits_anchor()");
@@ -202,9 +203,9 @@ credits_anchor(PG_FUNCTION_ARGS)
 Datum
 credits_verify_anchor(PG_FUNCTION_ARGS)
 {
-	Findings	findings;
-	CrAnchor	kept;
-	char	   *text;
+	Findings findings;
+	CrAnchor kept;
+	char *text;
 
 	store_attach(fcinfo);
 	text = arg_optional_text(fcinfo, 0);

@@ -36,32 +36,32 @@
 /* An anchor, and what was computed from its leaves so far. */
 typedef struct Checked
 {
-	CrAnchor	anchor;
-	int64		leaves;
-	int64		users;			/* users whose first leaf belongs to this anchor */
+	CrAnchor anchor;
+	int64 leaves;
+	int64 users; /* users whose first leaf belongs to this anchor */
 	/* of the anchor's own leaves; holds at most as many as there should be */
-	CrTree		tree;
+	CrTree tree;
 } Checked;
 
 struct AnchorCheck
 {
-	Checked    *anchors;		/* in the order of their numbers */
-	int64		count;
-	int64		room;
-	CrTree		newest;			/* of every user's newest leaf */
-	CrAnchor	kept;			/* an anchor that a witness kept; anchor_no 0: none */
-	bool		kept_is_here;	/* an anchor with its number is stored */
-	CrTree		kept_tree;		/* of every user's newest leaf up to the kept anchor */
+	Checked *anchors; /* in the order of their numbers */
+	int64 count;
+	int64 room;
+	CrTree newest;	   /* of every user's newest leaf */
+	CrAnchor kept;	   /* an anchor that a witness kept; anchor_no 0: none */
+	bool kept_is_here; /* an anchor with its number is stored */
+	CrTree kept_tree;  /* of every user's newest leaf up to the kept anchor */
 	/* a leaf without an anchor was reported; one report is enough */
-	bool		has_stray;
+	bool has_stray;
 	MemoryContext memory;
-	MemoryContext row_memory;	/* reset after each leaf */
+	MemoryContext row_memory; /* reset after each leaf */
 
 	/* the current user, while leaves are read */
 	StringInfoData user_id;
-	Leaf		last;			/* the leaf before; anchor_no 0: none yet */
-	Leaf		last_kept;		/* the newest leaf up to the kept anchor */
-	bool		has_problem;
+	Leaf last;		/* the leaf before; anchor_no 0: none yet */
+	Leaf last_kept; /* the newest leaf up to the kept anchor */
+	bool has_problem;
 };
 
 static bool
@@ -77,23 +77,24 @@ same_hash(const uint8_t a[CR_HASH_LEN], const uint8_t b[CR_HASH_LEN])
 static Checked *
 find_anchor(const AnchorCheck *check, int64 anchor_no)
 {
-	int64		low = 0;
-	int64		high = check->count;
+	int64 low = 0;
+	int64 high = check->count;
 
 	if (anchor_no >= 1 && anchor_no <= check->count &&
 		check->anchors[anchor_no - 1].anchor.anchor_no == anchor_no)
 		return &check->anchors[anchor_no - 1];
 	while (low < high)
 	{
-		int64		middle = low + (high - low) / 2;
+		int64 middle = low + (high - low) / 2;
 
 		if (check->anchors[middle].anchor.anchor_no < anchor_no)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < check->count && check->anchors[low].anchor.anchor_no == anchor_no ?
-		&check->anchors[low] : NULL;
+	return low < check->count && check->anchors[low].anchor.anchor_no == anchor_no
+		? &check->anchors[low]
+		: NULL;
 }
 
 /*
@@ -102,8 +103,8 @@ find_anchor(const AnchorCheck *check, int64 anchor_no)
 static const char *
 anchor_problem(const CrAnchor *anchor, const CrAnchor *before)
 {
-	uint8_t		hash[CR_HASH_LEN];
-	int64		expected = before ? before->anchor_no + 1 : 1;
+	uint8_t hash[CR_HASH_LEN];
+	int64 expected = before ? before->anchor_no + 1 : 1;
 
 	if (anchor->anchor_no != expected)
 		return psprintf("anchor " INT64_FORMAT " is missing", expected);
@@ -125,7 +126,7 @@ static void
 keep_anchor(AnchorCheck *check, const CrAnchor *anchor)
 {
 	MemoryContext old = MemoryContextSwitchTo(check->memory);
-	Checked    *added;
+	Checked *added;
 
 	if (check->count == check->room)
 	{
@@ -146,23 +147,25 @@ keep_anchor(AnchorCheck *check, const CrAnchor *anchor)
 static void
 read_anchors(AnchorCheck *check, Findings *findings)
 {
-	Lookup		lookup;
-	bool		bad_chain = false;
-	bool		bad_audit = false;
+	Lookup lookup;
+	bool bad_chain = false;
+	bool bad_audit = false;
 	MemoryContext old;
 
 	lookup_begin(&lookup, TABLE_ANCHOR, INDEX_ANCHOR, GetActiveSnapshot());
 	old = MemoryContextSwitchTo(check->row_memory);
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
-		CrAnchor	anchor;
-		uint8_t		hash[CR_HASH_LEN];
+		CrAnchor anchor;
+		uint8_t hash[CR_HASH_LEN];
 		const char *problem = anchor_read(&anchor, lookup.slot);
 
 		CHECK_FOR_INTERRUPTS();
 		if (problem == NULL)
-			problem = anchor_problem(&anchor, check->count == 0 ? NULL :
-									 &check->anchors[check->count - 1].anchor);
+			problem = anchor_problem(&anchor,
+									 check->count == 0
+										 ? NULL
+										 : &check->anchors[check->count - 1].anchor);
 		if (problem && !bad_chain)
 		{
 			bad_chain = true;
@@ -193,19 +196,22 @@ read_anchors(AnchorCheck *check, Findings *findings)
 static void
 compare_kept(AnchorCheck *check, Findings *findings)
 {
-	int64		anchor_no = check->kept.anchor_no;
-	Checked    *stored = find_anchor(check, anchor_no);
-	int64		newest = check->count == 0 ? 0 : check->anchors[check->count - 1].anchor.anchor_no;
+	int64 anchor_no = check->kept.anchor_no;
+	Checked *stored = find_anchor(check, anchor_no);
+	int64 newest = check->count == 0 ? 0 : check->anchors[check->count - 1].anchor.anchor_no;
 
 	check->kept_is_here = stored != NULL;
 	if (stored == NULL)
-		findings_report(findings, "credit_anchor", NULL, anchor_no, newest < anchor_no ?
-						psprintf("the anchor is not here, the newest is " INT64_FORMAT
-								 ": the database was rolled back to before it", newest) :
-						"the anchor is not here, but later ones are");
-	else if (!same_hash(stored->anchor.hash, check->kept.hash))
 		findings_report(findings, "credit_anchor", NULL, anchor_no,
-						"it is another anchor than the one kept outside: the database was forked or rewritten");
+						newest < anchor_no
+							? psprintf("the anchor is not here, the newest is " INT64_FORMAT
+									   ": the database was rolled back to before it",
+									   newest)
+							: "the anchor is not here, but later ones are");
+	else if (!same_hash(stored->anchor.hash, check->kept.hash))
+		findings_report(
+			findings, "credit_anchor", NULL, anchor_no,
+			"it is another anchor than the one kept outside: the database was forked or rewritten");
 	if (stored)
 		memcpy(check->kept.audit_hash, stored->anchor.audit_hash, CR_HASH_LEN);
 }
@@ -242,18 +248,19 @@ anchor_check_begin(Findings *findings, const CrAnchor *kept)
  * later snapshot.
  */
 static const char *
-leaf_problem(const AnchorCheck *check, const Leaf *leaf, const Checked *anchor,
-			 Lookup *rows, Archived *archived, const char **object)
+leaf_problem(const AnchorCheck *check, const Leaf *leaf, const Checked *anchor, Lookup *rows,
+			 Archived *archived, const char **object)
 {
-	uint8_t		hash[CR_HASH_LEN];
-	Checkpoint	ckpt;
-	CrRow		row;
+	uint8_t hash[CR_HASH_LEN];
+	Checkpoint ckpt;
+	CrRow row;
 
 	*object = "credit_anchor_leaf";
 	if (anchor == NULL && !check->has_stray)
 		return psprintf("there is no anchor " INT64_FORMAT, leaf->anchor_no);
 	if (check->last.anchor_no != 0 && leaf->seq <= check->last.seq)
-		return psprintf("anchor " INT64_FORMAT " has not a later row than anchor " INT64_FORMAT,
+		return psprintf("anchor " INT64_FORMAT
+						" has not a later row than anchor " INT64_FORMAT,
 						leaf->anchor_no, check->last.anchor_no);
 
 	*object = "credit_history";
@@ -264,7 +271,8 @@ leaf_problem(const AnchorCheck *check, const Leaf *leaf, const Checked *anchor,
 		row_hash_read(hash, rows->slot);
 	else if (!checkpoint_usable(check->user_id.data, rows->snapshot, &ckpt) ||
 			 leaf->seq > ckpt.acc.history_seq)
-		return psprintf("the row that anchor " INT64_FORMAT " has is missing", leaf->anchor_no);
+		return psprintf("the row that anchor " INT64_FORMAT " has is missing",
+						leaf->anchor_no);
 	else if (leaf->seq == ckpt.acc.history_seq)
 	{
 		*object = "credit_checkpoint";
@@ -276,7 +284,7 @@ leaf_problem(const AnchorCheck *check, const Leaf *leaf, const Checked *anchor,
 		memcpy(hash, row.hash, CR_HASH_LEN);
 	}
 	else
-		return NULL;			/* exported and dropped */
+		return NULL; /* exported and dropped */
 	if (!same_hash(hash, leaf->hash))
 		return psprintf("it is not the row that anchor " INT64_FORMAT " has", leaf->anchor_no);
 	return NULL;
@@ -298,7 +306,7 @@ static void
 end_user(AnchorCheck *check, Findings *findings, Lookup *accounts)
 {
 	const Leaf *last = &check->last;
-	Leaf		head;
+	Leaf head;
 
 	if (last->anchor_no == 0)
 		return;
@@ -324,13 +332,12 @@ static void
 check_leaf(AnchorCheck *check, Findings *findings, TupleTableSlot *slot, Lookup *rows,
 		   Lookup *accounts, Archived *archived)
 {
-	char	   *user_id = slot_text(slot, LEAF_USER_ID);
-	Leaf		leaf;
+	char *user_id = slot_text(slot, LEAF_USER_ID);
+	Leaf leaf;
 	const char *object;
 	const char *problem = leaf_read(&leaf, slot);
-	Checked    *anchor = find_anchor(check, leaf.anchor_no);
-	bool		first = check->last.anchor_no == 0 ||
-		strcmp(user_id, check->user_id.data) != 0;
+	Checked *anchor = find_anchor(check, leaf.anchor_no);
+	bool first = check->last.anchor_no == 0 || strcmp(user_id, check->user_id.data) != 0;
 
 	if (first)
 	{
@@ -363,10 +370,11 @@ check_leaf(AnchorCheck *check, Findings *findings, TupleTableSlot *slot, Lookup 
 static bool
 is_later_anchor(const AnchorCheck *check, Lookup *anchors, TupleTableSlot *slot)
 {
-	Leaf		leaf;
+	Leaf leaf;
 
 	(void) leaf_read(&leaf, slot);
-	if (check->count > 0 && leaf.anchor_no <= check->anchors[check->count - 1].anchor.anchor_no)
+	if (check->count > 0 &&
+		leaf.anchor_no <= check->anchors[check->count - 1].anchor.anchor_no)
 		return false;
 	lookup_again(anchors);
 	lookup_key(anchors, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(leaf.anchor_no));
@@ -380,12 +388,12 @@ is_later_anchor(const AnchorCheck *check, Lookup *anchors, TupleTableSlot *slot)
 void
 anchor_check_users(AnchorCheck *check, Findings *findings, const char *after, const char *upto)
 {
-	Snapshot	snapshot = GetActiveSnapshot();
-	Lookup		leaves;
-	Lookup		rows;
-	Lookup		accounts;
-	Lookup		anchors;
-	Archived	archived;
+	Snapshot snapshot = GetActiveSnapshot();
+	Lookup leaves;
+	Lookup rows;
+	Lookup accounts;
+	Lookup anchors;
+	Archived archived;
 	MemoryContext old;
 
 	archived_open(&archived, snapshot);
@@ -418,7 +426,7 @@ anchor_check_users(AnchorCheck *check, Findings *findings, const char *after, co
 static bool
 has_root(CrTree *tree, const CrAnchor *anchor)
 {
-	uint8_t		root[CR_HASH_LEN];
+	uint8_t root[CR_HASH_LEN];
 
 	tree_add(tree, NULL, anchor->audit_seq, anchor->audit_hash);
 	tree_root(tree, root);
@@ -429,13 +437,13 @@ has_root(CrTree *tree, const CrAnchor *anchor)
 void
 anchor_check_end(AnchorCheck *check, Findings *findings)
 {
-	int64		users = 0;
+	int64 users = 0;
 
 	for (int64 i = 0; i < check->count; i++)
 	{
-		Checked    *checked = &check->anchors[i];
+		Checked *checked = &check->anchors[i];
 		const char *problem = NULL;
-		uint8_t		root[CR_HASH_LEN];
+		uint8_t root[CR_HASH_LEN];
 
 		tree_root(&checked->tree, root);
 		users += checked->users;
@@ -446,14 +454,16 @@ anchor_check_end(AnchorCheck *check, Findings *findings)
 			problem = "its leaves do not give its changed_root";
 		else if (users != checked->anchor.accounts)
 		{
-			problem = psprintf("up to it " INT64_FORMAT " users have leaves instead of " INT64_FORMAT,
+			problem = psprintf("up to it " INT64_FORMAT
+							   " users have leaves instead of " INT64_FORMAT,
 							   users, checked->anchor.accounts);
-			users = checked->anchor.accounts;	/* report this once only */
+			users = checked->anchor.accounts; /* report this once only */
 		}
 		else if (i == check->count - 1 && !has_root(&check->newest, &checked->anchor))
 			problem = "the leaves do not give its root";
 		if (problem)
-			findings_report(findings, "credit_anchor", NULL, checked->anchor.anchor_no, problem);
+			findings_report(findings, "credit_anchor", NULL, checked->anchor.anchor_no,
+							problem);
 	}
 	if (check->kept_is_here && !has_root(&check->kept_tree, &check->kept))
 		findings_report(findings, "credit_anchor", NULL, check->kept.anchor_no,

@@ -30,7 +30,7 @@ verify_years(Findings *findings, const Numbers *years)
 {
 	for (int i = 0; i < years->count; i++)
 	{
-		int			year = (int) years->values[i];
+		int year = (int) years->values[i];
 
 		if (OidIsValid(archive_partition(year)) ||
 			audit_has("drop_archive", archive_name(year), GetActiveSnapshot()))
@@ -45,7 +45,7 @@ add_years(Numbers *years, const Numbers *archived)
 {
 	for (int i = 0; i < archived->count; i += ARCHIVED_NUMBERS)
 	{
-		bool		known = false;
+		bool known = false;
 
 		for (int j = 0; j < years->count && !known; j++)
 			known = years->values[j] == archived->values[i];
@@ -69,26 +69,26 @@ has_user(Lookup *lookup, const char *user_id)
 static void
 verify_checkpoints(Findings *findings, MemoryContext row_memory)
 {
-	Lookup		lookup;
-	Lookup		accounts;
-	Numbers		years = {0};
+	Lookup lookup;
+	Lookup accounts;
+	Numbers years = {0};
 	MemoryContext old = CurrentMemoryContext;
 
-	numbers_add(&years, 0);		/* so that its memory is allocated in this context */
+	numbers_add(&years, 0); /* so that its memory is allocated in this context */
 	years.count = 0;
 	lookup_begin(&lookup, TABLE_CHECKPOINT, INDEX_CHECKPOINT, GetActiveSnapshot());
 	lookup_begin(&accounts, TABLE_ACCOUNT, INDEX_ACCOUNT, GetActiveSnapshot());
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
-		Checkpoint	ckpt;
+		Checkpoint ckpt;
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(row_memory);
 		if (checkpoint_read(&ckpt, lookup.slot) == NULL)
 			add_years(&years, &ckpt.archived);
 		if (!has_user(&accounts, slot_text(lookup.slot, ACC_USER_ID)))
-			findings_report(findings, "credit_checkpoint", slot_text(lookup.slot, ACC_USER_ID), 0,
-							"the checkpoint has no account");
+			findings_report(findings, "credit_checkpoint", slot_text(lookup.slot, ACC_USER_ID),
+							0, "the checkpoint has no account");
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(row_memory);
 	}
@@ -101,8 +101,8 @@ verify_checkpoints(Findings *findings, MemoryContext row_memory)
 static void
 verify_users(Findings *findings, MemoryContext row_memory)
 {
-	Archived	archived;
-	Lookup		checkpoints;
+	Archived archived;
+	Lookup checkpoints;
 	StringInfoData user_id;
 	MemoryContext old = CurrentMemoryContext;
 
@@ -111,8 +111,8 @@ verify_users(Findings *findings, MemoryContext row_memory)
 	lookup_begin(&checkpoints, TABLE_CHECKPOINT, INDEX_CHECKPOINT, GetActiveSnapshot());
 	for (int i = 0; i < archived.n_parts; i++)
 	{
-		Lookup	   *rows = &archived.parts[i].rows;
-		bool		first = true;
+		Lookup *rows = &archived.parts[i].rows;
+		bool first = true;
 
 		for (;;)
 		{
@@ -145,15 +145,17 @@ verify_users(Findings *findings, MemoryContext row_memory)
 static void
 verify_tables(Findings *findings)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, lcons_oid(archive_parent(), archive_partitions()))
 	{
-		Relation	rel = table_open(lfirst_oid(cell), AccessShareLock);
+		Relation rel = table_open(lfirst_oid(cell), AccessShareLock);
 		const char *problem = archive_problem(rel);
 
-		if (problem == NULL && rel->rd_rel->relispartition && !archive_is_year(lfirst_oid(cell)))
-			problem = "the partition is not credit_history_archive_YYYY of the extension's schema";
+		if (problem == NULL && rel->rd_rel->relispartition &&
+			!archive_is_year(lfirst_oid(cell)))
+			problem =
+				"the partition is not credit_history_archive_YYYY of the extension's schema";
 		if (problem)
 			findings_report(findings, RelationGetRelationName(rel), NULL, 0, problem);
 		table_close(rel, AccessShareLock);
@@ -163,7 +165,8 @@ verify_tables(Findings *findings)
 void
 verify_archive(Findings *findings)
 {
-	MemoryContext row_memory = AllocSetContextCreate(CurrentMemoryContext, "credits verify row",
+	MemoryContext row_memory = AllocSetContextCreate(CurrentMemoryContext,
+													 "credits verify row",
 													 ALLOCSET_DEFAULT_SIZES);
 
 	verify_tables(findings);

@@ -41,45 +41,45 @@
 typedef struct Early
 {
 	pairingheap_node node;
-	int64		seq;
-	HeapTuple	tuple;
+	int64 seq;
+	HeapTuple tuple;
 } Early;
 
 typedef struct User
 {
-	CrAccount	acc;			/* after the rows that were checked so far */
-	pairingheap *early;			/* NULL: none yet */
-	int64		purchases;
-	bool		suspect;
-	char		user_id[FLEXIBLE_ARRAY_MEMBER];
+	CrAccount acc;		/* after the rows that were checked so far */
+	pairingheap *early; /* NULL: none yet */
+	int64 purchases;
+	bool suspect;
+	char user_id[FLEXIBLE_ARRAY_MEMBER];
 } User;
 
 typedef struct UserEntry
 {
-	const char *user_id;		/* points into its User */
-	uint32		hash;
-	char		status;
+	const char *user_id; /* points into its User */
+	uint32 hash;
+	char status;
 } UserEntry;
 
-#define SH_PREFIX		users
-#define SH_ELEMENT_TYPE	UserEntry
-#define SH_KEY_TYPE		const char *
-#define SH_KEY			user_id
+#define SH_PREFIX			 users
+#define SH_ELEMENT_TYPE		 UserEntry
+#define SH_KEY_TYPE			 const char *
+#define SH_KEY				 user_id
 #define SH_HASH_KEY(tb, key) hash_bytes((const unsigned char *) (key), (int) strlen(key))
-#define SH_EQUAL(tb, a, b)	(strcmp(a, b) == 0)
+#define SH_EQUAL(tb, a, b)	 (strcmp(a, b) == 0)
 #define SH_STORE_HASH
-#define SH_GET_HASH(tb, a)	(a)->hash
-#define SH_SCOPE		static inline
+#define SH_GET_HASH(tb, a) (a)->hash
+#define SH_SCOPE		   static inline
 #define SH_DECLARE
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
 #define USER_OF(entry) ((User *) ((entry)->user_id - offsetof(User, user_id)))
-#define BLOCK_SIZE (256 * 1024)
-#define ENTRY_SIZE (2 * sizeof(UserEntry))	/* includes the free places of the hash table */
+#define BLOCK_SIZE	   (256 * 1024)
+#define ENTRY_SIZE	   (2 * sizeof(UserEntry)) /* includes the free places of the hash table */
 
-#define ROWS_AHEAD 8
-#define CACHE_LINE 64
+#define ROWS_AHEAD	   8
+#define CACHE_LINE	   64
 #if defined(__GNUC__)
 #define prefetch(address) __builtin_prefetch(address)
 #else
@@ -89,17 +89,17 @@ typedef struct UserEntry
 typedef struct Filter
 {
 	const Share *share;
-	Snapshot	snapshot;
-	uint32		pass;
-	uint32		passes;
-	MemoryContext memory;		/* of one pass */
+	Snapshot snapshot;
+	uint32 pass;
+	uint32 passes;
+	MemoryContext memory; /* of one pass */
 	users_hash *users;
-	char	   *block;			/* the place for the next User */
-	size_t		block_left;
-	size_t		early_room;		/* bytes that are left for rows that came too early */
+	char *block; /* the place for the next User */
+	size_t block_left;
+	size_t early_room; /* bytes that are left for rows that came too early */
 	TupleTableSlot *early_slot;
-	Judge		judge;
-	bool		orphans;
+	Judge judge;
+	bool orphans;
 } Filter;
 
 uint64
@@ -126,7 +126,7 @@ share_has(const Share *share, uint64 hash)
 static inline bool
 is_wanted(const Filter *f, uint64 hash)
 {
-	uint64		place = (hash >> 32) * f->share->shares;
+	uint64 place = (hash >> 32) * f->share->shares;
 
 	return place >> 32 == f->share->mine &&
 		((uint64) (uint32) place * f->passes) >> 32 == f->pass;
@@ -140,10 +140,10 @@ is_wanted(const Filter *f, uint64 hash)
 static text *
 wanted_user(Filter *f, TupleTableSlot *slot, AttrNumber column, uint64 *hash)
 {
-	bool		isnull;
-	Datum		value = heap_getattr(ExecFetchSlotHeapTuple(slot, false, NULL), column,
-									 slot->tts_tupleDescriptor, &isnull);
-	text	   *user_id;
+	bool isnull;
+	Datum value = heap_getattr(ExecFetchSlotHeapTuple(slot, false, NULL), column,
+							   slot->tts_tupleDescriptor, &isnull);
+	text *user_id;
 
 	if (isnull)
 	{
@@ -158,7 +158,7 @@ wanted_user(Filter *f, TupleTableSlot *slot, AttrNumber column, uint64 *hash)
 static User *
 find_user(Filter *f, const char *user_id, uint64 hash)
 {
-	UserEntry  *entry = users_lookup_hash(f->users, user_id, (uint32) hash);
+	UserEntry *entry = users_lookup_hash(f->users, user_id, (uint32) hash);
 
 	return entry ? USER_OF(entry) : NULL;
 }
@@ -172,10 +172,10 @@ user_size(size_t name_len)
 static void
 add_user(Filter *f, const text *user_id, uint64 hash)
 {
-	size_t		len = VARSIZE_ANY_EXHDR(user_id);
-	size_t		size = user_size(len);
-	User	   *user;
-	bool		found;
+	size_t len = VARSIZE_ANY_EXHDR(user_id);
+	size_t size = user_size(len);
+	User *user;
+	bool found;
 
 	if (size > f->block_left)
 	{
@@ -223,15 +223,15 @@ end_scan(TableScanDesc scan, Relation rel, TupleTableSlot *slot)
 static void
 load_accounts(Filter *f, size_t *size)
 {
-	Relation	rel;
+	Relation rel;
 	TupleTableSlot *slot;
 	TableScanDesc scan = begin_scan(TABLE_ACCOUNT, f->snapshot, &rel, &slot);
 	MemoryContext old = MemoryContextSwitchTo(f->judge.row_memory);
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
-		uint64		hash;
-		text	   *user_id = wanted_user(f, slot, ACC_USER_ID, &hash);
+		uint64 hash;
+		text *user_id = wanted_user(f, slot, ACC_USER_ID, &hash);
 
 		CHECK_FOR_INTERRUPTS();
 		if (user_id)
@@ -254,16 +254,16 @@ load_accounts(Filter *f, size_t *size)
 static void
 suspect_archived(Filter *f)
 {
-	Relation	rel;
+	Relation rel;
 	TupleTableSlot *slot;
 	TableScanDesc scan = begin_scan(TABLE_CHECKPOINT, f->snapshot, &rel, &slot);
 	MemoryContext old = MemoryContextSwitchTo(f->judge.row_memory);
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
-		uint64		hash;
-		text	   *user_id = wanted_user(f, slot, ACC_USER_ID, &hash);
-		User	   *user = user_id ? find_user(f, text_to_cstring(user_id), hash) : NULL;
+		uint64 hash;
+		text *user_id = wanted_user(f, slot, ACC_USER_ID, &hash);
+		User *user = user_id ? find_user(f, text_to_cstring(user_id), hash) : NULL;
 
 		CHECK_FOR_INTERRUPTS();
 		if (user)
@@ -277,11 +277,11 @@ suspect_archived(Filter *f)
 static int
 compare_early(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 {
-	int64		x = ((const Early *) a)->seq;
-	int64		y = ((const Early *) b)->seq;
+	int64 x = ((const Early *) a)->seq;
+	int64 y = ((const Early *) b)->seq;
 
 	(void) arg;
-	return x < y ? 1 : x > y ? -1 : 0;	/* the row with the lowest seq is on top */
+	return x < y ? 1 : x > y ? -1 : 0; /* the row with the lowest seq is on top */
 }
 
 static size_t
@@ -293,8 +293,8 @@ early_size(const Early *early)
 static HeapTuple
 take_early(Filter *f, User *user)
 {
-	Early	   *early = (Early *) pairingheap_remove_first(user->early);
-	HeapTuple	tuple = early->tuple;
+	Early *early = (Early *) pairingheap_remove_first(user->early);
+	HeapTuple tuple = early->tuple;
 
 	f->early_room += early_size(early);
 	pfree(early);
@@ -315,7 +315,7 @@ static void
 keep_early(Filter *f, User *user, TupleTableSlot *slot, int64 seq)
 {
 	MemoryContext old = MemoryContextSwitchTo(f->memory);
-	Early	   *early = palloc(sizeof(Early));
+	Early *early = palloc(sizeof(Early));
 
 	early->seq = seq;
 	early->tuple = ExecCopySlotHeapTuple(slot);
@@ -349,7 +349,7 @@ check_early(Filter *f, User *user)
 	while (!pairingheap_is_empty(user->early) &&
 		   ((Early *) pairingheap_first(user->early))->seq == user->acc.history_seq + 1)
 	{
-		CrRow		row;
+		CrRow row;
 
 		ExecForceStoreHeapTuple(take_early(f, user), f->early_slot, true);
 		row_borrow(&row, f->early_slot, &f->judge.arena);
@@ -361,8 +361,8 @@ check_early(Filter *f, User *user)
 static void
 take_row(Filter *f, TupleTableSlot *slot, uint64 hash)
 {
-	User	   *user;
-	CrRow		row;
+	User *user;
+	CrRow row;
 
 	row_borrow(&row, slot, &f->judge.arena);
 	user = find_user(f, row.user_id ? row.user_id : slot_text(slot, HIST_USER_ID), hash);
@@ -387,8 +387,8 @@ take_row(Filter *f, TupleTableSlot *slot, uint64 hash)
  */
 typedef struct Ahead
 {
-	int			count;
-	uint64		hashes[ROWS_AHEAD];
+	int count;
+	uint64 hashes[ROWS_AHEAD];
 	HeapTupleData tuples[ROWS_AHEAD];
 	TupleTableSlot *slots[ROWS_AHEAD];
 } Ahead;
@@ -400,7 +400,7 @@ typedef struct Ahead
 static void
 add_ahead(Ahead *ahead, TupleTableSlot *slot, uint64 hash)
 {
-	int			i = ahead->count++;
+	int i = ahead->count++;
 
 	ahead->hashes[i] = hash;
 	ahead->tuples[i] = *ExecFetchSlotHeapTuple(slot, false, NULL);
@@ -423,7 +423,7 @@ prefetch_user(Filter *f, uint64 hash)
 {
 	for (uint32 i = 0; i < CACHE_LINE / sizeof(UserEntry) * 2; i++)
 	{
-		UserEntry  *entry = place_of(f, hash, i);
+		UserEntry *entry = place_of(f, hash, i);
 
 		if (entry->user_id == NULL)
 			return;
@@ -452,12 +452,12 @@ take_rows(Filter *f, Ahead *ahead)
 static void
 read_history(Filter *f)
 {
-	Relation	rel;
+	Relation rel;
 	TupleTableSlot *slot;
 	TableScanDesc scan = begin_scan(TABLE_HISTORY, f->snapshot, &rel, &slot);
 	BlockNumber blocks = RelationGetNumberOfBlocks(rel);
-	Ahead		ahead = {0};
-	uint64		hash;
+	Ahead ahead = {0};
+	uint64 hash;
 	MemoryContext old;
 
 	for (int i = 0; i < ROWS_AHEAD; i++)
@@ -488,17 +488,17 @@ read_history(Filter *f)
 static void
 compare_heads(Filter *f)
 {
-	Relation	rel;
+	Relation rel;
 	TupleTableSlot *slot;
 	TableScanDesc scan = begin_scan(TABLE_ACCOUNT, f->snapshot, &rel, &slot);
 	MemoryContext old = MemoryContextSwitchTo(f->judge.row_memory);
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
-		uint64		hash;
-		text	   *user_id = wanted_user(f, slot, ACC_USER_ID, &hash);
-		CrAccount	stored;
-		User	   *user;
+		uint64 hash;
+		text *user_id = wanted_user(f, slot, ACC_USER_ID, &hash);
+		CrAccount stored;
+		User *user;
 
 		CHECK_FOR_INTERRUPTS();
 		if (user_id)
@@ -527,12 +527,12 @@ judge_suspects(Filter *f, Findings *findings, Totals *totals)
 												 ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(memory);
 	users_iterator iterator;
-	UserEntry  *entry;
+	UserEntry *entry;
 
 	users_start_iterate(f->users, &iterator);
 	while ((entry = users_iterate(f->users, &iterator)) != NULL)
 	{
-		User	   *user = USER_OF(entry);
+		User *user = USER_OF(entry);
 
 		CHECK_FOR_INTERRUPTS();
 		if (!user->suspect)
@@ -559,9 +559,9 @@ void
 filter_accounts(const Share *share, Snapshot snapshot, int64 memory, Findings *findings,
 				Totals *totals)
 {
-	Filter	   *f = palloc0(sizeof(Filter));
-	size_t		size = 0;
-	int64		for_users = memory - memory / 8;
+	Filter *f = palloc0(sizeof(Filter));
+	size_t size = 0;
+	int64 for_users = memory - memory / 8;
 	MemoryContext old;
 
 	f->share = share;

@@ -17,19 +17,19 @@
  */
 typedef struct Share
 {
-	uint64		seed;
-	uint32		mine;			/* the number of this share, below shares */
-	uint32		shares;
-	double		sample;			/* the fraction of the share's accounts to verify */
+	uint64 seed;
+	uint32 mine; /* the number of this share, below shares */
+	uint32 shares;
+	double sample; /* the fraction of the share's accounts to verify */
 } Share;
 
 typedef struct Totals
 {
-	int64		accounts;
-	int64		rows;
-	int64		bad;			/* how many findings */
-	int64		purchases;		/* purchases for which the payment was found */
-	bool		orphans;		/* some history rows have no account */
+	int64 accounts;
+	int64 rows;
+	int64 bad;		 /* how many findings */
+	int64 purchases; /* purchases for which the payment was found */
+	bool orphans;	 /* some history rows have no account */
 } Totals;
 
 extern uint64 share_hash(const Share *share, const char *user_id, size_t len);

@@ -24,14 +24,17 @@
 
 enum
 {
-	FOUND_OBJECT = 1, FOUND_USER_ID, FOUND_SEQ, FOUND_PROBLEM,
+	FOUND_OBJECT = 1,
+	FOUND_USER_ID,
+	FOUND_SEQ,
+	FOUND_PROBLEM,
 	FOUND_NATTS = FOUND_PROBLEM
 };
 
 static TupleDesc
 found_desc(void)
 {
-	TupleDesc	desc = CreateTemplateTupleDesc(FOUND_NATTS);
+	TupleDesc desc = CreateTemplateTupleDesc(FOUND_NATTS);
 
 	TupleDescInitEntry(desc, FOUND_OBJECT, "object", TEXTOID, -1, 0);
 	TupleDescInitEntry(desc, FOUND_USER_ID, "bad_user_id", TEXTOID, -1, 0);
@@ -65,15 +68,14 @@ findings_to_queue(Findings *findings, shm_mq_handle *queue)
 void
 findings_to_sort(Findings *findings)
 {
-	AttrNumber	column = FOUND_USER_ID;
-	Oid			less = TextLessOperator;
-	Oid			collation = C_COLLATION_OID;
-	bool		nulls_first = false;
+	AttrNumber column = FOUND_USER_ID;
+	Oid less = TextLessOperator;
+	Oid collation = C_COLLATION_OID;
+	bool nulls_first = false;
 
 	init(findings);
 	findings->sort = tuplesort_begin_heap(findings->slot->tts_tupleDescriptor, 1, &column,
-										  &less, &collation, &nulls_first, work_mem,
-										  NULL, 0);
+										  &less, &collation, &nulls_first, work_mem, NULL, 0);
 }
 
 /* A finding as one JSON object. */
@@ -81,8 +83,8 @@ char *
 finding_json(TupleTableSlot *slot)
 {
 	StringInfoData buf;
-	bool		isnull;
-	int64		seq = DatumGetInt64(slot_getattr(slot, FOUND_SEQ, &isnull));
+	bool isnull;
+	int64 seq = DatumGetInt64(slot_getattr(slot, FOUND_SEQ, &isnull));
 
 	json_begin(&buf);
 	json_text(&buf, "object", slot_text(slot, FOUND_OBJECT));
@@ -140,8 +142,8 @@ findings_receive(Findings *findings, shm_mq_handle *queue)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(findings->slot->tts_tupleDescriptor,
 													&TTSOpsMinimalTuple);
-	Size		len;
-	void	   *data;
+	Size len;
+	void *data;
 
 	while (shm_mq_receive(queue, &len, &data, false) == SHM_MQ_SUCCESS)
 	{

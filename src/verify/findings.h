@@ -17,11 +17,11 @@
 typedef struct Findings
 {
 	TupleTableSlot *slot;
-	Tuplestorestate *store;		/* the result of the SQL function */
-	struct Tuplesortstate *sort;	/* to be sorted first */
-	shm_mq_handle *queue;		/* from a worker to its leader */
-	int64		count;
-	Run		   *record;			/* findings are also recorded there; NULL: not recorded */
+	Tuplestorestate *store;		 /* the result of the SQL function */
+	struct Tuplesortstate *sort; /* to be sorted first */
+	shm_mq_handle *queue;		 /* from a worker to its leader */
+	int64 count;
+	Run *record; /* findings are also recorded there; NULL: not recorded */
 } Findings;
 
 extern void findings_to_store(Findings *findings, Tuplestorestate *store);

@@ -30,19 +30,19 @@
 typedef struct KeptName
 {
 	const char *text;
-	uint32		hash;
-	char		status;
+	uint32 hash;
+	char status;
 } KeptName;
 
-#define SH_PREFIX		names
-#define SH_ELEMENT_TYPE	KeptName
-#define SH_KEY_TYPE		const char *
-#define SH_KEY			text
+#define SH_PREFIX			 names
+#define SH_ELEMENT_TYPE		 KeptName
+#define SH_KEY_TYPE			 const char *
+#define SH_KEY				 text
 #define SH_HASH_KEY(tb, key) hash_bytes((const unsigned char *) (key), (int) strlen(key))
-#define SH_EQUAL(tb, a, b)	(strcmp(a, b) == 0)
+#define SH_EQUAL(tb, a, b)	 (strcmp(a, b) == 0)
 #define SH_STORE_HASH
-#define SH_GET_HASH(tb, a)	(a)->hash
-#define SH_SCOPE		static inline
+#define SH_GET_HASH(tb, a) (a)->hash
+#define SH_SCOPE		   static inline
 #define SH_DECLARE
 #define SH_DEFINE
 #include "lib/simplehash.h"
@@ -87,8 +87,8 @@ judge_end(Judge *judge)
 static const char *
 payment_problem(Judge *judge, const CrRow *row, int64 *revoked)
 {
-	bool		is_purchase = row->kind == CR_KIND_PURCHASE;
-	Payment		payment;
+	bool is_purchase = row->kind == CR_KIND_PURCHASE;
+	Payment payment;
 	const char *problem;
 
 	*revoked = 0;
@@ -115,8 +115,8 @@ payment_problem(Judge *judge, const CrRow *row, int64 *revoked)
 static const char *
 kept_name(Judge *judge, const char *text)
 {
-	KeptName   *name;
-	bool		found;
+	KeptName *name;
+	bool found;
 
 	if (text == NULL)
 		return NULL;
@@ -143,11 +143,11 @@ judge_start(CrAccount *acc, const char *user_id)
 const char *
 judge_row(Judge *judge, CrAccount *acc, const CrRow *row)
 {
-	uint8_t		hash[CR_HASH_LEN];
+	uint8_t hash[CR_HASH_LEN];
 	const char *problem = NULL;
 	const CrRow *target = NULL;
-	int64		used = 0;
-	int64		revoked;
+	int64 used = 0;
+	int64 revoked;
 
 	if (row->malformed)
 		return row->malformed;
@@ -189,7 +189,7 @@ static const char *
 load_purchase(Judge *judge, const Checkpoint *ckpt, int nth)
 {
 	const int64 *numbers = &ckpt->purchases.values[nth * PURCHASE_NUMBERS];
-	Payment		payment;
+	Payment payment;
 	const char *problem;
 
 	lookup_again(&judge->payments);
@@ -213,7 +213,7 @@ load_checkpoint(Judge *judge, CrAccount *acc, const Checkpoint *ckpt)
 	const char *problem = NULL;
 
 	*acc = ckpt->acc;
-	judge_lots_start(&judge->lots, acc);	/* makes the lists */
+	judge_lots_start(&judge->lots, acc); /* makes the lists */
 	judge_lots_load(&judge->lots, acc, ckpt);
 	for (int i = 0; i < checkpoint_purchases(ckpt) && problem == NULL; i++)
 		problem = load_purchase(judge, ckpt, i);
@@ -239,7 +239,7 @@ find_checkpoint(Judge *judge, const char *user_id, Checkpoint *ckpt, const char 
 static const char *
 link_problem(const CrAccount *before, const CrRow *row)
 {
-	uint8_t		hash[CR_HASH_LEN];
+	uint8_t hash[CR_HASH_LEN];
 
 	if (row->malformed)
 		return row->malformed;
@@ -263,7 +263,7 @@ count_problem(Judge *judge, const Checkpoint *ckpt)
 	for (int i = 0; i < judge->archived.n_parts; i++)
 	{
 		ArchivePart *part = &judge->archived.parts[i];
-		int64		expected = 0;
+		int64 expected = 0;
 
 		for (int j = 0; j < years->count; j += ARCHIVED_NUMBERS)
 		{
@@ -271,8 +271,9 @@ count_problem(Judge *judge, const Checkpoint *ckpt)
 				expected = years->values[j + 1];
 		}
 		if (part->count != expected)
-			return psprintf("the partition of %d has " INT64_FORMAT " rows of the user instead of "
-							INT64_FORMAT, part->year, part->count, expected);
+			return psprintf("the partition of %d has " INT64_FORMAT
+							" rows of the user instead of " INT64_FORMAT,
+							part->year, part->count, expected);
 	}
 	return NULL;
 }
@@ -296,14 +297,14 @@ is_complete(Judge *judge, const Checkpoint *ckpt)
 static bool
 judge_archived(Judge *judge, Findings *findings, const Checkpoint *ckpt)
 {
-	CrAccount	acc;
-	Checkpoint	collected;
+	CrAccount acc;
+	Checkpoint collected;
 	TupleTableSlot *slot;
 	const char *problem = NULL;
-	int64		seq = 0;
-	bool		complete;
-	uint8_t		expected[CR_HASH_LEN];
-	uint8_t		digest[CR_HASH_LEN];
+	int64 seq = 0;
+	bool complete;
+	uint8_t expected[CR_HASH_LEN];
+	uint8_t digest[CR_HASH_LEN];
 	MemoryContext old = CurrentMemoryContext;
 
 	if (!judge->has_archived)
@@ -322,7 +323,7 @@ judge_archived(Judge *judge, Findings *findings, const Checkpoint *ckpt)
 	archived_user(&judge->archived, ckpt->acc.user_id);
 	while (problem == NULL && (slot = archived_next(&judge->archived)) != NULL)
 	{
-		CrRow		row;
+		CrRow row;
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(judge->row_memory);
@@ -369,23 +370,24 @@ judge_archived(Judge *judge, Findings *findings, const Checkpoint *ckpt)
 static const char *
 seal_problem(const Checkpoint *ckpt, const CrRow *row)
 {
-	uint8_t		digest[CR_HASH_LEN];
+	uint8_t digest[CR_HASH_LEN];
 
 	checkpoint_digest(ckpt, digest);
-	return memcmp(digest, row->request_digest, CR_HASH_LEN) == 0 ? NULL :
-		"the checkpoint is not the one that was sealed";
+	return memcmp(digest, row->request_digest, CR_HASH_LEN) == 0
+		? NULL
+		: "the checkpoint is not the one that was sealed";
 }
 
 static void
 judge_history(Judge *judge, Findings *findings, const CrAccount *stored)
 {
-	CrAccount	acc;
-	Lookup	   *rows = &judge->rows;
+	CrAccount acc;
+	Lookup *rows = &judge->rows;
 	const char *problem = NULL;
-	int64		purchases = 0;
-	Checkpoint	ckpt;
-	bool		archived = find_checkpoint(judge, stored->user_id, &ckpt, &problem);
-	bool		sealed = !archived;
+	int64 purchases = 0;
+	Checkpoint ckpt;
+	bool archived = find_checkpoint(judge, stored->user_id, &ckpt, &problem);
+	bool sealed = !archived;
 	MemoryContext old = CurrentMemoryContext;
 
 	judge_start(&acc, stored->user_id);
@@ -408,7 +410,7 @@ judge_history(Judge *judge, Findings *findings, const CrAccount *stored)
 	lookup_text_key(rows, 1, stored->user_id);
 	while (problem == NULL && lookup_next(rows, ForwardScanDirection))
 	{
-		CrRow		row;
+		CrRow row;
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(judge->row_memory);
@@ -470,15 +472,16 @@ judge_from_checkpoint(Judge *judge, CrAccount *acc, Checkpoint *ckpt, const char
 void
 judge_replay(Judge *judge, CrAccount *acc, const char *user_id, int64 upto)
 {
-	Lookup	   *rows = &judge->rows;
+	Lookup *rows = &judge->rows;
 	const char *problem = NULL;
 	MemoryContext old = CurrentMemoryContext;
 
 	lookup_again(rows);
 	lookup_text_key(rows, 1, user_id);
-	while (problem == NULL && acc->history_seq < upto && lookup_next(rows, ForwardScanDirection))
+	while (problem == NULL && acc->history_seq < upto &&
+		   lookup_next(rows, ForwardScanDirection))
 	{
-		CrRow		row;
+		CrRow row;
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(judge->row_memory);
@@ -498,7 +501,7 @@ judge_replay(Judge *judge, CrAccount *acc, const char *user_id, int64 upto)
 void
 judge_slot(Judge *judge, Findings *findings, const char *user_id, TupleTableSlot *account)
 {
-	CrAccount	stored;
+	CrAccount stored;
 	const char *problem;
 
 	slot_getallattrs(account);

@@ -19,22 +19,22 @@
 /* What judging needs.  It is kept from one account to the next. */
 typedef struct Judge
 {
-	Plans		plans;
-	CrEnv		env;
-	Lookup		accounts;
-	Lookup		rows;
-	Lookup		payments;
-	Lookup		checkpoints;
-	Archived	archived;
-	bool		has_archived;	/* archived is open */
-	JudgeLots	lots;			/* of the account that is being judged */
-	struct names_hash *names;	/* names of plans and zones, for the accounts' facts */
+	Plans plans;
+	CrEnv env;
+	Lookup accounts;
+	Lookup rows;
+	Lookup payments;
+	Lookup checkpoints;
+	Archived archived;
+	bool has_archived;		  /* archived is open */
+	JudgeLots lots;			  /* of the account that is being judged */
+	struct names_hash *names; /* names of plans and zones, for the accounts' facts */
 	MemoryContext memory;
-	MemoryContext row_memory;	/* the caller resets it after each row */
-	RowArena	arena;
-	int64		n_accounts;		/* judged so far */
-	int64		n_rows;
-	int64		n_purchases;	/* purchases for which the payment was found */
+	MemoryContext row_memory; /* the caller resets it after each row */
+	RowArena arena;
+	int64 n_accounts; /* judged so far */
+	int64 n_rows;
+	int64 n_purchases; /* purchases for which the payment was found */
 } Judge;
 
 extern void judge_begin(Judge *judge, Snapshot snapshot);

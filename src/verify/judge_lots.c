@@ -28,12 +28,12 @@
 
 typedef struct Mark
 {
-	int64		seq;			/* of the row */
-	int64		sum;			/* refunded or revoked so far */
-	int64		stored;			/* revoked, as the payment says */
-	bool		is_payment;
-	bool		is_hold;
-	CrHold		hold;			/* has its parts only if it expired */
+	int64 seq;	  /* of the row */
+	int64 sum;	  /* refunded or revoked so far */
+	int64 stored; /* revoked, as the payment says */
+	bool is_payment;
+	bool is_hold;
+	CrHold hold; /* has its parts only if it expired */
 } Mark;
 
 void
@@ -75,9 +75,9 @@ find_mark(JudgeLots *book, int64 seq)
 static Mark *
 make_mark(JudgeLots *book, int64 seq)
 {
-	HASHCTL		info = {.keysize = sizeof(int64),.entrysize = sizeof(Mark)};
-	Mark	   *mark;
-	bool		found;
+	HASHCTL info = {.keysize = sizeof(int64), .entrysize = sizeof(Mark)};
+	Mark *mark;
+	bool found;
 
 	info.hcxt = book->memory;
 	if (book->marks == NULL)
@@ -99,8 +99,8 @@ make_mark(JudgeLots *book, int64 seq)
 const CrRow *
 judge_lots_before(JudgeLots *book, CrAccount *acc, const CrRow *row, int64 *used)
 {
-	Mark	   *mark = row->has_ref_seq ? find_mark(book, row->ref_seq) : NULL;
-	CrRow	   *target;
+	Mark *mark = row->has_ref_seq ? find_mark(book, row->ref_seq) : NULL;
+	CrRow *target;
 
 	*used = mark ? mark->sum : 0;
 	if ((row->kind == CR_KIND_CAPTURE || row->kind == CR_KIND_RELEASE) && mark &&
@@ -110,20 +110,21 @@ judge_lots_before(JudgeLots *book, CrAccount *acc, const CrRow *row, int64 *used
 		row->ref_seq >= row->seq)
 		return NULL;
 	target = palloc(sizeof(CrRow));
-	return (book->archived ?
-			archived_row(book->archived, acc->user_id, row->ref_seq, target) :
-			find_row(acc->user_id, row->ref_seq, book->snapshot, target)) &&
-		!target->malformed ? target : NULL;
+	return (book->archived ? archived_row(book->archived, acc->user_id, row->ref_seq, target)
+						   : find_row(acc->user_id, row->ref_seq, book->snapshot, target)) &&
+			!target->malformed
+		? target
+		: NULL;
 }
 
 /* Moves a hold that is closed from the list to its mark. */
 static void
 move_hold_to_mark(JudgeLots *book, CrAccount *acc, int64 seq)
 {
-	CrLots	   *lots = acc->lots;
-	CrHold	   *hold = cr_find_hold(acc, seq);
-	Mark	   *mark = make_mark(book, seq);
-	int			at = (int) (hold - lots->holds);
+	CrLots *lots = acc->lots;
+	CrHold *hold = cr_find_hold(acc, seq);
+	Mark *mark = make_mark(book, seq);
+	int at = (int) (hold - lots->holds);
 
 	if (hold->state == CR_HOLD_OPEN)
 		return;
@@ -146,7 +147,7 @@ collect(JudgeLots *book, const CrRow *row)
 {
 	Checkpoint *ckpt = book->collect;
 	MemoryContext old = MemoryContextSwitchTo(book->memory);
-	uint8_t    *digest;
+	uint8_t *digest;
 
 	checkpoint_add_row(ckpt, row->created_at);
 	if (row->kind == CR_KIND_PURCHASE)
@@ -186,14 +187,14 @@ judge_lots_after(JudgeLots *book, CrAccount *acc, const CrRow *row, int64 revoke
 			sum_add(&make_mark(book, row->ref_seq)->sum, row->amount);
 			break;
 		case CR_KIND_REVOKE:
-			{
-				Mark	   *mark = make_mark(book, row->ref_seq);
+		{
+			Mark *mark = make_mark(book, row->ref_seq);
 
-				mark->is_payment = true;
-				sum_add(&mark->sum, row->amount);
-				mark->stored = revoked;
-				break;
-			}
+			mark->is_payment = true;
+			sum_add(&mark->sum, row->amount);
+			mark->stored = revoked;
+			break;
+		}
 		case CR_KIND_UNDO:
 			make_mark(book, row->ref_seq)->sum++;
 			break;
@@ -217,7 +218,7 @@ judge_lots_after(JudgeLots *book, CrAccount *acc, const CrRow *row, int64 revoke
 void
 judge_lots_purchase(JudgeLots *book, int64 seq, int64 revoked, int64 stored)
 {
-	Mark	   *mark = make_mark(book, seq);
+	Mark *mark = make_mark(book, seq);
 
 	mark->is_payment = true;
 	mark->sum = revoked;
@@ -233,8 +234,8 @@ judge_lots_load(JudgeLots *book, CrAccount *acc, const Checkpoint *ckpt)
 	for (int i = 0; i < ckpt->grants.count; i += GRANT_NUMBERS)
 	{
 		const int64 *numbers = &ckpt->grants.values[i];
-		CrGrant    *grant = cr_lots_add_grant(acc->lots, numbers[0],
-											  checkpoint_from_time(numbers[3]));
+		CrGrant *grant = cr_lots_add_grant(acc->lots, numbers[0],
+										   checkpoint_from_time(numbers[3]));
 
 		grant->amount = numbers[1];
 		grant->left = numbers[2];
@@ -244,11 +245,10 @@ judge_lots_load(JudgeLots *book, CrAccount *acc, const Checkpoint *ckpt)
 	for (int i = 0; i < ckpt->holds.count; i += hold_length(&ckpt->holds, i))
 	{
 		const int64 *numbers = &ckpt->holds.values[i];
-		bool		is_open = numbers[5] != 0;
-		int			pairs = (int) numbers[6];
-		Mark	   *mark = is_open ? NULL : make_mark(book, numbers[0]);
-		CrHold	   *hold = is_open ? cr_lots_add_hold(acc->lots, numbers[0], pairs) :
-			&mark->hold;
+		bool is_open = numbers[5] != 0;
+		int pairs = (int) numbers[6];
+		Mark *mark = is_open ? NULL : make_mark(book, numbers[0]);
+		CrHold *hold = is_open ? cr_lots_add_hold(acc->lots, numbers[0], pairs) : &mark->hold;
 
 		if (!is_open)
 		{
@@ -281,7 +281,8 @@ add_hold(Checkpoint *ckpt, const CrHold *hold)
 	numbers_add(&ckpt->holds, hold->monthly);
 	numbers_add(&ckpt->holds, hold->purchased);
 	numbers_add(&ckpt->holds, checkpoint_time(hold->period_start));
-	numbers_add(&ckpt->holds, hold->state == CR_HOLD_OPEN ? checkpoint_time(hold->ends_at) : 0);
+	numbers_add(&ckpt->holds,
+				hold->state == CR_HOLD_OPEN ? checkpoint_time(hold->ends_at) : 0);
 	numbers_add(&ckpt->holds, hold->n_parts);
 	for (int i = 0; i < hold->n_parts; i++)
 	{
@@ -293,8 +294,8 @@ add_hold(Checkpoint *ckpt, const CrHold *hold)
 static int
 compare_marks(const void *a, const void *b)
 {
-	int64		left = (*(Mark *const *) a)->seq;
-	int64		right = (*(Mark *const *) b)->seq;
+	int64 left = (*(Mark *const *) a)->seq;
+	int64 right = (*(Mark *const *) b)->seq;
 
 	return left < right ? -1 : left > right;
 }
@@ -308,10 +309,10 @@ void
 judge_lots_finish(JudgeLots *book, const CrAccount *acc, Checkpoint *ckpt)
 {
 	HASH_SEQ_STATUS scan;
-	Mark	   *mark;
-	Mark	  **expired = palloc(sizeof(Mark *) *
-								 (book->marks ? hash_get_num_entries(book->marks) + 1 : 1));
-	int			count = 0;
+	Mark *mark;
+	Mark **expired = palloc(sizeof(Mark *) *
+							(book->marks ? hash_get_num_entries(book->marks) + 1 : 1));
+	int count = 0;
 
 	ckpt->acc = *acc;
 	ckpt->acc.lots = NULL;
@@ -376,8 +377,8 @@ grant_problem(const CrAccount *acc, const CrGrant *stored)
 static bool
 same_parts(const CrHold *a, const CrHold *b)
 {
-	int			i = 0;
-	int			j = 0;
+	int i = 0;
+	int j = 0;
 
 	for (;;)
 	{
@@ -399,7 +400,7 @@ static const char *
 hold_problem(JudgeLots *book, const CrAccount *acc, const CrHold *stored)
 {
 	const CrHold *hold = cr_find_hold(acc, stored->seq);
-	Mark	   *mark = find_mark(book, stored->seq);
+	Mark *mark = find_mark(book, stored->seq);
 
 	if (hold == NULL && (mark == NULL || !mark->is_hold))
 		return "the history opened no such hold";
@@ -426,9 +427,9 @@ static bool
 compare_table(JudgeLots *book, const CrAccount *acc, Findings *findings, StoreTable table,
 			  StoreIndex index, int64 expected)
 {
-	Lookup		lookup;
-	int64		count = 0;
-	int64		bad_seq = 0;
+	Lookup lookup;
+	int64 count = 0;
+	int64 bad_seq = 0;
 	const char *problem = NULL;
 
 	lookup_begin(&lookup, table, index, book->snapshot);
@@ -439,7 +440,7 @@ compare_table(JudgeLots *book, const CrAccount *acc, Findings *findings, StoreTa
 		count++;
 		if (table == TABLE_GRANT)
 		{
-			CrGrant		grant;
+			CrGrant grant;
 
 			problem = grant_read(&grant, lookup.slot);
 			if (problem == NULL)
@@ -448,7 +449,7 @@ compare_table(JudgeLots *book, const CrAccount *acc, Findings *findings, StoreTa
 		}
 		else
 		{
-			CrHold		hold;
+			CrHold hold;
 
 			problem = hold_read(&hold, lookup.slot);
 			if (problem == NULL)
@@ -469,14 +470,14 @@ bool
 judge_lots_compare(JudgeLots *book, const CrAccount *acc, Findings *findings)
 {
 	MemoryContext old = MemoryContextSwitchTo(book->memory);
-	bool		good;
+	bool good;
 
 	good = compare_table(book, acc, findings, TABLE_GRANT, INDEX_GRANT, book->n_grants) &&
 		compare_table(book, acc, findings, TABLE_HOLD, INDEX_HOLD, book->n_holds);
 	if (good && book->marks)
 	{
 		HASH_SEQ_STATUS scan;
-		Mark	   *mark;
+		Mark *mark;
 
 		hash_seq_init(&scan, book->marks);
 		while ((mark = hash_seq_search(&scan)) != NULL)
@@ -498,8 +499,8 @@ judge_lots_compare(JudgeLots *book, const CrAccount *acc, Findings *findings)
 static bool
 checkpoint_has(const char *user_id, int64 seq, CrKind kind)
 {
-	Checkpoint	ckpt;
-	bool		found = false;
+	Checkpoint ckpt;
+	bool found = false;
 
 	if (!checkpoint_usable(user_id, GetActiveSnapshot(), &ckpt))
 		return false;
@@ -509,8 +510,7 @@ checkpoint_has(const char *user_id, int64 seq, CrKind kind)
 			found = ckpt.grants.values[i] == seq;
 		return found;
 	}
-	for (int i = 0; i < ckpt.holds.count && !found;
-		 i += hold_length(&ckpt.holds, i))
+	for (int i = 0; i < ckpt.holds.count && !found; i += hold_length(&ckpt.holds, i))
 		found = ckpt.holds.values[i] == seq;
 	return found;
 }
@@ -520,7 +520,7 @@ static void
 find_orphans(Findings *findings, StoreTable table, StoreIndex index, AttrNumber user_column,
 			 AttrNumber seq_column, CrKind kind)
 {
-	Lookup		lookup;
+	Lookup lookup;
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext memory = AllocSetContextCreate(old, "credits verify row",
 												 ALLOCSET_DEFAULT_SIZES);
@@ -528,16 +528,16 @@ find_orphans(Findings *findings, StoreTable table, StoreIndex index, AttrNumber 
 	lookup_begin(&lookup, table, index, GetActiveSnapshot());
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
-		CrRow		row;
-		bool		isnull;
-		char	   *user_id = slot_text(lookup.slot, user_column);
-		int64		seq = DatumGetInt64(slot_getattr(lookup.slot, seq_column, &isnull));
+		CrRow row;
+		bool isnull;
+		char *user_id = slot_text(lookup.slot, user_column);
+		int64 seq = DatumGetInt64(slot_getattr(lookup.slot, seq_column, &isnull));
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(memory);
-		if (find_row(user_id, seq, GetActiveSnapshot(), &row) ?
-			row.malformed || row.kind != kind :
-			!checkpoint_has(user_id, seq, kind))
+		if (find_row(user_id, seq, GetActiveSnapshot(), &row)
+				? row.malformed || row.kind != kind
+				: !checkpoint_has(user_id, seq, kind))
 			findings_report(findings, store_table_name(table), user_id, seq,
 							"no history row opened it");
 		MemoryContextSwitchTo(old);

@@ -18,12 +18,12 @@
 /* Kept from one account to the next. */
 typedef struct JudgeLots
 {
-	Snapshot	snapshot;
-	MemoryContext memory;		/* of the current account */
-	HTAB	   *marks;			/* rows that later rows can refer to; NULL: none yet */
-	int64		n_grants;		/* of the current account; n_holds, too */
-	int64		n_holds;
-	Archived   *archived;		/* search for rows in the archive; NULL: in the history */
+	Snapshot snapshot;
+	MemoryContext memory; /* of the current account */
+	HTAB *marks;		  /* rows that later rows can refer to; NULL: none yet */
+	int64 n_grants;		  /* of the current account; n_holds, too */
+	int64 n_holds;
+	Archived *archived; /* search for rows in the archive; NULL: in the history */
 	/* collects what a new checkpoint needs; NULL: do not collect */
 	Checkpoint *collect;
 } JudgeLots;
@@ -31,9 +31,8 @@ typedef struct JudgeLots
 extern void judge_lots_begin(JudgeLots *book, Snapshot snapshot);
 extern void judge_lots_start(JudgeLots *book, CrAccount *acc);
 extern const CrRow *judge_lots_before(JudgeLots *book, CrAccount *acc, const CrRow *row,
-									 int64 *used);
-extern void judge_lots_after(JudgeLots *book, CrAccount *acc, const CrRow *row,
-							int64 revoked);
+									  int64 *used);
+extern void judge_lots_after(JudgeLots *book, CrAccount *acc, const CrRow *row, int64 revoked);
 extern void judge_lots_load(JudgeLots *book, CrAccount *acc, const Checkpoint *ckpt);
 extern void judge_lots_purchase(JudgeLots *book, int64 seq, int64 revoked, int64 stored);
 extern void judge_lots_finish(JudgeLots *book, const CrAccount *acc, Checkpoint *ckpt);

@@ -35,26 +35,26 @@
 #include "verify/judge.h"
 #include "verify/parallel.h"
 
-#define KEY_TASK	UINT64CONST(0xc4ed170000000001)
-#define KEY_AFTER	UINT64CONST(0xc4ed170000000002)
-#define KEY_UPTO	UINT64CONST(0xc4ed170000000003)
-#define KEY_QUEUES	UINT64CONST(0xc4ed170000000004)
+#define KEY_TASK   UINT64CONST(0xc4ed170000000001)
+#define KEY_AFTER  UINT64CONST(0xc4ed170000000002)
+#define KEY_UPTO   UINT64CONST(0xc4ed170000000003)
+#define KEY_QUEUES UINT64CONST(0xc4ed170000000004)
 
 #define QUEUE_SIZE ((Size) 65536)
 
 /* What the processes share. */
 typedef struct Task
 {
-	Oid			schema;
-	bool		all;
-	uint64		seed;
-	double		sample;
-	int64		memory;			/* for all processes together */
+	Oid schema;
+	bool all;
+	uint64 seed;
+	double sample;
+	int64 memory; /* for all processes together */
 	ConditionVariable begun;
-	slock_t		lock;			/* for the fields below */
-	uint32		shares;			/* 0: not known yet */
-	uint32		done;
-	Totals		totals;
+	slock_t lock;  /* for the fields below */
+	uint32 shares; /* 0: not known yet */
+	uint32 done;
+	Totals totals;
 } Task;
 
 PGDLLEXPORT void credits_verify_worker(dsm_segment *seg, shm_toc *toc);
@@ -64,10 +64,10 @@ static void
 judge_range(const Share *share, const char *after, const char *upto, Findings *findings,
 			Totals *totals)
 {
-	Judge	   *judge = palloc(sizeof(Judge));
+	Judge *judge = palloc(sizeof(Judge));
 	MemoryContext memory;
 	MemoryContext old;
-	Lookup		lookup;
+	Lookup lookup;
 
 	judge_begin(judge, GetActiveSnapshot());
 	memory = AllocSetContextCreate(CurrentMemoryContext, "credits verify account",
@@ -78,7 +78,7 @@ judge_range(const Share *share, const char *after, const char *upto, Findings *f
 	old = MemoryContextSwitchTo(memory);
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
-		char	   *user_id = slot_text(lookup.slot, ACC_USER_ID);
+		char *user_id = slot_text(lookup.slot, ACC_USER_ID);
 
 		CHECK_FOR_INTERRUPTS();
 		if (share_has(share, share_hash(share, user_id, strlen(user_id))))
@@ -98,9 +98,11 @@ judge_range(const Share *share, const char *after, const char *upto, Findings *f
 static void
 take_part(Task *task, uint32 mine, const char *after, const char *upto, Findings *findings)
 {
-	Share		share = {.seed = task->seed,.mine = mine,.shares = task->shares,
-	.sample = task->sample};
-	Totals		totals = {0};
+	Share share = {.seed = task->seed,
+				   .mine = mine,
+				   .shares = task->shares,
+				   .sample = task->sample};
+	Totals totals = {0};
 
 	if (task->all)
 		filter_accounts(&share, GetActiveSnapshot(), task->memory / task->shares, findings,
@@ -120,7 +122,7 @@ take_part(Task *task, uint32 mine, const char *after, const char *upto, Findings
 static uint32
 shares_known(Task *task)
 {
-	uint32		shares;
+	uint32 shares;
 
 	SpinLockAcquire(&task->lock);
 	shares = task->shares;
@@ -131,11 +133,11 @@ shares_known(Task *task)
 void
 credits_verify_worker(dsm_segment *seg, shm_toc *toc)
 {
-	Task	   *task = shm_toc_lookup(toc, KEY_TASK, false);
-	char	   *queues = shm_toc_lookup(toc, KEY_QUEUES, false);
-	shm_mq	   *queue = (shm_mq *) (queues + QUEUE_SIZE * ParallelWorkerNumber);
+	Task *task = shm_toc_lookup(toc, KEY_TASK, false);
+	char *queues = shm_toc_lookup(toc, KEY_QUEUES, false);
+	shm_mq *queue = (shm_mq *) (queues + QUEUE_SIZE * ParallelWorkerNumber);
 	shm_mq_handle *handle;
-	Findings	findings;
+	Findings findings;
 
 	shm_mq_set_sender(queue, MyProc);
 	handle = shm_mq_attach(queue, seg, NULL);
@@ -172,7 +174,7 @@ task_init(Task *task, const Extent *extent)
 static int
 wanted_workers(void)
 {
-	Relation	history;
+	Relation history;
 	BlockNumber blocks;
 
 	if (IsInParallelMode() || max_parallel_workers <= 0)
@@ -190,9 +192,9 @@ wanted_workers(void)
 static char *
 library_name(FunctionCallInfo fcinfo)
 {
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid));
-	bool		isnull;
-	char	   *name;
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid));
+	bool isnull;
+	char *name;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for function %u", fcinfo->flinfo->fn_oid);
@@ -221,8 +223,8 @@ verify_with_workers(FunctionCallInfo fcinfo, int workers, const Extent *extent,
 					Findings *findings, Totals *totals)
 {
 	ParallelContext *context;
-	Task	   *task;
-	char	   *queues;
+	Task *task;
+	char *queues;
 	shm_mq_handle **handles = palloc(sizeof(shm_mq_handle *) * workers);
 
 	EnterParallelMode();
@@ -244,7 +246,7 @@ verify_with_workers(FunctionCallInfo fcinfo, int workers, const Extent *extent,
 	shm_toc_insert(context->toc, KEY_QUEUES, queues);
 	for (int i = 0; i < context->nworkers; i++)
 	{
-		shm_mq	   *queue = shm_mq_create(queues + QUEUE_SIZE * i, QUEUE_SIZE);
+		shm_mq *queue = shm_mq_create(queues + QUEUE_SIZE * i, QUEUE_SIZE);
 
 		shm_mq_set_receiver(queue, MyProc);
 		handles[i] = shm_mq_attach(queue, context->seg, NULL);
@@ -275,14 +277,14 @@ void
 verify_accounts(FunctionCallInfo fcinfo, const Extent *extent, Findings *findings,
 				Totals *totals)
 {
-	int			workers = wanted_workers();
-	int64		before = findings->count;
+	int workers = wanted_workers();
+	int64 before = findings->count;
 
 	if (workers > 0)
 		verify_with_workers(fcinfo, workers, extent, findings, totals);
 	else
 	{
-		Task		task;
+		Task task;
 
 		task_init(&task, extent);
 		task.shares = 1;

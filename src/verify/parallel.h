@@ -15,14 +15,14 @@
 /* Which accounts to verify. */
 typedef struct Extent
 {
-	bool		all;			/* every account; else the range from after to upto */
-	const char *after;			/* the range begins behind this user; NULL: with the first */
-	const char *upto;			/* the range ends with this user; NULL: with the last */
-	uint64		seed;
-	double		sample;			/* of a range: the fraction to verify */
+	bool all;		   /* every account; else the range from after to upto */
+	const char *after; /* the range begins behind this user; NULL: with the first */
+	const char *upto;  /* the range ends with this user; NULL: with the last */
+	uint64 seed;
+	double sample; /* of a range: the fraction to verify */
 } Extent;
 
-extern void verify_accounts(FunctionCallInfo fcinfo, const Extent *extent,
-							Findings *findings, Totals *totals);
+extern void verify_accounts(FunctionCallInfo fcinfo, const Extent *extent, Findings *findings,
+							Totals *totals);
 
 #endif

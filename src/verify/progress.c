@@ -12,16 +12,17 @@
 
 #include "verify/progress.h"
 
-static int	shown = -1;			/* per cent; -1: this process shows nothing */
+static int shown = -1; /* per cent; -1: this process shows nothing */
 
 void
 progress_show(const char *text)
 {
-	char	   *query;
+	char *query;
 
 	if (shown < 0)
 		return;
-	query = psprintf("/* credits: %s */ %s", text, debug_query_string ? debug_query_string : "");
+	query = psprintf("/* credits: %s */ %s", text,
+					 debug_query_string ? debug_query_string : "");
 	pgstat_report_activity(STATE_RUNNING, query);
 	pfree(query);
 }
@@ -37,8 +38,8 @@ progress_begin(void)
 void
 progress_at(uint32 pass, uint32 passes, uint32 block, uint32 blocks)
 {
-	int			done;
-	char		text[64];
+	int done;
+	char text[64];
 
 	if (shown < 0 || (block & 0x3f) != 0 || blocks == 0)
 		return;

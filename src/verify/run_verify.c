@@ -44,9 +44,9 @@
 #include "verify/progress.h"
 #include "verify/verify_structure.h"
 
-#define DEFAULT_SLICE 10000
-#define MAX_SLICE 1000000
-#define MAX_LISTED 100
+#define DEFAULT_SLICE	   10000
+#define MAX_SLICE		   1000000
+#define MAX_LISTED		   100
 #define NOTICE_INTERVAL_MS 10000
 
 PG_FUNCTION_INFO_V1(credits_run_verify);
@@ -54,17 +54,17 @@ PG_FUNCTION_INFO_V1(credits_run_verify);
 typedef struct VerifyRun
 {
 	FunctionCallInfo fcinfo;
-	int64		slice_size;
-	Share		share;			/* of payments; its sample is also that of accounts */
-	int64		accounts;
-	int64		rows;
-	int64		bad;
+	int64 slice_size;
+	Share share; /* of payments; its sample is also that of accounts */
+	int64 accounts;
+	int64 rows;
+	int64 bad;
 	AnchorCheck *anchors;
-	bool		recorded;		/* the session may write, so the run has a record */
-	Run			record;
-	StringInfoData listed;		/* the first bad accounts, as JSON */
+	bool recorded; /* the session may write, so the run has a record */
+	Run record;
+	StringInfoData listed; /* the first bad accounts, as JSON */
 	TimestampTz noticed_at;
-	MemoryContext memory;		/* lives as long as the run */
+	MemoryContext memory; /* lives as long as the run */
 } VerifyRun;
 
 /*
@@ -85,7 +85,7 @@ begin_slice(VerifyRun *run, Findings *findings)
 static void
 list_finding(VerifyRun *run, TupleTableSlot *slot)
 {
-	char	   *json;
+	char *json;
 
 	run->bad++;
 	run_finding(&run->record, slot, finding_json);
@@ -102,9 +102,9 @@ static void
 show_progress(VerifyRun *run)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	char	   *text = psprintf(INT64_FORMAT " accounts with " INT64_FORMAT
-								" rows verified, " INT64_FORMAT " bad", run->accounts, run->rows,
-								run->bad);
+	char *text = psprintf(INT64_FORMAT " accounts with " INT64_FORMAT
+									   " rows verified, " INT64_FORMAT " bad",
+						  run->accounts, run->rows, run->bad);
 
 	progress_show(text);
 	if (TimestampDifferenceExceeds(run->noticed_at, now, NOTICE_INTERVAL_MS))
@@ -140,9 +140,9 @@ end_slice(VerifyRun *run, Findings *findings, MemoryContext slice)
 static char *
 slice_end(const VerifyRun *run, const char *after)
 {
-	Lookup		lookup;
-	char	   *last = NULL;
-	int64		count = 0;
+	Lookup lookup;
+	char *last = NULL;
+	int64 count = 0;
 
 	lookup_begin(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT, GetActiveSnapshot());
 	lookup_after_key(&lookup, 1, after);
@@ -164,15 +164,15 @@ slice_end(const VerifyRun *run, const char *after)
 static char *
 verify_slice(VerifyRun *run, Findings *findings, const char *after)
 {
-	Extent		extent = {.after = after,.seed = run->share.seed,.sample = run->share.sample};
-	Findings	found;
-	Totals		totals;
+	Extent extent = {.after = after, .seed = run->share.seed, .sample = run->share.sample};
+	Findings found;
+	Totals totals;
 
 	extent.upto = slice_end(run, after);
 
 	/* this reads every user of the slice, so it is done for a sample of whole slices */
-	if (share_has(&run->share, share_hash(&run->share, after ? after : "",
-										  after ? strlen(after) : 0)))
+	if (share_has(&run->share,
+				  share_hash(&run->share, after ? after : "", after ? strlen(after) : 0)))
 	{
 		verify_orphans(findings, after, extent.upto);
 		anchor_check_users(run->anchors, findings, after, extent.upto);
@@ -188,9 +188,9 @@ verify_slice(VerifyRun *run, Findings *findings, const char *after)
 static void
 verify_all(VerifyRun *run)
 {
-	Findings	findings;
+	Findings findings;
 	MemoryContext slice = begin_slice(run, &findings);
-	char	   *last = NULL;
+	char *last = NULL;
 
 	verify_base(&findings);
 	verify_lot_orphans(&findings);
@@ -262,10 +262,10 @@ Datum
 credits_run_verify(PG_FUNCTION_ARGS)
 {
 	CallContext *call = (CallContext *) fcinfo->context;
-	VerifyRun	run = {.fcinfo = fcinfo,.share = {.shares = 1,.sample = 1}};
-	Datum		result;
-	bool		isnull = false;
-	TupleDesc	desc;
+	VerifyRun run = {.fcinfo = fcinfo, .share = {.shares = 1, .sample = 1}};
+	Datum result;
+	bool isnull = false;
+	TupleDesc desc;
 
 	store_attach(fcinfo);
 	if (!PG_ARGISNULL(0))

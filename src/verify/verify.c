@@ -27,9 +27,9 @@ PG_FUNCTION_INFO_V1(credits_verify_account);
 Datum
 credits_verify_account(PG_FUNCTION_ARGS)
 {
-	Findings	findings;
-	Judge		judge;
-	char	   *user_id;
+	Findings findings;
+	Judge judge;
+	char *user_id;
 
 	if (PG_ARGISNULL(0))
 		error_null("user_id");
@@ -53,12 +53,12 @@ credits_verify_account(PG_FUNCTION_ARGS)
 Datum
 credits_verify(PG_FUNCTION_ARGS)
 {
-	Extent		extent = {.all = true,.sample = 1};
-	bool		may_write = !XactReadOnly && !RecoveryInProgress() && !IsInParallelMode();
-	Run			run;
-	Findings	result;
-	Findings	found;
-	Totals		totals;
+	Extent extent = {.all = true, .sample = 1};
+	bool may_write = !XactReadOnly && !RecoveryInProgress() && !IsInParallelMode();
+	Run run;
+	Findings result;
+	Findings found;
+	Totals totals;
 
 	store_attach(fcinfo);
 	InitMaterializedSRF(fcinfo, 0);

@@ -48,13 +48,13 @@ PG_FUNCTION_INFO_V1(credits_verify_structure);
 static List *
 defined_plans(void)
 {
-	List	   *defined = NIL;
-	Lookup		lookup;
+	List *defined = NIL;
+	Lookup lookup;
 
 	lookup_begin(&lookup, TABLE_AUDIT_LOG, INDEX_AUDIT_LOG, GetActiveSnapshot());
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
-		CrAuditRow	row;
+		CrAuditRow row;
 
 		audit_from_slot(&row, lookup.slot);
 		if (strcmp(row.action, "define_plan") == 0 && row.after)
@@ -67,7 +67,7 @@ defined_plans(void)
 static bool
 take_defined(List **defined, const char *facts)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, *defined)
 	{
@@ -84,16 +84,16 @@ static void
 verify_guards(Findings *findings)
 {
 	const char *drop_problem = drop_guard_problem();
-	List	   *partitions = archive_partitions();
-	ListCell   *cell;
+	List *partitions = archive_partitions();
+	ListCell *cell;
 
 	if (drop_problem)
 		findings_report(findings, DROP_GUARD_NAME, NULL, 0, drop_problem);
 	foreach(cell, guarded_tables())
 	{
-		Oid			relid = lfirst_oid(cell);
-		bool		is_parent = relid == archive_parent();
-		bool		is_partition = list_member_oid(partitions, relid);
+		Oid relid = lfirst_oid(cell);
+		bool is_parent = relid == archive_parent();
+		bool is_partition = list_member_oid(partitions, relid);
 		const char *problem = guard_problem(relid);
 
 		if (problem)
@@ -111,17 +111,17 @@ verify_guards(Findings *findings)
 static void
 verify_plans(Findings *findings)
 {
-	Lookup		lookup;
+	Lookup lookup;
 	CrPlanVersion last = {0};
-	List	   *defined = defined_plans();
-	ListCell   *cell;
+	List *defined = defined_plans();
+	ListCell *cell;
 
 	lookup_begin(&lookup, TABLE_PLAN, INDEX_PLAN, GetActiveSnapshot());
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
 		CrPlanVersion plan;
 		const char *problem;
-		bool		same;
+		bool same;
 
 		problem = plan_read(&plan, lookup.slot);
 		if (problem)
@@ -132,20 +132,20 @@ verify_plans(Findings *findings)
 		same = last.plan != NULL && strcmp(plan.plan, last.plan) == 0;
 		if (plan.version != (same ? last.version + 1 : 1))
 			findings_report(findings, "credit_plan", plan.plan, plan.version,
-						  "the versions have a gap");
+							"the versions have a gap");
 		if (same && plan.effective_from <= last.effective_from)
 			findings_report(findings, "credit_plan", plan.plan, plan.version,
-						  "effective_from does not increase");
+							"effective_from does not increase");
 		if (!take_defined(&defined, jsonb_text(plan_facts(&plan))))
 			findings_report(findings, "credit_plan", plan.plan, plan.version,
-						  "the audit log does not define it so");
+							"the audit log does not define it so");
 		last = plan;
 	}
 	lookup_end(&lookup);
 	foreach(cell, defined)
 		findings_report(findings, "credit_plan", NULL, 0,
-					  psprintf("a version that the audit log defines is missing: %s",
-							   (char *) lfirst(cell)));
+						psprintf("a version that the audit log defines is missing: %s",
+								 (char *) lfirst(cell)));
 }
 
 static bool
@@ -162,8 +162,8 @@ has_purchase(const Checkpoint *ckpt, const Payment *payment)
 static bool
 payment_has_row(const Payment *payment, Lookup *rows)
 {
-	CrRow		row;
-	Checkpoint	ckpt;
+	CrRow row;
+	Checkpoint ckpt;
 
 	lookup_again(rows);
 	lookup_text_key(rows, 1, payment->user_id);
@@ -184,10 +184,10 @@ payment_has_row(const Payment *payment, Lookup *rows)
 char *
 verify_payments(Findings *findings, const char *after, int64 limit, const Share *share)
 {
-	Lookup		payments;
-	Lookup		rows;
-	int64		count = 0;
-	char	   *last = NULL;
+	Lookup payments;
+	Lookup rows;
+	int64 count = 0;
+	char *last = NULL;
 	MemoryContext row_memory = AllocSetContextCreate(CurrentMemoryContext,
 													 "credits verify row",
 													 ALLOCSET_DEFAULT_SIZES);
@@ -198,8 +198,8 @@ verify_payments(Findings *findings, const char *after, int64 limit, const Share 
 	lookup_begin(&rows, TABLE_HISTORY, INDEX_HISTORY, GetActiveSnapshot());
 	while (lookup_next(&payments, ForwardScanDirection))
 	{
-		char	   *ref = slot_text(payments.slot, PAY_PAYMENT_REF);
-		Payment		payment;
+		char *ref = slot_text(payments.slot, PAY_PAYMENT_REF);
+		Payment payment;
 
 		CHECK_FOR_INTERRUPTS();
 		if (++count == limit)
@@ -226,10 +226,10 @@ verify_payments(Findings *findings, const char *after, int64 limit, const Share 
 static int64
 count_payments(void)
 {
-	Relation	rel = table_open(store_table(TABLE_PAYMENT), AccessShareLock);
+	Relation rel = table_open(store_table(TABLE_PAYMENT), AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
-	int64		count = 0;
+	int64 count = 0;
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
@@ -262,11 +262,11 @@ next_account(Lookup *accounts, StringInfo user_id)
 void
 verify_orphans(Findings *findings, const char *after, const char *upto)
 {
-	Lookup		accounts;
-	Lookup		rows;
+	Lookup accounts;
+	Lookup rows;
 	StringInfoData account;
 	StringInfoData user_id;
-	bool		more;
+	bool more;
 	MemoryContext row_memory = AllocSetContextCreate(CurrentMemoryContext,
 													 "credits verify row",
 													 ALLOCSET_DEFAULT_SIZES);
@@ -281,7 +281,7 @@ verify_orphans(Findings *findings, const char *after, const char *upto)
 	for (;;)
 	{
 		MemoryContext old = MemoryContextSwitchTo(row_memory);
-		bool		found;
+		bool found;
 
 		CHECK_FOR_INTERRUPTS();
 		lookup_again(&rows);
@@ -312,19 +312,19 @@ verify_orphans(Findings *findings, const char *after, const char *upto)
 static void
 verify_audit_log(Findings *findings)
 {
-	Lookup		lookup;
+	Lookup lookup;
 	MemoryContext row_memory = AllocSetContextCreate(CurrentMemoryContext,
 													 "credits verify row",
 													 ALLOCSET_DEFAULT_SIZES);
-	uint8_t		head[CR_HASH_LEN];
-	uint8_t		hash[CR_HASH_LEN];
-	int64		seq = 0;
+	uint8_t head[CR_HASH_LEN];
+	uint8_t hash[CR_HASH_LEN];
+	int64 seq = 0;
 
 	audit_genesis_hash(head);
 	lookup_begin(&lookup, TABLE_AUDIT_LOG, INDEX_AUDIT_LOG, GetActiveSnapshot());
 	while (lookup_next(&lookup, ForwardScanDirection))
 	{
-		CrAuditRow	row;
+		CrAuditRow row;
 		MemoryContext old = MemoryContextSwitchTo(row_memory);
 		const char *problem = NULL;
 
@@ -355,13 +355,14 @@ verify_audit_log(Findings *findings)
 static void
 verify_default_plan(Findings *findings, const char *name, const char *whose)
 {
-	Plans		plans;
+	Plans plans;
 
 	plans_init(&plans, GetActiveSnapshot());
 	plans.lenient = true;
 	if (plans_in_force(&plans, name, clock_statement()) == NULL)
 		findings_report(findings, "credits.default_plan", NULL, 0,
-						psprintf("plan \"%s\" %s does not exist, or is not in force", name, whose));
+						psprintf("plan \"%s\" %s does not exist, or is not in force", name,
+								 whose));
 }
 
 /* The settings that are stored for this database or for all databases. */
@@ -369,34 +370,34 @@ static void
 verify_stored_settings(Findings *findings)
 {
 	static const char prefix[] = "credits.default_plan=";
-	Relation	rel = table_open(DbRoleSettingRelationId, AccessShareLock);
+	Relation rel = table_open(DbRoleSettingRelationId, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{
 		Form_pg_db_role_setting form = (Form_pg_db_role_setting) GETSTRUCT(tuple);
-		bool		isnull;
-		Datum		config = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig,
-										  RelationGetDescr(rel), &isnull);
-		Datum	   *items;
-		int			count;
+		bool isnull;
+		Datum config = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig,
+									RelationGetDescr(rel), &isnull);
+		Datum *items;
+		int count;
 
 		if (isnull || (OidIsValid(form->setdatabase) && form->setdatabase != MyDatabaseId))
 			continue;
-		deconstruct_array(DatumGetArrayTypeP(config), TEXTOID, -1, false, TYPALIGN_INT,
-						  &items, NULL, &count);
+		deconstruct_array(DatumGetArrayTypeP(config), TEXTOID, -1, false, TYPALIGN_INT, &items,
+						  NULL, &count);
 		for (int i = 0; i < count; i++)
 		{
-			char	   *item = TextDatumGetCString(items[i]);
-			char	   *role;
+			char *item = TextDatumGetCString(items[i]);
+			char *role;
 
 			if (strncmp(item, prefix, strlen(prefix)) != 0 || item[strlen(prefix)] == '\0')
 				continue;
 			role = OidIsValid(form->setrole) ? GetUserNameFromId(form->setrole, true) : NULL;
 			verify_default_plan(findings, item + strlen(prefix),
-								role ? psprintf("set for the role \"%s\"", role) :
-								"set for the database");
+								role ? psprintf("set for the role \"%s\"", role)
+									 : "set for the database");
 		}
 	}
 	systable_endscan(scan);
@@ -406,7 +407,7 @@ verify_stored_settings(Findings *findings)
 static void
 verify_settings(Findings *findings)
 {
-	int64		before = findings->count;
+	int64 before = findings->count;
 
 	verify_stored_settings(findings);
 	if (findings->count == before && settings_default_plan())
@@ -433,8 +434,8 @@ verify_base(Findings *findings)
 void
 verify_structure(Findings *findings, const Totals *known)
 {
-	Share		all = {.shares = 1,.sample = 1};
-	int64		before;
+	Share all = {.shares = 1, .sample = 1};
+	int64 before;
 
 	verify_base(findings);
 	verify_lot_orphans(findings);
@@ -461,7 +462,7 @@ verify_structure(Findings *findings, const Totals *known)
 Datum
 credits_verify_structure(PG_FUNCTION_ARGS)
 {
-	Findings	findings;
+	Findings findings;
 
 	store_attach(fcinfo);
 	InitMaterializedSRF(fcinfo, 0);
