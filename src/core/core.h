@@ -2,18 +2,24 @@
  * core.h
  *		The rules of the ledger, without tables, locks and clocks.
  *
- * A rule is a function that is given an account's state, a time and what to do.
- * It either returns CR_OK, and then the account is the new state and the row is the
- * history row that records the change; or it refuses with another verdict, and then
- * the account is as it was.  The core never throws and includes no PostgreSQL
- * header.  Therefore the same rules are unit-tested and fuzzed without a server, and
- * verification replays a history through them.
+ * A rule is a function.  Its arguments are an account's state, a time and what to do.
+ * If the rule accepts, it returns CR_OK, changes the account to the new state, and makes
+ * the history row that records the change.  If the rule refuses, it returns another
+ * verdict and leaves the account as it was.  The core never throws and includes no
+ * PostgreSQL header.  Therefore the same rules are unit-tested and fuzzed without a
+ * server, and verification replays a history through these rules.
  *
  * An account has three buckets.  The monthly bucket is filled with its plan's
  * allowance at each boundary between two periods.  Granted credits end, each grant
  * at its own time.  Purchased credits do not end.  A deduction spends monthly credits
- * first, then granted, then purchased ones.  A hold sets credits aside until it is
- * captured, which spends them, or released, which gives them back.
+ * first, then granted, then purchased ones.  A hold sets credits aside: these
+ * credits are held.  Capturing the hold spends them, and releasing the hold gives them
+ * back.  Credits are owed if they could not be taken (an overdraft, or a chargeback of
+ * credits that were spent).
+ *
+ * A boundary is the time at which one period ends and the next begins.  Boundaries and
+ * the ends of grants and holds are events.  An event is due if its time has come and no
+ * history row records it yet.
  *
  * Amounts are whole credits.  A CrTime is microseconds since 2000-01-01 00:00 UTC,
  * like PostgreSQL's TimestampTz.  A CrLocal is microseconds since 2000-01-01 00:00
@@ -38,11 +44,11 @@ typedef int64_t CrLocal;
 #define CR_LONGEST_HOLD	 (31 * CR_DAY)
 #define CR_MAX_OVERDRAFT CR_MAX_CREDITS
 
-/* Where a plan's periods have their boundaries.  cycle.c has the rest. */
+/* Says where the boundaries of a plan's periods are.  cycle.c computes them. */
 typedef enum CrCycle
 {
 	CR_CALENDAR,	/* at 00:00 on the 1st of a month */
-	CR_ANNIVERSARY, /* a number of months after the account's anchor */
+	CR_ANNIVERSARY, /* whole months after the account's cycle_anchor */
 	CR_CYCLE_COUNT
 } CrCycle;
 
@@ -50,7 +56,7 @@ typedef enum CrStatus
 {
 	CR_ACTIVE,
 	CR_FROZEN, /* nothing can be spent */
-	CR_CLOSED  /* nothing can be spent or granted, only purchased */
+	CR_CLOSED  /* credits can be purchased, but not spent or granted */
 } CrStatus;
 
 typedef enum CrBucket
@@ -69,25 +75,31 @@ typedef enum CrKind
 	CR_KIND_ADJUST,
 	CR_KIND_SET_PLAN,	   /* a call: another plan from now on */
 	CR_KIND_SCHEDULE_PLAN, /* a call: another plan from the next boundary on */
-	CR_KIND_PLAN_CHANGE,   /* an event: that boundary has come */
+	CR_KIND_PLAN_CHANGE,   /* an event: the scheduled plan replaces the old one */
 	CR_KIND_RESET,		   /* an event: a period ended and the next began */
 	CR_KIND_FREEZE,
 	CR_KIND_UNFREEZE,
 	CR_KIND_CLOCK_REPAIR,
 	CR_KIND_SET_OVERDRAFT,
-	CR_KIND_SET_CYCLE, /* another anchor or time zone */
+	CR_KIND_SET_CYCLE, /* another cycle_anchor or time zone */
 	CR_KIND_IMPORTED,  /* a row of another system's history */
-	CR_KIND_IMPORT,	   /* what the account had in that system */
+	CR_KIND_IMPORT,	   /* what the account had in the other system */
 	CR_KIND_TRANSFER_OUT,
 	CR_KIND_TRANSFER_IN,
-	CR_KIND_GRANT,	   /* from here on, a kind is about grants, holds or earlier rows */
+
+	/*
+	 * The order matters.  A kind from CR_KIND_GRANT on is about grants, holds or earlier
+	 * rows.  For these kinds, ledger.c always reads the account's grants and holds, and
+	 * judge.c does not accept a row if they were not read.
+	 */
+	CR_KIND_GRANT,
 	CR_KIND_GRANT_END, /* an event: what was left of a grant has expired */
 	CR_KIND_HOLD,
 	CR_KIND_HOLD_END, /* an event: a hold's time is over */
 	CR_KIND_CAPTURE,
 	CR_KIND_RELEASE,
 	CR_KIND_REFUND,
-	CR_KIND_REVOKE, /* a purchase whose payer took the payment back */
+	CR_KIND_REVOKE, /* takes a purchase back, for example after a chargeback */
 	CR_KIND_UNDO,	/* takes back what a row of a bulk run did */
 	CR_KIND_CLOSE,
 	CR_KIND_ARCHIVE, /* older rows were archived and left a checkpoint */
@@ -98,27 +110,34 @@ typedef enum CrKind
 typedef enum CrVerdict
 {
 	CR_OK,
-	CR_INSUFFICIENT,	/* UC001 */
-	CR_IS_FROZEN,		/* UC004 */
-	CR_IS_CLOSED,		/* UC004 */
-	CR_OVER_CAP,		/* 22003: the account would have more than CR_MAX_CREDITS */
-	CR_NO_PERIOD,		/* 22023: there is no boundary to schedule a change for */
-	CR_NOT_AHEAD,		/* 22023: the account's clock is not ahead */
-	CR_GRANT_UPWARDS,	/* 22023: only a grant can give granted credits */
+	CR_INSUFFICIENT, /* UC001 */
+	CR_IS_FROZEN,	 /* UC004 */
+	CR_IS_CLOSED,	 /* UC004 */
+	CR_OVER_CAP,	 /* 22003: the account would have more than CR_MAX_CREDITS */
+	CR_NO_PERIOD,	 /* 22023: a change cannot be scheduled, because no boundary will come */
+	/* 22023: the account's last row is not later than the clock: nothing to repair */
+	CR_NOT_AHEAD,
+	CR_GRANT_UPWARDS,	/* 22023: a correction cannot add granted credits */
 	CR_ENDS_TOO_SOON,	/* 22023: the end is not after now */
 	CR_HOLD_CLOSED,		/* UC006 */
 	CR_MORE_THAN_SPENT, /* UC010 */
-	CR_NOT_UNDOABLE,	/* the period or grant has ended, or it was undone before */
-	CR_HAS_HOLDS,		/* 55000: holds are open */
-	CR_ZONE_UNKNOWN		/* UC012: the server does not know the account's zone */
+	/* the period or grant has ended, or the row was undone before */
+	CR_NOT_UNDOABLE,
+	CR_HAS_HOLDS,	/* 55000: holds are open */
+	CR_ZONE_UNKNOWN /* UC012: the server does not know the account's zone */
 } CrVerdict;
 
 /* The result of applying what is due. */
 typedef enum CrFold
 {
-	CR_FOLDED,		   /* everything is applied */
-	CR_WAITS_FOR_ZONE, /* the next reset waits, and so does what is due after it */
-	CR_PLAN_MISSING	   /* the plan has no version; the plan table excludes that */
+	CR_FOLDED, /* everything is applied */
+	/* the next reset, and what is due after the reset, wait for the account's time zone */
+	CR_WAITS_FOR_ZONE,
+	/*
+	 * A version of the account's plan, or of the scheduled plan, is missing.  The stored
+	 * data is damaged, and the caller raises UC008.
+	 */
+	CR_PLAN_MISSING
 } CrFold;
 
 typedef struct CrBuckets
@@ -138,12 +157,12 @@ typedef struct CrPlanVersion
 	CrCycle cycle;
 	int64_t rollover_limit;
 	int64_t low_balance_threshold;
-	CrTime created_at; /* what the clock said when it was defined */
+	CrTime created_at; /* when the version was defined, by the ledger's clock */
 } CrPlanVersion;
 
 /*
- * What an account has besides sums and times.  A row that changes one of these
- * fields has all of them.
+ * What an account has besides sums and times.  A history row that changes one of these
+ * fields stores all of them.
  */
 typedef struct CrFacts
 {
@@ -154,12 +173,12 @@ typedef struct CrFacts
 	const char *time_zone;
 	CrStatus status;
 	int64_t overdraft_limit;
-	int64_t period_granted; /* by the plan, in this period */
+	int64_t period_granted; /* credits that the plan granted in this period */
 } CrFacts;
 
 /*
- * An allocation: how many credits came from one source.  The source is the seq of
- * a grant, or one of these.
+ * An allocation says how many credits came from one source.  The source is the seq of a
+ * grant, or one of the following numbers.
  */
 #define CR_FROM_MONTHLY	  INT64_C(0)
 #define CR_FROM_PURCHASED INT64_C(-1)
@@ -173,13 +192,13 @@ typedef struct CrPart
 
 typedef struct CrGrant
 {
-	int64_t seq; /* of the row that opened it */
+	int64_t seq; /* number of the history row that opened the grant */
 	CrTime ends_at;
 	int64_t amount;
-	int64_t left; /* does not include what is held */
-	bool closed;  /* it has ended: it takes no credits back */
-	bool changed; /* since it was read */
-	bool is_new;  /* it was opened, not read */
+	int64_t left; /* does not include credits that are held */
+	bool closed;  /* the grant has ended: it takes no credits back */
+	bool changed; /* the grant was changed since it was read */
+	bool is_new;  /* the grant was opened, not read */
 } CrGrant;
 
 typedef enum CrHoldState
@@ -187,39 +206,40 @@ typedef enum CrHoldState
 	CR_HOLD_OPEN,
 	CR_HOLD_CAPTURED,
 	CR_HOLD_RELEASED,
-	CR_HOLD_EXPIRED, /* it can still be captured late, once */
-	CR_HOLD_SETTLED	 /* it was captured late */
+	CR_HOLD_EXPIRED, /* the hold can still be captured late, once */
+	CR_HOLD_SETTLED	 /* the hold was captured late */
 } CrHoldState;
 
 /*
- * A hold, and what it still has of each source.  One that has expired keeps the
- * figures that it had then, although it gave the credits back.
+ * A hold, and how many credits of each source it still holds.  A hold that has expired
+ * keeps the numbers that it had when it expired, although it gave the credits back.
  */
 typedef struct CrHold
 {
-	int64_t seq; /* of the row that opened it */
+	int64_t seq; /* number of the history row that opened the hold */
 	CrTime ends_at;
-	CrTime period_start; /* of the period that the monthly credits are of */
+	CrTime period_start; /* start of the period from which the monthly credits came */
 	int64_t amount;
 	int64_t monthly;
 	int64_t purchased;
-	int n_parts; /* of grants, in the order in which they were taken */
+	/* how many credits came from each grant, in the order in which they were taken */
+	int n_parts;
 	CrPart *parts;
 	CrHoldState state;
-	bool changed; /* since it was read */
-	bool is_new;  /* it was opened, not read */
+	bool changed; /* the hold was changed since it was read */
+	bool is_new;  /* the hold was opened, not read */
 } CrHold;
 
 /*
  * The grants of an account that have not ended, and its holds.  The caller reads
- * them, and stores those that are changed or new.  The lists take memory by the
- * caller's alloc; it must last as long as they do.
+ * them from their tables, and stores those that are changed or new.  The lists use memory
+ * from the caller's alloc function.  That memory must live as long as the lists.
  */
 typedef struct CrLots
 {
 	void *(*alloc)(void *ctx, size_t size);
 	void *ctx;
-	CrGrant *grants; /* as they are spent: by their ends, then by age */
+	CrGrant *grants; /* in the order of spending: by their ends, then by age */
 	int n_grants;
 	int room_grants;
 	CrHold *holds; /* oldest first */
@@ -233,23 +253,27 @@ typedef struct CrLots
 typedef struct CrAccount
 {
 	const char *user_id;
-	CrBuckets balance; /* does not include what is held */
+	CrBuckets balance; /* does not include credits that are held */
 	CrBuckets held;
-	int64_t owed_monthly; /* paid first from what comes into the bucket */
+	/*
+	 * Credits that the bucket could not give.  Credits that come into the bucket pay them
+	 * before they add to the balance.  A reset clears owed_monthly.
+	 */
+	int64_t owed_monthly;
 	int64_t owed_purchased;
 	CrFacts facts;
 	CrTime period_start;
 	CrTime next_reset_at; /* CR_NEVER: the period is open-ended */
-	CrTime next_event_at; /* no event comes before that */
-	CrTime effective_at;  /* of the last history row */
-	int64_t history_seq;  /* 0: there is no row yet */
+	CrTime next_event_at; /* no event comes before this time */
+	CrTime effective_at;  /* time of the last history row */
+	int64_t history_seq;  /* number of the last history row; 0: there is none */
 	uint8_t history_hash[CR_HASH_LEN];
-	CrLots *lots; /* NULL: not read; see cr_has_lots() */
+	CrLots *lots; /* NULL: grants and holds were not read; see cr_has_lots() */
 } CrAccount;
 
 /*
- * One history row.  The core fills the first part.  The ledger fills the second: the
- * row's number, who did it and why, and the hash.
+ * One history row.  The core fills the first part.  The ledger fills the second part:
+ * the row's number, its actor and reason, the hash and so on.
  */
 typedef struct CrRow
 {
@@ -257,22 +281,24 @@ typedef struct CrRow
 	CrKind kind;
 	CrTime effective_at;
 	CrTime period_start;
-	CrTime next_reset_at; /* CR_NEVER: none */
+	CrTime next_reset_at; /* CR_NEVER: there is none */
 	int64_t amount;
 	CrBuckets delta;
-	CrBuckets balance; /* this and the next ones: after the row */
+	/* balance, held and owed_*: as they are after the row */
+	CrBuckets balance;
 	CrBuckets held;
 	int64_t owed_monthly;
 	int64_t owed_purchased;
 	int64_t expired;	  /* credits that came to their end unspent */
 	int64_t forfeited;	  /* credits that were lost in another way */
-	int32_t skipped;	  /* boundaries before this one that the row stands for */
+	int32_t skipped;	  /* how many earlier missed boundaries this reset row includes */
 	int32_t plan_version; /* 0: none */
 	bool has_ref_seq;
-	int64_t ref_seq; /* of the earlier row that this one is about */
+	int64_t ref_seq; /* number of the earlier row that this row is about */
 	bool has_ends_at;
 	CrTime ends_at;
-	int n_allocations; /* of grants; in a capture's row, of every source */
+	/* how many credits came from each grant; for a capture: from every source */
+	int n_allocations;
 	const CrPart *allocations;
 	bool has_facts;
 	CrFacts facts;
@@ -282,7 +308,8 @@ typedef struct CrRow
 	int64_t seq;
 	CrTime created_at;
 	const char *actor;
-	const char *spender; /* these may be NULL from here on */
+	/* the pointers from here on may be NULL */
+	const char *spender;
 	const char *payment_ref;
 	const char *idempotency_key;
 	const uint8_t *request_digest; /* CR_HASH_LEN bytes */
@@ -291,43 +318,47 @@ typedef struct CrRow
 	const char *metadata;	  /* the jsonb's text */
 	const uint8_t *text_salt; /* text_salt_len bytes */
 	size_t text_salt_len;
-	const uint8_t *reason_digest; /* stored only once the text is erased */
+	/* stored after the text was erased, in its place */
+	const uint8_t *reason_digest;
 	const uint8_t *metadata_digest;
 	uint8_t hash[CR_HASH_LEN];
-	const char *malformed; /* why a stored row cannot be one; NULL: it can */
+	/* why no call can have written this stored row; NULL: nothing wrong was found */
+	const char *malformed;
 } CrRow;
 
 /*
- * What the core needs from its caller.  local_to_utc and utc_to_local convert times;
- * they are called only for zones that knows_zone knows.  plan_at gives the version of
- * a plan that is in force at a time, plan_version a certain version; NULL if there is
- * none.  These pointers must stay valid for the whole call.  emit gets each row that
- * cr_fold_due() makes.
+ * What the core needs from its caller.  local_to_utc and utc_to_local convert times.
+ * They are called only for zones for which knows_zone returns true.  plan_at returns the
+ * version of a plan that is in force at a time, and plan_version returns the version with
+ * a number.  Both return NULL if there is no such version.  The plan versions that they
+ * return must stay valid for the whole call.  emit gets each row that cr_fold_due()
+ * makes.
  */
 typedef struct CrEnv
 {
 	void *ctx;
 	CrTime (*local_to_utc)(void *ctx, const char *zone, CrLocal local);
 	CrLocal (*utc_to_local)(void *ctx, const char *zone, CrTime utc);
-	bool (*knows_zone)(void *ctx, const char *zone); /* NULL: it knows all */
+	bool (*knows_zone)(void *ctx, const char *zone); /* NULL: all are known */
 	const CrPlanVersion *(*plan_at)(void *ctx, const char *plan, CrTime at);
 	const CrPlanVersion *(*plan_version)(void *ctx, const char *plan, int32_t version);
 	void (*emit)(void *ctx, const CrRow *row); /* may be NULL */
 } CrEnv;
 
 /*
- * What a row spent, and how much of that was refunded since.  It spent the monthly
- * credits first, then those of the parts, then the purchased ones.  Of a capture,
- * the parts have everything.
+ * How many credits a row spent, and how many of them were refunded since.  The row spent
+ * the monthly credits first, then the credits of the parts, then the purchased credits.
+ * For a capture, parts lists all sources, and monthly and purchased are 0.
  */
 typedef struct CrSpent
 {
 	int64_t seq;
 	int64_t amount;
-	CrTime period_start; /* of the period that the monthly credits are of */
+	CrTime period_start; /* start of the period from which the monthly credits came */
 	int64_t refunded;
 	int64_t monthly;
-	int64_t purchased; /* includes what was owed */
+	/* includes credits of this row that the bucket did not have and has owed since */
+	int64_t purchased;
 	int n_parts;
 	const CrPart *parts;
 } CrSpent;
@@ -342,9 +373,9 @@ extern const char *cr_hold_state_name(CrHoldState state);
 extern bool cr_hold_state_parse(const char *name, CrHoldState *state);
 
 /*
- * lots.c: the grants and holds of an account.  A rule needs acc->lots if
- * cr_has_lots() says so, and also to open or close a grant or hold or to give credits
- * back to one.
+ * lots.c: the grants and holds of an account.  A rule needs acc->lots if cr_has_lots()
+ * returns true.  A rule that opens or closes a grant or hold, or gives credits back to a
+ * grant or hold, always needs acc->lots.
  */
 extern bool cr_has_lots(const CrAccount *acc);
 extern CrTime cr_next_event(const CrAccount *acc);
@@ -355,7 +386,7 @@ extern int64_t cr_hold_left(const CrHold *hold);
 extern bool cr_hold_fits(const CrHold *hold);
 
 /* cycle.c: the cycles, and when a period ends */
-extern const char *const cr_cycle_choices; /* all of them, for an error message */
+extern const char *const cr_cycle_choices; /* all names, for an error message */
 extern const char *cr_cycle_name(CrCycle cycle);
 extern bool cr_cycle_parse(const char *name, CrCycle *cycle);
 extern bool cr_knows_zone(const CrEnv *env, const char *zone);
@@ -383,8 +414,9 @@ extern CrVerdict cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket, int64_t d
 
 /*
  * account_rules.c and plan_rules.c: the account itself, its plan and its cycle.
- * These rules work out the end of the period.  Their twins named cr_apply_ are given
- * it, because an end that is stored is final.
+ * cr_open(), cr_set_plan() and cr_set_cycle() compute the end of the period.  For each of
+ * these rules there is a function cr_apply_..., which gets the end as an argument, because
+ * verification has to use the end that is stored.
  */
 extern void cr_account_init(CrAccount *acc, const char *user_id);
 extern CrVerdict cr_open(CrAccount *acc, const CrEnv *env, CrTime at,
@@ -419,7 +451,7 @@ extern CrVerdict cr_revoke(CrAccount *acc, CrTime at, int64_t amount, int64_t pu
 extern CrVerdict cr_transfer_out(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
 extern CrVerdict cr_transfer_in(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
 
-/* hold_rules.c: setting credits aside, spending them, giving them back */
+/* hold_rules.c: setting credits aside, and spending them or giving them back */
 extern CrVerdict cr_hold(CrAccount *acc, CrTime at, int64_t seq, int64_t amount,
 						 CrTime ends_at, CrRow *row);
 extern CrVerdict cr_capture(CrAccount *acc, CrTime at, CrHold *hold, int64_t amount,
@@ -427,17 +459,22 @@ extern CrVerdict cr_capture(CrAccount *acc, CrTime at, CrHold *hold, int64_t amo
 extern CrVerdict cr_release(CrAccount *acc, CrTime at, CrHold *hold, CrRow *row);
 extern void cr_apply_hold_end(CrAccount *acc, CrHold *hold, CrRow *row);
 
-/* refund_rules.c: giving back what was spent, to where it came from */
+/* refund_rules.c: giving credits that were spent back to their sources */
 extern bool cr_spent(CrSpent *spent, const CrRow *row);
 extern bool cr_spent_fits(const CrRow *row);
 extern CrVerdict cr_refund(CrAccount *acc, CrTime at, const CrSpent *spent, int64_t amount,
 						   CrRow *row);
 
-/* undo_rules.c: taking back what a row of a bulk run did */
+/*
+ * undo_rules.c: taking back what a row of a bulk run did.  After a reset is undone, another
+ * version of the plan can grant its allowance instead.
+ */
 typedef struct CrRegrant
 {
-	const CrPlanVersion *plan; /* the version that grants anew */
-	CrTime next_reset_at;	   /* is later than before if it has another cycle */
+	/* the plan version whose allowance is granted instead */
+	const CrPlanVersion *plan;
+	/* the end of the period; later than before if that version has another cycle */
+	CrTime next_reset_at;
 } CrRegrant;
 
 extern bool cr_undone_fits(const CrRow *target);
@@ -462,8 +499,8 @@ extern CrVerdict cr_imported(CrAccount *acc, CrTime at, int64_t amount, CrRow *r
 extern CrVerdict cr_import(CrAccount *acc, CrTime at, const CrImport *import, CrRow *row);
 
 /*
- * due.c: what time does to an account.  A caller applies what is due before it asks a
- * rule for anything.
+ * due.c: applying the events that are due.  A caller applies them before it calls any
+ * other rule.
  */
 extern bool cr_is_due(const CrAccount *acc, CrTime upto);
 extern bool cr_waits_for_zone(const CrAccount *acc, const CrEnv *env, CrTime upto);
@@ -483,8 +520,8 @@ extern bool cr_facts_equal(const CrFacts *a, const CrFacts *b);
  * replay.c: checking stored rows.  If the row follows from the state before it,
  * cr_replay() makes the account the next state and returns NULL; otherwise it returns
  * what is wrong with the row.  target: the row that a refund or undo refers to, NULL
- * if there is none.  used: how much of that row was refunded before, or how often it
- * was undone before.
+ * if there is none.  used: how many credits of that row were refunded before, or how
+ * often that row was undone before.
  */
 extern const char *cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row,
 							 const CrRow *target, int64_t used);
@@ -497,10 +534,10 @@ typedef struct CrBuf
 {
 	uint8_t *data;
 	size_t len;
-	size_t cap; /* what does not fit is not written, but counted in len */
+	size_t cap; /* bytes that do not fit are not written, but counted in len */
 } CrBuf;
 
-/* One row of the audit log: something that an administrator did. */
+/* One row of the audit log, which records what an administrator did. */
 typedef struct CrAuditRow
 {
 	int64_t seq;
@@ -508,7 +545,8 @@ typedef struct CrAuditRow
 	const char *action;
 	const char *subject;
 	const char *actor;
-	const char *client_addr; /* these may be NULL from here on */
+	/* the pointers from here on may be NULL */
+	const char *client_addr;
 	const char *application;
 	const char *before; /* the jsonb's text */
 	const char *after;
@@ -516,19 +554,21 @@ typedef struct CrAuditRow
 } CrAuditRow;
 
 /*
- * An anchor: a digest of all histories at one moment.  It is the root of a tree whose
- * leaves are each user's newest row at that moment, and the audit log's.
+ * An anchor is a digest of all histories at one moment.  root is the root of a Merkle tree.
+ * The leaves of the tree are the newest row of each user at that moment, and the newest
+ * row of the audit log.  A witness, another machine or person, keeps the anchor's text
+ * outside the database.
  */
 typedef struct CrAnchor
 {
 	int64_t anchor_no;
 	CrTime created_at;
-	int64_t accounts;  /* users in the tree */
-	int64_t changed;   /* users of these with new rows since the anchor before */
-	int64_t audit_seq; /* of the audit log's newest row; 0: it has none */
+	int64_t accounts;  /* how many users are in the tree */
+	int64_t changed;   /* how many of these users have new rows since the previous anchor */
+	int64_t audit_seq; /* number of the audit log's newest row; 0: the log is empty */
 	uint8_t audit_hash[CR_HASH_LEN];
 	uint8_t root[CR_HASH_LEN];
-	uint8_t changed_root[CR_HASH_LEN]; /* of a tree of the changed users alone */
+	uint8_t changed_root[CR_HASH_LEN]; /* root of a tree of the changed users alone */
 	uint8_t previous_hash[CR_HASH_LEN];
 	uint8_t hash[CR_HASH_LEN];
 } CrAnchor;
@@ -552,14 +592,15 @@ extern void cr_buf_time(CrBuf *buf, CrTime value);
 extern void cr_buf_null(CrBuf *buf);
 
 /*
- * merkle_tree.c: the Merkle tree of RFC 6962, built leaf by leaf.  The caller gives
- * nodes room for one hash more than the number of leaves has binary digits.
+ * merkle_tree.c: the Merkle tree of RFC 6962, built leaf by leaf.  The caller allocates
+ * nodes: if the largest number of leaves has d binary digits, d + 1 hashes (at most
+ * CR_TREE_NODES).
  */
 #define CR_TREE_NODES 64
 
 typedef struct CrTree
 {
-	uint64_t count; /* of the leaves so far */
+	uint64_t count; /* how many leaves were added so far */
 	uint8_t (*nodes)[CR_HASH_LEN];
 } CrTree;
 
