@@ -1,11 +1,11 @@
 /*
  * bulk.h
- *		A bulk run: it does the same to many accounts, batch by batch.
+ *		A bulk run does the same to many accounts, batch by batch.
  *
  * The caller of bulk_run provides two things.  One is a query that gives the accounts:
  * each user once, in the order of the user_id's bytes.  The other is the function decide,
- * which says what to do to one account and adds its history rows with ledger_push.  The
- * run does the rest: it locks, writes, commits, counts and reports.
+ * which decides what to do to one account and adds the account's history rows with
+ * ledger_push.  The run does the rest: it locks, writes, commits, counts and reports.
  */
 #ifndef CREDITS_BULK_BULK_H
 #define CREDITS_BULK_BULK_H
@@ -22,31 +22,37 @@
 
 typedef struct Bulk Bulk;
 
-/* The result of one account. */
+/* The result for one account. */
 typedef enum BulkOutcome
 {
 	BULK_DONE,
-	BULK_ALREADY, /* it was done before, by this run or another */
-	BULK_SKIPPED  /* it is too late, or the account's state does not allow it */
+	BULK_ALREADY, /* the account was done before, by this run or another run */
+	/*
+	 * The period or grant has ended, or the account's state (for example another plan)
+	 * does not allow the change, or there is nothing to change.
+	 */
+	BULK_SKIPPED
 } BulkOutcome;
 
 typedef struct BulkCounts
 {
-	RunCounts run; /* here granted and expired are credits given and taken */
+	/* run.granted counts the credits given, and run.expired the credits taken */
+	RunCounts run;
 	int64 already;
 	int64 skipped;
 	/* credits that could not be taken because they are spent or held */
 	int64 not_taken;
-	int64 rows; /* imported from other systems' histories */
+	/* rows that were imported from other systems' histories, or archived */
+	int64 rows;
 } BulkCounts;
 
-/* One row of the query.  The caller of bulk_run knows its columns. */
+/* One row of the query.  The caller of bulk_run knows the columns of the row. */
 typedef struct BulkItem
 {
 	const char *user_id;
 	HeapTuple tuple;
 	TupleDesc desc;
-	List *more; /* what prepare found for this user */
+	List *more; /* further rows that prepare found for this user */
 	bool busy;	/* another transaction has the account locked */
 } BulkItem;
 
@@ -54,46 +60,57 @@ struct Bulk
 {
 	/* set by the caller of bulk_run */
 	const char *function;
-	const char *kind; /* of the run's record */
-	CrKind row_kind;
+	const char *kind; /* the kind of run, for the run's record */
+	CrKind row_kind;  /* the kind of the history rows that the run writes */
 	const char *reason;
 	bool reads_own_tables; /* the query reads the extension's own tables */
 	void (*prepare)(Bulk *bulk, BulkItem *items, int count); /* may be NULL */
 	BulkOutcome (*decide)(Bulk *bulk, Ledger *ledger, const BulkItem *item);
-	/* called when a batch stays (good) or is undone; may be NULL */
+	/*
+	 * Called after each try of a batch.  good: the batch's work stays; otherwise that work
+	 * is undone.  May be NULL.
+	 */
 	void (*settle)(Bulk *bulk, bool good);
-	/* gets what decide needed when it set lacks; may be NULL */
+	/*
+	 * Called after decide has set the field lacks.  Waits until the time "until" for what
+	 * was locked or missing (for the archive: a partition).  True if it is there now.
+	 * May be NULL.
+	 */
 	bool (*obtain)(Bulk *bulk, TimestampTz until);
 	void (*report)(Bulk *bulk, Object *object); /* may be NULL */
-	const char *second_query; /* stays open as long as the first; may be NULL */
+	const char *second_query; /* is open as long as the first query; may be NULL */
 	Portal *second;
 	void *ctx;
 	int64 batch_size;
 	int64 max_accounts;
-	int64 max_wait; /* in ms; while the run waits, this shrinks */
+	int64 max_wait; /* in ms; what the run has waited is subtracted */
 	bool dry_run;
 
 	/* set by the run */
 	const char *last_user; /* the last user that the query has given */
 	Run run;
 	BulkCounts counts;
-	/* of the current batch; added to counts if the batch stays */
+	/* the counts of the current batch; added to counts if the batch's work stays */
 	BulkCounts batch;
-	bool more;
-	bool in_block; /* inside a transaction of the caller, which has to retry */
-	bool own_transactions;
+	bool more; /* the run stopped at max_accounts, and accounts are left */
+	/*
+	 * The run is inside a transaction of the caller.  After a conflict, the caller has to
+	 * retry.
+	 */
+	bool in_block;
+	bool own_transactions; /* each batch is a transaction of its own */
 	/* the current transaction has work that is not committed yet */
 	bool has_work;
-	int64 wait; /* in ms, for the current account; 0: do not wait */
-	/* the last try needed this plan, which is locked; NULL: none */
+	int64 wait; /* how long to wait for the current account, in ms; 0: do not wait */
+	/* the plan that the last try needed and that is locked; NULL: none */
 	const char *busy_plan;
-	bool lacks; /* set by decide: it needs something that obtain can get */
+	bool lacks; /* set by decide: decide needs something that obtain can get */
 	/* the last try conflicted with another transaction (40001, 40P01) */
 	bool conflict;
 	List *postponed; /* list of BulkItem: busy accounts, to be tried again */
 	TupleDesc postponed_desc;
 	int64 busy;				   /* how many busy accounts are left for another run */
-	StringInfoData busy_users; /* the first of them, as JSON */
+	StringInfoData busy_users; /* the first users of these accounts, as JSON */
 	MemoryContext memory;	   /* lives as long as the run */
 };
 

@@ -1,7 +1,7 @@
 /*
  * ledger.h
- *		Changing one account: lock it, look up the key, apply what is due, let the core
- *		decide, append.  There is no other way to change an account.
+ *		Changing one account: lock the account, look up the key, apply what is due, let
+ *		the core decide, append the rows.  There is no other way to change an account.
  *
  * Most calls give one command to the core:
  *
@@ -14,8 +14,9 @@
  *		...
  *		return ledger_command(&request, decide, &args);
  *
- * ledger_command does the following.  Calls that give more than one command to the core
- * do it themselves:
+ * ledger_command takes the following steps.  A call that gives more than one command to
+ * the core takes these steps itself.  ledger_replay finds a repeated call by its key and
+ * gives the first receipt:
  *
  *		ledger_begin(&ledger, &request);
  *		if (!ledger_replay(&ledger, &receipt))
@@ -25,9 +26,10 @@
  *		}
  *		ledger_end(&ledger);
  *
- * The usual deduction does not lock the account before it decides.  It calls
- * ledger_prepare and ledger_deduct_unlocked.  If that returns -1, it calls ledger_lock
- * and decides again.  The sweep does the same for its usual account: it calls
+ * The usual deduction does not lock the account before it decides.  The call uses
+ * ledger_prepare and ledger_deduct_unlocked.  If ledger_deduct_unlocked returns -1, the
+ * call uses ledger_lock and decides again.  The sweep (the bulk run that writes what is
+ * due for accounts that no call touches) does the same for its usual account: it calls
  * ledger_read_at, and if ledger_write returns false, it calls ledger_lock_at and decides
  * again.
  *
@@ -36,10 +38,10 @@
  *
  * If the server no longer knows the account's time zone, a reset that is due has to wait,
  * and ledger_apply_due raises UC012.  Calls that give or return credits to the account
- * can go on before the reset: they use ledger_apply_ready.
+ * use ledger_apply_ready instead: they write their rows with a time just before the reset.
  *
- * A caller with several requests for one account sets ledger.request to each of them in
- * turn, pushes their rows, and calls ledger_write once.
+ * A caller with several requests for one account sets ledger.request to each request in
+ * turn, pushes the rows of each request, and calls ledger_write once.
  */
 #ifndef CREDITS_LEDGER_LEDGER_H
 #define CREDITS_LEDGER_LEDGER_H
@@ -58,11 +60,13 @@ typedef struct Ledger
 	const Request *request;
 	Books *books;
 	Books own_books;
-	TupleTableSlot *version; /* the account's version that is decided on */
-	bool is_locked;			 /* false: another transaction may write a newer version */
-	/* not locked, because another transaction has the account locked */
+	/* the version of the account's row on which the call bases its decision */
+	TupleTableSlot *version;
+	bool is_locked; /* false: another transaction may write a newer version */
+	/* the account was not locked, because another transaction has it locked */
 	bool is_busy;
-	bool is_new; /* there is no account yet; the appended rows open it */
+	/* there is no account yet; the rows of this call open the account */
+	bool is_new;
 	CrAccount acc;
 	CrTime clock; /* read after the version */
 	/* the account's time: clock, or the time of its last row if that is later */
@@ -71,11 +75,15 @@ typedef struct Ledger
 	Plans own_plans;
 	CrEnv env;
 	CrRow *rows;	 /* rows to append */
-	Datum *metadata; /* of each row; 0: none */
+	Datum *metadata; /* the metadata of each row; 0: none */
 	int n_rows;
 	bool is_up_to_date; /* what was due has been applied */
-	bool is_waiting;	/* except the reset, which waits for the account's time zone */
-	int room;
+	/*
+	 * The reset and what is due after the reset were not applied, because the server does
+	 * not know the account's time zone.
+	 */
+	bool is_waiting;
+	int room; /* how many rows fit into the memory of rows */
 } Ledger;
 
 /* See ledger_command(). */

@@ -2,9 +2,10 @@
  * lookup.h
  *		Reading the extension's tables by index.
  *
- * A caller begins with lookup_begin and adds a condition for each key with lookup_key or
- * one of the functions for texts.  Each call of lookup_next then reads one row into
- * lookup->slot.  lookup_again begins another search with the same table and index.
+ * A caller begins a search with lookup_begin, and adds each condition with lookup_key or
+ * with one of the functions for texts.  Each call of lookup_next then reads one row into
+ * lookup->slot.  lookup_again begins another search with the same table, index and
+ * snapshot, and with as many conditions as before.
  */
 #ifndef CREDITS_STORE_LOOKUP_H
 #define CREDITS_STORE_LOOKUP_H
@@ -28,11 +29,12 @@ typedef struct Lookup
 	Relation index;
 	Snapshot snapshot;
 	struct IndexScanDescData *scan; /* NULL until the first row is read */
-	MemoryContext memory;
-	bool positioned;	 /* the scan has the current keys */
-	bool owns_relations; /* lookup_end closes them; else the caller does */
+	MemoryContext memory;			/* has the memory that the index scan allocates */
+	bool positioned;				/* the scan was given the current keys */
+	/* true: lookup_end closes heap and index; false: the caller closes them */
+	bool owns_relations;
 	TupleTableSlot *slot;
-	ScanKeyData keys[3];
+	ScanKeyData keys[3]; /* the conditions */
 	int nkeys;
 } Lookup;
 
