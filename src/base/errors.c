@@ -1,6 +1,6 @@
 /*
  * errors.c
- *		Every error of the ledger.
+ *		The functions that raise the ledger's errors.
  */
 #include "postgres.h"
 

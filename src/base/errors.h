@@ -1,9 +1,14 @@
 /*
  * errors.h
- *		Every error of the ledger has one function here.  All SQLSTATEs are in this file.
+ *		The ledger's own SQLSTATEs, UC001 to UC012, and the functions that raise errors.
  *
- * MESSAGE is one plain sentence.  DETAIL is one JSON object with the numbers.  HINT says
- * what to do.
+ * Every error with one of these SQLSTATEs is raised by a function that is declared here.
+ * Other errors that calls raise, for example for wrong arguments, have functions here,
+ * too.  If only one file needs an error with one of PostgreSQL's SQLSTATEs, that file may
+ * raise the error itself.
+ *
+ * MESSAGE is one plain sentence.  DETAIL, if there is one, is a JSON object with the
+ * values.  HINT says what to do.
  */
 #ifndef CREDITS_BASE_ERRORS_H
 #define CREDITS_BASE_ERRORS_H
@@ -28,6 +33,10 @@
 #define ERRCODE_CREDITS_PAYMENT_NOT_FOUND MAKE_SQLSTATE('U', 'C', '0', '1', '1')
 #define ERRCODE_CREDITS_ZONE_UNKNOWN	  MAKE_SQLSTATE('U', 'C', '0', '1', '2')
 
+/*
+ * The values for DETAIL, also for calls that answer with a refusal and do not raise the
+ * error.
+ */
 extern void insufficient_numbers(StringInfo buf, const CrAccount *acc, int64 required);
 extern void frozen_numbers(StringInfo buf, const CrAccount *acc);
 extern void zone_unknown_numbers(StringInfo buf, const CrAccount *acc);
