@@ -72,7 +72,7 @@ struct Bulk
 	 */
 	void (*settle)(Bulk *bulk, bool good);
 	/*
-	 * Called after decide has set the field lacks.  Waits until the time "until" for what
+	 * Called if decide() has set bulk->lacks.  Waits until the time "until" for what
 	 * was locked or missing (for the archive: a partition).  True if it is there now.
 	 * May be NULL.
 	 */

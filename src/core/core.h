@@ -182,7 +182,7 @@ typedef struct CrFacts
  */
 #define CR_FROM_MONTHLY	  INT64_C(0)
 #define CR_FROM_PURCHASED INT64_C(-1)
-#define CR_FROM_CLOSED	  INT64_C(-2) /* monthly credits of a period that had ended */
+#define CR_FROM_CLOSED	  INT64_C(-2) /* monthly credits of a period that had ended by then */
 
 typedef struct CrPart
 {
@@ -357,7 +357,10 @@ typedef struct CrSpent
 	CrTime period_start; /* start of the period from which the monthly credits came */
 	int64_t refunded;
 	int64_t monthly;
-	/* includes credits of this row that the bucket did not have and has owed since */
+	/*
+	 * Includes credits that this row spent although the bucket did not have them.  The
+	 * bucket has owed them since then.
+	 */
 	int64_t purchased;
 	int n_parts;
 	const CrPart *parts;
@@ -518,8 +521,8 @@ extern bool cr_facts_equal(const CrFacts *a, const CrFacts *b);
 
 /*
  * replay.c: checking stored rows.  If the row follows from the state before it,
- * cr_replay() makes the account the next state and returns NULL; otherwise it returns
- * what is wrong with the row.  target: the row that a refund or undo refers to, NULL
+ * cr_replay() changes the account to the next state and returns NULL; otherwise it
+ * returns what is wrong with the row.  target: the row that a refund or undo refers to, NULL
  * if there is none.  used: how many credits of that row were refunded before, or how
  * often that row was undone before.
  */
@@ -593,8 +596,8 @@ extern void cr_buf_null(CrBuf *buf);
 
 /*
  * merkle_tree.c: the Merkle tree of RFC 6962, built leaf by leaf.  The caller allocates
- * nodes: if the largest number of leaves has d binary digits, d + 1 hashes (at most
- * CR_TREE_NODES).
+ * the array "nodes".  It needs room for d + 1 hashes if the largest number of leaves has
+ * d binary digits.  CR_TREE_NODES is always enough.
  */
 #define CR_TREE_NODES 64
 
