@@ -34,8 +34,8 @@
 #define ERRCODE_CREDITS_ZONE_UNKNOWN	  MAKE_SQLSTATE('U', 'C', '0', '1', '2')
 
 /*
- * The values for DETAIL, also for calls that answer with a refusal and do not raise the
- * error.
+ * These functions write the values of DETAIL.  Calls that answer with a refusal, and do
+ * not raise the error, put the same values into their answer.
  */
 extern void insufficient_numbers(StringInfo buf, const CrAccount *acc, int64 required);
 extern void frozen_numbers(StringInfo buf, const CrAccount *acc);

@@ -83,7 +83,7 @@ struct Bulk
 	void *ctx;
 	int64 batch_size;
 	int64 max_accounts;
-	int64 max_wait; /* in ms; what the run has waited is subtracted */
+	int64 max_wait; /* how long the run may still wait, in ms; each wait reduces it */
 	bool dry_run;
 
 	/* set by the run */

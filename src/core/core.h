@@ -182,7 +182,8 @@ typedef struct CrFacts
  */
 #define CR_FROM_MONTHLY	  INT64_C(0)
 #define CR_FROM_PURCHASED INT64_C(-1)
-#define CR_FROM_CLOSED	  INT64_C(-2) /* monthly credits of a period that had ended by then */
+#define CR_FROM_CLOSED \
+	INT64_C(-2) /* monthly credits of a period that ended before the capture */
 
 typedef struct CrPart
 {
@@ -322,7 +323,7 @@ typedef struct CrRow
 	const uint8_t *reason_digest;
 	const uint8_t *metadata_digest;
 	uint8_t hash[CR_HASH_LEN];
-	/* why no call can have written this stored row; NULL: nothing wrong was found */
+	/* what is wrong with this stored row; NULL: nothing was found */
 	const char *malformed;
 } CrRow;
 

@@ -14,9 +14,9 @@
  *		...
  *		return ledger_command(&request, decide, &args);
  *
- * ledger_command takes the following steps.  A call that gives more than one command to
- * the core takes these steps itself.  ledger_replay finds a repeated call by its key and
- * gives the first receipt:
+ * A call that gives more than one command to the core does not use ledger_command, but
+ * takes the steps of ledger_command itself.  ledger_replay finds a repeated call by its
+ * key and gives the first receipt.  The steps are:
  *
  *		ledger_begin(&ledger, &request);
  *		if (!ledger_replay(&ledger, &receipt))
