@@ -293,7 +293,7 @@ sub run_cases
 		# From 17 on, PostgreSQL itself ends a session that has no memory to begin a
 		# subtransaction (BeginInternalSubTransaction).  The cases after it come again.
 		my ($ended) = grep { !defined $some[$_]{said}{done} } 0 .. $#some;
-		if (defined $ended && $ends_sessions && $client->{err} =~ /FATAL:  out of memory/)
+		if (defined $ended && $ends_sessions && $client->{err} =~ /FATAL:  53200: out of memory/)
 		{
 			$some[$ended]{was_ended} = 1;
 			unshift @cases, @some[ $ended + 1 .. $#some ];
