@@ -36,7 +36,10 @@ typedef enum BulkOutcome
 
 typedef struct BulkCounts
 {
-	/* run.granted counts the credits given, and run.expired the credits taken */
+	/*
+	 * run.granted is the number of credits given.  run.expired is, in a bulk run, the
+	 * number of credits taken.
+	 */
 	RunCounts run;
 	int64 already;
 	int64 skipped;
@@ -72,9 +75,9 @@ struct Bulk
 	 */
 	void (*settle)(Bulk *bulk, bool good);
 	/*
-	 * Called if decide() has set bulk->lacks.  Waits until the time "until" for what
-	 * was locked or missing (for the archive: a partition).  True if it is there now.
-	 * May be NULL.
+	 * Called if decide() has set bulk->lacks.  Waits for what was locked or missing
+	 * (in the archive run, a partition), but not longer than to the time "until".  True if
+	 * it is there now.  May be NULL.
 	 */
 	bool (*obtain)(Bulk *bulk, TimestampTz until);
 	void (*report)(Bulk *bulk, Object *object); /* may be NULL */

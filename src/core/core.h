@@ -161,8 +161,9 @@ typedef struct CrPlanVersion
 } CrPlanVersion;
 
 /*
- * What an account has besides sums and times.  A history row that changes one of these
- * fields stores all of them.
+ * The plan, cycle, time zone, status and overdraft limit of an account, and what the plan
+ * has granted in this period.  A history row that changes one of these fields stores all
+ * of them.
  */
 typedef struct CrFacts
 {
@@ -257,8 +258,8 @@ typedef struct CrAccount
 	CrBuckets balance; /* does not include credits that are held */
 	CrBuckets held;
 	/*
-	 * Credits that the bucket could not give.  Credits that come into the bucket pay them
-	 * before they add to the balance.  A reset clears owed_monthly.
+	 * Credits that the bucket could not give.  New credits of the bucket first pay what is
+	 * owed.  Only the rest is added to the balance.  A reset clears owed_monthly.
 	 */
 	int64_t owed_monthly;
 	int64_t owed_purchased;
@@ -319,7 +320,7 @@ typedef struct CrRow
 	const char *metadata;	  /* the jsonb's text */
 	const uint8_t *text_salt; /* text_salt_len bytes */
 	size_t text_salt_len;
-	/* stored after the text was erased, in its place */
+	/* stored instead of the text, once the text has been erased */
 	const uint8_t *reason_digest;
 	const uint8_t *metadata_digest;
 	uint8_t hash[CR_HASH_LEN];
@@ -330,8 +331,8 @@ typedef struct CrRow
 /*
  * What the core needs from its caller.  local_to_utc and utc_to_local convert times.
  * They are called only for zones for which knows_zone returns true.  plan_at returns the
- * version of a plan that is in force at a time, and plan_version returns the version with
- * a number.  Both return NULL if there is no such version.  The plan versions that they
+ * version of a plan that is in force at the time "at".  plan_version returns the version
+ * whose number is "version".  Both return NULL if there is no such version.  The plan versions that they
  * return must stay valid for the whole call.  emit gets each row that cr_fold_due()
  * makes.
  */
@@ -598,7 +599,7 @@ extern void cr_buf_null(CrBuf *buf);
 /*
  * merkle_tree.c: the Merkle tree of RFC 6962, built leaf by leaf.  The caller allocates
  * the array "nodes".  It needs room for d + 1 hashes if the largest number of leaves has
- * d binary digits.  CR_TREE_NODES is always enough.
+ * d binary digits.  CR_TREE_NODES is enough for 2^63 - 1 leaves.
  */
 #define CR_TREE_NODES 64
 

@@ -5,7 +5,8 @@
  * A caller begins a search with lookup_begin, and adds each condition with lookup_key or
  * with one of the functions for texts.  Each call of lookup_next then reads one row into
  * lookup->slot.  lookup_again begins another search with the same table, index and
- * snapshot, and with as many conditions as before.
+ * snapshot.  The caller then adds the conditions again with new values, as many as in the
+ * first search.
  */
 #ifndef CREDITS_STORE_LOOKUP_H
 #define CREDITS_STORE_LOOKUP_H
