@@ -113,7 +113,7 @@ struct Bulk
 	List *postponed; /* list of BulkItem: busy accounts, to be tried again */
 	TupleDesc postponed_desc;
 	int64 busy;				   /* how many busy accounts are left for another run */
-	StringInfoData busy_users; /* the first users of these accounts, as JSON */
+	StringInfoData busy_users; /* the user_ids of the first of these accounts, as JSON */
 	MemoryContext memory;	   /* lives as long as the run */
 };
 

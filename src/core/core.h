@@ -89,8 +89,9 @@ typedef enum CrKind
 
 	/*
 	 * The order matters.  A kind from CR_KIND_GRANT on is about grants, holds or earlier
-	 * rows.  For these kinds, ledger.c always reads the account's grants and holds, and
-	 * judge.c does not accept a row if they were not read.
+	 * rows.  For these kinds, ledger.c always reads the account's grants and holds.
+	 * judge.c needs these lists, too: if the account that it checks has none (acc->lots
+	 * is NULL), it reports such a row as wrong.
 	 */
 	CR_KIND_GRANT,
 	CR_KIND_GRANT_END, /* an event: what was left of a grant has expired */
@@ -378,8 +379,8 @@ extern const char *cr_hold_state_name(CrHoldState state);
 extern bool cr_hold_state_parse(const char *name, CrHoldState *state);
 
 /*
- * lots.c: the grants and holds of an account.  A rule needs acc->lots if cr_has_lots()
- * returns true.  A rule that opens or closes a grant or hold, or gives credits back to a
+ * lots.c: the grants and holds of an account.  cr_has_lots() returns true if the account's
+ * row shows granted or held credits.  Every rule then needs acc->lots.  A rule that opens or closes a grant or hold, or gives credits back to a
  * grant or hold, always needs acc->lots.
  */
 extern bool cr_has_lots(const CrAccount *acc);
@@ -598,8 +599,8 @@ extern void cr_buf_null(CrBuf *buf);
 
 /*
  * merkle_tree.c: the Merkle tree of RFC 6962, built leaf by leaf.  The caller allocates
- * the array "nodes".  It needs room for d + 1 hashes if the largest number of leaves has
- * d binary digits.  CR_TREE_NODES is enough for 2^63 - 1 leaves.
+ * the array "nodes".  Room for d + 1 hashes is enough if the largest number of leaves
+ * has d binary digits.  CR_TREE_NODES is enough for 2^63 - 1 leaves.
  */
 #define CR_TREE_NODES 64
 

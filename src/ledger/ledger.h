@@ -63,7 +63,7 @@ typedef struct Ledger
 	/* the version of the account's row on which the call bases its decision */
 	TupleTableSlot *version;
 	bool is_locked; /* false: another transaction may write a newer version */
-	/* the account was not locked, because another transaction has it locked */
+	/* this call did not get the account: another transaction has it locked, or opens it */
 	bool is_busy;
 	/* there is no account yet; the rows of this call open the account */
 	bool is_new;
