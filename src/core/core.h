@@ -333,9 +333,9 @@ typedef struct CrRow
  * What the core needs from its caller.  local_to_utc and utc_to_local convert times.
  * They are called only for zones for which knows_zone returns true.  plan_at returns the
  * version of a plan that is in force at the time "at".  plan_version returns the version
- * whose number is "version".  Both return NULL if there is no such version.  The plan versions that they
- * return must stay valid for the whole call.  emit gets each row that cr_fold_due()
- * makes.
+ * whose number is "version".  Both return NULL if there is no such version.  The plan
+ * versions that they return must stay valid for the whole call.  emit gets each row that
+ * cr_fold_due() makes.
  */
 typedef struct CrEnv
 {
@@ -380,8 +380,8 @@ extern bool cr_hold_state_parse(const char *name, CrHoldState *state);
 
 /*
  * lots.c: the grants and holds of an account.  cr_has_lots() returns true if the account's
- * row shows granted or held credits.  Every rule then needs acc->lots.  A rule that opens or closes a grant or hold, or gives credits back to a
- * grant or hold, always needs acc->lots.
+ * row shows granted or held credits.  Every rule then needs acc->lots.  A rule that opens
+ * or closes a grant or hold, or gives credits back to one, always needs acc->lots.
  */
 extern bool cr_has_lots(const CrAccount *acc);
 extern CrTime cr_next_event(const CrAccount *acc);
