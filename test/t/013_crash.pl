@@ -83,7 +83,11 @@ for my $how (
 	my @done = wait_clients(@running);
 	if ($how eq 'SIGKILL of a backend')
 	{
-		$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+		# A psql that the server turns away may end before it has read its query, which
+		# is an error of the pipe.
+		poll_until(sub { my ($state) = eval { outcome($node, 'postgres', 'SELECT true') }; return ($state // '') eq '00000' },
+			'the server to come back')
+		  or die 'the server did not come back';
 	}
 	else
 	{
