@@ -29,9 +29,9 @@
  * The usual deduction does not lock the account before it decides.  The call uses
  * ledger_prepare and ledger_deduct_unlocked.  If ledger_deduct_unlocked returns -1, the
  * call uses ledger_lock and decides again.  The sweep (the bulk run that writes what is
- * due for accounts that no call touches) does the same if no other transaction has the
- * account locked.  It calls ledger_read_at.  If ledger_write then returns false, it calls
- * ledger_lock_at and decides again.
+ * due for accounts that no call touches) does not lock the account before it decides
+ * either, if no other transaction has the account locked.  It calls ledger_read_at.  If
+ * ledger_write then returns false, it calls ledger_lock_at and decides again.
  *
  * A call that is recorded in the audit log uses ledger_begin_audited instead of
  * ledger_begin.

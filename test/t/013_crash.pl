@@ -85,7 +85,7 @@ for my $how (
 	{
 		# A psql that the server turns away may end before it has read its query, which
 		# is an error of the pipe.
-		poll_until(sub { my ($state) = eval { outcome($node, 'postgres', 'SELECT true') }; return ($state // '') eq '00000' },
+		poll_until(sub { return (eval { $node->safe_psql('postgres', 'SELECT true') } // '') eq 't' },
 			'the server to come back')
 		  or die 'the server did not come back';
 	}
