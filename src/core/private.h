@@ -66,7 +66,6 @@ extern void cr_parts_begin(CrLots *lots);
 extern void cr_parts_add(CrLots *lots, int64_t source, int64_t credits);
 extern void cr_parts_to_row(const CrLots *lots, CrRow *row);
 extern void cr_burn(CrAccount *acc, int64_t credits);
-extern CrGrant *cr_find_grant(const CrAccount *acc, int64_t seq);
 extern bool cr_grant_is_open(const CrGrant *grant, CrTime at, bool is_hold_end);
 extern void cr_grant_return(CrAccount *acc, CrGrant *grant, int64_t credits);
 extern int64_t cr_grant_close(CrGrant *grant);

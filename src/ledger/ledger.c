@@ -153,6 +153,14 @@ lock_version(Ledger *ledger)
 	return strcmp(ledger->acc.user_id, ledger->request->user_id) == 0;
 }
 
+/* Money never bounces: a payment opens an account for an unknown user. */
+static bool
+is_payment(const Request *request)
+{
+	return request->kind == CR_KIND_PURCHASE ||
+		(request->kind == CR_KIND_GRANT && request->payment_ref);
+}
+
 /*
  * The user has no account.  Returns false if the user is unknown.  Otherwise this call
  * may open the account, and the opening lock is held.  If another call has opened the
@@ -163,8 +171,8 @@ lock_unknown(Ledger *ledger)
 {
 	const Request *request = ledger->request;
 
-	if (request->kind != CR_KIND_OPEN && request->kind != CR_KIND_PURCHASE &&
-		request->kind != CR_KIND_IMPORT && settings_default_plan() == NULL)
+	if (request->kind != CR_KIND_OPEN && request->kind != CR_KIND_IMPORT &&
+		!is_payment(request) && settings_default_plan() == NULL)
 	{
 		if (IsolationUsesXactSnapshot() && find_account_latest(request->user_id))
 			error_serialization();
@@ -385,7 +393,7 @@ ledger_replay(Ledger *ledger, Datum *receipt)
 
 /*
  * A call other than credits_open_account opens the account of an unknown user.  The
- * account gets the default plan.  If there is none, only a purchase can open it, without
+ * account gets the default plan.  If there is none, only a payment can open it, without
  * a plan.  The empty key marks an opening row with facts, which credits_open_account can
  * replay.
  */
@@ -399,7 +407,7 @@ open_by_default(Ledger *ledger)
 	if (name)
 	{
 		plan = plans_in_force(ledger->plans, name, ledger->now);
-		if (plan == NULL && ledger->request->kind != CR_KIND_PURCHASE)
+		if (plan == NULL && !is_payment(ledger->request))
 			error_default_plan_not_found(name);
 	}
 	if (cr_open(&ledger->acc, &ledger->env, ledger->now, plan,
