@@ -9,11 +9,13 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
 #include "base/errors.h"
+#include "base/sums.h"
 #include "store/columns.h"
 #include "store/locks.h"
 #include "store/lookup.h"
