@@ -44,13 +44,27 @@ typedef int64_t CrLocal;
 #define CR_LONGEST_HOLD	 (31 * CR_DAY)
 #define CR_MAX_OVERDRAFT CR_MAX_CREDITS
 
-/* Says where the boundaries of a plan's periods are.  cycle.c computes them. */
+/*
+ * Says where the boundaries of a plan's periods are, in local time.  cycle.c computes
+ * them.
+ */
 typedef enum CrCycle
 {
 	CR_CALENDAR,	/* at 00:00 on the 1st of a month */
 	CR_ANNIVERSARY, /* whole months after the account's cycle_anchor */
+	CR_DAILY,		/* at 00:00 */
+	CR_WEEKLY,		/* whole weeks after the account's cycle_anchor */
+	CR_YEARLY,		/* whole years after the account's cycle_anchor */
 	CR_CYCLE_COUNT
 } CrCycle;
+
+#define CR_FULL_SHARE 1000000 /* parts per million */
+
+typedef struct CrPeriod
+{
+	CrTime end;	   /* CR_NEVER: the period is open-ended */
+	int32_t share; /* of a plan's allowance that the period gives; 1 to CR_FULL_SHARE */
+} CrPeriod;
 
 typedef enum CrStatus
 {
@@ -391,21 +405,40 @@ extern CrHold *cr_find_hold(const CrAccount *acc, int64_t seq);
 extern int64_t cr_hold_left(const CrHold *hold);
 extern bool cr_hold_fits(const CrHold *hold);
 
-/* cycle.c: the cycles, and when a period ends */
+/*
+ * cycle.c: the cycles, when a period ends, and which share of the allowance it gives.
+ * A full period is from one boundary to the next.
+ *
+ *	cr_same_length		have both cycles the same length?  (calendar and anniversary: a month)
+ *	cr_cycle_has_anchor	false: the account's cycle_anchor does not matter
+ *	cr_next_boundary	the first boundary strictly after a time; CR_NEVER: there is none
+ *	cr_boundary_at		the last boundary at or before a time
+ *	cr_next_period		the period that starts at the end of a period that was made from the
+ *						same cycle, zone and anchor: it is full, and ends at the first
+ *						boundary that is at least half a full period after the start
+ *	cr_changed_period	the period that starts at any other end: to the first boundary, with
+ *						its share of the full period that contains the start
+ *	cr_restart_end		the end of a period that is restarted now, one full period after now;
+ *						*anchor becomes now in local time
+ *	cr_share_of			a share of an allowance, rounded down
+ */
 extern const char *const cr_cycle_choices; /* all names, for an error message */
 extern const char *cr_cycle_name(CrCycle cycle);
 extern bool cr_cycle_parse(const char *name, CrCycle *cycle);
+extern bool cr_cycle_has_anchor(CrCycle cycle);
+extern bool cr_same_length(CrCycle a, CrCycle b);
 extern bool cr_knows_zone(const CrEnv *env, const char *zone);
 extern CrTime cr_next_boundary(const CrEnv *env, CrCycle cycle, const char *zone,
 							   CrLocal anchor, CrTime after);
-extern CrTime cr_boundary_before(const CrEnv *env, CrCycle cycle, const char *zone,
-								 CrLocal anchor, CrTime at);
-extern CrTime cr_period_end(const CrEnv *env, CrCycle old_cycle, CrCycle new_cycle,
-							const char *zone, CrLocal anchor, CrTime start);
-extern CrTime cr_first_period_end(const CrEnv *env, CrCycle cycle, const char *zone,
+extern CrTime cr_boundary_at(const CrEnv *env, CrCycle cycle, const char *zone, CrLocal anchor,
+							 CrTime at);
+extern CrPeriod cr_next_period(const CrEnv *env, CrCycle cycle, const char *zone,
+							   CrLocal anchor, CrTime start);
+extern CrPeriod cr_changed_period(const CrEnv *env, CrCycle cycle, const char *zone,
 								  CrLocal anchor, CrTime start);
-extern CrTime cr_stretch(const CrEnv *env, CrCycle cycle, const char *zone, CrLocal anchor,
-						 CrTime end);
+extern CrTime cr_restart_end(const CrEnv *env, CrCycle cycle, const char *zone, CrTime at,
+							 CrLocal *anchor);
+extern int64_t cr_share_of(int64_t credits, int32_t share);
 
 /* buckets.c: sums, spending, purchases and corrections */
 extern int64_t cr_available(const CrAccount *acc);

@@ -13,8 +13,8 @@ cr_min(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* cycle.c */
-extern CrTime cr_longest_period(void);
+/* cycle.c: the longest that a stored period of the cycle can be */
+extern CrTime cr_longest_period(CrCycle cycle);
 
 /* row.c */
 extern void cr_row_init(CrRow *row, CrKind kind, CrTime at, int64_t amount);
