@@ -30,7 +30,9 @@ CREATE TABLE @extschema@.credit_plan (
     cycle                 pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     CONSTRAINT credit_plan_pkey PRIMARY KEY (plan, version),
     CONSTRAINT credit_plan_name CHECK (pg_catalog.octet_length(plan) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(plan) OPERATOR(pg_catalog.<=) 255),
-    CONSTRAINT credit_plan_cycle CHECK (cycle OPERATOR(pg_catalog.=) ANY ('{calendar,anniversary,daily,weekly,yearly}'::pg_catalog.text[])),
+    CONSTRAINT credit_plan_cycle CHECK (
+        cycle OPERATOR(pg_catalog.=) 'calendar' OR cycle OPERATOR(pg_catalog.=) 'anniversary' OR cycle OPERATOR(pg_catalog.=) 'daily' OR
+        cycle OPERATOR(pg_catalog.=) 'weekly' OR cycle OPERATOR(pg_catalog.=) 'yearly'),
     CONSTRAINT credit_plan_amounts CHECK (
         monthly_credits OPERATOR(pg_catalog.>=) 0 AND monthly_credits OPERATOR(pg_catalog.<=) 9007199254740991 AND
         rollover_limit OPERATOR(pg_catalog.>=) 0 AND rollover_limit OPERATOR(pg_catalog.<=) 9007199254740991 AND
@@ -42,7 +44,7 @@ COMMENT ON COLUMN @extschema@.credit_plan.effective_from IS 'This version is in 
 COMMENT ON COLUMN @extschema@.credit_plan.monthly_credits IS 'Allowance of one period, in credits.';
 COMMENT ON COLUMN @extschema@.credit_plan.rollover_limit IS 'At most this many unspent monthly credits are kept at a boundary. 0: none.';
 COMMENT ON COLUMN @extschema@.credit_plan.low_balance_threshold IS 'credits_balance reports low if available is below this. 0: never.';
-COMMENT ON COLUMN @extschema@.credit_plan.cycle IS 'calendar: a period begins at 00:00 on the 1st in the account''s time zone. anniversary: a period begins n months after the account''s anchor.';
+COMMENT ON COLUMN @extschema@.credit_plan.cycle IS 'When a period begins, in the account''s time zone. calendar: at 00:00 on the 1st. daily: at 00:00. anniversary, weekly, yearly: n months, weeks or years after the account''s anchor.';
 
 CREATE TABLE @extschema@.credit_account (
     monthly            pg_catalog.int8        NOT NULL,
@@ -115,7 +117,7 @@ COMMENT ON COLUMN @extschema@.credit_account.end_zone IS 'end_anchor, end_zone a
 COMMENT ON COLUMN @extschema@.credit_account.closed_seq IS 'seq of the row that last closed the account. NULL: it never was closed.';
 COMMENT ON COLUMN @extschema@.credit_account.forfeited IS 'Purchased credits that were lost when the account was closed, and that no chargeback has used. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_account.effective_at IS 'effective_at of the newest history row. The account''s time never goes back to before it.';
-COMMENT ON COLUMN @extschema@.credit_account.cycle_anchor IS 'Anniversaries are counted from this local time in the account''s zone.';
+COMMENT ON COLUMN @extschema@.credit_account.cycle_anchor IS 'The boundaries of anniversary, weekly and yearly plans are counted from this local time in the account''s zone.';
 COMMENT ON COLUMN @extschema@.credit_account.next_reset_at IS 'End of the current period. Once stored, it is final. NULL: the period has no end.';
 COMMENT ON COLUMN @extschema@.credit_account.next_event_at IS 'A time at or before the next event, never after it. NULL: there is no event.';
 COMMENT ON COLUMN @extschema@.credit_account.scheduled_plan IS 'The plan from the next boundary on. Empty text: the plan is cancelled then. NULL: no change.';

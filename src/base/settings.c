@@ -82,8 +82,8 @@ define_chargeback_days(void)
 	DefineCustomIntVariable(
 		"credits.chargeback_days",
 		"For how many days after a purchase a chargeback can come; 0: none comes.",
-		"A transfer reports how many of its credits were bought since then.",
-		&chargeback_days, 120, 0, 10000, PGC_SUSET, 0, NULL, NULL, NULL);
+		"A transfer reports how many of its credits were bought since then.", &chargeback_days,
+		120, 0, 10000, PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
 static void
@@ -92,8 +92,8 @@ define_refuse_recent_transfers(void)
 	DefineCustomBoolVariable(
 		"credits.refuse_recent_transfers",
 		"Refuses to transfer credits that were bought in the last credits.chargeback_days.",
-		"While off, a transfer reports them as recently_purchased.",
-		&refuse_recent_transfers, false, PGC_SUSET, 0, NULL, NULL, NULL);
+		"While off, a transfer reports them as recently_purchased.", &refuse_recent_transfers,
+		false, PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
 /*

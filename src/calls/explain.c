@@ -48,9 +48,9 @@ typedef struct Flow
 
 typedef struct Flows
 {
-	Amounts has;	/* after the rows so far */
-	int64 period;	/* the flows of the monthly bucket are of this period */
-	int64 carried;	/* what the monthly bucket had at the beginning of the period */
+	Amounts has;   /* after the rows so far */
+	int64 period;  /* the flows of the monthly bucket are of this period */
+	int64 carried; /* what the monthly bucket had at the beginning of the period */
 	Flow monthly[CR_KIND_COUNT];
 	Flow granted[CR_KIND_COUNT];
 	Flow purchased[CR_KIND_COUNT];

@@ -135,9 +135,8 @@ capture(Ledger *ledger, const void *args, CrRow *row)
 	if (verdict == CR_HOLD_CLOSED)
 		error_hold_closed(ledger->acc.user_id, hold);
 	ledger_check(ledger, verdict,
-				 verdict == CR_OK
-					 ? 0
-					 : capture.amount - (cr_hold_left(hold) - hold->given_back));
+				 verdict == CR_OK ? 0
+								  : capture.amount - (cr_hold_left(hold) - hold->given_back));
 }
 
 Datum
@@ -161,7 +160,7 @@ credits_capture(PG_FUNCTION_ARGS)
 		error_bad_value("keep_open", "true", "an amount of at least 1 with it");
 	if (request.idempotency_key)
 		request_seal(&request, args.amount, psprintf(INT64_FORMAT, args.hold_seq),
-					 args.keep_open	? (args.owes ? "keep_open, owe" : "keep_open")
+					 args.keep_open	 ? (args.owes ? "keep_open, owe" : "keep_open")
 						 : args.owes ? "owe"
 									 : NULL);
 	return ledger_command(&request, capture, &args);

@@ -46,7 +46,10 @@ typedef int64_t CrLocal;
 #define CR_FULL_SHARE	 1000000   /* parts per million: the share of a whole period */
 #define CR_NO_LIMIT		 INT64_MAX /* rollover: everything */
 
-/* Says where the boundaries of a plan's periods are.  cycle.c computes them. */
+/*
+ * Says where the boundaries of a plan's periods are, in local time.  cycle.c computes
+ * them.
+ */
 typedef enum CrCycle
 {
 	CR_CALENDAR,	/* at 00:00 on the 1st of a month */
@@ -461,7 +464,23 @@ extern CrHold *cr_find_hold(const CrAccount *acc, int64_t seq);
 extern int64_t cr_hold_left(const CrHold *hold);
 extern bool cr_hold_fits(const CrHold *hold);
 
-/* cycle.c: the cycles, when a period ends, and shares of periods */
+/*
+ * cycle.c: the cycles, when a period ends, and which share of the allowance it gives.
+ * A full period is from one boundary to the next.
+ *
+ *	cr_same_length		have both cycles the same length?  (calendar and anniversary: a month)
+ *	cr_cycle_has_anchor	false: the account's cycle_anchor does not matter
+ *	cr_next_boundary	the first boundary strictly after a time; CR_NEVER: there is none
+ *	cr_boundary_at		the last boundary at or before a time
+ *	cr_next_period		the period that starts at the end of a period that was made from the
+ *						same cycle, zone and anchor: it is full, and ends at the first
+ *						boundary that is at least half a full period after the start
+ *	cr_changed_period	the period that starts at any other end: to the first boundary, with
+ *						its share of the full period that contains the start
+ *	cr_restart_end		the end of a period that is restarted now, one full period after now;
+ *						*anchor becomes now in local time
+ *	cr_share_of			a share of an allowance, rounded down
+ */
 extern const char *const cr_cycle_choices; /* all names, for an error message */
 extern const char *cr_cycle_name(CrCycle cycle);
 extern bool cr_cycle_parse(const char *name, CrCycle *cycle);

@@ -194,13 +194,12 @@ day_of_step(const Steps *steps, int64_t n)
 	int64_t target = steps->month + n * steps->months;
 	int64_t year = floor_div(target, 12);
 	int month = (int) (target - year * 12) + 1;
+	int last = days_in_month(year, month);
 	int day = steps->day_of_month;
 
 	if (steps->months == 0)
 		return steps->day + n * steps->days;
-	if (day > days_in_month(year, month))
-		day = days_in_month(year, month);
-	return days_from_civil(year, month, day);
+	return days_from_civil(year, month, day < last ? day : last);
 }
 
 /* The last step whose local time is at or before this one. */
@@ -232,15 +231,15 @@ step_in_utc(const CrEnv *env, const char *zone, const Steps *steps, int64_t n)
 
 /*
  * Callers look for boundary after boundary, thousands of them if a daily account was not
- * used for years.  So this finds the place by arithmetic, and then converts at most a few
- * steps: those whose local time is less than a day away from the time in UTC, and one on
- * either side.  The first of them is certainly not later than the time.
+ * used for years.  So the place is found by arithmetic, and only a few steps around it are
+ * converted.  A step that is LARGEST_OFFSET before "at" on the clock is not later than "at"
+ * in UTC.  The search starts there.
  */
 static Around
 boundaries_around(const CrEnv *env, CrCycle cycle, const char *zone, CrLocal anchor, CrTime at)
 {
 	Steps steps = steps_from(cycle, cycles[cycle].has_anchor ? anchor : FIXED_ANCHOR);
-	CrTime latest = cr_min(at, (LAST_DAY + 2) * CR_DAY); /* later than every boundary */
+	CrTime latest = cr_min(at, (LAST_DAY + 2) * CR_DAY - 1); /* no boundary is later */
 	int64_t n = last_step(&steps, latest - LARGEST_OFFSET);
 	Around around;
 
@@ -276,10 +275,11 @@ CrPeriod
 cr_next_period(const CrEnv *env, CrCycle cycle, const char *zone, CrLocal anchor, CrTime start)
 {
 	Around around = boundaries_around(env, cycle, zone, anchor, start);
+	CrTime full = around.next - around.before;
 	CrPeriod period = {.end = around.next, .share = CR_FULL_SHARE};
 
-	while (period.end != CR_NEVER && 2 * (period.end - start) < around.next - around.before)
-		period.end = cr_next_boundary(env, cycle, zone, anchor, period.end);
+	if (around.next != CR_NEVER && 2 * (around.next - start) < full)
+		period.end = cr_next_boundary(env, cycle, zone, anchor, start + (full - 1) / 2);
 	return period;
 }
 
@@ -315,8 +315,7 @@ cr_changed_period(const CrEnv *env, CrCycle cycle, const char *zone, CrLocal anc
 
 /*
  * The restarted period ends one step after the local time of the restart, whatever the
- * cycle's anchor is.  If a clock went back by a day, that may not be later; then it ends
- * after the first number of steps that is.
+ * cycle's anchor is.  If that is not later in UTC, it ends after more steps.
  */
 CrTime
 cr_restart_end(const CrEnv *env, CrCycle cycle, const char *zone, CrTime at, CrLocal *anchor)

@@ -13,7 +13,7 @@ cr_min(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* cycle.c */
+/* cycle.c: the longest that a stored period of the cycle can be */
 extern CrTime cr_longest_period(CrCycle cycle);
 
 /* row.c */

@@ -422,9 +422,9 @@ get_allocations(CrRow *row, const Columns *c, const char **complaint)
 static void
 get_facts(CrRow *row, const Columns *c, const char **complaint)
 {
-	static const AttrNumber always[] = {HIST_CYCLE_ANCHOR, HIST_TIME_ZONE,
+	static const AttrNumber always[] = {HIST_CYCLE_ANCHOR,	  HIST_TIME_ZONE,
 										HIST_OVERDRAFT_LIMIT, HIST_PERIOD_GRANTED,
-										HIST_LAST_LEFT, HIST_PERIOD_START,
+										HIST_LAST_LEFT,		  HIST_PERIOD_START,
 										HIST_PERIOD_SHARE};
 	static const AttrNumber sometimes[] = {HIST_PLAN, HIST_SCHEDULED_PLAN, HIST_CYCLE,
 										   HIST_LAST_LIMIT};

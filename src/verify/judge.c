@@ -93,7 +93,8 @@ read_payment(Judge *judge, const CrRow *row, Payment *payment, bool *has_payment
 	if (!is_new && row->kind != CR_KIND_REVOKE && row->kind != CR_KIND_REINSTATE)
 		return row->payment_ref ? "payment_ref is on a row that has none" : NULL;
 	if (row->payment_ref == NULL)
-		return row->kind == CR_KIND_GRANT ? NULL : "a purchase or chargeback has no payment_ref";
+		return row->kind == CR_KIND_GRANT ? NULL
+										  : "a purchase or chargeback has no payment_ref";
 
 	lookup_again(&judge->payments);
 	lookup_text_key(&judge->payments, 1, row->payment_ref);
@@ -105,8 +106,9 @@ read_payment(Judge *judge, const CrRow *row, Payment *payment, bool *has_payment
 	if (strcmp(payment->user_id, row->user_id) != 0 ||
 		payment->seq != (is_new ? row->seq : row->ref_seq) ||
 		(is_new ? payment->amount != row->amount : payment->amount < row->amount) ||
-		(is_new && (payment->granted != (row->kind == CR_KIND_GRANT) ||
-					payment->paid_at != row->effective_at)))
+		(is_new &&
+		 (payment->granted != (row->kind == CR_KIND_GRANT) ||
+		  payment->paid_at != row->effective_at)))
 		return "its payment in credit_payment differs";
 	return NULL;
 }
@@ -197,8 +199,8 @@ load_purchase(Judge *judge, const Checkpoint *ckpt, int nth)
 	problem = payment_read(&payment, judge->payments.slot);
 	if (problem)
 		return problem;
-	if (strcmp(payment.user_id, ckpt->acc.user_id) != 0 || payment.seq != numbers[PURCHASE_SEQ] ||
-		payment.amount != numbers[PURCHASE_AMOUNT] ||
+	if (strcmp(payment.user_id, ckpt->acc.user_id) != 0 ||
+		payment.seq != numbers[PURCHASE_SEQ] || payment.amount != numbers[PURCHASE_AMOUNT] ||
 		payment.granted != (numbers[PURCHASE_GRANTED] != 0))
 		return "the payment of an archived purchase differs in credit_payment";
 	judge_lots_load_purchase(&judge->lots, numbers, &payment);

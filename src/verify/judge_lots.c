@@ -234,7 +234,8 @@ count_payment(JudgeLots *book, const CrRow *row, const Payment *payment)
 bool
 judge_lots_has_changed(const Payment *payment)
 {
-	return payment && (payment->revoked != 0 || payment->forfeited != 0 || payment->reported != 0);
+	return payment &&
+		(payment->revoked != 0 || payment->forfeited != 0 || payment->reported != 0);
 }
 
 /* Records a row that was found good.  payment: see judge_lots_before(). */
