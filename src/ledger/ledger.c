@@ -510,6 +510,23 @@ hash_row(Ledger *ledger, CrRow *row, const char *actor)
 }
 
 /*
+ * The account as it is to be written.  If only boundaries that make no row were passed, the
+ * account stays as its last row left it, and only next_event_at changes.
+ */
+static const CrAccount *
+written_state(Ledger *ledger)
+{
+	CrAccount *state;
+
+	if (!ledger->acc.is_ahead)
+		return &ledger->acc;
+	state = palloc(sizeof(CrAccount));
+	account_from_slot(state, ledger->version);
+	state->next_event_at = ledger->acc.next_event_at;
+	return state;
+}
+
+/*
  * False if the account was not locked and the version that was read is no longer the
  * newest.
  */
@@ -522,7 +539,7 @@ write_account(Ledger *ledger)
 		writer_clear(writer);
 	else
 		writer_copy(writer, ledger->version);
-	account_to_slot(&ledger->acc, writer->slot);
+	account_to_slot(written_state(ledger), writer->slot);
 	if (ledger->is_new)
 		writer_insert(writer);
 	else if (ledger->is_locked)
