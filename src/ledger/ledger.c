@@ -431,7 +431,7 @@ load_lists(Ledger *ledger)
 	if (ledger->request->kind < CR_KIND_GRANT &&
 		(cr_is_due(acc, ledger->now) ? !cr_has_lots(acc) : acc->balance.granted == 0))
 		return;
-	lots_load(acc, SnapshotSelf);
+	lots_load(acc, ledger->now, SnapshotSelf);
 }
 
 /*
