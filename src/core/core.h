@@ -460,6 +460,7 @@ extern bool cr_hold_state_parse(const char *name, CrHoldState *state);
  * or closes a grant or hold, or gives credits back to one, always needs acc->lots.
  */
 extern bool cr_has_lots(const CrAccount *acc);
+extern bool cr_is_silent(const CrAccount *acc);
 extern CrTime cr_next_event(const CrAccount *acc);
 extern CrGrant *cr_lots_add_grant(CrLots *lots, int64_t seq, CrTime ends_at);
 extern CrHold *cr_lots_add_hold(CrLots *lots, int64_t seq, int n_parts);
@@ -624,7 +625,6 @@ extern CrVerdict cr_import(CrAccount *acc, CrTime at, CrImport *import, CrRow *r
  * due.c: applying the events that are due.  A caller applies them before it calls any
  * other rule.
  */
-extern bool cr_is_silent(const CrAccount *acc);
 extern bool cr_is_due(const CrAccount *acc, CrTime upto);
 extern bool cr_waits_for_zone(const CrAccount *acc, const CrEnv *env, CrTime upto);
 extern CrTime cr_waiting_time(const CrAccount *acc);
