@@ -70,7 +70,10 @@ push_row(Ledger *ledger, const CrRow *row)
 static void
 push_event(void *ctx, const CrRow *row)
 {
-	push_row(ctx, row);
+	Ledger *ledger = ctx;
+
+	push_row(ledger, row);
+	ledger->after_event = ledger->acc;
 }
 
 /* books, plans: shared by the accounts of a call.  NULL: use the ledger's own. */
@@ -510,19 +513,27 @@ hash_row(Ledger *ledger, CrRow *row, const char *actor)
 }
 
 /*
- * The account as it is to be written.  If only boundaries that make no row were passed, the
- * account stays as its last row left it, and only next_event_at changes.
+ * The account as it is to be written.  If boundaries that make no row were passed since the
+ * last row, the account stays as that row left it, and only next_event_at changes.
  */
 static const CrAccount *
 written_state(Ledger *ledger)
 {
+	const CrAccount *acc = &ledger->acc;
 	CrAccount *state;
 
-	if (!ledger->acc.is_ahead)
-		return &ledger->acc;
+	if (!acc->is_ahead)
+		return acc;
 	state = palloc(sizeof(CrAccount));
-	account_from_slot(state, ledger->version);
-	state->next_event_at = ledger->acc.next_event_at;
+	if (ledger->n_rows > 0)
+	{
+		*state = ledger->after_event;
+		state->history_seq = acc->history_seq;
+		memcpy(state->history_hash, acc->history_hash, CR_HASH_LEN);
+	}
+	else
+		account_from_slot(state, ledger->version);
+	state->next_event_at = acc->next_event_at;
 	return state;
 }
 
