@@ -154,7 +154,7 @@ SELECT s AS statement, t.tampered(s) AS found FROM (VALUES
     (17, $$UPDATE credit_payment SET revoked = 0 WHERE payment_ref = 'pay_1'$$),
     (18, $$DELETE FROM credit_payment WHERE payment_ref = 'pay_2'$$),
     (19, $$UPDATE credit_payment SET payment_ref = 'pay_3' WHERE payment_ref = 'pay_2'$$),
-    (20, $$INSERT INTO credit_hold (amount, monthly, purchased, seq, period_start, user_id, state) VALUES (1, 1, 0, 7, now(), 'a', 'captured')$$),
+    (20, $$INSERT INTO credit_hold (amount, monthly, purchased, seq, period, user_id, state) VALUES (1, 1, 0, 7, 1, 'a', 'captured')$$),
     (21, $$DELETE FROM credit_grant WHERE user_id = 'a'$$),
     (22, $$DELETE FROM credit_history WHERE user_id = 'a' AND kind = 'archive'$$),
     (23, $$DROP TABLE credit_history_archive_2024$$),

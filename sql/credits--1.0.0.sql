@@ -803,9 +803,9 @@ COMMENT ON FUNCTION @extschema@.credits_now() IS
  * If nothing is due, the account's row says what the user has.  The function takes 20
  * times as long as reading the row, so it is called only for accounts where something may
  * be due.  The index on next_event_at finds them.  The boundaries of an account without a
- * plan and without monthly credits are not events, so its period is shown as NULL when it
- * has ended.  The view uses an outer join and not
- * UNION ALL.  So it stays flat, and a query that joins it finds accounts by index.
+ * plan and without monthly credits are not events: if they have passed, only the columns of
+ * the period call the function.  The view uses an outer join and not UNION ALL.  So it stays
+ * flat, and a query that joins it finds accounts by index.
  */
 CREATE VIEW @extschema@.credit_balance AS
     SELECT a.user_id,
@@ -819,9 +819,11 @@ CREATE VIEW @extschema@.credit_balance AS
            CASE WHEN s.user_id IS NULL THEN a.plan_version ELSE s.plan_version END AS plan_version,
            COALESCE(s.status, a.status) AS status,
            CASE WHEN s.user_id IS NOT NULL THEN s.period_start
-                WHEN a.next_reset_at OPERATOR(pg_catalog.<=) (SELECT @extschema@.credits_now()) THEN NULL ELSE a.last_monthly_reset END AS period_start,
+                WHEN a.next_reset_at OPERATOR(pg_catalog.<=) (SELECT @extschema@.credits_now()) THEN (@extschema@.credits_account_state(a)).period_start
+                ELSE a.last_monthly_reset END AS period_start,
            CASE WHEN s.user_id IS NOT NULL THEN s.next_reset_at
-                WHEN a.next_reset_at OPERATOR(pg_catalog.>) (SELECT @extschema@.credits_now()) THEN a.next_reset_at END AS next_reset_at,
+                WHEN a.next_reset_at OPERATOR(pg_catalog.<=) (SELECT @extschema@.credits_now()) THEN (@extschema@.credits_account_state(a)).next_reset_at
+                ELSE a.next_reset_at END AS next_reset_at,
            COALESCE(s.low, (a.monthly OPERATOR(pg_catalog.+) a.granted OPERATOR(pg_catalog.+) a.purchased) OPERATOR(pg_catalog.<) p.low_balance_threshold, false) AS low,
            a.history_seq AS seq,
            COALESCE(s.owed_monthly, a.owed_monthly) AS owed_monthly
