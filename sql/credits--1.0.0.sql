@@ -794,6 +794,12 @@ CREATE FUNCTION @extschema@.credits_account_state(
 COMMENT ON FUNCTION @extschema@.credits_account_state(@extschema@.credit_account) IS
 'An account row as it is now, with everything that is due applied. The view credit_balance calls it for accounts where something is due.';
 
+CREATE FUNCTION @extschema@.credits_account_from_history(user_id pg_catalog.text)
+    RETURNS @extschema@.credit_account
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credits_account_from_history';
+COMMENT ON FUNCTION @extschema@.credits_account_from_history(pg_catalog.text) IS
+'The row of credit_account that the user''s history gives, for docs/runbook-verification.md. It replays and verifies the whole history. Columns that were added to the table are NULL. Errors: UC002, UC008, 22004, 22023.';
+
 CREATE FUNCTION @extschema@.credits_now() RETURNS pg_catalog.timestamptz
     LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credits_now';
 COMMENT ON FUNCTION @extschema@.credits_now() IS

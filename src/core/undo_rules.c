@@ -97,6 +97,7 @@ undo_import(CrAccount *after, const CrRow *target)
 	cr_set_facts_plan(facts, NULL);
 	facts->scheduled_plan = NULL;
 	facts->cycle = CR_NO_CYCLE;
+	facts->period_share = CR_FULL_SHARE;
 	after->end_from = (CrEndFrom){0};
 	after->next_reset_at = CR_NEVER;
 	return CR_OK;

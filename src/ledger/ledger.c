@@ -434,7 +434,7 @@ load_lists(Ledger *ledger)
 	if (ledger->request->kind < CR_KIND_GRANT &&
 		(cr_is_due(acc, ledger->now) ? !cr_has_lots(acc) : acc->balance.granted == 0))
 		return;
-	lots_load(acc, SnapshotSelf);
+	lots_load(acc, ledger->now, SnapshotSelf);
 }
 
 /*
@@ -513,27 +513,21 @@ hash_row(Ledger *ledger, CrRow *row, const char *actor)
 }
 
 /*
- * The account as it is to be written.  If boundaries that make no row were passed since the
- * last row, the account stays as that row left it, and only next_event_at changes.
+ * The account as it is to be written.  After its last row, it may have passed boundaries
+ * that make no row.  Then it stays as that row left it, and only next_event_at is later.
  */
 static const CrAccount *
 written_state(Ledger *ledger)
 {
-	const CrAccount *acc = &ledger->acc;
-	CrAccount *state;
+	CrAccount *state = &ledger->after_event;
 
-	if (!acc->is_ahead)
-		return acc;
-	state = palloc(sizeof(CrAccount));
-	if (ledger->n_rows > 0)
-	{
-		*state = ledger->after_event;
-		state->history_seq = acc->history_seq;
-		memcpy(state->history_hash, acc->history_hash, CR_HASH_LEN);
-	}
-	else
+	if (!ledger->acc.is_ahead)
+		return &ledger->acc;
+	if (ledger->n_rows == 0)
 		account_from_slot(state, ledger->version);
-	state->next_event_at = acc->next_event_at;
+	state->history_seq = ledger->acc.history_seq;
+	memcpy(state->history_hash, ledger->acc.history_hash, CR_HASH_LEN);
+	state->next_event_at = ledger->acc.next_event_at;
 	return state;
 }
 
