@@ -195,9 +195,9 @@ period_problem(const CrAccount *acc, CrTime start, const CrRow *row, bool is_fir
 
 	if (!row->has_facts)
 		return "a period begins without facts";
-	if (facts->cycle == CR_NO_CYCLE || end <= start)
+	if (start < EARLIEST_TIME || facts->cycle == CR_NO_CYCLE || end <= start)
 		return "next_reset_at is no end of the period";
-	if (end != CR_NEVER && end - start > cr_longest_period(facts->cycle))
+	if (end > LATEST_TIME || end - start > cr_longest_period(facts->cycle))
 		return "next_reset_at is too far away";
 	if (facts->period_share < 1 || facts->period_share > CR_FULL_SHARE)
 		return "period_share is out of range";
@@ -227,7 +227,8 @@ pass_silently(CrAccount *acc, const CrRow *row)
 		return NULL;
 	if (passed < 0 || !cr_is_silent(acc) || acc->next_reset_at > row->effective_at)
 		return "period does not follow from the row before it";
-	if (row->kind != CR_KIND_RESTART && row->next_reset_at != CR_NEVER)
+	/* a restart ends that period, and the undo of an import leaves it open-ended */
+	if (row->kind != CR_KIND_RESTART && row->facts.cycle != CR_NO_CYCLE)
 	{
 		complaint = period_problem(acc, start, row, passed == 1);
 		if (complaint)
