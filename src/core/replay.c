@@ -244,6 +244,7 @@ pass_silently(CrAccount *acc, const CrRow *row)
 	acc->end_from = (CrEndFrom){0};
 	facts->period_start = start;
 	facts->period_share = row->facts.period_share;
+	facts->period_granted = 0;
 	facts->last_left = facts->last_limit = 0;
 	return NULL;
 }
