@@ -69,10 +69,11 @@ env_emit(void *ctx, const CrRow *row)
 
 	if (w->n_rows == MAX_ROWS)
 		return;
-	w->stored = w->acc;
 	*kept = *row;
 	kept->user_id = w->acc.user_id;
 	kept->seq = ++w->n_rows;
+	w->stored = w->acc;
+	w->stored.history_seq = kept->seq;
 	kept->created_at = row->effective_at;
 	kept->actor = "app";
 	if (row->n_allocations > 0)
