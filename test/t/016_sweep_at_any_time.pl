@@ -365,7 +365,7 @@ is($differs, undef, 'swept or never: every step has the same outcome')
 # more, and have other numbers.
 my $rows = q(
 SELECT md5(string_agg(concat_ws('|', user_id, kind, amount, monthly_delta, granted_delta, purchased_delta, monthly, granted,
-       purchased, owed_monthly, owed_purchased, extract(epoch FROM effective_at), extract(epoch FROM period_start),
+       purchased, owed_monthly, owed_purchased, extract(epoch FROM effective_at), period,
        extract(epoch FROM next_reset_at), plan_version, payment_ref, idempotency_key), E'\n' ORDER BY user_id, seq))
   FROM credit_history WHERE kind NOT IN ('reset', 'plan_change'));
 is($node->safe_psql('swept', $rows),
