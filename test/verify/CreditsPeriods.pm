@@ -180,8 +180,8 @@ sub fold
 {
 	my ($before, $row) = @_;
 	my ($end, $at, $kind) = ($before->{next_reset_at}, @$row{qw(effective_at kind)});
-	return $before
-	  if !defined $end || $at < $end || $at == $end && $kind =~ /\A(?:plan_change|hold_end|grant_end)\z/ || !is_silent($before);
+	my $first = $kind =~ /\A(?:plan_change|hold_end|grant_end)\z/;    # comes before a boundary at the same time
+	return $before if !defined $end || $at < $end || $at == $end && $first || !is_silent($before);
 	return ($before, 'boundaries have passed, and the row does not have the facts') unless defined $row->{status};
 	my $last = $kind eq 'restart' ? $row->{period} - 1 : $row->{period};
 	my $passed = $last - $before->{period};
@@ -199,7 +199,7 @@ sub fold
 	return (\%folded,
 		($passed == 1 && $start != $end ? 'period_start is not the end of the period before' : ()),
 		($passed > 1 && ($start <= $end || $start - $end > ($passed - 1) * $longest) ? "period_start does not fit $passed boundaries" : ()),
-		($start > $at ? 'period_start is after effective_at' : ()),
+		($start > $at || $start == $at && $first ? 'period_start is after the row' : ()),
 		($full && $share != FULL ? "period_share is $share of a full period" : ()),
 		(defined $next && $next - $start > $longest ? "the period is longer than the cycle '" . shown($facts{cycle}) . "' lets it be" : ()));
 }
