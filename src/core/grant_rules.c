@@ -4,15 +4,19 @@
  */
 #include "core/private.h"
 
-/* seq: the number that the row will have, which is the grant's name too. */
+/*
+ * seq: the number that the row will have, which is the grant's name too.  paid: it is paid
+ * for.  An account that was closed takes only what is paid for, as it takes purchases.
+ */
 CrVerdict
-cr_grant(CrAccount *acc, CrTime at, int64_t seq, int64_t amount, CrTime ends_at, CrRow *row)
+cr_grant(CrAccount *acc, CrTime at, int64_t seq, int64_t amount, CrTime ends_at, bool paid,
+		 CrRow *row)
 {
 	CrAccount after = *acc;
 	int64_t nothing = 0;
 	CrGrant *grant;
 
-	if (acc->facts.status == CR_CLOSED)
+	if (acc->facts.status == CR_CLOSED && !paid)
 		return CR_IS_CLOSED;
 	if (ends_at <= at)
 		return CR_ENDS_TOO_SOON;
@@ -20,6 +24,7 @@ cr_grant(CrAccount *acc, CrTime at, int64_t seq, int64_t amount, CrTime ends_at,
 		return CR_OVER_CAP;
 	grant = cr_lots_add_grant(acc->lots, seq, ends_at);
 	grant->amount = grant->left = amount;
+	grant->paid = paid;
 	grant->changed = grant->is_new = true;
 	cr_wake_at(&after, ends_at);
 
