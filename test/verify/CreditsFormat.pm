@@ -62,7 +62,7 @@ our %TYPE_OF = (
 	},
 	credit_payment => {
 		user_id => 't', seq => 'i', payment_ref => 't', amount => 'i', revoked => 'i',
-		granted => 't', at => 'z', reported => 'i', forfeited => 'i',
+		granted => 't', paid_at => 'z', reported => 'i', forfeited => 'i',
 	},
 	credit_grant => {
 		user_id => 't', seq => 'i', amount => 'i', remaining => 'i', ends_at => 'z', closed => 't',

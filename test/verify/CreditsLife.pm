@@ -10,6 +10,8 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(%LIFE_KIND keep_undoable);
 
+use constant NO_ANCHOR => 946_684_800_000_000;    # 2000-01-01
+
 my @HELD = qw(held_monthly held_granted held_purchased);
 
 our %LIFE_KIND;
@@ -120,7 +122,11 @@ sub in_use
 	return ();
 }
 
-$LIFE_KIND{imported} = sub { my ($c) = @_; return in_use($c->{before}) };
+$LIFE_KIND{imported} = sub {
+	my ($c) = @_;
+	@{ $c->{facts} }{qw(cycle_anchor period_start)} = (NO_ANCHOR, $c->{row}{effective_at}) unless $c->{before}{seq};
+	return in_use($c->{before});
+};
 
 $LIFE_KIND{import} = sub {
 	my ($c) = @_;

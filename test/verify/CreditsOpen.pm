@@ -216,8 +216,9 @@ $KIND{plan_change} = sub {
 	my ($c) = @_;
 	my ($before, $row, $facts, $after) = @$c{qw(before row facts after)};
 	my $wanted = $before->{facts}{scheduled_plan};
-	my (undef, @problems) = in_force($c);
+	my ($version, @problems) = in_force($c);
 	@$facts{qw(plan plan_version scheduled_plan)} = (@$after{qw(plan plan_version)}, undef);
+	$facts->{cycle} = $version->{cycle} if $version && defined $facts->{plan};
 	$c->{expect}{amount} = 0;
 	if (!defined $wanted) { push @problems, 'no plan change was due' }
 	elsif ($wanted ne ($facts->{plan} // '')) { push @problems, 'not the scheduled plan' }
@@ -556,8 +557,8 @@ sub check_hold
 	my @granted;
 	while (my ($source, $credits) = splice @stored, 0, 2) { push @granted, $source, $credits // '' if $credits }
 	return (
-		differing('credit_hold', $row, { (map { ($_ => $hold->{$_}) } qw(amount period state given_back)),
-			(map { ($_ => $part{$_}) } qw(monthly purchased)),
+		differing('credit_hold', $row, { (map { ($_ => $hold->{$_}) } qw(amount period state)),
+			(map { ($_ => $part{$_}) } qw(monthly purchased)), given_back => $hold->{given_back} || undef,
 			ends_at => $hold->{state} eq 'open' ? $hold->{ends_at} : undef }),
 		("@granted" ne "@{ $part{granted} }" ? [ $row->{seq}, 'credit_hold has other allocations than the history' ] : ()));
 }

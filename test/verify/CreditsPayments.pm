@@ -180,9 +180,9 @@ sub check_payments
 	for my $seq (sort { $a <=> $b } keys %$rows)
 	{
 		my ($payment, $row) = ($book->{payments}{$seq} // next, $rows->{$seq});
-		my %expected = (revoked => $payment->{revoked}, granted => $payment->{granted} ? 't' : 'f', at => $payment->{at},
+		my %expected = (revoked => $payment->{revoked}, granted => $payment->{granted} ? 't' : 'f', paid_at => $payment->{at},
 			reported => $payment->{reported} || undef, forfeited => $payment->{forfeited} || undef);
-		delete $expected{at} unless defined $payment->{at};    # of a checkpoint
+		delete $expected{paid_at} unless defined $payment->{at};    # of a checkpoint
 		push @problems, map { [ $seq, "credit_payment has $_ " . ($row->{$_} // 'NULL') . ', the history ' . ($expected{$_} // 'NULL') ] }
 		  grep { !same($row->{$_}, $expected{$_}) } sort keys %expected;
 	}

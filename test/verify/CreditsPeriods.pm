@@ -150,8 +150,7 @@ sub end_columns
 	my ($book, $facts, $end) = @_;
 	my $made = $book->{made};
 	return () if !defined $end || !$made || made_from($made, $facts);
-	return (end_zone => '') if $made->{odd};
-	return (end_anchor => $made->{cycle_anchor}, end_zone => $made->{time_zone}, end_cycle => $made->{cycle});
+	return (end_anchor => $made->{cycle_anchor}, end_zone => $made->{odd} ? '' : $made->{time_zone}, end_cycle => $made->{cycle});
 }
 
 # The end that the row sets, counted from $from.

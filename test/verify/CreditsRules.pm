@@ -103,7 +103,7 @@ sub check_facts
 	}
 	else
 	{
-		push @problems, 'the opening row has no status' if $row->{kind} =~ /\A(?:open|import)\z/;
+		push @problems, 'the opening row has no status' if $row->{seq} == 1 || $row->{kind} =~ /\A(?:open|import)\z/;
 		push @problems, map { "$_ without status" }
 		  grep { $_ ne 'plan_version' && defined $row->{$_} } @FACTS;
 		push @problems,

@@ -40,7 +40,7 @@ our %PERIOD_FORGERY = (
 	'a_cycle 7: the debt is not paid'        => { monthly_delta => 150, owed_monthly => 99 },
 	'a_cycle 9: no cycle after a plan'       => { cycle => '\N' },
 	'a_cycle 9: an allowance without a plan' => { period_granted => 98, amount => 0, owed_monthly => 0 },
-	'a_cycle 12: the cycle before its time'  => { cycle => 'daily' },
+	'a_cycle 12: another cycle than the plan\'s' => { cycle => 'daily' },
 	# silent boundaries
 	'a_cycle 11: too few for the time'       => { period => 5 },
 	'a_cycle 11: none'                       => { period => 3 },

@@ -55,7 +55,7 @@ SELECT replace(:'columns', ', ', E'\t') AS header \gset
 \qecho :header
 COPY (SELECT :columns FROM ONLY :"schema".credit_checkpoint ORDER BY user_id COLLATE "C") TO STDOUT;
 
-\set columns 'user_id, seq, payment_ref, amount, revoked, granted, at, reported, forfeited'
+\set columns 'user_id, seq, payment_ref, amount, revoked, granted, paid_at, reported, forfeited'
 SELECT replace(:'columns', ', ', E'\t') AS header \gset
 \o credit_payment.tsv
 \qecho :header
