@@ -131,7 +131,7 @@ test_undo_reset(void)
 		   "what expired comes back, what was granted goes");
 	is_about(3, "its row names the reset");
 	ok(last_row()->has_facts && acc->facts.period_granted == 50 &&
-		   acc->facts.last_limit == CR_NO_LIMIT && acc->facts.plan_version == 1,
+		   acc->facts.last_undone && acc->facts.plan_version == 1,
 	   "as if the plan had granted just what had expired");
 	ok(acc->period == 2 && acc->facts.period_start == FEB && acc->next_reset_at == MAR,
 	   "the period stays");
@@ -420,7 +420,7 @@ test_undo_merged(void)
 	complains(&row, "monthly_delta does not follow from the operation",
 			  "what its row does not say");
 	row = *last_row();
-	row.facts.last_limit = 0;
+	row.facts.last_undone = false;
 	complains(&row, "facts are stored where none changed, or missing where they did",
 			  "an undo that says it was a regrant");
 	row = *last_row();
