@@ -82,6 +82,31 @@ consume_hold(CrAccount *acc, CrHold *hold, int64_t wanted)
 }
 
 /*
+ * How much a capture can take of a hold's part.  What a paid grant had at its end may have
+ * covered the chargeback of the payment.  That is then gone for the hold, too.
+ */
+static int64_t
+usable(const CrAccount *acc, const CrHold *hold, const CrPart *part)
+{
+	const CrGrant *grant = cr_find_grant(acc, part->source);
+
+	if (hold->state != CR_HOLD_EXPIRED || grant == NULL || !grant->paid)
+		return part->credits;
+	return cr_min(part->credits, grant->expired);
+}
+
+/* How much a capture can take of the hold: of what is held, or of what expired with it. */
+int64_t
+cr_hold_has(const CrAccount *acc, const CrHold *hold)
+{
+	int64_t has = hold->monthly + hold->purchased;
+
+	for (int i = 0; i < hold->n_parts; i++)
+		has += usable(acc, hold, &hold->parts[i]);
+	return has;
+}
+
+/*
  * Spends what expired with a hold, up to what is wanted, and returns the rest of that.  What
  * a paid grant had at its end is then no longer unused.
  */
@@ -92,13 +117,13 @@ consume_expired(CrAccount *acc, CrHold *hold, int64_t wanted)
 
 	for (int i = 0; i < hold->n_parts; i++)
 	{
-		int64_t taken = cr_min(hold->parts[i].credits, rest);
+		int64_t taken = cr_min(usable(acc, hold, &hold->parts[i]), rest);
 		CrGrant *grant = cr_find_grant(acc, hold->parts[i].source);
 
 		rest -= taken;
 		if (taken == 0 || grant == NULL || !grant->paid)
 			continue;
-		grant->expired -= cr_min(taken, grant->expired);
+		grant->expired -= taken;
 		grant->changed = true;
 	}
 	cr_parts_add(acc->lots, CR_FROM_EXPIRED, wanted - rest);
@@ -151,11 +176,9 @@ close_hold(CrHold *hold, CrHoldState state)
 static CrVerdict
 may_capture(const CrAccount *acc, const CrHold *hold, const CrCapture *capture)
 {
-	int64_t has = cr_hold_left(hold);
+	int64_t has = cr_hold_has(acc, hold);
 
-	if (hold->state == CR_HOLD_EXPIRED)
-		has -= hold->given_back;
-	else if (hold->state != CR_HOLD_OPEN)
+	if (hold->state != CR_HOLD_OPEN && hold->state != CR_HOLD_EXPIRED)
 		return CR_HOLD_CLOSED;
 	if (capture->amount <= has)
 		return CR_OK;
