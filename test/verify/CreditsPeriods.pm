@@ -111,16 +111,17 @@ sub monthly_back
 	my ($c, $credits, $period, $seq) = @_;
 	my ($now, $facts) = @$c{qw(now facts)};
 	my $n = $c->{before}{period};
-	return $credits if $period < $n - 1;
 	my $back = $credits;
-	if ($period == $n - 1)
+	my $closed = $seq < $c->{book}{closed_seq};
+	return $credits if $period < $n - 1 || $period < $n && $closed;
+	if ($closed) { $back = least($credits, $now->{owed_monthly}) }
+	elsif ($period == $n - 1)
 	{
 		my ($left, $limit) = @$facts{qw(last_left last_limit)};
 		$back = clamp($left + $credits, $limit) - clamp($left, $limit);
 		$facts->{last_left} += $credits;
+		$facts->{period_granted} += $back unless defined $limit;
 	}
-	$back = least($back, $now->{owed_monthly}) if $seq < $c->{book}{closed_seq};
-	$facts->{period_granted} += $back if $period == $n - 1 && !defined $facts->{last_limit};
 	credit($now, 'monthly', $back);
 	return $credits - $back;
 }
@@ -166,11 +167,11 @@ sub check_end
 		($end - $from > longest($cycle, $restarted) ? "the period is longer than the cycle '" . shown($cycle) . "' lets it be" : ()));
 }
 
-# Do boundaries pass without a row?
+# Do boundaries pass without a row?  That of a plan change does not.
 sub is_silent
 {
 	my ($state) = @_;
-	return !defined $state->{facts}{plan} && !defined $state->{facts}{scheduled_plan}
+	return !defined $state->{facts}{plan} && !defined $state->{facts}{scheduled_plan} && ($state->{kind} // '') ne 'plan_change'
 	  && !grep { $state->{$_} } qw(monthly owed_monthly held_monthly);
 }
 
