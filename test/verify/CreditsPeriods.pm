@@ -113,15 +113,16 @@ sub monthly_back
 	my $n = $c->{before}{period};
 	my $back = $credits;
 	my $closed = $seq < $c->{book}{closed_seq};
-	return $credits if $period < $n - 1 || $period < $n && $closed;
-	if ($closed) { $back = least($credits, $now->{owed_monthly}) }
-	elsif ($period == $n - 1)
+	return $credits if $period < $n - 1;
+	if ($period == $n - 1)
 	{
 		my ($left, $limit) = @$facts{qw(last_left last_limit)};
-		$back = clamp($left + $credits, $limit) - clamp($left, $limit);
-		$facts->{last_left} += $credits;
+		my $counts = $closed ? least($credits, clamp(-$left)) : $credits;
+		$back = clamp($left + $counts, $limit) - clamp($left, $limit);
+		$facts->{last_left} += $counts;
 		$facts->{period_granted} += $back unless defined $limit;
 	}
+	elsif ($closed) { $back = least($credits, $now->{owed_monthly}) }
 	credit($now, 'monthly', $back);
 	return $credits - $back;
 }
