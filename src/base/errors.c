@@ -155,6 +155,10 @@ static const struct
 	[CR_ENDS_TOO_SOON] = {ERRCODE_INVALID_PARAMETER_VALUE, "the end is not in the future",
 						  "Use a later time. The account's time may be ahead of the clock.",
 						  NULL},
+	[CR_TOO_MANY_GRANTS] =
+		{ERRCODE_PROGRAM_LIMIT_EXCEEDED, "account has too many grants that have not ended",
+		 "At most 10,000 can be open at a time. Use fewer and larger grants, or grants that end sooner.",
+		 NULL},
 	[CR_HAS_HOLDS] = {ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "account has open holds",
 					  "Capture or release them first.", put_held},
 	[CR_GRANT_UPWARDS] = {ERRCODE_INVALID_PARAMETER_VALUE,

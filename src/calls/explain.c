@@ -307,7 +307,7 @@ credits_explain(PG_FUNCTION_ARGS)
 	plans_init(&plans, GetActiveSnapshot());
 	plans.emit = add_row;
 	plans.emit_ctx = &flows;
-	lots_load(&acc, GetActiveSnapshot());
+	lots_load(&acc, CR_NEVER, GetActiveSnapshot());
 	state = state_bring_up_to(&acc, &plans, now);
 	if (flows.period != acc.period) /* boundaries that make no row */
 	{

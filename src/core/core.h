@@ -43,6 +43,8 @@ typedef int64_t CrLocal;
 #define CR_DAY			 INT64_C(86400000000) /* microseconds */
 #define CR_LONGEST_HOLD	 (31 * CR_DAY)
 #define CR_MAX_OVERDRAFT CR_MAX_CREDITS
+/* grants of an account that have not ended and are not paid for; a deduction reads them */
+#define CR_MAX_GRANTS	 10000
 #define CR_FULL_SHARE	 1000000   /* parts per million: the share of a whole period */
 #define CR_NO_LIMIT		 INT64_MAX /* rollover: everything */
 
@@ -140,6 +142,7 @@ typedef enum CrVerdict
 	CR_NOT_AHEAD,
 	CR_GRANT_UPWARDS,	  /* 22023: a correction cannot add granted credits */
 	CR_ENDS_TOO_SOON,	  /* 22023: the end is not after now */
+	CR_TOO_MANY_GRANTS,	  /* 54000: so many grants have not ended */
 	CR_HOLD_CLOSED,		  /* UC006 */
 	CR_MORE_THAN_SPENT,	  /* UC010 */
 	CR_MORE_THAN_REVOKED, /* UC010 */
@@ -286,8 +289,9 @@ typedef struct CrHold
 } CrHold;
 
 /*
- * The grants of an account that have not ended, its holds, and those paid grants that have
- * ended and that a rule needs.  The caller reads
+ * The grants of an account that have not ended, and those paid grants that have ended and
+ * that a rule needs; and its holds.  Applying what is due needs those open holds that end up
+ * to that time, and of the others the one that ends first.  The caller reads
  * them from their tables, and stores those that are changed or new.  The lists use memory
  * from the caller's alloc function.  That memory must live as long as the lists.
  */
@@ -456,6 +460,7 @@ extern bool cr_hold_state_parse(const char *name, CrHoldState *state);
  * or closes a grant or hold, or gives credits back to one, always needs acc->lots.
  */
 extern bool cr_has_lots(const CrAccount *acc);
+extern bool cr_is_silent(const CrAccount *acc);
 extern CrTime cr_next_event(const CrAccount *acc);
 extern CrGrant *cr_lots_add_grant(CrLots *lots, int64_t seq, CrTime ends_at);
 extern CrHold *cr_lots_add_hold(CrLots *lots, int64_t seq, int n_parts);
@@ -620,7 +625,6 @@ extern CrVerdict cr_import(CrAccount *acc, CrTime at, CrImport *import, CrRow *r
  * due.c: applying the events that are due.  A caller applies them before it calls any
  * other rule.
  */
-extern bool cr_is_silent(const CrAccount *acc);
 extern bool cr_is_due(const CrAccount *acc, CrTime upto);
 extern bool cr_waits_for_zone(const CrAccount *acc, const CrEnv *env, CrTime upto);
 extern CrTime cr_waiting_time(const CrAccount *acc);

@@ -4,6 +4,15 @@
  */
 #include "core/private.h"
 
+/* Have so many grants not ended?  They are in the order of their ends. */
+static bool
+has_too_many(const CrLots *lots, CrTime at)
+{
+	int last = lots->n_grants - CR_MAX_GRANTS;
+
+	return last >= 0 && lots->grants[last].ends_at > at;
+}
+
 /*
  * seq: the number that the row will have, which is the grant's name too.  paid: it is paid
  * for.  An account that was closed takes only what is paid for, as it takes purchases.
@@ -20,6 +29,8 @@ cr_grant(CrAccount *acc, CrTime at, int64_t seq, int64_t amount, CrTime ends_at,
 		return CR_IS_CLOSED;
 	if (ends_at <= at)
 		return CR_ENDS_TOO_SOON;
+	if (!paid && has_too_many(acc->lots, at))
+		return CR_TOO_MANY_GRANTS;
 	if (!cr_credit(&after, &after.balance.granted, &nothing, amount))
 		return CR_OVER_CAP;
 	grant = cr_lots_add_grant(acc->lots, seq, ends_at);

@@ -24,7 +24,7 @@ state_bring_up_to(CrAccount *acc, Plans *plans, CrTime at)
 	if (cr_is_due(acc, at))
 	{
 		if (acc->lots == NULL && cr_has_lots(acc))
-			lots_load(acc, plans->snapshot);
+			lots_load(acc, at, plans->snapshot);
 		switch (cr_fold_due(acc, &env, at))
 		{
 			case CR_FOLDED:

@@ -193,30 +193,37 @@ compare_holds(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
+/*
+ * Reads the open holds that end up to a time, and of the others the one that ends first, so
+ * that the account's next event is known.  An account can have many thousands of holds.
+ */
 static void
-load_holds(CrAccount *acc, Snapshot snapshot)
+load_holds(CrAccount *acc, CrTime upto, Snapshot snapshot)
 {
 	Lookup lookup;
 
 	lookup_begin(&lookup, TABLE_HOLD, INDEX_HOLD_OPEN, snapshot);
 	lookup_text_key(&lookup, 1, acc->user_id);
 	while (lookup_next(&lookup, ForwardScanDirection))
-		(void) add_hold(acc, lookup.slot, snapshot);
+	{
+		if (add_hold(acc, lookup.slot, snapshot)->ends_at > upto)
+			break;
+	}
 	lookup_end(&lookup);
 	qsort(acc->lots->holds, acc->lots->n_holds, sizeof(CrHold), compare_holds);
 }
 
 /*
- * Reads an account's grants and holds with a snapshot.  Under the account's lock that is
- * SnapshotSelf.
+ * Reads an account's grants and holds with a snapshot, as far as applying what is due up to
+ * a time needs them.  CR_NEVER: all.  Under the account's lock the snapshot is SnapshotSelf.
  */
 void
-lots_load(CrAccount *acc, Snapshot snapshot)
+lots_load(CrAccount *acc, CrTime upto, Snapshot snapshot)
 {
 	acc->lots = lots_make();
 	load_grants(acc, snapshot);
 	if (cr_held(acc) > 0)
-		load_holds(acc, snapshot);
+		load_holds(acc, upto, snapshot);
 }
 
 /* A hold by its number, open or not.  NULL if there is none. */

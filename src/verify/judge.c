@@ -424,7 +424,7 @@ judge_history(Judge *judge, Findings *findings, const CrAccount *stored)
 			sealed = true;
 		}
 		judge->n_rows++;
-		purchases += row.kind == CR_KIND_PURCHASE;
+		purchases += is_new_payment(&row);
 		MemoryContextSwitchTo(old);
 		if (problem)
 			findings_report(findings, "credit_history", stored->user_id, row.seq, problem);
