@@ -120,7 +120,7 @@ sub not_closed { return $_[0]{before}{facts}{status} eq 'closed' ? 'the account 
 # The bucket where a hold's part is held.
 sub held_in { my ($source) = @_; return $source > 0 ? 'held_granted' : $source == MONTHLY ? 'held_monthly' : 'held_purchased' }
 
-# Returns all that a hold has.  What is lost, as parts.
+# Returns all that a hold has.  What is lost of each part.
 sub give_back
 {
 	my ($c, $hold) = @_;
@@ -132,7 +132,7 @@ sub give_back
 		my $lost = $source == MONTHLY ? monthly_back($c, $credits, $hold->{period}, $hold->{seq})
 		  : $source == PURCHASED ? purchased_back($c, $credits, $hold->{seq})
 		  : (to_grant($c, $source, $credits, $hold->{seq}, $c->{row}{kind} eq 'hold_end'))[1];
-		push @lost, [ $source, $lost ] if $lost;
+		push @lost, [ $source, $lost ];
 	}
 	return @lost;
 }
