@@ -336,4 +336,5 @@ END $$;
 SELECT cut, c.* FROM generate_series(timestamptz '2025-01-01 00:00Z', '2025-06-01 00:00Z', interval '1 week') cut, t.changed(cut) c;
 SELECT * FROM credits_verify();
 DROP FUNCTION t.changed(timestamptz);
+DROP FUNCTION t.tampered(text);
 DROP EXTENSION credits;
