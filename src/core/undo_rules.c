@@ -8,11 +8,15 @@
  */
 #include "core/private.h"
 
-/* Are plan and version still those that the row left, and nothing else granted since? */
+/*
+ * Are plan and version still those that the row left, and nothing else granted since?  If the
+ * import was undone since, which brought the account, nothing is.
+ */
 static bool
 is_as_left(const CrAccount *acc, const CrRow *target, int64_t granted)
 {
 	return target->period == acc->period && target->has_facts &&
+		acc->facts.cycle != CR_NO_CYCLE &&
 		cr_text_equal(target->facts.plan, acc->facts.plan) &&
 		target->facts.plan_version == acc->facts.plan_version &&
 		acc->facts.period_granted == granted;
