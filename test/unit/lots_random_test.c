@@ -343,6 +343,15 @@ model_hold(const Command *cmd)
 	return CR_OK;
 }
 
+/* What of an expired unit a late capture can use: a chargeback may have used it before. */
+static int64_t
+usable(const Unit *unit)
+{
+	const ModelGrant *grant = unit->source > 0 ? &model.grants[unit->source - 1] : NULL;
+
+	return grant && grant->paid ? least(unit->credits, grant->expired) : unit->credits;
+}
+
 /* Takes as much as is wanted from the units, and adds it to what was spent. */
 static int64_t
 take_units(Units *units, int64_t wanted, Units *spent, bool expired)
@@ -351,12 +360,13 @@ take_units(Units *units, int64_t wanted, Units *spent, bool expired)
 	{
 		Unit		taken = units->unit[i];
 
-		taken.credits = least(taken.credits, wanted);
+		taken.credits = least(expired ? usable(&taken) : taken.credits, wanted);
 		units->unit[i].credits -= taken.credits;
 		wanted -= taken.credits;
-		if (expired && taken.source > 0)
-			model.grants[taken.source - 1].expired -=
-				least(taken.credits, model.grants[taken.source - 1].expired);
+		if (expired && taken.source > 0 && model.grants[taken.source - 1].paid)
+			model.grants[taken.source - 1].expired -= taken.credits;
+		if (expired && taken.source == CR_FROM_MONTHLY && taken.period == model.period - 1)
+			model.left -= taken.credits;
 		if (expired)
 			taken.source = CR_FROM_EXPIRED;
 		if (taken.credits > 0)
@@ -370,14 +380,17 @@ model_capture(const Command *cmd)
 {
 	ModelHold  *hold = &model.holds[cmd->target];
 	Units	   *units = hold->open ? &hold->parts : &hold->expired;
-	int64_t		has = sum_of(units);
+	int64_t		all = sum_of(units);
+	int64_t		has = 0;
 	int64_t		amount = cmd->amount;
 	Spending   *spending;
 
+	for (int i = 0; i < units->n; i++)
+		has += hold->open ? units->unit[i].credits : usable(&units->unit[i]);
 	if (cmd->target >= model.n_holds || (!hold->open && !hold->late))
 		return CR_HOLD_CLOSED;
 	if (amount == 0 && !cmd->exact)
-		amount = has + (hold->open ? 0 : hold->given_back);
+		amount = all + (hold->open ? 0 : hold->given_back);
 	if (amount > has && may_spend(amount - has, cmd->owes) != CR_OK)
 		return may_spend(amount - has, cmd->owes);
 	spending = new_spending(amount);
