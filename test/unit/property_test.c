@@ -59,6 +59,7 @@ typedef struct Period
 	int64_t		used;
 	int64_t		passed_on;		/* carried into the next period */
 	int64_t		largest;		/* sum of corrections and what was granted, at any time */
+	int64_t		allowance;		/* the largest that it had */
 } Period;
 
 typedef struct Hold
@@ -353,6 +354,7 @@ monthly_of(const CrRow *row, const CrRow *before)
 			return begin(row, before);
 		case CR_KIND_OPEN:
 		case CR_KIND_SET_PLAN:
+			account.undone = false;
 			if (row->has_facts)
 				account.granted = allowance(&row->facts);
 			return NULL;
@@ -402,6 +404,12 @@ property_breaks(const World *w)
 		period = period_at(row->period);
 		if (period->corrected + account.granted > period->largest)
 			period->largest = period->corrected + account.granted;
+		if (row->has_facts && allowance(&row->facts) > period->allowance)
+			period->allowance = allowance(&row->facts);
+		if (wrong == NULL && account.granted > period->allowance &&
+			account.granted > (account.undone ? carried(account.left, INT64_MAX) -
+							   carried(account.left, account.limit) : 0))
+			wrong = "more was granted than any allowance, and than an undone boundary let expire";
 		if (wrong == NULL && worth(row) != period->carried + period->corrected +
 			account.granted - period->used - monthly_held(row->period))
 			wrong = "what is left is not what was carried in, corrected and granted, less what "
@@ -798,8 +806,221 @@ test_histories(void)
 		note("%" PRId64 " rows in %d histories", rows, runs());
 }
 
+/*
+ * Order: a release or refund gives the same before and after anything else in the period.
+ */
+
+#define MAX_CHANGES 4
+
+typedef struct Case
+{
+	Command		prefix[CALLS];
+	int			n_prefix;
+	Command		giving;			/* a release or a refund */
+	Command		changes[MAX_CHANGES];
+	int			n_changes;
+	CrVerdict	verdicts[MAX_CHANGES + 1];	/* of the changes, and of the giving */
+} Case;
+
+/* Runs the history, with the giving after so many changes, and then to a time. */
+static void
+run_case(World *w, Case *c, int after, CrTime to)
+{
+	copy_versions(w, &world);
+	open_it(w, &c->prefix[0]);
+	for (int i = 1; i < c->n_prefix; i++)
+		(void) world_run(w, &c->prefix[i]);
+	for (int i = 0; i <= c->n_changes; i++)
+	{
+		if (i == after)
+			c->verdicts[MAX_CHANGES] = world_run(w, &c->giving);
+		if (i < c->n_changes)
+			c->verdicts[i] = world_run(w, &c->changes[i]);
+	}
+	world_fold(w, to);
+}
+
+static int
+count_named(Op op)
+{
+	int			n = 0;
+
+	while (world_nth(&world, op, n) != NULL)
+		n++;
+	return n;
+}
+
+/* A random history, and then a time before the next event. */
+static bool
+begin_case(Case *c, CrTime *at)
+{
+	int			n_plans;
+	int			length = (int) random_between(2, CALLS - 1);
+	Op			op = one_in(2) ? OP_RELEASE : OP_REFUND;
+	int			n;
+	CrTime		next;
+
+	*at = begin_history(&n_plans);
+	c->n_prefix = 0;
+	c->prefix[c->n_prefix++] = any_opening(*at, n_plans);
+	open_it(&world, &c->prefix[0]);
+	while (c->n_prefix < length)
+	{
+		*at = any_time(*at);
+		c->prefix[c->n_prefix] = any_command(*at, n_plans);
+		(void) world_run(&world, &c->prefix[c->n_prefix++]);
+	}
+	next = cr_next_event(&world.acc);
+	if (world.acc.next_reset_at < next)
+		next = world.acc.next_reset_at;
+	if (next <= *at + DAY)
+		return false;
+	*at += random_between(1, DAY - 1);
+	n = count_named(op);
+	if (n == 0)
+		return false;
+	c->giving = (Command) {.op = op,.at = *at,.target = n - 1 - (int) random_between(0, n < 3 ? n - 1 : 2),
+		.amount = one_in(2) ? 0 : random_between(1, 60)};
+	c->n_changes = (int) random_between(1, MAX_CHANGES);
+	for (int i = 0; i < c->n_changes; i++)
+	{
+		static const Op ops[] = {OP_SET_PLAN, OP_SET_PLAN, OP_CANCEL, OP_SCHEDULE, OP_SET_CYCLE,
+		OP_CLOSE, OP_UNFREEZE, OP_ADJUST, OP_UNDO, OP_UNDO, OP_PURCHASE};
+		static const CrKind kinds[] = {CR_KIND_RESET, CR_KIND_RESET, CR_KIND_SET_PLAN,
+		CR_KIND_IMPORT};
+		Command    *cmd = &c->changes[i];
+
+		*cmd = any_command(*at, n_plans);
+		cmd->op = ops[random_between(0, lengthof(ops) - 1)];
+		cmd->at = *at;
+		cmd->bucket = CR_MONTHLY;
+		cmd->amount = random_between(1, 90);
+		cmd->plan = world.versions[random_between(0, world.n_versions - 1)].plan;
+		cmd->zone = "Asia/Tokyo";
+		cmd->anchor = START;
+		cmd->regrant = one_in(2);
+		cmd->last_of = cmd->op == OP_UNDO ? kinds[random_between(0, lengthof(kinds) - 1)] : 0;
+	}
+	return true;
+}
+
+static bool
+is_known(const World *w)
+{
+	int64_t		closed = 0;
+	int64_t		ref = 0;
+	bool		gives = false;
+
+	for (int i = 0; i < w->n_rows; i++)
+	{
+		const CrRow *row = &w->rows[i];
+
+		if (row->kind == CR_KIND_CLOSE)
+			closed = row->seq;
+		if (row->kind == CR_KIND_REFUND && row->ref_seq < closed)
+			ref = row->ref_seq;
+		gives |= closed && (row->kind == CR_KIND_SET_PLAN || row->kind == CR_KIND_ADJUST || row->kind == CR_KIND_UNDO || row->kind == CR_KIND_PURCHASE || row->kind == CR_KIND_TRANSFER_IN);
+	}
+	return ref && gives;
+}
+
+static const char *
+order_matters(Case *c, CrTime at)
+{
+	CrVerdict	verdicts[MAX_CHANGES + 1];
+	CrTime		until[] = {at, at + 45 * DAY};
+
+	for (int k = 0; k < lengthof(until); k++)
+	{
+		run_case(&swept, c, 0, until[k]);
+		memcpy(verdicts, c->verdicts, sizeof(verdicts));
+		for (int after = 1; after <= c->n_changes; after++)
+		{
+			run_case(&stepwise, c, after, until[k]);
+			if (memcmp(verdicts, c->verdicts, sizeof(verdicts)) != 0)
+				continue;
+			if (same_account(&swept.acc, &stepwise.acc) &&
+				same_lists(swept.acc.lots, stepwise.acc.lots))
+				continue;
+			if (is_known(&stepwise) || is_known(&swept))
+				continue;
+			return "it matters when credits come back";
+		}
+	}
+	return NULL;
+}
+
+/* Leaves out what the violation does not need. */
+static void
+shorten(Case *c, CrTime at)
+{
+	for (int i = c->n_prefix - 1; i > 0; i--)
+	{
+		Case		shorter = *c;
+
+		memmove(&shorter.prefix[i], &shorter.prefix[i + 1],
+				sizeof(Command) * (size_t) (c->n_prefix - i - 1));
+		shorter.n_prefix--;
+		for (int more = 0; more < 4; more++)
+		{
+			Case		other = shorter;
+
+			other.giving.target -= more;
+			if (other.giving.target >= 0 && order_matters(&other, at))
+			{
+				*c = other;
+				break;
+			}
+		}
+	}
+	for (int i = c->n_changes - 1; i >= 0; i--)
+	{
+		Case		shorter = *c;
+
+		memmove(&shorter.changes[i], &shorter.changes[i + 1],
+				sizeof(Command) * (size_t) (c->n_changes - i - 1));
+		shorter.n_changes--;
+		if (order_matters(&shorter, at))
+			*c = shorter;
+	}
+}
+
+static void
+test_order(void)
+{
+	const char *wrong = NULL;
+	static Case c;
+	int			n = 0;
+
+	for (int run = 0; run < 8 * runs() && wrong == NULL; run++)
+	{
+		CrTime		at;
+
+		if (!begin_case(&c, &at))
+			continue;
+		n++;
+		wrong = order_matters(&c, at);
+		if (wrong == NULL)
+			continue;
+		note("run %d", run);
+		shorten(&c, at);
+		(void) order_matters(&c, at);
+		note("first:");
+		world.n_rows = swept.n_rows;
+		memcpy(world.rows, swept.rows, sizeof(world.rows));
+		show_history(c.changes, c.n_changes, wrong);
+		note("later:");
+		memcpy(world.rows, stepwise.rows, sizeof(world.rows));
+		world.n_rows = stepwise.n_rows;
+		show_history(&c.giving, 1, wrong);
+	}
+	if (ok(wrong == NULL, "it does not matter when in a period credits come back"))
+		note("%d histories", n);
+}
+
 void
 test_property(void)
 {
 	test_histories();
+	test_order();
 }

@@ -159,6 +159,22 @@ test_undo_reset(void)
 	balance_is(&world, 100, 0, 0, "so a plan change grants no more than the allowance");
 	replays("late returns after an undo");
 
+	/* but not beyond it: before and after the plan change it is the same */
+	for (int first = 0; first <= 1; first++)
+	{
+		acc = fresh(0);
+		world_deduct(&world, T0 + 1, 80);
+		world_fold(&world, FEB);
+		undo(FEB + 1, 0);
+		if (first)
+			world_refund(&world, FEB + 2, 0, 80);
+		world_set_plan(&world, FEB + 3, "free");
+		if (!first)
+			world_refund(&world, FEB + 4, 0, 80);
+		ok(acc->balance.monthly == 100 && acc->facts.period_granted == 100,
+		   "a late return after an undo and a plan change is no second allowance");
+	}
+
 	/* more than there is */
 	acc = fresh(0);
 	world_purchase(&world, T0, 5);
