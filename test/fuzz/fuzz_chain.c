@@ -90,7 +90,7 @@ make_row(Made *made)
 	row->facts.cycle = (CrCycle) random_between(0, CR_NO_CYCLE);
 	row->facts.last_left = any_number();
 	row->facts.last_limit = any_number();
-	row->facts.last_undone = one_in(2);
+	row->facts.last_undone = one_in(3);
 }
 
 /* Encodes into a buffer of exactly that size, so that a write past it is seen. */

@@ -270,7 +270,7 @@ show_account(const CrAccount *acc)
 		"monthly %" PRId64 " granted %" PRId64 " purchased %" PRId64 " held %" PRId64
 		" owed %" PRId64 "+%" PRId64 " plan %s v%d then %s %s period %" PRId64 " %s share %d"
 		" granted %" PRId64 " from %s to %s%s last %" PRId64 " of %" PRId64
-		"%s forfeited %" PRId64 " last row %s",
+		" forfeited %" PRId64 " last row %s",
 		acc->balance.monthly, acc->balance.granted, acc->balance.purchased, cr_held(acc),
 		acc->owed_monthly, acc->owed_purchased, facts->plan ? facts->plan : "-",
 		(int) facts->plan_version, facts->scheduled_plan ? facts->scheduled_plan : "-",
@@ -278,7 +278,7 @@ show_account(const CrAccount *acc)
 		facts->cycle == CR_NO_CYCLE ? "-" : cr_cycle_name(facts->cycle),
 		(int) facts->period_share, facts->period_granted, show_time(facts->period_start),
 		show_time(acc->next_reset_at), acc->end_from.differs ? " (of another cycle)" : "",
-		facts->last_left, facts->last_limit, facts->last_undone ? " undone" : "",
+		facts->last_left, facts->last_undone ? -1 - facts->last_limit : facts->last_limit,
 		acc->forfeited, show_time(acc->effective_at));
 	return buf;
 }

@@ -343,13 +343,23 @@ model_hold(const Command *cmd)
 	return CR_OK;
 }
 
-/* What of an expired unit a late capture can use: a chargeback may have used it before. */
+/* What expired of a paid grant can be used only if no chargeback has used it. */
 static int64_t
 usable(const Unit *unit)
 {
-	const ModelGrant *grant = unit->source > 0 ? &model.grants[unit->source - 1] : NULL;
+	if (unit->source > 0 && model.grants[unit->source - 1].paid)
+		return least(unit->credits, model.grants[unit->source - 1].expired);
+	return unit->credits;
+}
 
-	return grant && grant->paid ? least(unit->credits, grant->expired) : unit->credits;
+static int64_t
+usable_in_all(const Units *units)
+{
+	int64_t		sum = 0;
+
+	for (int i = 0; i < units->n; i++)
+		sum += usable(&units->unit[i]);
+	return sum;
 }
 
 /* Takes as much as is wanted from the units, and adds it to what was spent. */
@@ -380,17 +390,14 @@ model_capture(const Command *cmd)
 {
 	ModelHold  *hold = &model.holds[cmd->target];
 	Units	   *units = hold->open ? &hold->parts : &hold->expired;
-	int64_t		all = sum_of(units);
-	int64_t		has = 0;
+	int64_t		has = hold->open ? sum_of(units) : usable_in_all(units);
 	int64_t		amount = cmd->amount;
 	Spending   *spending;
 
-	for (int i = 0; i < units->n; i++)
-		has += hold->open ? units->unit[i].credits : usable(&units->unit[i]);
 	if (cmd->target >= model.n_holds || (!hold->open && !hold->late))
 		return CR_HOLD_CLOSED;
 	if (amount == 0 && !cmd->exact)
-		amount = all + (hold->open ? 0 : hold->given_back);
+		amount = sum_of(units) + (hold->open ? 0 : hold->given_back);
 	if (amount > has && may_spend(amount - has, cmd->owes) != CR_OK)
 		return may_spend(amount - has, cmd->owes);
 	spending = new_spending(amount);

