@@ -54,6 +54,8 @@ undo_reset(CrAccount *after, const CrRow *target, const CrPlanVersion *regrant)
 	CrFacts *facts = &after->facts;
 	int64_t granted;
 
+	if (target->has_facts && target->facts.status == CR_CLOSED)
+		return CR_NOT_UNDOABLE; /* it granted nothing, and let nothing expire */
 	if (regrant)
 	{
 		if (target->period != after->period || !cr_same_length(regrant->cycle, facts->cycle))
