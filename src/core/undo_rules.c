@@ -122,6 +122,7 @@ undo_import(CrAccount *after, const CrRow *target)
 	facts->scheduled_plan = NULL;
 	facts->cycle = CR_NO_CYCLE;
 	facts->period_share = CR_FULL_SHARE;
+	facts->last_undone = false;
 	after->end_from = (CrEndFrom){0};
 	after->next_reset_at = CR_NEVER;
 	return CR_OK;
