@@ -316,6 +316,7 @@ undo_row(const CrRow *row, const CrRow *before)
 			if (target->period == row->period)
 				brought = cr_brought(target, CR_FROM_MONTHLY) - target->facts.period_granted;
 			period->corrected -= brought;
+			account.undone = false;
 			granted = 0;
 			break;
 		default:
@@ -331,6 +332,7 @@ close_row(const CrRow *row, const CrRow *before)
 	int64_t		left = worth(before) - account.granted;
 
 	account.closed_seq = row->seq;
+	account.undone = false;
 	if (left > 0)
 		period_at(row->period)->corrected -= left;
 	account.granted = 0;
@@ -888,7 +890,7 @@ begin_case(Case *c, CrTime *at)
 	for (int i = 0; i < c->n_changes; i++)
 	{
 		static const Op ops[] = {OP_SET_PLAN, OP_SET_PLAN, OP_CANCEL, OP_SCHEDULE, OP_SET_CYCLE,
-		OP_CLOSE, OP_UNFREEZE, OP_ADJUST, OP_UNDO, OP_UNDO, OP_PURCHASE};
+		OP_CLOSE, OP_UNFREEZE, OP_ADJUST, OP_UNDO, OP_UNDO, OP_PURCHASE, OP_REVOKE, OP_REINSTATE};
 		static const CrKind kinds[] = {CR_KIND_RESET, CR_KIND_RESET, CR_KIND_SET_PLAN,
 		CR_KIND_IMPORT};
 		Command    *cmd = &c->changes[i];
@@ -901,30 +903,55 @@ begin_case(Case *c, CrTime *at)
 		cmd->plan = world.versions[random_between(0, world.n_versions - 1)].plan;
 		cmd->zone = "Asia/Tokyo";
 		cmd->anchor = START;
+		cmd->target = (int) random_between(0, 3);
 		cmd->regrant = one_in(2);
 		cmd->last_of = cmd->op == OP_UNDO ? kinds[random_between(0, lengthof(kinds) - 1)] : 0;
 	}
 	return true;
 }
 
+/*
+ * Where the order matters by the rules themselves:
+ *
+ * What the plan gives an account that is opened again pays what the closing could not take.
+ * What comes back later from before the closing finds nothing to pay, and is forfeited.
+ *
+ * If what was taken as owed has been paid by a refund from before the closing, a reinstatement
+ * gives it anew.
+ *
+ * The chargeback of a paid grant after a closing uses what closing forfeited.  What comes back
+ * to the grant later does not give that back.
+ *
+ * A plan change after an undone boundary, if it is undone itself, does not give what came back
+ * in between from the period before.
+ */
 static bool
 is_known(const World *w)
 {
 	int64_t		closed = 0;
-	int64_t		ref = 0;
+	bool		is_from_before = false;
 	bool		gives = false;
+	bool		reset_undone = false;
+	bool		plan_undone = false;
+	bool		charged = false;
 
 	for (int i = 0; i < w->n_rows; i++)
 	{
 		const CrRow *row = &w->rows[i];
+		CrKind		undone = row->kind == CR_KIND_UNDO ? w->rows[row->ref_seq - 1].kind : 0;
 
 		if (row->kind == CR_KIND_CLOSE)
 			closed = row->seq;
-		if (row->kind == CR_KIND_REFUND && row->ref_seq < closed)
-			ref = row->ref_seq;
-		gives |= closed && (row->kind == CR_KIND_SET_PLAN || row->kind == CR_KIND_ADJUST || row->kind == CR_KIND_UNDO || row->kind == CR_KIND_PURCHASE || row->kind == CR_KIND_TRANSFER_IN);
+		is_from_before |= row->kind == CR_KIND_REFUND && row->ref_seq < closed;
+		gives |= closed && (row->kind == CR_KIND_SET_PLAN || row->kind == CR_KIND_ADJUST ||
+							row->kind == CR_KIND_PURCHASE);
+		charged |= row->kind == CR_KIND_REVOKE && part_of(row, CR_FROM_FORFEITED) > 0 &&
+			w->rows[row->ref_seq - 1].kind == CR_KIND_GRANT;
+		charged |= row->kind == CR_KIND_REINSTATE && closed;
+		reset_undone |= undone == CR_KIND_RESET;
+		plan_undone |= undone == CR_KIND_SET_PLAN && reset_undone;
 	}
-	return ref && gives;
+	return (is_from_before && (gives || charged)) || plan_undone;
 }
 
 static const char *

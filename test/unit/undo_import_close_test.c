@@ -734,6 +734,15 @@ test_import(void)
 	is_int(undo(FEB + 2, 1), CR_NOT_UNDOABLE, "the import undone: its boundary cannot be");
 	is_int(acc->balance.monthly, 0, "so nothing of it comes back");
 
+	acc = nothing_yet(0);
+	import(T0, "free", 73, 0);
+	world_deduct(&world, T0 + 1, 73);
+	world_fold(&world, FEB);
+	undo(FEB + 1, 1);
+	undo(FEB + 2, 0);
+	world_refund(&world, FEB + 3, 0, 73);
+	is_int(acc->balance.monthly, 0, "an undone boundary ends with the import");
+
 	/* in a part of a period */
 	acc = nothing_yet(0);
 	import(T0, "free", 40, 30);
@@ -1026,6 +1035,33 @@ test_after_closing(void)
 	world_refund(&world, T0 + 8, 0, 10);
 	balance_is(&world, 0, 0, 10, "and what was spent since comes back");
 	replays("payments around a closing");
+
+	/* the boundary of a closed account */
+	acc = fresh(0);
+	world_deduct(&world, T0 + 1, 100);
+	run(OP_ADJUST, T0 + 2, 50);
+	run(OP_CLOSE, T0 + 3, 0);
+	world_fold(&world, FEB);
+	ok(last_row()->kind == CR_KIND_RESET && acc->facts.last_left == -50, "a boundary in debt");
+	world_refund(&world, FEB + 1, 0, 100);
+	is_int(undo(FEB + 2, 0), CR_NOT_UNDOABLE, "granted nothing, and is not undone");
+
+	/* an undone boundary, closed: what comes back is not more than before it */
+	for (int first = 0; first <= 1; first++)
+	{
+		acc = fresh(0);
+		world_deduct(&world, T0 + 1, 47);
+		world_fold(&world, FEB);
+		world_deduct(&world, FEB + 1, 19);
+		undo(FEB + 2, 0);
+		if (first)
+			world_refund(&world, FEB + 3, 0, 47);
+		run(OP_CLOSE, FEB + 4, 0);
+		if (!first)
+			world_refund(&world, FEB + 5, 0, 47);
+		is_int(acc->owed_monthly, 19, "19 were spent in the period, and are remembered");
+	}
+	replays("a late return after an undone boundary and a closing");
 
 	/* in the next period, and a paid grant */
 	acc = fresh(40);
