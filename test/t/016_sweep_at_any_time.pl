@@ -29,7 +29,6 @@ my @plans = qw(day_one carry own_day own_carry nothing each_day each_week week_c
 my @zones = qw(UTC Europe/Berlin America/Santiago America/New_York Pacific/Apia
   Asia/Kathmandu Australia/Lord_Howe);
 my @keys = map { "key_$_" } 1 .. 30;
-my @marks = map { "mark_$_" } 1 .. 60;    # keys of holds and of what is spent
 my @refs = map { "ref_$_" } 1 .. $steps / 8;
 
 sub pick { return $_[ int(rand(@_)) ]; }
@@ -95,11 +94,37 @@ sub anchor
 	  (chance(0.5) ? 0 : between(0, 23)), pick(0, 0, 30, 59);
 }
 
-# The row of a call that had a key.  Its seq is another one if events before it were
-# written otherwise.
-sub row_of { return sprintf '(SELECT seq FROM credit_history WHERE user_id = %s AND idempotency_key = %s)', quoted($_[0]), quoted(pick(@marks)); }
+# What later calls are about: holds, what was spent, payments, and those that were revoked.
+# The last ones are kept.
+my (@held, @spent, @paid, @revoked);
+my $mark = 0;
 
-sub paid { return chance(0.4) ? quoted(pick(@refs)) : 'NULL'; }
+sub keep
+{
+	my ($list, $what) = @_;
+
+	push @$list, $what;
+	shift @$list if @$list > 12;
+	return $what;
+}
+
+# A key by which the call's row is found.
+sub marked { my ($list, $user) = @_; return quoted(keep($list, [ $user, 'mark_' . ++$mark ])->[1]); }
+
+# The user and the row of an earlier call.  Its seq is another one if events before it were
+# written otherwise.
+sub earlier
+{
+	my ($list) = @_;
+	my ($user, $key) = @{ @$list ? pick(@$list) : [ 'user_a', 'none' ] };
+
+	return (quoted($user), sprintf q((SELECT seq FROM credit_history WHERE user_id = '%s' AND idempotency_key = '%s')), $user, $key);
+}
+
+sub payment { return quoted(keep(\@paid, pick(@refs))); }
+
+# A payment of a list, or any.
+sub one_of { my ($list) = @_; return @$list && chance(0.8) ? pick(@$list) : pick(@refs); }
 
 # A random call.
 my @weights = (
@@ -108,37 +133,37 @@ my @weights = (
 		sub {
 			my ($user) = @_;
 			return sprintf q(credits_hold(%s, %s, %s, NULL, %s)), quoted($user), amount($user),
-			  pick(q('1 hour'), q('1 day'), q('9 days'), q('31 days')), quoted(pick(@marks));
+			  pick(q('1 hour'), q('1 day'), q('9 days'), q('31 days')), marked(\@held, $user);
 		}
 	],
 	[
 		4,
 		sub {
-			my ($user) = @_;
-			return sprintf 'credits_capture(%s, %s, %s, %s, over => %s)', quoted($user), row_of($user), chance(0.3) ? 'NULL' : between(0, 60),
-			  chance(0.2) ? 'true' : 'NULL', chance(0.2) ? q('owe') : 'NULL';
+			my ($user, $hold) = earlier(\@held);
+			return sprintf 'credits_capture(%s, %s, %s, %s, NULL, %s, over => %s)', $user, $hold, chance(0.3) ? 'NULL' : between(0, 60),
+			  chance(0.2) ? 'true' : 'NULL', marked(\@spent, $user =~ s/'//gr), chance(0.2) ? q('owe') : 'NULL';
 		}
 	],
-	[ 2, sub { my ($user) = @_; return sprintf 'credits_release(%s, %s)', quoted($user), row_of($user); } ],
-	[ 4, sub { my ($user) = @_; return sprintf 'credits_refund(%s, %s, %s)', quoted($user), row_of($user), chance(0.3) ? 'NULL' : between(1, 30); } ],
+	[ 2, sub { return sprintf 'credits_release(%s, %s)', earlier(\@held); } ],
+	[ 4, sub { return sprintf 'credits_refund(%s, %s, %s)', earlier(\@spent), chance(0.3) ? 'NULL' : between(1, 30); } ],
 	[
 		8,
-		sub { my ($user) = @_; return sprintf 'credits_deduct(%s, %s, NULL, %s)', quoted($user), amount($user), quoted(pick(@marks)); }
+		sub { my ($user) = @_; return sprintf 'credits_deduct(%s, %s, NULL, %s)', quoted($user), amount($user), marked(\@spent, $user); }
 	],
 	[
 		5,
 		sub {
 			my ($user) = @_;
-			return sprintf 'credits_grant(%s, %s, %s, payment_ref => %s)', quoted($user), between(1, 60), quoted(at($now + between(1, 60 * 86400))), paid();
+			return sprintf 'credits_grant(%s, %s, %s, payment_ref => %s)', quoted($user), between(1, 60), quoted(at($now + between(1, 60 * 86400))), chance(0.4) ? payment() : 'NULL';
 		}
 	],
 	[
 		3,
 		sub {
-			return sprintf 'credits_revoke_purchase(%s, %s)', quoted(pick(@refs)), chance(0.4) ? 'NULL' : pick(between(1, 30), 'total => ' . between(1, 60));
+			return sprintf 'credits_revoke_purchase(%s, %s)', quoted(keep(\@revoked, one_of(\@paid))), chance(0.4) ? 'NULL' : pick(between(1, 30), 'total => ' . between(1, 60));
 		}
 	],
-	[ 2, sub { return sprintf 'credits_reinstate_purchase(%s, %s)', quoted(pick(@refs)), chance(0.5) ? 'NULL' : between(1, 20); } ],
+	[ 2, sub { return sprintf 'credits_reinstate_purchase(%s, %s)', quoted(one_of(\@revoked)), chance(0.5) ? 'NULL' : between(1, 20); } ],
 	[
 		3,
 		sub {
@@ -175,7 +200,7 @@ my @weights = (
 		sub {
 			my ($user) = @_;
 			return sprintf 'credits_add_purchased(%s, %s, %s, NULL, %s)', quoted($user),
-			  chance(0.3) ? 10 : amount($user), quoted(pick(@refs)), chance(0.1) ? quoted(key()) : 'NULL';
+			  chance(0.3) ? 10 : amount($user), payment(), chance(0.1) ? quoted(key()) : 'NULL';
 		}
 	],
 	[
