@@ -78,6 +78,19 @@ taken_from_purchased(const CrPaid *paid)
 	return paid->grant ? paid->grant->elsewhere : paid->revoked - paid->forfeited;
 }
 
+/* How many credits the account gets.  What pays a debt and what is lost are not among them. */
+static int64_t
+gets(const CrAccount *acc, CrTime at, const CrPaid *paid, int64_t purchased, int64_t granted)
+{
+	int64_t credits = 0;
+
+	if (!is_before_closing(acc, paid))
+		credits = purchased - cr_min(purchased, acc->owed_purchased);
+	if (paid->grant && cr_grant_is_open(paid->grant, at, false))
+		credits += granted;
+	return credits;
+}
+
 CrVerdict
 cr_reinstate(CrAccount *acc, CrTime at, int64_t amount, const CrPaid *paid, CrRow *row)
 {
@@ -91,7 +104,8 @@ cr_reinstate(CrAccount *acc, CrTime at, int64_t amount, const CrPaid *paid, CrRo
 
 	if (amount > paid->revoked)
 		return CR_MORE_THAN_REVOKED;
-	if (cr_available(acc) + cr_held(acc) > CR_MAX_CREDITS - amount)
+	if (gets(acc, at, paid, purchased, granted) >
+		CR_MAX_CREDITS - cr_available(acc) - cr_held(acc))
 		return CR_OVER_CAP;
 	cr_parts_begin(acc->lots);
 	cr_give_purchased(&giving, purchased);

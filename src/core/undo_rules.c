@@ -85,8 +85,6 @@ undo_import(CrAccount *after, const CrRow *target)
 	CrFacts *facts = &after->facts;
 	int64_t monthly = facts->period_granted;
 
-	if (after->closed_seq > target->seq)
-		return CR_NOT_UNDOABLE;
 	if (target->period == after->period)
 		monthly += cr_brought(target, CR_FROM_MONTHLY) - target->facts.period_granted;
 	facts->period_granted = monthly; /* negative: a plan change took more than was brought */
@@ -165,8 +163,8 @@ cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
 	CrAccount after = *acc;
 	CrVerdict verdict = CR_NOT_UNDOABLE;
 
-	if (is_undone)
-		return CR_NOT_UNDOABLE;
+	if (is_undone || acc->closed_seq > target->seq)
+		return CR_NOT_UNDOABLE; /* closing has taken all, and what it took stays lost */
 	if (target->kind == CR_KIND_RESET)
 		verdict = undo_reset(&after, target, regrant);
 	else if (target->kind == CR_KIND_SET_PLAN)
