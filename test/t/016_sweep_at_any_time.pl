@@ -344,6 +344,9 @@ for my $call (
 	q(credits_open_account('user_l', 'week_carry', '2024-01-31 02:30', 'Europe/Berlin')),
 	q(credits_open_account('user_m', 'each_year', '2024-02-29 00:00')),
 
+	# Three times at one instant: the last one changes nothing but the number of the period.
+	(map { qq(credits_set_plan('user_b', 'day_one', NULL, 'restart $_', restart => true)) } 1 .. 3),
+
 	# One of each refusal and a replay, whatever chance brings.
 	q(credits_deduct('nobody', 1)),
 	q(credits_deduct('user_a', 1000000)),
