@@ -45,8 +45,7 @@ typedef int64_t CrLocal;
 #define CR_MAX_OVERDRAFT CR_MAX_CREDITS
 /* grants of an account that have not ended and are not paid for; a deduction reads them */
 #define CR_MAX_GRANTS	 10000
-#define CR_FULL_SHARE	 1000000   /* parts per million: the share of a whole period */
-#define CR_NO_LIMIT		 INT64_MAX /* rollover: everything */
+#define CR_FULL_SHARE	 1000000 /* parts per million: the share of a whole period */
 
 /*
  * Says where the boundaries of a plan's periods are, in local time.  cycle.c computes
@@ -208,7 +207,8 @@ typedef struct CrFacts
 	 * It rises by what comes back later.  At most last_limit of it rolls over.
 	 */
 	int64_t last_left;
-	int64_t last_limit; /* CR_NO_LIMIT: all, because the boundary was undone */
+	int64_t last_limit;
+	bool last_undone; /* that boundary was undone: all that was left rolls over */
 } CrFacts;
 
 /*
@@ -557,9 +557,10 @@ typedef struct CrPaid
 {
 	int64_t seq; /* number of the history row that the payment made */
 	int64_t amount;
-	int64_t revoked;   /* how much of it is revoked */
-	int64_t forfeited; /* how much of that came from the account's forfeited credits */
-	CrGrant *grant;	   /* NULL: it is a purchase */
+	int64_t revoked;	 /* how much of it is revoked */
+	int64_t forfeited;	 /* how much of that came from the account's forfeited credits */
+	int64_t revoked_seq; /* number of the row that last revoked any of it; 0: none */
+	CrGrant *grant;		 /* NULL: it is a purchase */
 } CrPaid;
 
 extern CrVerdict cr_grant(CrAccount *acc, CrTime at, int64_t seq, int64_t amount,

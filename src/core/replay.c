@@ -635,17 +635,14 @@ replay_archive(const Replay *r, CrAccount *after, CrRow *expected)
 	return CR_OK;
 }
 
-/*
- * After a reset was undone without a regrant, everything that was left at the boundary rolls
- * over.  So the limit tells the two apart.
- */
+/* After a reset was undone without a regrant, the facts say so.  That tells the two apart. */
 static CrVerdict
 replay_undo(const Replay *r, CrAccount *after, CrRow *expected)
 {
 	const CrRow *target = r->about->target;
 	const CrPlanVersion *regrant = NULL;
 
-	if (target->kind == CR_KIND_RESET && r->facts->last_limit != CR_NO_LIMIT)
+	if (target->kind == CR_KIND_RESET && !r->facts->last_undone)
 	{
 		if (r->facts->plan)
 			regrant = r->env->plan_version(r->env->ctx, r->facts->plan, r->row->plan_version);

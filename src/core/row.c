@@ -29,7 +29,8 @@ cr_facts_equal(const CrFacts *a, const CrFacts *b)
 		a->status == b->status && a->overdraft_limit == b->overdraft_limit &&
 		a->period_granted == b->period_granted && a->period_start == b->period_start &&
 		a->period_share == b->period_share && a->cycle == b->cycle &&
-		a->last_left == b->last_left && a->last_limit == b->last_limit;
+		a->last_left == b->last_left && a->last_limit == b->last_limit &&
+		a->last_undone == b->last_undone;
 }
 
 void
