@@ -482,7 +482,7 @@ my $written = q(
 SELECT string_agg(concat_ws(' ', user_id, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased,
        plan, plan_version, scheduled_plan, cycle, cycle_anchor, time_zone, status, forfeited, CASE WHEN plan IS NOT NULL OR monthly > 0
        THEN concat_ws(' ', period, period_granted, period_share, extract(epoch FROM last_monthly_reset), extract(epoch FROM next_reset_at),
-                      last_left, last_limit, end_zone, end_anchor, end_cycle) END), E'\n' ORDER BY user_id) FROM credit_account);
+                      last_left, last_limit, last_undone, end_zone, end_anchor, end_cycle) END), E'\n' ORDER BY user_id) FROM credit_account);
 my %late = map {
 	$_ => $node->safe_psql($_, "SET credits.clock = '" . at($now) . "'; SET timezone = 'UTC'; DO 'BEGIN PERFORM credits_reset_due(); END'; $written")
 } @order;
