@@ -104,21 +104,24 @@ sub keep
 	my ($list, $what) = @_;
 
 	push @$list, $what;
-	shift @$list if @$list > 12;
+	shift @$list if @$list > ($list == \@held ? 4 : 12);
 	return $what;
 }
 
 # A key by which the call's row is found.
 sub marked { my ($list, $user) = @_; return quoted(keep($list, [ $user, 'mark_' . ++$mark ])->[1]); }
 
-# The user and the row of an earlier call.  Its seq is another one if events before it were
-# written otherwise.
+# The row of a call that had a key.  Its seq is another one if events before it were written
+# otherwise.
+sub seq_of { return sprintf q((SELECT seq FROM credit_history WHERE user_id = '%s' AND idempotency_key = '%s')), @_; }
+
+# The user and the row of an earlier call.
 sub earlier
 {
 	my ($list) = @_;
 	my ($user, $key) = @{ @$list ? pick(@$list) : [ 'user_a', 'none' ] };
 
-	return (quoted($user), sprintf q((SELECT seq FROM credit_history WHERE user_id = '%s' AND idempotency_key = '%s')), $user, $key);
+	return (quoted($user), seq_of($user, $key));
 }
 
 sub payment { return quoted(keep(\@paid, pick(@refs))); }
@@ -133,7 +136,7 @@ my @weights = (
 		sub {
 			my ($user) = @_;
 			return sprintf q(credits_hold(%s, %s, %s, NULL, %s)), quoted($user), amount($user),
-			  pick(q('1 hour'), q('1 day'), q('9 days'), q('31 days')), marked(\@held, $user);
+			  pick(q('1 hour'), q('1 day'), q('9 days'), q('31 days'), q('31 days')), marked(\@held, $user);
 		}
 	],
 	[
@@ -319,6 +322,28 @@ sub end_step
 	return;
 }
 
+sub step
+{
+	my ($call) = @_;
+
+	begin_step($call);
+	run_call($call);
+	end_step();
+	return;
+}
+
+sub clock_to
+{
+	$now = $_[0];
+	begin_step('the clock moves to ' . at($now));
+	all_of_them("SET credits.clock = '" . at($now) . "';\n");
+	all_of_them(sprintf "SET timezone = '%s';\n", pick(@zones)) if chance(0.2);
+	swept(sweep()) if chance(0.25);
+	early();
+	end_step();
+	return;
+}
+
 $script{$_} .= "SET credits.clock = '" . at($now) . "';\n" for keys %script;
 for my $call (
 	q(credits_define_plan('day_one', 100, 'calendar')),
@@ -347,7 +372,23 @@ for my $call (
 	# Three times at one instant: the last one changes nothing but the number of the period.
 	(map { qq(credits_set_plan('user_b', 'day_one', NULL, 'restart $_', restart => true)) } 1 .. 3),
 
-	# One of each refusal and a replay, whatever chance brings.
+	# One of each kind of row, of each refusal and a replay, whatever chance brings.
+	q(credits_open_account('late', 'day_one')),
+	q(credits_hold('late', 60, '31 days', NULL, 'late')),
+	q(credits_open_account('owes', 'own_day')),
+	q(credits_deduct('owes', 290, NULL, 'much')),
+	q(credits_set_plan('owes', 'own_carry')),
+	q(credits_open_account('moves', 'carry')),
+	q(credits_set_cycle('moves', NULL, 'Asia/Tokyo')),
+	q(credits_add_purchased('moves', 60, 'moved')),
+	q(credits_revoke_purchase('moved', 20)),
+	q(credits_reinstate_purchase('moved', 5)),
+	q(credits_hold('moves', 6, '31 days', NULL, 'held')),
+	sprintf(q(credits_release('moves', %s)), seq_of('moves', 'held')),
+	q(credits_transfer('moves', 'owes', 1)),
+	q(credits_grant('moves', 7, '2024-01-20 00:00+00')),
+	q(credits_open_account('leaves', 'day_one')),
+	q(credits_close_account('leaves')),
 	q(credits_deduct('nobody', 1)),
 	q(credits_deduct('user_a', 1000000)),
 	q(credits_adjust('user_a', 'purchased', 1, 'correction', 'key_1')),
@@ -358,9 +399,15 @@ for my $call (
 	q(credits_deduct('user_a', 1)),
 	q(credits_unfreeze('user_a')))
 {
-	begin_step($call);
-	run_call($call);
-	end_step();
+	step($call);
+}
+clock_to(timegm(0, 0, 12, 11, 1, 2024));
+for my $call (
+	sprintf(q(credits_capture('late', %s, 70)), seq_of('late', 'late')),
+	q(credits_deduct('moves', 140)),
+	q(credits_set_cycle('moves', NULL, 'UTC')))
+{
+	step($call);
 }
 
 while (@sql < $steps)
@@ -369,12 +416,7 @@ while (@sql < $steps)
 	if (chance(0.22))
 	{
 		move_clock();
-		begin_step('the clock moves to ' . at($now));
-		all_of_them("SET credits.clock = '" . at($now) . "';\n");
-		all_of_them(sprintf "SET timezone = '%s';\n", pick(@zones)) if chance(0.2);
-		swept(sweep()) if chance(0.25);
-		early();
-		end_step();
+		clock_to($now);
 	}
 	elsif (chance(0.05))
 	{
@@ -394,11 +436,7 @@ while (@sql < $steps)
 	}
 	else
 	{
-		my $call = call();
-
-		begin_step($call);
-		run_call($call);
-		end_step();
+		step(call());
 	}
 }
 
@@ -426,7 +464,7 @@ EXCEPTION WHEN OTHERS THEN
 	RETURN SQLSTATE || ' ' || SQLERRM || CASE WHEN SQLSTATE LIKE 'UC%' THEN ' ' || (detail::jsonb - 'seq' - 'hold_seq')::text ELSE '' END;
 END $$;
 CREATE VIEW everybody AS
-	SELECT string_agg(concat_ws(' ', substr(user_id, 6), monthly, granted, purchased, available, held, owed, owed_monthly,
+	SELECT string_agg(concat_ws(' ', user_id, monthly, granted, purchased, available, held, owed, owed_monthly,
 			plan, plan_version, status, extract(epoch FROM period_start), extract(epoch FROM next_reset_at),
 			CASE WHEN low THEN 'low' END), '; ' ORDER BY user_id)
 	  FROM credit_balance;
