@@ -89,7 +89,8 @@ make_row(Made *made)
 	row->facts.period_share = (int32_t) random_between(1, CR_FULL_SHARE);
 	row->facts.cycle = (CrCycle) random_between(0, CR_NO_CYCLE);
 	row->facts.last_left = any_number();
-	row->facts.last_limit = one_in(3) ? CR_NO_LIMIT : any_number();
+	row->facts.last_limit = any_number();
+	row->facts.last_undone = one_in(3);
 }
 
 /* Encodes into a buffer of exactly that size, so that a write past it is seen. */

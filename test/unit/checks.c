@@ -31,7 +31,8 @@ same_facts(const CrFacts *a, const CrFacts *b)
 		   a->status == b->status && a->overdraft_limit == b->overdraft_limit &&
 		   a->period_granted == b->period_granted && a->period_start == b->period_start &&
 		   a->period_share == b->period_share && a->cycle == b->cycle &&
-		   a->last_left == b->last_left && a->last_limit == b->last_limit;
+		   a->last_left == b->last_left && a->last_limit == b->last_limit &&
+		   a->last_undone == b->last_undone;
 }
 
 static bool
@@ -277,7 +278,7 @@ show_account(const CrAccount *acc)
 		facts->cycle == CR_NO_CYCLE ? "-" : cr_cycle_name(facts->cycle),
 		(int) facts->period_share, facts->period_granted, show_time(facts->period_start),
 		show_time(acc->next_reset_at), acc->end_from.differs ? " (of another cycle)" : "",
-		facts->last_left, facts->last_limit == CR_NO_LIMIT ? -1 : facts->last_limit,
+		facts->last_left, facts->last_undone ? -1 - facts->last_limit : facts->last_limit,
 		acc->forfeited, show_time(acc->effective_at));
 	return buf;
 }

@@ -343,6 +343,25 @@ model_hold(const Command *cmd)
 	return CR_OK;
 }
 
+/* What expired of a paid grant can be used only if no chargeback has used it. */
+static int64_t
+usable(const Unit *unit)
+{
+	if (unit->source > 0 && model.grants[unit->source - 1].paid)
+		return least(unit->credits, model.grants[unit->source - 1].expired);
+	return unit->credits;
+}
+
+static int64_t
+usable_in_all(const Units *units)
+{
+	int64_t		sum = 0;
+
+	for (int i = 0; i < units->n; i++)
+		sum += usable(&units->unit[i]);
+	return sum;
+}
+
 /* Takes as much as is wanted from the units, and adds it to what was spent. */
 static int64_t
 take_units(Units *units, int64_t wanted, Units *spent, bool expired)
@@ -351,12 +370,13 @@ take_units(Units *units, int64_t wanted, Units *spent, bool expired)
 	{
 		Unit		taken = units->unit[i];
 
-		taken.credits = least(taken.credits, wanted);
+		taken.credits = least(expired ? usable(&taken) : taken.credits, wanted);
 		units->unit[i].credits -= taken.credits;
 		wanted -= taken.credits;
-		if (expired && taken.source > 0)
-			model.grants[taken.source - 1].expired -=
-				least(taken.credits, model.grants[taken.source - 1].expired);
+		if (expired && taken.source > 0 && model.grants[taken.source - 1].paid)
+			model.grants[taken.source - 1].expired -= taken.credits;
+		if (expired && taken.source == CR_FROM_MONTHLY && taken.period == model.period - 1)
+			model.left -= taken.credits;
 		if (expired)
 			taken.source = CR_FROM_EXPIRED;
 		if (taken.credits > 0)
@@ -370,14 +390,14 @@ model_capture(const Command *cmd)
 {
 	ModelHold  *hold = &model.holds[cmd->target];
 	Units	   *units = hold->open ? &hold->parts : &hold->expired;
-	int64_t		has = sum_of(units);
+	int64_t		has = hold->open ? sum_of(units) : usable_in_all(units);
 	int64_t		amount = cmd->amount;
 	Spending   *spending;
 
 	if (cmd->target >= model.n_holds || (!hold->open && !hold->late))
 		return CR_HOLD_CLOSED;
 	if (amount == 0 && !cmd->exact)
-		amount = has + (hold->open ? 0 : hold->given_back);
+		amount = sum_of(units) + (hold->open ? 0 : hold->given_back);
 	if (amount > has && may_spend(amount - has, cmd->owes) != CR_OK)
 		return may_spend(amount - has, cmd->owes);
 	spending = new_spending(amount);

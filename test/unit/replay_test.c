@@ -253,12 +253,12 @@ CHANGE(facts_no_cycle, row->has_facts && row->facts.cycle != CR_NO_CYCLE,
 	   row->facts.cycle = CR_NO_CYCLE)
 CHANGE(facts_left_more, row->has_facts, row->facts.last_left++)
 CHANGE(facts_left_less, row->has_facts, row->facts.last_left--)
-CHANGE(facts_limit, row->has_facts && row->facts.last_limit != CR_NO_LIMIT,
+CHANGE(facts_limit, row->has_facts,
 	   row->facts.last_limit++)
 /* an undo says with it whether it granted anew, which can give the same */
 CHANGE(facts_no_limit,
-	   row->has_facts && row->facts.last_limit != CR_NO_LIMIT && row->kind != CR_KIND_UNDO,
-	   row->facts.last_limit = CR_NO_LIMIT)
+	   row->has_facts && row->kind != CR_KIND_UNDO,
+	   row->facts.last_undone = !row->facts.last_undone)
 CHANGE(facts_overdraft_negative, row->has_facts, row->facts.overdraft_limit = -1)
 CHANGE(facts_overdraft_over_cap, row->has_facts,
 	   row->facts.overdraft_limit = CR_MAX_CREDITS + 1)
@@ -772,6 +772,7 @@ HEAD(facts_period_share, facts.period_share--)
 HEAD(facts_cycle, facts.cycle = CR_DAILY)
 HEAD(facts_last_left, facts.last_left++)
 HEAD(facts_last_limit, facts.last_limit++)
+HEAD(facts_last_undone, facts.last_undone = !acc->facts.last_undone)
 HEAD(period, period++)
 HEAD(next_reset_at, next_reset_at++)
 HEAD(end_from_differs, end_from.differs = true)
@@ -803,6 +804,7 @@ static void (*const changes_of_head[])(CrAccount *acc) = {
 	head_facts_cycle,
 	head_facts_last_left,
 	head_facts_last_limit,
+	head_facts_last_undone,
 	head_period,
 	head_next_reset_at,
 	head_end_from_differs,

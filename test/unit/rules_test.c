@@ -582,10 +582,10 @@ test_low(void)
 static void
 test_facts_equal(void)
 {
-	CrFacts		a = {"free", 1, NULL, 5, "UTC", CR_ACTIVE, 6, 7, 8, 9, CR_WEEKLY, 10, 11};
+	CrFacts		a = {"free", 1, NULL, 5, "UTC", CR_ACTIVE, 6, 7, 8, 9, CR_WEEKLY, 10, 11, false};
 	char		plan[] = "free";
 	char		zone[] = "UTC";
-	CrFacts		changed[14];
+	CrFacts		changed[15];
 	int			equal = 0;
 
 	for (int i = 0; i < lengthof(changed); i++)
@@ -603,7 +603,8 @@ test_facts_equal(void)
 	changed[10].period_share = 10;
 	changed[11].cycle = CR_DAILY;
 	changed[12].last_left = -10;
-	changed[13].last_limit = CR_NO_LIMIT;
+	changed[13].last_limit = 12;
+	changed[14].last_undone = true;
 	for (int i = 0; i < lengthof(changed); i++)
 	{
 		if (cr_facts_equal(&a, &changed[i]) || cr_facts_equal(&changed[i], &a))
