@@ -87,7 +87,7 @@ sub add
 {
 	my ($world, $op) = @_;
 
-	return if !$op || unsettled($world, $op);
+	return if !$op;
 
 	# Where rows are counted there must be one for each boundary.
 	$op->{swept} = 1 if $op->{call} eq 'clock' && $world->{sort} eq 'archive';
@@ -117,11 +117,13 @@ my @weights = (
 	[ \&undo_op, 0, undo => 4, mixed => 0.7, archive => 0.7 ],
 	[ \&undo_run_op, 1.5, undo => 3, back => 0 ],
 	[ \&grant_op, 9, plans => 0.2 ],
+	[ \&paid_grant_op, 4, plans => 0.2 ],
 	[ \&hold_op, 11, plans => 0.5 ],
 	[ \&capture_op, 9, plans => 0.5 ],
 	[ \&release_op, 5, plans => 0.5 ],
 	[ \&refund_op, 10, plans => 0.5 ],
 	[ \&revoke_op, 4, plans => 0.2 ],
+	[ \&reinstate_op, 2.5, plans => 0.2 ],
 	[ \&transfer_op, 4, plans => 0.2 ],
 	[ \&close_op, 1.5, plans => 0.5 ],
 	[ \&erase_op, 0.7, plans => 0.2 ],
@@ -161,7 +163,7 @@ sub random_op
 }
 
 my %takes_metadata = map { $_ => 1 } qw(deduct try_deduct purchase adjust set_plan set_cycle grant hold capture
-  release refund revoke transfer set_overdraft);
+  release refund revoke reinstate transfer set_overdraft);
 
 # Now and then an argument that cannot be, or a user that nobody knows, or metadata.
 sub spoil
@@ -172,7 +174,7 @@ sub spoil
 	{
 		$op->{amount} = pick(0, -3, MAX + 1, $op->{call} =~ /capture|refund|revoke/ ? 1 : undef);
 	}
-	if (exists $op->{user} && !$world->{default_plan} && $op->{call} !~ /purchase|open|balance_at/ && chance(0.01))
+	if (exists $op->{user} && !$world->{default_plan} && $op->{call} !~ /purchase|open|balance_at/ && !defined $op->{ref} && chance(0.01))
 	{
 		$op->{user} = 'nobody';
 	}
@@ -220,11 +222,11 @@ sub sweep_op
 sub retry_op
 {
 	my ($world) = @_;
-	my @before = grep { defined $_->{key} || $_->{call} =~ /purchase|open_account|revoke/ } @{ $world->{ops} };
+	my @before = grep { defined $_->{key} || $_->{call} =~ /purchase|open_account|revoke|reinstate/ } @{ $world->{ops} };
 	my $again = @before ? $before[ -between(1, min(15, scalar @before)) ] : return undef;
 
 	my %op = (%$again, defined $again->{tag} ? (tag => next_tag($world)) : ());
-	my @fields = grep { exists $op{$_} } qw(amount lasts ends hold of limit delta);
+	my @fields = grep { exists $op{$_} } qw(amount total lasts ends hold of limit delta);
 
 	if (@fields && chance(0.4))
 	{
@@ -262,7 +264,6 @@ sub txn_op
 
 		$op = { %{ sweep_op($world) }, sql => 'credits_reset_due(100000)' } if chance(0.15);
 		$op = { call => 'look', look => pick(users()) } if $op->{call} eq 'repair_clock' && $world->{sort} ne 'back';
-		next if unsettled($world, $op);
 		play($world->{model}, $op);
 		push @ops, $op;
 	}

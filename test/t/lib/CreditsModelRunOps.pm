@@ -53,16 +53,13 @@ sub apply_plan_op
 		how() };
 }
 
-# A boundary that accounts had not long ago.  Not where one has another plan now:
-# whose boundary that was is a matter of taste.
+# A boundary that accounts had not long ago.
 sub undo_op
 {
 	my ($world) = @_;
 	my @resets = grep { $_->[0] } map { my $acct = account($world, $_); $acct ? [ $acct->{reset}, $acct ] : () } users();
 	my $reset = @resets ? pick(@resets)->[0] : return undef;
 
-	return undef
-	  if grep { $_->[0]{at} == $reset->{at} && ($_->[0]{plan} // '') ne ($_->[1]{plan} // '') } @resets;
 	return undef unless defined $reset->{plan};
 	return {
 		call => 'undo',

@@ -5,14 +5,19 @@ use strict;
 use warnings FATAL => 'all';
 
 use CreditsModelLots;
+use CreditsModelReturn;
 use List::Util qw(min);
 
 sub remember_spending
 {
 	my ($acct, $op, $amount, @parts) = @_;
 
-	$acct->{spent}{ $op->{tag} } =
-	  { amount => $amount, period => $acct->{period_start}, parts => \@parts, refunded => 0 };
+	$acct->{spent}{ $op->{tag} } = {
+		amount => $amount,
+		period => $acct->{period},
+		closings => $acct->{closings},
+		parts => \@parts,
+		refunded => 0 };
 	return;
 }
 
@@ -21,9 +26,10 @@ sub deduct
 	my ($self, $acct, $op) = @_;
 
 	not_frozen($acct);
-	my @parts = parts($acct, spend($acct, $op->{amount}));
+	my @lots = spend($acct, $op->{amount});
+	my @parts = parts($acct, @lots);
 	remember_spending($acct, $op, $op->{amount}, @parts);
-	return (amount => $op->{amount}, alloc => grant_parts(@parts));
+	return (amount => $op->{amount}, alloc => grant_parts(@parts), spent => \@lots);
 }
 
 #
@@ -68,10 +74,11 @@ sub capture
 	if ($excess)
 	{
 		not_frozen($acct);
-		check_funds($acct, $excess);
+		check_funds($acct, $excess) unless $op->{over};
 	}
-	my @taken = take($acct, $within, spend_order(held_by($acct, $hold->{tag})));
-	my @parts = parts($acct, @taken, $excess ? spend($acct, $excess) : ());
+	my @lots = take($acct, $within, spend_order(held_by($acct, $hold->{tag})));
+	push @lots, spend($acct, $excess, $op->{over}) if $excess;
+	my @parts = parts($acct, @lots);
 	my $lost = 0;
 
 	if (!$stays)
@@ -83,22 +90,54 @@ sub capture
 	return (
 		amount => $amount,
 		alloc => \@parts,
+		spent => \@lots,
 		expired => $lost,
 		ref => $hold->{tag},
 		ends_at => $stays ? $hold->{ends} : undef);
 }
 
-# Once, an expired hold can still be settled, from what there is.
+# Once, an expired hold can still be settled: first with what expired with it, then from
+# what there is.
 sub late_capture
 {
 	my ($acct, $op, $hold) = @_;
-	my $amount = $op->{amount} // $hold->{expired};
+	my $amount = $op->{amount} // total(@{ $hold->{lost} }) + $hold->{given_back};
+	my $rest = $amount;
+	my @expired;
 
-	not_frozen($acct);
-	my @parts = parts($acct, spend($acct, $amount));
+	for my $lot (@{ $hold->{lost} })
+	{
+		my $n = use_expired($acct, $lot, $rest);
+
+		push @expired, { %$lot, credits => $n };
+		$rest -= $n;
+	}
+	not_frozen($acct) if $rest;
+	my @lots = spend($acct, $rest, $op->{over});
+	my @parts = ($amount > $rest ? [ EXPIRED, $amount - $rest ] : (), parts($acct, @lots));
 	$hold->{state} = 'closed';
 	remember_spending($acct, $op, $amount, @parts);
-	return (amount => $amount, alloc => \@parts, ref => $hold->{tag});
+	return (
+		amount => $amount,
+		alloc => \@parts,
+		spent => [ @expired, @lots ],
+		from_expired => $amount - $rest,
+		ref => $hold->{tag});
+}
+
+# What ended of a paid grant may have covered a chargeback since.
+sub use_expired
+{
+	my ($acct, $lot, $most) = @_;
+	my $n = min($most, $lot->{credits});
+	my $grant = $lot->{bucket} eq 'granted' ? $acct->{grants}{ $lot->{grant} } : undef;
+
+	if ($grant && $grant->{paid})
+	{
+		$n = min($n, $grant->{expired});
+		$grant->{expired} -= $n;
+	}
+	return $n;
 }
 
 sub release
@@ -125,7 +164,7 @@ sub refund
 	my $spent = $acct->{spent}{ $op->{of} } // refuse('22023');
 	my $open = $spent->{amount} - $spent->{refunded};
 	my $amount = $op->{amount} // $open;
-	my ($pass, $want, $forfeited, @given) = ($spent->{refunded}, $amount, 0);
+	my ($pass, $want, $forfeited, $in_period, @given) = ($spent->{refunded}, $amount, 0, 0);
 
 	refuse('UC010') if $amount > $open || $open == 0;
 	for my $part (reverse @{ $spent->{parts} })
@@ -137,18 +176,16 @@ sub refund
 		$pass -= $passed;
 		$want -= $now;
 		next if $now == 0;
-		if (!give_back($acct, lot_of($acct, $from, $now, $spent->{period})))
-		{
-			$forfeited += $now;
-		}
-		elsif ($from > 0)
-		{
-			push @given, [ $from, $now ];
-		}
+		my $lot = lot_of($acct, $from, $now, $spent->{period});
+		my $lost = $lot ? give_back($acct, $lot, $spent->{closings} < $acct->{closings}) : $now;
+
+		$forfeited += $lost;
+		$in_period += $now - $lost if $lot && ($lot->{period} // 0) == $acct->{period};
+		push @given, [ $from, $now ] if $from > 0 && !$acct->{grants}{$from}{ended};
 	}
 	check_cap($acct);
 	$spent->{refunded} += $amount;
-	return (amount => $amount, forfeited => $forfeited, ref => $op->{of}, alloc => \@given);
+	return (amount => $amount, forfeited => $forfeited, ref => $op->{of}, alloc => \@given, in_period => $in_period);
 }
 
 1;
