@@ -29,7 +29,6 @@ sub close_account
 	}
 	$acct->{forfeited} += $lost{purchased};
 	$acct->{closings}++;
-	$acct->{closed_in} = $acct->{period};
 	@$acct{qw(plan version scheduled status)} = (undef, undef, undef, 'closed');
 	return (
 		amount => $lost{monthly} + $lost{granted} + $lost{purchased},

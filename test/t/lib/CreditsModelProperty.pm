@@ -14,7 +14,12 @@ use CreditsModelTime;
 use Exporter 'import';
 use List::Util qw(max sum0);
 
-our @EXPORT = qw(model_of played used_too_much books_wrong order_matters sweeping_matters);
+our @EXPORT = qw(model_of played used_too_much books_wrong order_matters sweeping_matters orders_tried);
+
+# How often two operations went both ways.
+my $orders = 0;
+
+sub orders_tried { return $orders; }
 
 sub model_of
 {
@@ -38,27 +43,30 @@ sub played
 #
 
 # In each period, the monthly credits used are at most what was carried in, what
-# corrections added, and the largest allowance held in it.
+# corrections added, and the largest allowance held in it.  What went on into the next
+# period counts as used here: nothing can be used twice.
 sub used_too_much
 {
 	my ($model, $user) = @_;
-	my (%used, %carried, %adjusted, %best);
+	my (%used, %carried, %restored, %adjusted, %best);
 
 	for my $row (grep { $_->{kind} ne 'imported' } @{ $model->{rows}{$user} // [] })
 	{
 		my $period = $row->{period};
 
 		$used{ $_->{period} } += $_->{credits} for grep { $_->{bucket} eq 'monthly' } @{ $row->{spent} // [] };
-		$used{$period} -= $row->{in_period} // 0;
+		$used{ $_->{period} } -= $_->{credits} for grep { $_->{bucket} eq 'monthly' } @{ $row->{back} // [] };
 		$adjusted{$period} += $row->{amount} if $row->{kind} eq 'adjust' && $row->{bucket} eq 'monthly';
 		$carried{$period} = $row->{carried_in};
+		$restored{$period} = $row->{restored} if defined $row->{restored};
 		$best{$period} = max($best{$period} // 0, allowance_of($model, $row));
 	}
 	for my $period (sort { $a <=> $b } keys %used)
 	{
 		my ($used, $may) = ($used{$period}, sum0(map { $_->{$period} // 0 } \%carried, \%adjusted, \%best));
+		my $goes_on = ($carried{ $period + 1 } // 0) + ($restored{ $period + 1 } // 0);
 
-		return "period $period of $user: used $used, may use $may" if $used > $may;
+		return "period $period of $user: used $used and $goes_on go on, may use $may" if $used + $goes_on > $may;
 	}
 	return undef;
 }
@@ -70,7 +78,7 @@ sub allowance_of
 	my ($model, $row) = @_;
 
 	return 0 if $row->{kind} eq 'plan_change';
-	return $row->{period_granted} if $row->{kind} eq 'undo';
+	return $row->{restored} if defined $row->{restored};
 	my ($version) = grep { $_->{version} == ($row->{version} // 0) } @{ $model->{plans}{ $row->{plan} // '' } // [] };
 	return share_part($version ? $version->{credits} : 0, $row->{share});
 }
@@ -134,7 +142,7 @@ sub state_of
 	$lots{ join ' ', map { $_ // '-' } @$_{qw(bucket period grant hold)} } += $_->{credits} for @{ $acct->{lots} };
 	push @text, map { "$_: $lots{$_}" } sort keys %lots;
 	push @text, map { "$_: " . ($acct->{$_} // 'none') }
-	  qw(period share cycle period_start period_end period_granted last_left last_limit forfeited plan version scheduled
+	  qw(period share cycle period_start period_end period_granted last_left last_limit is_undone forfeited plan version scheduled
 	  status anchor zone overdraft);
 	push @text, map { "owed $_: $acct->{owed}{$_}" } qw(monthly purchased);
 	push @text, 'end of: ' . join ' ', @{ $acct->{end_of} // [] };
@@ -165,7 +173,8 @@ sub difference
 }
 
 # May a release or refund be before or after this operation without a difference?  Not
-# beside what needs credits, and not over two boundaries.
+# beside what needs credits, and not over two boundaries.  What was spent before a closing
+# only pays debts, so there it matters what else does.
 my %commutes = map { $_ => 1 } qw(set_plan apply_plan undo adjust purchase grant grant_many revoke reinstate close_account
   set_cycle freeze unfreeze set_overdraft import sweep);
 
@@ -192,7 +201,9 @@ sub order_matters
 	my $acct = $before->{accounts}{$user} // return undef;
 
 	return undef if !$commutes{ $second->{call} } && $second->{call} ne 'clock';
-	if ($second->{call} eq 'clock')
+	return undef if ($second->{delta} // 0) < 0 && $second->{bucket} eq 'granted';
+	return undef if $first->{call} eq 'refund' && ($acct->{spent}{ $first->{of} }{closings} // 0) < $acct->{closings};
+	if ($second->{call} eq 'clock' || $second->{restart})
 	{
 		my $now = $before->view($user);
 		return undef if !of_this_period($now, $first);
@@ -200,6 +211,7 @@ sub order_matters
 	my ($one, $other) = map { in_order($before, $world, $user, @$_) } [ $first, $second ], [ $second, $first ];
 
 	return undef if !$one || !$other;
+	$orders++;
 	my $difference = difference($one, $other);
 	return $difference eq '' ? undef : $difference;
 }

@@ -40,36 +40,32 @@ sub give_all_back
 	return total(map { { credits => give_back($acct, $_) } } @lots);
 }
 
+# From before a closing it can only lower what is remembered.
 sub monthly_back
 {
 	my ($acct, $n, $period, $before) = @_;
 	my $age = $acct->{period} - $period;
-
-	# The period in which the account was closed: what comes back could only lower what the
-	# closing could not take.
-	if ($before && $age == 1 && $acct->{closed_in} == $period)
-	{
-		$acct->{last_left} += min($n, max(0, -$acct->{last_left}));
-		return $n;
-	}
-	my $comes = $age == 0 ? $n : $age == 1 ? carried($acct, $n) : 0;
-	return $n - $comes + pays($acct, 'monthly', $comes) if $before;
+	my $comes = $age == 0 ? $n : $age == 1 ? carried($acct, $n, $before) : 0;
+	my $given = $before ? $comes - pays($acct, 'monthly', $comes) : $comes;
+	$acct->{carried_in} += $given if $age == 1;
+	return $n - $given if $before;
 	credit($acct, 'monthly', $comes, period => $acct->{period}) if $comes;
 	return $n - $comes;
 }
 
-# From the period just ended: as if it had been free at the boundary.
+# From the period just ended: as if it had been free at the boundary.  After an undo it is
+# carried in full, and what the boundary would have let expire of it is more of what the
+# period grants now.
 sub carried
 {
-	my ($acct, $n) = @_;
+	my ($acct, $n, $before) = @_;
 	my ($left, $limit) = @$acct{qw(last_left last_limit)};
-	my $comes = clamped($left + $n, $limit) - clamped($left, $limit);
+	my $within = clamped($left + $n, $limit) - clamped($left, $limit);
 
 	$acct->{last_left} += $n;
-	$acct->{carried_in} += $comes;
-
-	# After an undo it is more of what the boundary should not have taken.
-	$acct->{period_granted} += $comes if !defined $limit;
+	return $within if !$acct->{is_undone};
+	my $comes = clamped($left + $n) - clamped($left);
+	$acct->{period_granted} += $comes - $within if !$before;
 	return $comes;
 }
 

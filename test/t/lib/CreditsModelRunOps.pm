@@ -25,7 +25,7 @@ sub grant_many_op
 	my ($world) = @_;
 	my $now = $world->{model}{clock};
 	my @at = instants($world);
-	my @users = (shuffle(users()))[ 0 .. between(0, 4) ];
+	my @users = grep { defined } (shuffle(users()))[ 0 .. between(0, 4) ];
 
 	push @users, pick(@users) if chance(0.3);
 	push @users, 'nobody' if !$world->{default_plan} && chance(0.2);
@@ -125,7 +125,7 @@ sub import_op
 	}
 	else
 	{
-		@users = (shuffle(users()))[ 0 .. between(0, 3) ] if !@users;
+		@users = grep { defined } (shuffle(users()))[ 0 .. between(0, 3) ] if !@users;
 		@source = map { source_row($world, $_) } @users;
 	}
 	for my $row (@source)

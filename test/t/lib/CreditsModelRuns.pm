@@ -236,10 +236,30 @@ sub undo_boundary
 			}
 			else
 			{
-				$acct->{last_limit} = undef;
+				$acct->{is_undone} = 1;
+				nothing_expired($acct);
 			}
-			return (amount => CreditsModelPlans::grants_exactly($acct, $grants), ref => $ref);
+			return (
+				amount => CreditsModelPlans::grants_exactly($acct, $grants),
+				ref => $ref,
+				restored => $version ? undef : $grants);
 		});
+}
+
+# What expired at the ends of holds of the period before is there again, so a late capture
+# has to take it like everything else.
+sub nothing_expired
+{
+	my ($acct) = @_;
+
+	for my $hold (grep { $_->{state} eq 'expired' } values %{ $acct->{holds} })
+	{
+		my @monthly = grep { $_->{bucket} eq 'monthly' && $_->{period} == $acct->{period} - 1 } @{ $hold->{lost} };
+
+		$hold->{given_back} += total(@monthly);
+		$hold->{lost} = [ grep { my $lot = $_; !grep { $_ == $lot } @monthly } @{ $hold->{lost} } ];
+	}
+	return;
 }
 
 # Plan and version are those that a row left.

@@ -137,6 +137,9 @@ sub use_expired
 		$n = min($n, $grant->{expired});
 		$grant->{expired} -= $n;
 	}
+
+	# An undo of the boundary has no longer to give it back.
+	$acct->{last_left} -= $n if $lot->{bucket} eq 'monthly' && $lot->{period} == $acct->{period} - 1;
 	return $n;
 }
 
@@ -164,7 +167,7 @@ sub refund
 	my $spent = $acct->{spent}{ $op->{of} } // refuse('22023');
 	my $open = $spent->{amount} - $spent->{refunded};
 	my $amount = $op->{amount} // $open;
-	my ($pass, $want, $forfeited, $in_period, @given) = ($spent->{refunded}, $amount, 0, 0);
+	my ($pass, $want, $forfeited, @given, @back) = ($spent->{refunded}, $amount, 0);
 
 	refuse('UC010') if $amount > $open || $open == 0;
 	for my $part (reverse @{ $spent->{parts} })
@@ -180,12 +183,12 @@ sub refund
 		my $lost = $lot ? give_back($acct, $lot, $spent->{closings} < $acct->{closings}) : $now;
 
 		$forfeited += $lost;
-		$in_period += $now - $lost if $lot && ($lot->{period} // 0) == $acct->{period};
+		push @back, $lot if $lot;
 		push @given, [ $from, $now ] if $from > 0 && !$acct->{grants}{$from}{ended};
 	}
 	check_cap($acct);
 	$spent->{refunded} += $amount;
-	return (amount => $amount, forfeited => $forfeited, ref => $op->{of}, alloc => \@given, in_period => $in_period);
+	return (amount => $amount, forfeited => $forfeited, ref => $op->{of}, alloc => \@given, back => \@back);
 }
 
 1;

@@ -100,6 +100,7 @@ END $$;
 my %sql_name = (
 	purchase => 'add_purchased',
 	revoke => 'revoke_purchase',
+	reinstate => 'reinstate_purchase',
 	undo => 'undo_run');
 
 # Arguments of each call: its own name, where the operation has it, how it is
@@ -109,7 +110,13 @@ my %argument = (
 	deduct => [ [qw(user_id user name)], [qw(amount amount number)], [qw(spender spender text)] ],
 	purchase => [ [qw(user_id user name)], [qw(amount amount number)], [qw(payment_ref ref name)] ],
 	adjust => [ [qw(user_id user name)], [qw(bucket bucket text)], [qw(delta delta number)] ],
-	set_plan => [ [qw(user_id user name)], [qw(plan plan name_or_null)], [qw(at when text)] ],
+	set_plan => [
+		[qw(user_id user name)],
+		[qw(plan plan name_or_null)],
+		[qw(at when text)],
+		[qw(restart restart bool)],
+		[qw(keep_anchor keep_anchor bool)]
+	],
 	define_plan => [
 		[qw(plan plan name)],
 		[qw(monthly_credits credits number)],
@@ -122,17 +129,21 @@ my %argument = (
 		[qw(user_id user name)], [qw(plan plan name)], [qw(cycle_anchor anchor wall)], [qw(time_zone zone text)]
 	],
 	set_cycle => [ [qw(user_id user name)], [qw(cycle_anchor anchor wall)], [qw(time_zone zone text)] ],
-	grant => [ [qw(user_id user name)], [qw(amount amount number)], [qw(expires_at ends time)] ],
+	grant => [
+		[qw(user_id user name)], [qw(amount amount number)], [qw(expires_at ends time)], [qw(payment_ref ref name)]
+	],
 	hold => [
 		[qw(user_id user name)], [qw(amount amount number)], [qw(expires_in lasts interval)],
 		[qw(spender spender text)]
 	],
 	capture => [
-		[qw(user_id user name)], [qw(hold_seq hold seq)], [qw(amount amount some)], [qw(keep_open keep_open bool)]
+		[qw(user_id user name)], [qw(hold_seq hold seq)], [qw(amount amount some)], [qw(keep_open keep_open bool)],
+		[qw(over over text)]
 	],
 	release => [ [qw(user_id user name)], [qw(hold_seq hold seq)] ],
 	refund => [ [qw(user_id user name)], [qw(seq of seq)], [qw(amount amount some)] ],
-	revoke => [ [qw(payment_ref ref name)], [qw(amount amount some)] ],
+	revoke => [ [qw(payment_ref ref name)], [qw(amount amount some)], [qw(total total some)] ],
+	reinstate => [ [qw(payment_ref ref name)], [qw(amount amount some)] ],
 	transfer => [ [qw(user_id user name)], [qw(to_user_id to name)], [qw(amount amount some)] ],
 	set_overdraft => [ [qw(user_id user name)], [qw(overdraft_limit limit number)] ],
 	freeze => [ [qw(user_id user name)] ],
