@@ -30,7 +30,9 @@ CREATE TABLE @extschema@.credit_plan (
     cycle                 pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     CONSTRAINT credit_plan_pkey PRIMARY KEY (plan, version),
     CONSTRAINT credit_plan_name CHECK (pg_catalog.octet_length(plan) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(plan) OPERATOR(pg_catalog.<=) 255),
-    CONSTRAINT credit_plan_cycle CHECK (cycle OPERATOR(pg_catalog.=) 'calendar' OR cycle OPERATOR(pg_catalog.=) 'anniversary'),
+    CONSTRAINT credit_plan_cycle CHECK (
+        cycle OPERATOR(pg_catalog.=) 'calendar' OR cycle OPERATOR(pg_catalog.=) 'anniversary' OR cycle OPERATOR(pg_catalog.=) 'daily' OR
+        cycle OPERATOR(pg_catalog.=) 'weekly' OR cycle OPERATOR(pg_catalog.=) 'yearly'),
     CONSTRAINT credit_plan_amounts CHECK (
         monthly_credits OPERATOR(pg_catalog.>=) 0 AND monthly_credits OPERATOR(pg_catalog.<=) 9007199254740991 AND
         rollover_limit OPERATOR(pg_catalog.>=) 0 AND rollover_limit OPERATOR(pg_catalog.<=) 9007199254740991 AND
@@ -42,7 +44,7 @@ COMMENT ON COLUMN @extschema@.credit_plan.effective_from IS 'This version is in 
 COMMENT ON COLUMN @extschema@.credit_plan.monthly_credits IS 'Allowance of one period, in credits.';
 COMMENT ON COLUMN @extschema@.credit_plan.rollover_limit IS 'At most this many unspent monthly credits are kept at a boundary. 0: none.';
 COMMENT ON COLUMN @extschema@.credit_plan.low_balance_threshold IS 'credits_balance reports low if available is below this. 0: never.';
-COMMENT ON COLUMN @extschema@.credit_plan.cycle IS 'calendar: a period begins at 00:00 on the 1st in the account''s time zone. anniversary: a period begins n months after the account''s anchor.';
+COMMENT ON COLUMN @extschema@.credit_plan.cycle IS 'When a period begins, in the account''s time zone. calendar: at 00:00 on the 1st. daily: at 00:00. anniversary, weekly, yearly: n months, weeks or years after the account''s anchor.';
 
 CREATE TABLE @extschema@.credit_account (
     monthly            pg_catalog.int8        NOT NULL,
@@ -55,19 +57,29 @@ CREATE TABLE @extschema@.credit_account (
     owed_purchased     pg_catalog.int8        NOT NULL,
     overdraft_limit    pg_catalog.int8        NOT NULL,
     period_granted     pg_catalog.int8        NOT NULL,
+    last_left          pg_catalog.int8        NOT NULL,
+    period             pg_catalog.int8        NOT NULL,
     last_monthly_reset pg_catalog.timestamptz NOT NULL,
     effective_at       pg_catalog.timestamptz NOT NULL,
     cycle_anchor       pg_catalog.timestamp   NOT NULL,
     history_seq        pg_catalog.int8        NOT NULL,
+    period_share       pg_catalog.int4        NOT NULL,
     user_id            pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     time_zone          pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     status             pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     history_hash       pg_catalog.bytea       NOT NULL,
     next_reset_at      pg_catalog.timestamptz,
     next_event_at      pg_catalog.timestamptz,
+    last_limit         pg_catalog.int8,
+    end_anchor         pg_catalog.timestamp,
+    closed_seq         pg_catalog.int8,
+    forfeited          pg_catalog.int8,
     plan_version       pg_catalog.int4,
     plan               pg_catalog.text COLLATE pg_catalog."C",
     scheduled_plan     pg_catalog.text COLLATE pg_catalog."C",
+    cycle              pg_catalog.text COLLATE pg_catalog."C",
+    end_zone           pg_catalog.text COLLATE pg_catalog."C",
+    end_cycle          pg_catalog.text COLLATE pg_catalog."C",
     CONSTRAINT credit_account_pkey PRIMARY KEY (user_id),
     CONSTRAINT credit_account_user_id CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 255),
     CONSTRAINT credit_account_amounts CHECK (
@@ -78,7 +90,12 @@ CREATE TABLE @extschema@.credit_account (
         (monthly OPERATOR(pg_catalog.+) granted OPERATOR(pg_catalog.+) purchased OPERATOR(pg_catalog.+)
          held_monthly OPERATOR(pg_catalog.+) held_granted OPERATOR(pg_catalog.+) held_purchased) OPERATOR(pg_catalog.<=) 9007199254740991),
     CONSTRAINT credit_account_status CHECK (status OPERATOR(pg_catalog.=) 'active' OR status OPERATOR(pg_catalog.=) 'frozen' OR status OPERATOR(pg_catalog.=) 'closed'),
-    CONSTRAINT credit_account_plan CHECK ((plan IS NULL) OPERATOR(pg_catalog.=) (plan_version IS NULL)),
+    CONSTRAINT credit_account_plan CHECK ((plan IS NULL) OPERATOR(pg_catalog.=) (plan_version IS NULL) AND (plan IS NULL OR cycle IS NOT NULL)),
+    CONSTRAINT credit_account_period CHECK (
+        period OPERATOR(pg_catalog.>=) 1 AND period_share OPERATOR(pg_catalog.>=) 1 AND period_share OPERATOR(pg_catalog.<=) 1000000 AND
+        last_limit OPERATOR(pg_catalog.>=) 0 AND (cycle IS NOT NULL OR next_reset_at IS NULL) AND
+        (end_zone IS NULL) OPERATOR(pg_catalog.=) (end_anchor IS NULL) AND (end_zone IS NULL) OPERATOR(pg_catalog.=) (end_cycle IS NULL)),
+    CONSTRAINT credit_account_closed CHECK (closed_seq OPERATOR(pg_catalog.>=) 1 AND forfeited OPERATOR(pg_catalog.>) 0),
     CONSTRAINT credit_account_head CHECK (history_seq OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(history_hash) OPERATOR(pg_catalog.=) 32)
 ) WITH (fillfactor = 70);
 CREATE INDEX credit_account_next_event_idx ON @extschema@.credit_account (next_event_at);
@@ -87,12 +104,20 @@ COMMENT ON TABLE @extschema@.credit_account IS 'One row per user: what is left, 
 COMMENT ON COLUMN @extschema@.credit_account.monthly IS 'Monthly credits left, without held ones. Each boundary sets them anew.';
 COMMENT ON COLUMN @extschema@.credit_account.granted IS 'Granted (expiring) credits left, without held ones.';
 COMMENT ON COLUMN @extschema@.credit_account.purchased IS 'Purchased credits left, without held ones. They never expire.';
-COMMENT ON COLUMN @extschema@.credit_account.owed_monthly IS 'Monthly credits that could not be taken. The boundary sets this to 0.';
+COMMENT ON COLUMN @extschema@.credit_account.owed_monthly IS 'Monthly credits that a plan change, a closing or an undo should have taken and could not, because they were held or spent. What comes back to the bucket pays this first. The boundary sets this to 0.';
 COMMENT ON COLUMN @extschema@.credit_account.owed_purchased IS 'Purchased credits that could not be taken. Every credit to the bucket pays this first.';
 COMMENT ON COLUMN @extschema@.credit_account.period_granted IS 'What the plan has granted in this period. Because of it, a plan change never grants the same credits twice.';
+COMMENT ON COLUMN @extschema@.credit_account.period IS 'Number of the current period, from 1. A period is known by it.';
 COMMENT ON COLUMN @extschema@.credit_account.last_monthly_reset IS 'Start of the current period.';
+COMMENT ON COLUMN @extschema@.credit_account.period_share IS 'How much of a full period the current one is, in parts per million. The plan''s allowance is its monthly_credits times this share, rounded down.';
+COMMENT ON COLUMN @extschema@.credit_account.cycle IS 'The cycle of the plan, or of the last plan. NULL: the account never had a plan, and its period has no end.';
+COMMENT ON COLUMN @extschema@.credit_account.last_left IS 'Monthly credits that were left at the last boundary, minus those that were owed, plus what came back since from the period before it.';
+COMMENT ON COLUMN @extschema@.credit_account.last_limit IS 'How much of last_left rolls over. NULL: all of it, because that boundary was undone.';
+COMMENT ON COLUMN @extschema@.credit_account.end_zone IS 'end_anchor, end_zone and end_cycle: from which anchor, zone and cycle next_reset_at was worked out, if these have changed since. Empty text: it is no boundary of a cycle, because the period was restarted.';
+COMMENT ON COLUMN @extschema@.credit_account.closed_seq IS 'seq of the row that last closed the account. NULL: it never was closed.';
+COMMENT ON COLUMN @extschema@.credit_account.forfeited IS 'Purchased credits that were lost when the account was closed, and that no chargeback has used. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_account.effective_at IS 'effective_at of the newest history row. The account''s time never goes back to before it.';
-COMMENT ON COLUMN @extschema@.credit_account.cycle_anchor IS 'Anniversaries are counted from this local time in the account''s zone.';
+COMMENT ON COLUMN @extschema@.credit_account.cycle_anchor IS 'The boundaries of anniversary, weekly and yearly plans are counted from this local time in the account''s zone.';
 COMMENT ON COLUMN @extschema@.credit_account.next_reset_at IS 'End of the current period. Once stored, it is final. NULL: the period has no end.';
 COMMENT ON COLUMN @extschema@.credit_account.next_event_at IS 'A time at or before the next event, never after it. NULL: there is no event.';
 COMMENT ON COLUMN @extschema@.credit_account.scheduled_plan IS 'The plan from the next boundary on. Empty text: the plan is cancelled then. NULL: no change.';
@@ -102,7 +127,7 @@ CREATE TABLE @extschema@.credit_history (
     seq              pg_catalog.int8        NOT NULL,
     created_at       pg_catalog.timestamptz NOT NULL,
     effective_at     pg_catalog.timestamptz NOT NULL,
-    period_start     pg_catalog.timestamptz NOT NULL,
+    period           pg_catalog.int8        NOT NULL,
     amount           pg_catalog.int8        NOT NULL,
     monthly_delta    pg_catalog.int8        NOT NULL,
     granted_delta    pg_catalog.int8        NOT NULL,
@@ -128,7 +153,11 @@ CREATE TABLE @extschema@.credit_history (
     forfeited        pg_catalog.int8,
     overdraft_limit  pg_catalog.int8,
     period_granted   pg_catalog.int8,
+    last_left        pg_catalog.int8,
+    last_limit       pg_catalog.int8,
+    period_start     pg_catalog.timestamptz,
     cycle_anchor     pg_catalog.timestamp,
+    period_share     pg_catalog.int4,
     run_id           pg_catalog.uuid,
     idempotency_key  pg_catalog.text COLLATE pg_catalog."C",
     request_digest   pg_catalog.bytea,
@@ -138,6 +167,7 @@ CREATE TABLE @extschema@.credit_history (
     scheduled_plan   pg_catalog.text COLLATE pg_catalog."C",
     time_zone        pg_catalog.text COLLATE pg_catalog."C",
     status           pg_catalog.text COLLATE pg_catalog."C",
+    cycle            pg_catalog.text COLLATE pg_catalog."C",
     allocations      pg_catalog.int8[],
     text_salt        pg_catalog.bytea,
     reason           pg_catalog.text,
@@ -156,8 +186,10 @@ CREATE TABLE @extschema@.credit_history (
         (reason IS NULL OR reason_digest IS NULL) AND (metadata IS NULL OR metadata_digest IS NULL) AND
         CASE WHEN reason IS NULL AND metadata IS NULL THEN text_salt IS NULL ELSE pg_catalog.octet_length(text_salt) OPERATOR(pg_catalog.=) 16 END),
     CONSTRAINT credit_history_facts CHECK (CASE WHEN status IS NULL THEN
-        (plan IS NULL AND scheduled_plan IS NULL AND cycle_anchor IS NULL AND time_zone IS NULL AND overdraft_limit IS NULL AND period_granted IS NULL)
-        ELSE cycle_anchor IS NOT NULL AND time_zone IS NOT NULL AND overdraft_limit IS NOT NULL AND period_granted IS NOT NULL END)
+        (plan IS NULL AND scheduled_plan IS NULL AND cycle_anchor IS NULL AND time_zone IS NULL AND overdraft_limit IS NULL AND period_granted IS NULL AND
+         period_start IS NULL AND period_share IS NULL AND cycle IS NULL AND last_left IS NULL AND last_limit IS NULL)
+        ELSE cycle_anchor IS NOT NULL AND time_zone IS NOT NULL AND overdraft_limit IS NOT NULL AND period_granted IS NOT NULL AND
+         period_start IS NOT NULL AND period_share IS NOT NULL AND last_left IS NOT NULL END)
 );
 CREATE INDEX credit_history_ref_idx ON @extschema@.credit_history (user_id, ref_seq) WHERE ref_seq IS NOT NULL;
 CREATE UNIQUE INDEX credit_history_key_idx ON @extschema@.credit_history (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
@@ -165,7 +197,11 @@ SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_history', '');
 COMMENT ON TABLE @extschema@.credit_history IS 'One row per operation, append-only. The rows of a user form a hash chain, and their seq has no gaps.';
 COMMENT ON COLUMN @extschema@.credit_history.created_at IS 'The clock when the row was written.';
 COMMENT ON COLUMN @extschema@.credit_history.effective_at IS 'When the operation counts. It is never before the row before it, except after a clock_repair. An event has its own time. While a reset waits for a time zone, it is just before that reset.';
-COMMENT ON COLUMN @extschema@.credit_history.period_start IS 'Start of the period that the account is in after this row.';
+COMMENT ON COLUMN @extschema@.credit_history.period IS 'Number of the period that the account is in after this row.';
+COMMENT ON COLUMN @extschema@.credit_history.period_start IS 'Start of that period, on rows that have facts.';
+COMMENT ON COLUMN @extschema@.credit_history.period_share IS 'How much of a full period it is, in parts per million, on rows that have facts.';
+COMMENT ON COLUMN @extschema@.credit_history.last_left IS 'What was left at the last boundary, like in credit_account, on rows that have facts.';
+COMMENT ON COLUMN @extschema@.credit_history.last_limit IS 'How much of last_left rolls over, on rows that have facts. NULL on such a row: all of it.';
 COMMENT ON COLUMN @extschema@.credit_history.amount IS 'Credits of the request, or what the event granted. It has a sign for adjust and set_plan.';
 COMMENT ON COLUMN @extschema@.credit_history.held_monthly IS 'Monthly credits held after this row. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_history.held_granted IS 'Granted credits held after this row. NULL: none.';
@@ -190,16 +226,28 @@ CREATE TABLE @extschema@.credit_payment (
     amount      pg_catalog.int8 NOT NULL,
     revoked     pg_catalog.int8 NOT NULL,
     seq         pg_catalog.int8 NOT NULL,
+    paid_at     pg_catalog.timestamptz NOT NULL,
+    granted     pg_catalog.bool NOT NULL,
     payment_ref pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     user_id     pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    reported    pg_catalog.int8,
+    forfeited   pg_catalog.int8,
     CONSTRAINT credit_payment_pkey PRIMARY KEY (payment_ref),
     CONSTRAINT credit_payment_amounts CHECK (
         amount OPERATOR(pg_catalog.>=) 1 AND amount OPERATOR(pg_catalog.<=) 9007199254740991 AND
-        revoked OPERATOR(pg_catalog.>=) 0 AND revoked OPERATOR(pg_catalog.<=) amount)
+        revoked OPERATOR(pg_catalog.>=) 0 AND revoked OPERATOR(pg_catalog.<=) amount AND
+        reported OPERATOR(pg_catalog.>=) 1 AND reported OPERATOR(pg_catalog.<=) amount AND
+        forfeited OPERATOR(pg_catalog.>=) 1 AND forfeited OPERATOR(pg_catalog.<=) revoked)
 );
+CREATE INDEX credit_payment_user_idx ON @extschema@.credit_payment (user_id, paid_at);
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_payment', '');
-COMMENT ON TABLE @extschema@.credit_payment IS 'One row per purchase. Rows are kept for ever, so a payment_ref is credited once.';
-COMMENT ON COLUMN @extschema@.credit_payment.revoked IS 'Credits that chargebacks have taken back, at most amount.';
+COMMENT ON TABLE @extschema@.credit_payment IS 'One row per purchase, and per grant that was paid for. Rows are kept for ever, so a payment_ref is credited once.';
+COMMENT ON COLUMN @extschema@.credit_payment.revoked IS 'Credits that are revoked now: what chargebacks have taken back, minus what was reinstated. At most amount.';
+COMMENT ON COLUMN @extschema@.credit_payment.seq IS 'seq of its history row.';
+COMMENT ON COLUMN @extschema@.credit_payment.paid_at IS 'effective_at of its history row.';
+COMMENT ON COLUMN @extschema@.credit_payment.granted IS 'The credits are a grant, which ends.';
+COMMENT ON COLUMN @extschema@.credit_payment.reported IS 'The highest total that credits_revoke_purchase was called with. NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_payment.forfeited IS 'How much of revoked came from credits that the account had lost by closing. NULL: none.';
 
 CREATE TABLE @extschema@.credit_grant (
     amount    pg_catalog.int8        NOT NULL,
@@ -207,14 +255,23 @@ CREATE TABLE @extschema@.credit_grant (
     seq       pg_catalog.int8        NOT NULL,
     ends_at   pg_catalog.timestamptz NOT NULL,
     closed    pg_catalog.bool        NOT NULL,
+    paid      pg_catalog.bool        NOT NULL,
     user_id   pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    expired   pg_catalog.int8,
+    elsewhere pg_catalog.int8,
     CONSTRAINT credit_grant_pkey PRIMARY KEY (user_id, seq),
-    CONSTRAINT credit_grant_amounts CHECK (remaining OPERATOR(pg_catalog.>=) 0 AND remaining OPERATOR(pg_catalog.<=) amount)
+    CONSTRAINT credit_grant_amounts CHECK (remaining OPERATOR(pg_catalog.>=) 0 AND remaining OPERATOR(pg_catalog.<=) amount),
+    CONSTRAINT credit_grant_paid CHECK (CASE WHEN paid THEN
+        expired OPERATOR(pg_catalog.>) 0 AND expired OPERATOR(pg_catalog.<=) amount AND elsewhere OPERATOR(pg_catalog.>) 0 AND elsewhere OPERATOR(pg_catalog.<=) amount
+        ELSE expired IS NULL AND elsewhere IS NULL END)
 ) WITH (fillfactor = 70);
 CREATE INDEX credit_grant_ends_idx ON @extschema@.credit_grant (user_id, ends_at);
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_grant', '');
 COMMENT ON TABLE @extschema@.credit_grant IS 'One row per grant of expiring credits. Its seq is that of the history row that opened it.';
 COMMENT ON COLUMN @extschema@.credit_grant.remaining IS 'Credits of the grant that are neither spent nor held.';
+COMMENT ON COLUMN @extschema@.credit_grant.paid IS 'The grant has a payment_ref, so it can be revoked.';
+COMMENT ON COLUMN @extschema@.credit_grant.expired IS 'Of a paid grant: credits that ended unused, and that no chargeback has used. NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_grant.elsewhere IS 'Of a paid grant: what its chargeback took from the purchased bucket. What comes back to the grant pays this first. NULL: nothing.';
 COMMENT ON COLUMN @extschema@.credit_grant.closed IS 'The grant ended with credits left, was undone, or the account was closed. No more credits go back to it.';
 
 CREATE TABLE @extschema@.credit_hold (
@@ -222,10 +279,11 @@ CREATE TABLE @extschema@.credit_hold (
     monthly      pg_catalog.int8        NOT NULL,
     purchased    pg_catalog.int8        NOT NULL,
     seq          pg_catalog.int8        NOT NULL,
-    period_start pg_catalog.timestamptz NOT NULL,
+    period       pg_catalog.int8 NOT NULL,
     user_id      pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     state        pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     ends_at      pg_catalog.timestamptz,
+    given_back   pg_catalog.int8,
     allocations  pg_catalog.int8[],
     CONSTRAINT credit_hold_pkey PRIMARY KEY (user_id, seq),
     CONSTRAINT credit_hold_amounts CHECK (monthly OPERATOR(pg_catalog.>=) 0 AND purchased OPERATOR(pg_catalog.>=) 0 AND amount OPERATOR(pg_catalog.>=) 1),
@@ -235,12 +293,13 @@ CREATE INDEX credit_hold_open_idx ON @extschema@.credit_hold (user_id, ends_at) 
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_hold', '');
 COMMENT ON TABLE @extschema@.credit_hold IS 'One row per hold. Its seq is that of the history row that opened it.';
 COMMENT ON COLUMN @extschema@.credit_hold.amount IS 'Credits that were held at the beginning.';
-COMMENT ON COLUMN @extschema@.credit_hold.monthly IS 'Monthly credits that are still held, or that were held when the hold expired.';
-COMMENT ON COLUMN @extschema@.credit_hold.purchased IS 'Purchased credits that are still held, or that were held when the hold expired.';
-COMMENT ON COLUMN @extschema@.credit_hold.period_start IS 'Start of the period that its monthly credits belong to.';
+COMMENT ON COLUMN @extschema@.credit_hold.monthly IS 'Monthly credits that are still held. Of a hold that has expired: those that expired with it, because their period had ended.';
+COMMENT ON COLUMN @extschema@.credit_hold.purchased IS 'Purchased credits that are still held.';
+COMMENT ON COLUMN @extschema@.credit_hold.period IS 'Number of the period that its monthly credits belong to.';
+COMMENT ON COLUMN @extschema@.credit_hold.given_back IS 'Of a hold that has expired: credits that it gave back and that did not expire. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_hold.state IS 'open, captured, released or expired. settled: captured once after it had expired.';
 COMMENT ON COLUMN @extschema@.credit_hold.ends_at IS 'When the hold ends by itself. NULL: it is closed.';
-COMMENT ON COLUMN @extschema@.credit_hold.allocations IS 'Granted credits that are still held, or that were held when the hold expired. Pairs: seq of the grant, credits.';
+COMMENT ON COLUMN @extschema@.credit_hold.allocations IS 'Granted credits that are still held. Of a hold that has expired: those that expired with it. Pairs: seq of the grant, credits.';
 
 CREATE TABLE @extschema@.credit_reset_run (
     started_at      pg_catalog.timestamptz NOT NULL,
@@ -359,7 +418,7 @@ CREATE TABLE @extschema@.credit_history_archive (
     seq              pg_catalog.int8        NOT NULL,
     created_at       pg_catalog.timestamptz NOT NULL,
     effective_at     pg_catalog.timestamptz NOT NULL,
-    period_start     pg_catalog.timestamptz NOT NULL,
+    period           pg_catalog.int8        NOT NULL,
     amount           pg_catalog.int8        NOT NULL,
     monthly_delta    pg_catalog.int8        NOT NULL,
     granted_delta    pg_catalog.int8        NOT NULL,
@@ -385,7 +444,11 @@ CREATE TABLE @extschema@.credit_history_archive (
     forfeited        pg_catalog.int8,
     overdraft_limit  pg_catalog.int8,
     period_granted   pg_catalog.int8,
+    last_left        pg_catalog.int8,
+    last_limit       pg_catalog.int8,
+    period_start     pg_catalog.timestamptz,
     cycle_anchor     pg_catalog.timestamp,
+    period_share     pg_catalog.int4,
     run_id           pg_catalog.uuid,
     idempotency_key  pg_catalog.text COLLATE pg_catalog."C",
     request_digest   pg_catalog.bytea,
@@ -395,6 +458,7 @@ CREATE TABLE @extschema@.credit_history_archive (
     scheduled_plan   pg_catalog.text COLLATE pg_catalog."C",
     time_zone        pg_catalog.text COLLATE pg_catalog."C",
     status           pg_catalog.text COLLATE pg_catalog."C",
+    cycle            pg_catalog.text COLLATE pg_catalog."C",
     allocations      pg_catalog.int8[],
     text_salt        pg_catalog.bytea,
     reason           pg_catalog.text,
@@ -416,19 +480,29 @@ CREATE TABLE @extschema@.credit_checkpoint (
     owed_purchased     pg_catalog.int8        NOT NULL,
     overdraft_limit    pg_catalog.int8        NOT NULL,
     period_granted     pg_catalog.int8        NOT NULL,
+    last_left          pg_catalog.int8        NOT NULL,
+    period             pg_catalog.int8        NOT NULL,
     last_monthly_reset pg_catalog.timestamptz NOT NULL,
     effective_at       pg_catalog.timestamptz NOT NULL,
     cycle_anchor       pg_catalog.timestamp   NOT NULL,
     history_seq        pg_catalog.int8        NOT NULL,
+    period_share       pg_catalog.int4        NOT NULL,
     user_id            pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     time_zone          pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     status             pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     history_hash       pg_catalog.bytea       NOT NULL,
     next_reset_at      pg_catalog.timestamptz,
     next_event_at      pg_catalog.timestamptz,
+    last_limit         pg_catalog.int8,
+    end_anchor         pg_catalog.timestamp,
+    closed_seq         pg_catalog.int8,
+    forfeited          pg_catalog.int8,
     plan_version       pg_catalog.int4,
     plan               pg_catalog.text COLLATE pg_catalog."C",
     scheduled_plan     pg_catalog.text COLLATE pg_catalog."C",
+    cycle              pg_catalog.text COLLATE pg_catalog."C",
+    end_zone           pg_catalog.text COLLATE pg_catalog."C",
+    end_cycle          pg_catalog.text COLLATE pg_catalog."C",
     grants             pg_catalog.int8[],
     holds              pg_catalog.int8[],
     purchases          pg_catalog.int8[],
@@ -443,9 +517,9 @@ CREATE TABLE @extschema@.credit_checkpoint (
 );
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_checkpoint', '');
 COMMENT ON TABLE @extschema@.credit_checkpoint IS 'One row per user with archived history. It has the account as it was after the last archived row (history_seq), and what is still needed from the archived rows. The newest archive row of credit_history has its digest (docs/audit-format.md).';
-COMMENT ON COLUMN @extschema@.credit_checkpoint.grants IS 'Grants that had not ended: seq, amount, remaining, ends_at, closed (0 or 1). Times are microseconds since 1970.';
-COMMENT ON COLUMN @extschema@.credit_checkpoint.holds IS 'Holds that can still be captured: seq, amount, monthly, purchased, period_start, ends_at (0: the hold has expired), number of pairs, and the pairs (seq of a grant, its credits).';
-COMMENT ON COLUMN @extschema@.credit_checkpoint.purchases IS 'All archived purchases: seq, amount, how much was revoked by then.';
+COMMENT ON COLUMN @extschema@.credit_checkpoint.grants IS 'Grants that had not ended, and paid ones: seq, amount, remaining, ends_at, closed and paid (0 or 1), expired, elsewhere. Times are microseconds since 1970.';
+COMMENT ON COLUMN @extschema@.credit_checkpoint.holds IS 'Holds that can still be captured: seq, amount, monthly, purchased, period, ends_at (0: the hold has expired), given_back, number of pairs, and the pairs (seq of a grant, its credits).';
+COMMENT ON COLUMN @extschema@.credit_checkpoint.purchases IS 'All archived payments: seq, amount, and by then: revoked, forfeited, reported; whether it is a grant (0 or 1).';
 COMMENT ON COLUMN @extschema@.credit_checkpoint.payment_refs IS 'The payment_ref of each archived purchase, in the same order.';
 COMMENT ON COLUMN @extschema@.credit_checkpoint.archived IS 'How many archived rows are in the partition of which year: year, rows.';
 COMMENT ON COLUMN @extschema@.credit_checkpoint.opened_seq IS 'seq of the row that opened the account with facts, if that row is archived. The next columns have what credits_open_account was asked, and what it set.';
@@ -553,11 +627,12 @@ COMMENT ON FUNCTION @extschema@.credits_adjust(pg_catalog.text, pg_catalog.text,
 CREATE FUNCTION @extschema@.credits_grant(
     user_id pg_catalog.text, amount pg_catalog.int8, expires_at pg_catalog.timestamptz,
     reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
-    metadata pg_catalog.jsonb DEFAULT NULL)
+    metadata pg_catalog.jsonb DEFAULT NULL,
+    payment_ref pg_catalog.text DEFAULT NULL)
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_grant';
-COMMENT ON FUNCTION @extschema@.credits_grant(pg_catalog.text, pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'Gives amount credits (1 .. 2^53-1) that end at expires_at. They are spent after monthly and before purchased credits. The grant that ends first is spent first. The receipt''s seq identifies the grant. Errors: UC002, UC003, UC004 (closed), 22003, 22004, 22023 (expires_at is not in the future), 25006, 40001, 55P03.';
+COMMENT ON FUNCTION @extschema@.credits_grant(pg_catalog.text, pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text) IS
+'Gives amount credits (1 .. 2^53-1) that end at expires_at. They are spent after monthly and before purchased credits. The grant that ends first is spent first. The receipt''s seq identifies the grant. payment_ref: the grant was paid for. Like a purchase, it is then credited once for ever, opens an account for an unknown user, and credits_revoke_purchase can revoke it. Errors: UC002, UC003, UC004 (closed), 22003, 22004, 22023 (expires_at is not in the future), 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_hold(
     user_id pg_catalog.text, amount pg_catalog.int8, expires_in pg_catalog.interval DEFAULT NULL,
@@ -573,11 +648,11 @@ CREATE FUNCTION @extschema@.credits_capture(
     user_id pg_catalog.text, hold_seq pg_catalog.int8, amount pg_catalog.int8 DEFAULT NULL, keep_open pg_catalog.bool DEFAULT NULL,
     reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
     metadata pg_catalog.jsonb DEFAULT NULL,
-    spender pg_catalog.text DEFAULT NULL)
+    spender pg_catalog.text DEFAULT NULL, over pg_catalog.text DEFAULT NULL)
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_capture';
-COMMENT ON FUNCTION @extschema@.credits_capture(pg_catalog.text, pg_catalog.int8, pg_catalog.int8, pg_catalog.bool, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text) IS
-'Spends amount credits (default: all) of a hold. If amount is more than the hold has, the rest is deducted from the balance. Closes the hold and gives back what is left of it. With keep_open, the hold stays open as long as something is left. A hold that has expired can be captured once, as an ordinary deduction. Errors: UC001, UC002, UC003, UC004, UC005 hold_not_found, UC006 hold_closed, UC012, 22003, 22004, 22023, 25006, 40001, 55P03.';
+COMMENT ON FUNCTION @extschema@.credits_capture(pg_catalog.text, pg_catalog.int8, pg_catalog.int8, pg_catalog.bool, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text, pg_catalog.text) IS
+'Spends amount credits (default: all) of a hold. If amount is more than the hold has, the rest is deducted from the balance. over: what to do if the balance does not have it. refuse (default): UC001. owe: the user owes it, without a limit. Closes the hold and gives back what is left of it; amount 0 only does that. With keep_open, the hold stays open as long as something is left. A hold that has expired can be captured once: first with what expired with it, then as an ordinary deduction. Errors: UC001, UC002, UC003, UC004, UC005 hold_not_found, UC006 hold_closed, UC012, 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_release(
     user_id pg_catalog.text, hold_seq pg_catalog.int8,
@@ -600,11 +675,20 @@ COMMENT ON FUNCTION @extschema@.credits_refund(pg_catalog.text, pg_catalog.int8,
 CREATE FUNCTION @extschema@.credits_revoke_purchase(
     payment_ref pg_catalog.text, amount pg_catalog.int8 DEFAULT NULL,
     reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
-    metadata pg_catalog.jsonb DEFAULT NULL)
+    metadata pg_catalog.jsonb DEFAULT NULL, total pg_catalog.int8 DEFAULT NULL)
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_revoke_purchase';
-COMMENT ON FUNCTION @extschema@.credits_revoke_purchase(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'A chargeback: takes back amount credits (default: all that are not taken back yet) of a payment, from purchased credits that are not held. If there are not enough, the user owes the rest, and whatever comes to the bucket pays it. A second call for all is a replay. Errors: UC003, UC010 (amount is more than the payment has left), UC011 payment_not_found, 22003, 22004, 22023, 25006, 40001, 55P03.';
+COMMENT ON FUNCTION @extschema@.credits_revoke_purchase(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.int8) IS
+'A chargeback: takes back amount credits (default: all that are not taken back yet) of a payment. total: instead, how much is revoked in all, as payment providers report it; only what is more than the highest total so far is taken. Takes them from the grant if the payment paid for one (also what ended unused), from what was forfeited if the account was closed since, and from purchased credits that are not held. The user owes the rest, and whatever comes to the bucket pays it. A second call for all, or with the same total, is a replay. Errors: UC003, UC010 (more than the payment has left), UC011 payment_not_found, 22003, 22004, 22023 (both amount and total), 25006, 40001, 55P03.';
+
+CREATE FUNCTION @extschema@.credits_reinstate_purchase(
+    payment_ref pg_catalog.text, amount pg_catalog.int8 DEFAULT NULL,
+    reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
+    metadata pg_catalog.jsonb DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_reinstate_purchase';
+COMMENT ON FUNCTION @extschema@.credits_reinstate_purchase(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
+'A dispute that was won: gives back amount credits (default: all) that credits_revoke_purchase has taken, to where it took them. What belonged to a grant that has ended, or to an account that was closed, is forfeited. Errors: UC003, UC010 (more than is revoked), UC011 payment_not_found, 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_set_overdraft(
     user_id pg_catalog.text, overdraft_limit pg_catalog.int8,
@@ -636,11 +720,12 @@ COMMENT ON FUNCTION @extschema@.credits_open_account(pg_catalog.text, pg_catalog
 CREATE FUNCTION @extschema@.credits_set_plan(
     user_id pg_catalog.text, plan pg_catalog.text, at pg_catalog.text DEFAULT NULL,
     reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
-    metadata pg_catalog.jsonb DEFAULT NULL)
+    metadata pg_catalog.jsonb DEFAULT NULL,
+    restart pg_catalog.bool DEFAULT NULL, keep_anchor pg_catalog.bool DEFAULT NULL)
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_set_plan';
-COMMENT ON FUNCTION @extschema@.credits_set_plan(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'Changes the plan now (default), or at the next reset (at: next_reset). plan NULL cancels the plan. A change now: a larger allowance adds the difference to what this period has granted. A smaller one takes at most the difference, from unspent monthly credits. So changing back and forth never grants twice. Errors: UC002, UC003, UC004 (closed), UC009, UC012, 22003, 22004, 22023, 25006, 40001.';
+COMMENT ON FUNCTION @extschema@.credits_set_plan(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.bool, pg_catalog.bool) IS
+'Changes the plan now (default), or at the next reset (at: next_reset). plan NULL cancels the plan. A change now leaves the running period alone: a larger allowance adds the difference to what this period has granted, and a smaller one takes it; what is held or spent of that is taken when it comes back. So changing back and forth never grants twice. A plan whose periods have another length (day, week, month, year) cannot follow now, but at the next reset or with restart. restart: a new period begins now, with the full allowance, for example because the user has paid for it; it lasts one full period. The anchor moves to now, unless keep_anchor is set. Give restart an idempotency_key. Errors: UC002, UC003, UC004 (closed), UC009, UC012, 22003, 22004, 22023, 25006, 40001.';
 
 CREATE FUNCTION @extschema@.credits_set_cycle(
     user_id pg_catalog.text, cycle_anchor pg_catalog.text DEFAULT NULL, time_zone pg_catalog.text DEFAULT NULL,
@@ -649,7 +734,7 @@ CREATE FUNCTION @extschema@.credits_set_cycle(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_set_cycle';
 COMMENT ON FUNCTION @extschema@.credits_set_cycle(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'Changes cycle_anchor (as in credits_open_account) or time_zone. NULL keeps the old value. The period is stretched to the first new boundary at or after its end, so no change gives two allowances. If only the zone changes, because the server does not know the old one, the period keeps its end. Errors: UC002, UC003, UC012 (no time_zone given), 22004, 22023, 25006, 40001, 55P03.';
+'Changes cycle_anchor (as in credits_open_account) or time_zone. NULL keeps the old value. The running period keeps its end. The next one lasts from there to the first new boundary, and if that is less than a full period, its allowance is prorated. So changing back within a period changes nothing, and no change gains an allowance. Errors: UC002, UC003, UC012 (no time_zone given), 22004, 22023, 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_freeze(user_id pg_catalog.text, reason pg_catalog.text DEFAULT NULL)
     RETURNS pg_catalog.jsonb
@@ -703,7 +788,7 @@ CREATE FUNCTION @extschema@.credits_account_state(
     OUT available pg_catalog.int8, OUT held pg_catalog.int8, OUT owed pg_catalog.int8,
     OUT plan pg_catalog.text, OUT plan_version pg_catalog.int4, OUT status pg_catalog.text,
     OUT period_start pg_catalog.timestamptz, OUT next_reset_at pg_catalog.timestamptz,
-    OUT low pg_catalog.bool)
+    OUT low pg_catalog.bool, OUT owed_monthly pg_catalog.int8)
     RETURNS pg_catalog.record
     LANGUAGE c STABLE STRICT PARALLEL SAFE COST 200 AS 'MODULE_PATHNAME', 'credits_account_state';
 COMMENT ON FUNCTION @extschema@.credits_account_state(@extschema@.credit_account) IS
@@ -717,7 +802,9 @@ COMMENT ON FUNCTION @extschema@.credits_now() IS
 /*
  * If nothing is due, the account's row says what the user has.  The function takes 20
  * times as long as reading the row, so it is called only for accounts where something may
- * be due.  The index on next_event_at finds them.  The view uses an outer join and not
+ * be due.  The index on next_event_at finds them.  The boundaries of an account without a
+ * plan and without monthly credits are not events, so its period is shown as NULL when it
+ * has ended.  The view uses an outer join and not
  * UNION ALL.  So it stays flat, and a query that joins it finds accounts by index.
  */
 CREATE VIEW @extschema@.credit_balance AS
@@ -727,17 +814,20 @@ CREATE VIEW @extschema@.credit_balance AS
            COALESCE(s.purchased, a.purchased) AS purchased,
            COALESCE(s.available, a.monthly OPERATOR(pg_catalog.+) a.granted OPERATOR(pg_catalog.+) a.purchased) AS available,
            COALESCE(s.held, a.held_monthly OPERATOR(pg_catalog.+) a.held_granted OPERATOR(pg_catalog.+) a.held_purchased) AS held,
-           COALESCE(s.owed, a.owed_monthly OPERATOR(pg_catalog.+) a.owed_purchased) AS owed,
+           COALESCE(s.owed, a.owed_purchased) AS owed,
            CASE WHEN s.user_id IS NULL THEN a.plan ELSE s.plan END AS plan,
            CASE WHEN s.user_id IS NULL THEN a.plan_version ELSE s.plan_version END AS plan_version,
            COALESCE(s.status, a.status) AS status,
-           COALESCE(s.period_start, a.last_monthly_reset) AS period_start,
-           CASE WHEN s.user_id IS NULL THEN a.next_reset_at ELSE s.next_reset_at END AS next_reset_at,
+           CASE WHEN s.user_id IS NOT NULL THEN s.period_start
+                WHEN a.next_reset_at OPERATOR(pg_catalog.<=) (SELECT @extschema@.credits_now()) THEN NULL ELSE a.last_monthly_reset END AS period_start,
+           CASE WHEN s.user_id IS NOT NULL THEN s.next_reset_at
+                WHEN a.next_reset_at OPERATOR(pg_catalog.>) (SELECT @extschema@.credits_now()) THEN a.next_reset_at END AS next_reset_at,
            COALESCE(s.low, (a.monthly OPERATOR(pg_catalog.+) a.granted OPERATOR(pg_catalog.+) a.purchased) OPERATOR(pg_catalog.<) p.low_balance_threshold, false) AS low,
-           a.history_seq AS seq
+           a.history_seq AS seq,
+           COALESCE(s.owed_monthly, a.owed_monthly) AS owed_monthly
       FROM ONLY @extschema@.credit_account a
            LEFT JOIN (SELECT d.user_id, f.monthly, f.granted, f.purchased, f.available, f.held, f.owed,
-                             f.plan, f.plan_version, f.status, f.period_start, f.next_reset_at, f.low
+                             f.plan, f.plan_version, f.status, f.period_start, f.next_reset_at, f.low, f.owed_monthly
                         FROM ONLY @extschema@.credit_account d CROSS JOIN LATERAL @extschema@.credits_account_state(d) f
                        WHERE d.next_event_at OPERATOR(pg_catalog.<=) @extschema@.credits_now()) s
              ON s.user_id OPERATOR(pg_catalog.=) a.user_id
@@ -757,7 +847,7 @@ CREATE FUNCTION @extschema@.credits_history(
         reason pg_catalog.text, metadata pg_catalog.jsonb, idempotency_key pg_catalog.text,
         payment_ref pg_catalog.text, ref_seq pg_catalog.int8, spender pg_catalog.text, actor pg_catalog.text,
         run_id pg_catalog.uuid, plan pg_catalog.text, plan_version pg_catalog.int4, status pg_catalog.text,
-        period_start pg_catalog.timestamptz, next_reset_at pg_catalog.timestamptz,
+        period pg_catalog.int8, next_reset_at pg_catalog.timestamptz,
         created_at pg_catalog.timestamptz, effective_at pg_catalog.timestamptz, hash pg_catalog.bytea)
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE ROWS 50 AS 'MODULE_PATHNAME', 'credits_history';
 COMMENT ON FUNCTION @extschema@.credits_history(pg_catalog.text, pg_catalog.int8, pg_catalog.int4, pg_catalog.text[], pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.int8) IS
@@ -765,7 +855,8 @@ COMMENT ON FUNCTION @extschema@.credits_history(pg_catalog.text, pg_catalog.int8
 
 /*
  * The allocations of a capture are pairs: where the credits came from (above 0: a grant;
- * 0 and -2: monthly; -1: purchased), and how many.  A deduction's deltas say the same.
+ * 0, -2, -3 and -4: monthly; -1: purchased), and how many.  (-4 is what expired with the
+ * hold, monthly or granted.)  A deduction's deltas say the same.
  * The rest of the amount was purchased, or is owed there.
  */
 CREATE VIEW @extschema@.credit_usage_daily AS
@@ -791,8 +882,7 @@ CREATE VIEW @extschema@.credit_usage_daily AS
                         WHEN h.kind OPERATOR(pg_catalog.=) 'capture'
                         THEN (SELECT COALESCE(pg_catalog.sum(h.allocations[i OPERATOR(pg_catalog.*) 2]), 0)
                                 FROM pg_catalog.generate_series(1, pg_catalog.cardinality(h.allocations) OPERATOR(pg_catalog./) 2) i
-                               WHERE h.allocations[i OPERATOR(pg_catalog.*) 2 OPERATOR(pg_catalog.-) 1] OPERATOR(pg_catalog.=) 0
-                                  OR h.allocations[i OPERATOR(pg_catalog.*) 2 OPERATOR(pg_catalog.-) 1] OPERATOR(pg_catalog.=) (-2)::pg_catalog.int8)
+                               WHERE h.allocations[i OPERATOR(pg_catalog.*) 2 OPERATOR(pg_catalog.-) 1] OPERATOR(pg_catalog.=) ANY ('{0,-2,-3,-4}'::pg_catalog.int8[]))
                         END AS monthly_spent,
                    CASE WHEN h.kind OPERATOR(pg_catalog.=) 'deduct' THEN OPERATOR(pg_catalog.-) h.granted_delta
                         WHEN h.kind OPERATOR(pg_catalog.=) 'capture'
@@ -933,13 +1023,13 @@ CREATE FUNCTION @extschema@.credits_transfer(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_transfer';
 COMMENT ON FUNCTION @extschema@.credits_transfer(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'Moves amount purchased credits (default: all) to another user''s account. Each account gets a row, whose spender is the other user. Waits at most 10 seconds for the second account. Returns the receipt of the first. Errors: UC001, UC002, UC003, UC004, UC012, 22003, 22004, 22023, 25006, 40001, 55P03.';
+'Moves amount purchased credits (default: all) to another user''s account, at one time for both. Each account gets a row, whose spender is the other user. The receipt''s recently_purchased says how many of them were bought in the last credits.chargeback_days, so that a chargeback can still come, which the giver would owe. With credits.refuse_recent_transfers such a transfer is refused (55000). Waits at most 10 seconds for the second account. Returns the receipt of the first. The account that gives is checked first. Errors: UC001, UC002, UC003, UC004, UC012, 22003, 22004, 22023, 25006, 40001, 55000, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_close_account(user_id pg_catalog.text, reason pg_catalog.text DEFAULT NULL)
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_close_account';
 COMMENT ON FUNCTION @extschema@.credits_close_account(pg_catalog.text, pg_catalog.text) IS
-'Closes an account. The plan ends, monthly and granted credits expire, and every grant ends. Purchased credits are forfeited, so move them first with credits_transfer. From then on spending and granting raise UC004. Purchases are still credited. credits_unfreeze opens the account again, without a plan. Audited. Errors: UC002, UC004 (closed already), 55000 (open holds), 22004, 22023, 25006, 40001.';
+'Closes an account. The plan ends, monthly and granted credits expire, and every grant ends. Purchased credits are forfeited, so move them first with credits_transfer; they cover later chargebacks. What comes back later from before the closing only pays what is owed. From then on spending and granting raise UC004. Purchases are still credited. credits_unfreeze opens the account again, without a plan. Audited. Errors: UC002, UC004 (closed already), 55000 (open holds), 22004, 22023, 25006, 40001.';
 
 /* Accounts whose next reset will have to wait, or is waiting. */
 CREATE FUNCTION @extschema@.credits_unknown_zones()

@@ -146,7 +146,7 @@ SELECT change, r.*
     $$UPDATE credit_history SET text_salt = text_salt || convert_to(left(reason, 1), 'UTF8'), reason = substr(reason, 2) WHERE user_id = 'a' AND seq = 3$$,
     $$UPDATE credit_account SET status = 'zzz' WHERE user_id = 'a'$$,
     $$UPDATE credit_account SET next_event_at = 'infinity' WHERE user_id = 'a'$$,
-    $$UPDATE credit_plan SET cycle = 'weekly' WHERE plan = 'free' AND version = 1$$,
+    $$UPDATE credit_plan SET cycle = 'hourly' WHERE plan = 'free' AND version = 1$$,
     $$UPDATE credit_plan SET created_at = created_at - interval '1 us' WHERE plan = 'free' AND version = 1$$,
     $$CREATE TABLE regress_child () INHERITS (credit_history)$$,
     $$INSERT INTO credit_audit_log SELECT 100, '2026-04-20 00:00:00+00', 'freeze', 'a', 'mallory', hash FROM credit_audit_log WHERE seq = 1$$

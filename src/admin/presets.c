@@ -80,6 +80,7 @@ static const Right routine_rights[] = {
 	{"credits_add_purchased", BILLING | SERVER},
 	{"credits_grant", BILLING | SERVER},
 	{"credits_refund", BILLING | SERVER},
+	{"credits_reinstate_purchase", BILLING | SERVER},
 	{"credits_revoke_purchase", BILLING | SERVER},
 	{"credits_set_overdraft", ADMIN},
 	{"credits_open_account", APP | BILLING | SERVER | ADMIN},

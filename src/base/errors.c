@@ -155,11 +155,15 @@ static const struct
 	[CR_ENDS_TOO_SOON] = {ERRCODE_INVALID_PARAMETER_VALUE, "the end is not in the future",
 						  "Use a later time. The account's time may be ahead of the clock.",
 						  NULL},
+	[CR_TOO_MANY_GRANTS] =
+		{ERRCODE_PROGRAM_LIMIT_EXCEEDED, "account has too many grants that have not ended",
+		 "At most 10,000 can be open at a time. Use fewer and larger grants, or grants that end sooner.",
+		 NULL},
 	[CR_HAS_HOLDS] = {ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "account has open holds",
 					  "Capture or release them first.", put_held},
 	[CR_GRANT_UPWARDS] = {ERRCODE_INVALID_PARAMETER_VALUE,
 						  "granted credits can only be lowered",
-						  "Adjust the monthly or purchased bucket instead.", NULL},
+						  "To give credits that end, use credits_grant.", NULL},
 };
 
 pg_noreturn static void
@@ -339,8 +343,9 @@ error_hold_closed(const char *user_id, const CrHold *hold)
 	json_text(&buf, "user_id", user_id);
 	json_int(&buf, "hold_seq", hold->seq);
 	json_text(&buf, "state", cr_hold_state_name(hold->state));
-	raise_error(ERRCODE_CREDITS_HOLD_CLOSED, "hold is closed", &buf,
-				"A hold is settled only once. To spend more, use credits_deduct.");
+	raise_error(
+		ERRCODE_CREDITS_HOLD_CLOSED, "hold is closed", &buf,
+		"A hold is settled only once. To spend more, use credits_deduct. To give back what a capture spent, use credits_refund with the capture's seq.");
 }
 
 void
@@ -354,9 +359,12 @@ error_refund_exceeds(const char *user_id, int64 seq, int64 amount, int64 spent, 
 	json_int(&buf, "amount", amount);
 	json_int(&buf, "spent", spent);
 	json_int(&buf, "refunded", refunded);
-	raise_error(ERRCODE_CREDITS_REFUND_EXCEEDS,
-				"refund exceeds what was spent and not refunded yet", &buf,
-				"Leave amount out to refund what is left.");
+	raise_error(
+		ERRCODE_CREDITS_REFUND_EXCEEDS, "refund exceeds what was spent and not refunded yet",
+		&buf,
+		refunded < spent
+			? "Leave amount out to refund what is left."
+			: "All of it was refunded. To give more, use credits_grant or credits_adjust.");
 }
 
 void
@@ -369,9 +377,60 @@ error_revoke_exceeds(const char *payment_ref, int64 amount, int64 paid, int64 re
 	json_int(&buf, "amount", amount);
 	json_int(&buf, "purchased", paid);
 	json_int(&buf, "revoked", revoked);
-	raise_error(ERRCODE_CREDITS_REFUND_EXCEEDS,
-				"chargeback exceeds what was purchased and not revoked yet", &buf,
-				"Leave amount out to revoke what is left.");
+	raise_error(
+		ERRCODE_CREDITS_REFUND_EXCEEDS,
+		"chargeback exceeds what was purchased and not revoked yet", &buf,
+		revoked < paid
+			? "Leave amount out to revoke what is left. If the payment provider reports what is revoked in all, give that as total."
+			: "All of it was revoked. To give credits back, use credits_reinstate_purchase.");
+}
+
+void
+error_reinstate_exceeds(const char *payment_ref, int64 amount, int64 paid, int64 revoked)
+{
+	StringInfoData buf;
+
+	json_begin_error(&buf, "refund_exceeds_deduction");
+	json_text(&buf, "payment_ref", payment_ref);
+	json_int(&buf, "amount", amount);
+	json_int(&buf, "purchased", paid);
+	json_int(&buf, "revoked", revoked);
+	raise_error(ERRCODE_CREDITS_REFUND_EXCEEDS, "reinstatement exceeds what is revoked", &buf,
+				revoked > 0 ? "Leave amount out to reinstate what is revoked."
+							: "Nothing of the payment is revoked.");
+}
+
+/* Now, a plan can only follow one whose periods are as long. */
+void
+error_other_length(const CrAccount *acc, const CrPlanVersion *plan)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "user_id", acc->user_id);
+	json_text(&buf, "plan", plan->plan);
+	json_text(&buf, "cycle", cr_cycle_name(plan->cycle));
+	json_text(&buf, "running_cycle", cr_cycle_name(acc->facts.cycle));
+	json_time(&buf, "next_reset_at", acc->next_reset_at);
+	raise_error(
+		ERRCODE_INVALID_PARAMETER_VALUE,
+		"the plan's periods have another length than the running period", &buf,
+		"Use at => 'next_reset' to change when the period ends, or restart => true to begin a new period now with a full allowance.");
+}
+
+void
+error_recently_bought(const char *user_id, int64 amount, int64 recent)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "user_id", user_id);
+	json_int(&buf, "amount", amount);
+	json_int(&buf, "recently_purchased", recent);
+	raise_error(
+		ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+		"credits were bought too recently to be transferred", &buf,
+		"A chargeback can still come for them (credits.chargeback_days). Transfer less, or try again later.");
 }
 
 void

@@ -22,6 +22,8 @@ static char *default_plan = NULL;
 static bool early_lock_release = false;
 static bool allow_drop = false;
 static bool log_refusals = true;
+static bool refuse_recent_transfers = false;
+static int chargeback_days = 120;
 static int key_retention = 90 * 24 * 60; /* minutes */
 
 static void
@@ -74,6 +76,26 @@ define_key_retention(void)
 		INT_MAX, PGC_SUSET, GUC_UNIT_MIN, NULL, NULL, NULL);
 }
 
+static void
+define_chargeback_days(void)
+{
+	DefineCustomIntVariable(
+		"credits.chargeback_days",
+		"For how many days after a purchase a chargeback can come; 0: none comes.",
+		"A transfer reports how many of its credits were bought since then.", &chargeback_days,
+		120, 0, 10000, PGC_SUSET, 0, NULL, NULL, NULL);
+}
+
+static void
+define_refuse_recent_transfers(void)
+{
+	DefineCustomBoolVariable(
+		"credits.refuse_recent_transfers",
+		"Refuses to transfer credits that were bought in the last credits.chargeback_days.",
+		"While off, a transfer reports them as recently_purchased.", &refuse_recent_transfers,
+		false, PGC_SUSET, 0, NULL, NULL, NULL);
+}
+
 /*
  * If loading fails because memory is missing, the session's next call tries it again.  A
  * variable can be defined only once, so this function remembers what it has defined.
@@ -84,7 +106,8 @@ settings_define(void)
 	/* clang-format off */
 	static void (*const definitions[]) (void) = {
 		clock_define, define_default_plan, define_early_lock_release, define_allow_drop,
-		define_key_retention, define_log_refusals
+		define_key_retention, define_log_refusals, define_chargeback_days,
+		define_refuse_recent_transfers
 	};
 	/* clang-format on */
 	static int defined = 0;
@@ -123,4 +146,17 @@ int64_t
 settings_key_retention(void)
 {
 	return key_retention * INT64_C(60000000);
+}
+
+/* In microseconds; 0: no chargeback comes. */
+int64_t
+settings_chargeback_time(void)
+{
+	return chargeback_days * INT64_C(86400000000);
+}
+
+bool
+settings_refuse_recent_transfers(void)
+{
+	return refuse_recent_transfers;
 }

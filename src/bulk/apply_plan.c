@@ -48,6 +48,8 @@ apply_plan(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	if (acc->facts.plan_version == plan->version)
 		return BULK_ALREADY;
 	verdict = cr_set_plan(acc, &ledger->env, ledger->now, plan, &row);
+	if (verdict == CR_OTHER_LENGTH)
+		return BULK_SKIPPED; /* it gets the version at the end of its period */
 	push(ledger, verdict, &row, plan->monthly_credits);
 	if (scheduled)
 	{

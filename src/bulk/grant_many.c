@@ -56,7 +56,7 @@ grant(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	verdict = ledger->is_waiting && many->ends_at <= ledger->clock
 		? CR_ENDS_TOO_SOON
 		: cr_grant(&ledger->acc, ledger->now, ledger_next_seq(ledger), amount, many->ends_at,
-				   &row);
+				   false, &row);
 	ledger_check(ledger, verdict, amount);
 	(void) ledger_push(ledger, &row);
 	sum_add(&bulk->batch.run.granted, amount);

@@ -246,16 +246,17 @@ bring_up_to_date(Import *import, Ledger *ledger, const Source *source, CrTime at
 	there.balance.purchased = in->purchased;
 	there.facts.plan = in->plan->plan;
 	there.facts.plan_version = in->plan->version;
+	there.facts.cycle = in->plan->cycle;
 	there.facts.cycle_anchor = in->anchor;
 	there.facts.time_zone = in->zone;
-	there.period_start = there.effective_at = in->period_start;
+	there.facts.period_start = there.effective_at = in->period_start;
 	there.next_reset_at = there.next_event_at = in->next_reset_at;
 	if (cr_fold_due(&there, &env, at) != CR_FOLDED)
 		error_plan_not_found(source->plan);
 	in->plan = env.plan_version(env.ctx, there.facts.plan, there.facts.plan_version);
 	count_due(import, there.balance.monthly - in->monthly);
 	in->monthly = there.balance.monthly;
-	in->period_start = there.period_start;
+	in->period_start = there.facts.period_start;
 	in->next_reset_at = there.next_reset_at;
 }
 
@@ -449,7 +450,7 @@ import_one(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	}
 	if (again && import->refresh && is_untouched(ledger, &before))
 	{
-		if (cr_undo(&ledger->acc, ledger->now, &before, false, 0, NULL, &row) != CR_OK)
+		if (cr_undo(&ledger->acc, ledger->now, &before, false, NULL, &row) != CR_OK)
 			elog(ERROR, "could not undo an import");
 		(void) ledger_push_as_is(ledger, &row);
 		again = false;

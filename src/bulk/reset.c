@@ -543,7 +543,7 @@ dry_run(Sweep *sweep)
 		MemoryContextSwitchTo(memory);
 		account_from_slot(&acc, lookup.slot);
 		if (cr_has_lots(&acc))
-			lots_load(&acc, snapshot);
+			lots_load(&acc, now, snapshot);
 		preview_reset(sweep, &acc, &env, now);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(memory);

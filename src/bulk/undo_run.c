@@ -43,33 +43,18 @@ not_taken(const CrAccount *before, const CrAccount *after, const CrRow *target)
 	if (target->kind == CR_KIND_GRANT)
 		return target->amount - (before->balance.granted - after->balance.granted);
 	if (target->kind == CR_KIND_IMPORT)
-		return Max(target->amount - (cr_available(before) - cr_available(after)), 0);
+		return Max(after->owed_monthly - before->owed_monthly, 0) +
+			Max(after->owed_purchased - before->owed_purchased, 0);
 	return Max(after->owed_monthly - before->owed_monthly, 0);
-}
-
-/* How many credits the last boundary of a reset took. */
-static int64
-expired_by_last(Ledger *ledger, const CrRow *target)
-{
-	const CrFacts *facts = &ledger->acc.facts;
-	const CrPlanVersion *plan = ledger->env.plan_version(ledger->env.ctx, facts->plan,
-														 target->plan_version);
-	CrTime before;
-
-	if (target->skipped == 0 || plan == NULL)
-		return target->expired;
-	before = cr_boundary_before(&ledger->env, plan->cycle, facts->time_zone,
-								facts->cycle_anchor, target->effective_at);
-	return cr_expired_by_last(target, plans_in_force(ledger->plans, facts->plan, before));
 }
 
 /* Appends a row that undoes the target. */
 static BulkOutcome
-undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target, int64 expired)
+undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target)
 {
 	Undo *undo = bulk->ctx;
 	CrAccount before = ledger->acc;
-	CrRegrant regrant = {0};
+	const CrPlanVersion *regrant = NULL;
 	CrRow row;
 	CrVerdict verdict;
 	int64 change;
@@ -78,13 +63,13 @@ undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target, int64 expired)
 		return BULK_ALREADY;
 	if (!cr_undone_fits(target))
 		error_corrupted("credit_history", "amount does not fit what the row took or gave");
-	if (undo->regrant && target->kind == CR_KIND_RESET && ledger->acc.facts.plan)
-		regrant.plan = plans_in_force(ledger->plans, ledger->acc.facts.plan, ledger->now);
-	if (regrant.plan)
-		regrant.next_reset_at = cr_end_with_plan(&ledger->acc, &ledger->env, ledger->now,
-												 regrant.plan);
-	verdict = cr_undo(&ledger->acc, ledger->now, target, false, expired,
-					  regrant.plan ? &regrant : NULL, &row);
+	if (undo->regrant && target->kind == CR_KIND_RESET)
+	{
+		if (ledger->acc.facts.plan == NULL)
+			return BULK_SKIPPED;
+		regrant = plans_in_force(ledger->plans, ledger->acc.facts.plan, ledger->now);
+	}
+	verdict = cr_undo(&ledger->acc, ledger->now, target, false, regrant, &row);
 	if (verdict == CR_NOT_UNDOABLE)
 		return BULK_SKIPPED;
 	ledger_check(ledger, verdict, target->amount);
@@ -128,7 +113,7 @@ undo_rows(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 		else if (target.malformed)
 			error_corrupted("credit_history", target.malformed);
 		else
-			one = undo_row(bulk, ledger, &target, target.expired);
+			one = undo_row(bulk, ledger, &target);
 		if (one == BULK_DONE || outcome == BULK_ALREADY)
 			outcome = outcome == BULK_DONE ? BULK_DONE : one;
 	}
@@ -156,7 +141,7 @@ find_reset(const Ledger *ledger, CrTime boundary, CrRow *reset)
 		row_from_slot(reset, lookup.slot);
 		if (reset->malformed)
 			error_corrupted("credit_history", reset->malformed);
-		if (reset->period_start != boundary)
+		if (reset->period != ledger->acc.period)
 			break;
 		found = reset->kind == CR_KIND_RESET && reset->effective_at == boundary;
 	}
@@ -176,10 +161,10 @@ undo_boundary(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 
 	(void) item;
 	if (!cr_text_equal(ledger->acc.facts.plan, undo->plan) ||
-		ledger->acc.period_start != undo->boundary ||
+		ledger->acc.facts.period_start != undo->boundary ||
 		!find_reset(ledger, undo->boundary, &reset))
 		return BULK_SKIPPED;
-	return undo_row(bulk, ledger, &reset, expired_by_last(ledger, &reset));
+	return undo_row(bulk, ledger, &reset);
 }
 
 Datum

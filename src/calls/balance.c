@@ -92,14 +92,14 @@ credits_account_state(PG_FUNCTION_ARGS)
 	TupleDesc out;
 	Datum *in_values;
 	bool *in_nulls;
-	Datum values[12];
-	bool nulls[12] = {0};
+	Datum values[13];
+	bool nulls[13] = {0};
 	CrAccount acc;
 	Plans plans;
 	State state;
 
 	store_attach(fcinfo);
-	if (get_call_result_type(fcinfo, NULL, &out) != TYPEFUNC_COMPOSITE || out->natts != 12)
+	if (get_call_result_type(fcinfo, NULL, &out) != TYPEFUNC_COMPOSITE || out->natts != 13)
 		elog(ERROR, "return type must be a row type");
 	in = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header),
 								HeapTupleHeaderGetTypMod(header));
@@ -135,10 +135,11 @@ credits_account_state(PG_FUNCTION_ARGS)
 		values[7] = Int32GetDatum(acc.facts.plan_version);
 	}
 	values[8] = CStringGetTextDatum(cr_status_name(acc.facts.status));
-	values[9] = TimestampTzGetDatum(acc.period_start);
+	values[9] = TimestampTzGetDatum(acc.facts.period_start);
 	nulls[10] = acc.next_reset_at == CR_NEVER;
 	values[10] = TimestampTzGetDatum(acc.next_reset_at);
 	values[11] = BoolGetDatum(cr_is_low(&acc, state.plan));
+	values[12] = Int64GetDatum(acc.owed_monthly);
 	return HeapTupleGetDatum(heap_form_tuple(out, values, nulls));
 }
 

@@ -27,16 +27,13 @@ PG_FUNCTION_INFO_V1(credits_balance_at);
 
 /*
  * The last row that was in effect at a time.  What is due after it has to be applied.  0:
- * there was no account yet.  A plan change at a boundary is only a part of what happens
- * at that time.  So if the last row is a plan change, the row before it is used, and both
- * are applied again.
+ * there was no account yet.
  */
 static int64
 last_row_at(const char *user_id, CrTime at)
 {
 	Lookup lookup;
 	int64 seq = 0;
-	CrKind kind;
 	bool isnull;
 
 	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY, GetActiveSnapshot());
@@ -46,9 +43,6 @@ last_row_at(const char *user_id, CrTime at)
 		CHECK_FOR_INTERRUPTS();
 		if (DatumGetTimestampTz(slot_getattr(lookup.slot, HIST_EFFECTIVE_AT, &isnull)) <= at)
 			seq = DatumGetInt64(slot_getattr(lookup.slot, HIST_SEQ, &isnull));
-		if (seq > 0 && cr_kind_parse(slot_text(lookup.slot, HIST_KIND), &kind) &&
-			kind == CR_KIND_PLAN_CHANGE)
-			seq--;
 	}
 	lookup_end(&lookup);
 	return seq;

@@ -26,7 +26,8 @@ credits_close_account(PG_FUNCTION_ARGS)
 
 	ledger_begin_audited(&ledger, &request);
 	(void) ledger_apply_ready(&ledger);
-	ledger_check(&ledger, cr_close(&ledger.acc, ledger.now, &row), 0);
+	ledger_check(&ledger, cr_close(&ledger.acc, ledger.now, ledger_next_seq(&ledger), &row),
+				 0);
 	receipt = ledger_append(&ledger, &row);
 	ledger_end(&ledger);
 	audit_append("close_account", request.user_id, (Datum) 0, receipt);

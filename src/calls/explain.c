@@ -28,6 +28,17 @@
 
 PG_FUNCTION_INFO_V1(credits_explain);
 
+/*
+ * What a user has of a bucket is its balance and what is held, minus what is owed.  For each
+ * bucket, what came in less what was taken is exactly that.
+ */
+typedef struct Amounts
+{
+	int64 monthly;
+	int64 granted;
+	int64 purchased;
+} Amounts;
+
 /* What the rows of one kind did to a bucket. */
 typedef struct Flow
 {
@@ -37,42 +48,84 @@ typedef struct Flow
 
 typedef struct Flows
 {
-	Flow monthly[CR_KIND_COUNT]; /* in the current period */
+	Amounts has;   /* after the rows so far */
+	int64 period;  /* the flows of the monthly bucket are of this period */
+	int64 carried; /* what the monthly bucket had at the beginning of the period */
+	Flow monthly[CR_KIND_COUNT];
 	Flow granted[CR_KIND_COUNT];
 	Flow purchased[CR_KIND_COUNT];
 } Flows;
 
 static void
-flow(Flow *flows, CrKind kind, int64 delta)
+flow(Flow *flows, CrKind kind, int64 change)
 {
-	if (delta > 0)
-		sum_add(&flows[kind].in, delta);
+	if (change > 0)
+		sum_add(&flows[kind].in, change);
 	else
-		sum_subtract(&flows[kind].out, delta);
+		sum_subtract(&flows[kind].out, change);
 }
 
 /*
- * Events that are due but not written are not counted: the numbers of a bucket explain
- * what its last written row says.
+ * A new period begins with what is carried over, and with the allowance.  What was left and
+ * expired belongs to the period before.
  */
 static void
-sum_flows(Flows *flows, const char *user_id, CrTime period_start)
+begin_period(Flows *flows, const CrRow *row, const Amounts *has)
+{
+	bool grants = row->kind == CR_KIND_RESET || row->kind == CR_KIND_RESTART;
+	int64 granted = grants ? row->amount : 0;
+
+	memset(flows->monthly, 0, sizeof(flows->monthly));
+	flows->period = row->period;
+	flows->carried = grants ? has->monthly - granted : 0;
+	flows->has.monthly = flows->carried;
+}
+
+static void
+add_row(void *ctx, const CrRow *row)
+{
+	Flows *flows = ctx;
+	Amounts has = {row->balance.monthly + row->held.monthly - row->owed_monthly,
+				   row->balance.granted + row->held.granted,
+				   row->balance.purchased + row->held.purchased - row->owed_purchased};
+
+	if (row->period != flows->period)
+		begin_period(flows, row, &has);
+	flow(flows->monthly, row->kind, has.monthly - flows->has.monthly);
+	flow(flows->granted, row->kind, has.granted - flows->has.granted);
+	flow(flows->purchased, row->kind, has.purchased - flows->has.purchased);
+	flows->has = has;
+}
+
+/* Begins with what the archived rows come to, as if they were one row. */
+static void
+begin_flows(Flows *flows, const char *user_id)
+{
+	Checkpoint ckpt;
+	CrRow archived = {.kind = CR_KIND_ARCHIVE};
+
+	memset(flows, 0, sizeof(*flows));
+	flows->period = 1;
+	if (!checkpoint_find(user_id, GetActiveSnapshot(), &ckpt))
+		return;
+	flows->period = archived.period = ckpt.acc.period;
+	archived.balance = ckpt.acc.balance;
+	archived.held = ckpt.acc.held;
+	archived.owed_monthly = ckpt.acc.owed_monthly;
+	archived.owed_purchased = ckpt.acc.owed_purchased;
+	add_row(flows, &archived);
+}
+
+/* Adds the written rows. */
+static void
+sum_flows(Flows *flows, const char *user_id)
 {
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext memory = AllocSetContextCreate(old, "credits explain row",
 												 ALLOCSET_DEFAULT_SIZES);
 	Lookup lookup;
-	Checkpoint ckpt;
 
-	memset(flows, 0, sizeof(*flows));
-	if (checkpoint_find(user_id, GetActiveSnapshot(), &ckpt))
-	{
-		/* the sum of the archived rows */
-		if (ckpt.acc.period_start == period_start)
-			flow(flows->monthly, CR_KIND_ARCHIVE, ckpt.acc.balance.monthly);
-		flow(flows->granted, CR_KIND_ARCHIVE, ckpt.acc.balance.granted);
-		flow(flows->purchased, CR_KIND_ARCHIVE, ckpt.acc.balance.purchased);
-	}
+	begin_flows(flows, user_id);
 	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY, GetActiveSnapshot());
 	lookup_text_key(&lookup, 1, user_id);
 	while (lookup_next(&lookup, ForwardScanDirection))
@@ -82,10 +135,7 @@ sum_flows(Flows *flows, const char *user_id, CrTime period_start)
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(memory);
 		row_from_slot(&row, lookup.slot);
-		if (row.period_start == period_start)
-			flow(flows->monthly, row.kind, row.delta.monthly);
-		flow(flows->granted, row.kind, row.delta.granted);
-		flow(flows->purchased, row.kind, row.delta.purchased);
+		add_row(flows, &row);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(memory);
 	}
@@ -112,10 +162,13 @@ open_object(StringInfo buf, const char *key)
 	appendStringInfoChar(buf, '{');
 }
 
+/* carried: what the bucket had at the beginning. */
 static void
-put_flows(StringInfo buf, const Flow *flows)
+put_flows(StringInfo buf, const Flow *flows, int64 carried)
 {
 	open_object(buf, "came_from");
+	if (carried > 0)
+		json_int(buf, "carried_over", carried);
 	for (int kind = 0; kind < CR_KIND_COUNT; kind++)
 	{
 		if (flows[kind].in > 0)
@@ -192,35 +245,45 @@ put_holds(StringInfo buf, const CrAccount *acc)
 		json_int(buf, "granted", cr_hold_left(hold) - hold->monthly - hold->purchased);
 		json_int(buf, "purchased", hold->purchased);
 		json_time(buf, "ends_at", hold->ends_at);
-		json_bool(buf, "period_ended", hold->period_start != acc->period_start);
+		json_bool(buf, "period_ended", hold->period != acc->period);
 		appendStringInfoChar(buf, '}');
 	}
 	appendStringInfoChar(buf, ']');
 }
 
-/* What the next reset does if nothing is spent until then and no plan is changed. */
+/* Keeps the reset among the rows that are due. */
 static void
-put_next_reset(StringInfo buf, const CrAccount *acc, Plans *plans)
+keep_reset(void *ctx, const CrRow *row)
 {
-	const char *name = acc->facts.scheduled_plan ? acc->facts.scheduled_plan : acc->facts.plan;
-	const CrPlanVersion *plan = NULL;
-	int64 kept;
+	if (row->kind == CR_KIND_RESET)
+		*(CrRow *) ctx = *row;
+}
+
+/*
+ * What the next reset does if no call comes before it.  Applies it in memory, so this is the
+ * last use of the account.
+ */
+static void
+put_next_reset(StringInfo buf, CrAccount *acc, Plans *plans)
+{
+	CrRow reset = {.kind = CR_KIND_COUNT};
+	CrTime at = acc->next_reset_at;
 
 	put_key(buf, "next_reset");
-	if (acc->next_reset_at == CR_NEVER)
+	plans->emit = keep_reset;
+	plans->emit_ctx = &reset;
+	if (at == CR_NEVER || state_bring_up_to(acc, plans, at).waits_for_zone)
 	{
 		appendStringInfoString(buf, "null");
 		return;
 	}
-	if (name && name[0] != '\0')
-		plan = plans_in_force(plans, name, acc->next_reset_at);
-	kept = Min(acc->balance.monthly, plan ? plan->rollover_limit : 0);
 	appendStringInfoChar(buf, '{');
-	json_time(buf, "at", acc->next_reset_at);
-	json_text(buf, "plan", plan ? plan->plan : NULL);
-	json_int(buf, "credits", plan ? plan->monthly_credits : 0);
-	json_int(buf, "rolls_over", kept);
-	json_int(buf, "expires", acc->balance.monthly - kept);
+	json_time(buf, "at", at);
+	json_text(buf, "plan", acc->facts.plan);
+	json_int(buf, "credits", reset.amount);
+	json_int(buf, "rolls_over", acc->balance.monthly - reset.amount);
+	json_int(buf, "expires", reset.expired);
+	json_int(buf, "period_share", acc->facts.period_share);
 	appendStringInfoChar(buf, '}');
 }
 
@@ -230,9 +293,7 @@ credits_explain(PG_FUNCTION_ARGS)
 	char *user_id;
 	CrAccount acc;
 	CrTime now;
-	CrTime written_period;
 	State state;
-	CrBuckets written;
 	Flows flows;
 	Plans plans;
 	StringInfoData buf;
@@ -242,12 +303,17 @@ credits_explain(PG_FUNCTION_ARGS)
 	if (!find_account(user_id, GetActiveSnapshot(), &acc))
 		error_account_not_found(user_id);
 	now = Max(clock_statement(), acc.effective_at);
-	written = acc.balance;
-	written_period = acc.period_start;
+	sum_flows(&flows, user_id);
 	plans_init(&plans, GetActiveSnapshot());
-	lots_load(&acc, GetActiveSnapshot());
+	plans.emit = add_row;
+	plans.emit_ctx = &flows;
+	lots_load(&acc, CR_NEVER, GetActiveSnapshot());
 	state = state_bring_up_to(&acc, &plans, now);
-	sum_flows(&flows, user_id, written_period);
+	if (flows.period != acc.period) /* boundaries that make no row */
+	{
+		memset(flows.monthly, 0, sizeof(flows.monthly));
+		flows.carried = 0;
+	}
 
 	json_begin(&buf);
 	json_text(&buf, "user_id", user_id);
@@ -263,25 +329,24 @@ credits_explain(PG_FUNCTION_ARGS)
 	json_int(&buf, "balance", acc.balance.monthly);
 	json_int(&buf, "held", acc.held.monthly);
 	json_int(&buf, "owed", acc.owed_monthly);
-	json_int(&buf, "due", acc.balance.monthly - written.monthly);
-	json_time(&buf, "period_start", acc.period_start);
+	json_int(&buf, "period", acc.period);
+	json_time(&buf, "period_start", acc.facts.period_start);
+	json_int(&buf, "period_share", acc.facts.period_share);
 	json_int(&buf, "period_granted", acc.facts.period_granted);
-	put_flows(&buf, flows.monthly);
+	put_flows(&buf, flows.monthly, flows.carried);
 	appendStringInfoChar(&buf, '}');
 	open_object(&buf, "granted");
 	json_int(&buf, "balance", acc.balance.granted);
 	json_int(&buf, "held", acc.held.granted);
-	json_int(&buf, "due", acc.balance.granted - written.granted);
 	put_grants(&buf, &acc, state.as_of);
-	put_flows(&buf, flows.granted);
+	put_flows(&buf, flows.granted, 0);
 	appendStringInfoChar(&buf, '}');
 	open_object(&buf, "purchased");
 	json_int(&buf, "balance", acc.balance.purchased);
 	json_int(&buf, "held", acc.held.purchased);
 	json_int(&buf, "owed", acc.owed_purchased);
-	json_int(&buf, "due", acc.balance.purchased - written.purchased);
 	json_int(&buf, "overdraft_limit", acc.facts.overdraft_limit);
-	put_flows(&buf, flows.purchased);
+	put_flows(&buf, flows.purchased, 0);
 	appendStringInfoChar(&buf, '}');
 	put_holds(&buf, &acc);
 	put_next_reset(&buf, &acc, &plans);

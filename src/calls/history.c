@@ -56,7 +56,7 @@ find_source(const char *name, TupleDesc history)
 	else if (strcmp(name, "held") == 0)
 		source = (Source){0, 3, {HIST_HELD_MONTHLY, HIST_HELD_GRANTED, HIST_HELD_PURCHASED}};
 	else if (strcmp(name, "owed") == 0)
-		source = (Source){0, 2, {HIST_OWED_MONTHLY, HIST_OWED_PURCHASED, 0}};
+		source = (Source){0, 1, {HIST_OWED_PURCHASED, 0, 0}};
 	else
 	{
 		for (int i = 0; i < history->natts && source.attno == 0; i++)

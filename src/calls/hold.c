@@ -14,6 +14,7 @@
 #include "tables/checkpoint.h"
 #include "tables/lot_rows.h"
 
+#define ALL			 INT64_C(-1) /* no amount is given */
 #define DEFAULT_HOLD (15 * INT64_C(60000000))
 
 PG_FUNCTION_INFO_V1(credits_hold);
@@ -101,19 +102,19 @@ find_hold(Ledger *ledger, int64 seq)
 	return hold;
 }
 
-/* Would a capture of this amount take more than what is held? */
+/* Would a capture of this amount take more than what is held, or expired with the hold? */
 static bool
 spends_more(const CrHold *hold, int64 amount)
 {
-	return hold->state == CR_HOLD_EXPIRED ||
-		(hold->state == CR_HOLD_OPEN && amount > cr_hold_left(hold));
+	return hold->state <= CR_HOLD_EXPIRED && amount > cr_hold_left(hold) - hold->given_back;
 }
 
 typedef struct Settlement
 {
 	int64 hold_seq;
-	int64 amount; /* of a capture; 0: everything that is held */
+	int64 amount; /* of a capture; ALL: everything that is held */
 	bool keep_open;
+	bool owes;
 } Settlement;
 
 static void
@@ -121,20 +122,21 @@ capture(Ledger *ledger, const void *args, CrRow *row)
 {
 	const Settlement *asked = args;
 	CrHold *hold;
+	CrCapture capture = {asked->amount, asked->keep_open, asked->owes};
 	CrVerdict verdict;
-	int64 amount;
 
 	(void) ledger_apply_ready(ledger);
 	hold = find_hold(ledger, asked->hold_seq);
-	amount = asked->amount > 0 ? asked->amount : cr_hold_left(hold);
-	if (ledger->is_waiting && spends_more(hold, amount))
+	if (capture.amount == ALL)
+		capture.amount = cr_hold_left(hold);
+	if (ledger->is_waiting && spends_more(hold, capture.amount))
 		error_zone_unknown(&ledger->acc);
-	verdict = cr_capture(&ledger->acc, ledger->now, hold, amount, asked->keep_open, row);
+	verdict = cr_capture(&ledger->acc, ledger->now, hold, &capture, row);
 	if (verdict == CR_HOLD_CLOSED)
 		error_hold_closed(ledger->acc.user_id, hold);
-	if (verdict != CR_OK && hold->state == CR_HOLD_OPEN)
-		amount -= cr_hold_left(hold);
-	ledger_check(ledger, verdict, amount);
+	ledger_check(ledger, verdict,
+				 verdict == CR_OK ? 0
+								  : capture.amount - (cr_hold_left(hold) - hold->given_back));
 }
 
 Datum
@@ -142,16 +144,25 @@ credits_capture(PG_FUNCTION_ARGS)
 {
 	Request request;
 	Settlement args;
+	const char *over;
 
 	request_init(&request, fcinfo, "credits_capture()", CR_KIND_CAPTURE);
 	args.hold_seq = arg_hold_seq(fcinfo);
-	args.amount = PG_ARGISNULL(2) ? 0 : arg_amount(fcinfo, 2, "amount");
-	args.keep_open = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
+	args.amount = arg_optional_credits(fcinfo, 2, "amount", ALL);
+	args.keep_open = arg_flag(fcinfo, 3);
 	request_tail(&request, fcinfo, 4);
 	request.spender = arg_optional_name(fcinfo, 7, "spender");
+	over = arg_optional_name(fcinfo, 8, "over");
+	args.owes = over && strcmp(over, "owe") == 0;
+	if (over && !args.owes && strcmp(over, "refuse") != 0)
+		error_bad_value("over", over, "'refuse' or 'owe'");
+	if (args.keep_open && args.amount == 0)
+		error_bad_value("keep_open", "true", "an amount of at least 1 with it");
 	if (request.idempotency_key)
 		request_seal(&request, args.amount, psprintf(INT64_FORMAT, args.hold_seq),
-					 args.keep_open ? "keep_open" : NULL);
+					 args.keep_open	 ? (args.owes ? "keep_open, owe" : "keep_open")
+						 : args.owes ? "owe"
+									 : NULL);
 	return ledger_command(&request, capture, &args);
 }
 

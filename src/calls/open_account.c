@@ -117,7 +117,7 @@ credits_open_account(PG_FUNCTION_ARGS)
 	else
 	{
 		ledger_apply_due(&ledger);
-		if (ledger.acc.facts.plan || ledger.acc.next_reset_at != CR_NEVER)
+		if (ledger.acc.facts.cycle != CR_NO_CYCLE)
 			error_open_conflict(request.user_id);
 		if (opening.plan)
 		{

@@ -15,6 +15,7 @@
 #include "store/lookup.h"
 #include "tables/checkpoint.h"
 #include "tables/find.h"
+#include "tables/lot_rows.h"
 #include "tables/rows.h"
 
 PG_FUNCTION_INFO_V1(credits_refund);
@@ -82,6 +83,7 @@ refund(Ledger *ledger, const void *args, CrRow *row)
 
 	(void) ledger_apply_ready(ledger);
 	find_spent(ledger, asked->seq, &spent, &spending);
+	lots_load_parts(&ledger->acc, spent.parts, spent.n_parts, SnapshotSelf);
 	amount = asked->amount > 0 ? asked->amount : spent.amount - spent.refunded;
 	verdict = amount == 0 ? CR_MORE_THAN_SPENT
 						  : cr_refund(&ledger->acc, ledger->now, &spent, amount, row);

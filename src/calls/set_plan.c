@@ -1,6 +1,7 @@
 /*
  * set_plan.c
- *		credits_set_plan: changes the plan, now or at the next reset.
+ *		credits_set_plan: changes the plan, now or at the next reset, or begins a new period
+ *		with it.
  */
 #include "postgres.h"
 
@@ -18,6 +19,8 @@ typedef struct SetPlan
 {
 	const char *name; /* NULL: no plan */
 	bool at_next_reset;
+	bool restart;
+	bool keep_anchor;
 } SetPlan;
 
 static void
@@ -25,6 +28,8 @@ set_plan(Ledger *ledger, const void *args, CrRow *row)
 {
 	const SetPlan *asked = args;
 	const CrPlanVersion *plan = NULL;
+	CrAccount *acc = &ledger->acc;
+	CrVerdict verdict;
 
 	ledger_apply_due(ledger);
 	if (asked->name)
@@ -33,11 +38,24 @@ set_plan(Ledger *ledger, const void *args, CrRow *row)
 		if (plan == NULL)
 			error_plan_not_found(asked->name);
 	}
-	ledger_check(ledger,
-				 asked->at_next_reset
-					 ? cr_schedule_plan(&ledger->acc, ledger->now, asked->name, row)
-					 : cr_set_plan(&ledger->acc, &ledger->env, ledger->now, plan, row),
-				 plan ? plan->monthly_credits : 0);
+	if (asked->at_next_reset)
+		verdict = cr_schedule_plan(acc, ledger->now, asked->name, row);
+	else if (asked->restart)
+		verdict = cr_restart(acc, &ledger->env, ledger->now, plan, asked->keep_anchor, row);
+	else
+		verdict = cr_set_plan(acc, &ledger->env, ledger->now, plan, row);
+	if (verdict == CR_OTHER_LENGTH)
+		error_other_length(acc, plan);
+	ledger_check(ledger, verdict, plan ? plan->monthly_credits : 0);
+}
+
+/* What the digest has of how the plan is set. */
+static const char *
+how(const SetPlan *asked, const char *at)
+{
+	if (!asked->restart)
+		return at;
+	return asked->keep_anchor ? "restart, keep_anchor" : "restart";
 }
 
 Datum
@@ -55,10 +73,16 @@ credits_set_plan(PG_FUNCTION_ARGS)
 	args.at_next_reset = strcmp(at, "next_reset") == 0;
 	if (!args.at_next_reset && strcmp(at, "now") != 0)
 		error_bad_value("at", at, "'now' or 'next_reset'");
+	args.restart = arg_flag(fcinfo, 6);
+	args.keep_anchor = arg_flag(fcinfo, 7);
+	if (args.restart && (args.name == NULL || args.at_next_reset))
+		error_bad_value("restart", "true", "a plan, and at => 'now', with restart");
+	if (args.keep_anchor && !args.restart)
+		error_bad_value("keep_anchor", "true", "restart => true with it");
 	request.reason = arg_optional_text(fcinfo, 3);
 	request.idempotency_key = arg_optional_name(fcinfo, 4, "idempotency_key");
 	request_metadata(&request, fcinfo, 5);
 	if (request.idempotency_key)
-		request_seal(&request, 0, args.name, at);
+		request_seal(&request, 0, args.name, how(&args, at));
 	return ledger_command(&request, set_plan, &args);
 }

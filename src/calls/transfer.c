@@ -7,10 +7,13 @@
 #include "fmgr.h"
 #include "utils/builtins.h"
 
+#include "base/clock.h"
 #include "base/errors.h"
+#include "base/settings.h"
 #include "ledger/ledger.h"
 #include "ledger/request.h"
 #include "store/locks.h"
+#include "tables/find.h"
 
 PG_FUNCTION_INFO_V1(credits_transfer);
 
@@ -25,6 +28,33 @@ typedef struct Transfer
 	Datum receipt;
 } Transfer;
 
+/*
+ * A transfer is one instant for both accounts.  Both are locked now, so this is the time
+ * after both locks and after the last rows of both.
+ */
+static void
+set_one_time(Ledger *from, Ledger *to)
+{
+	from->clock = to->clock = clock_now();
+	from->now = to->now = Max(from->clock, Max(from->acc.effective_at, to->acc.effective_at));
+}
+
+/*
+ * How many of the credits were bought so lately that a chargeback can still come.  Older
+ * credits are given away first.
+ */
+static int64
+recently_bought(const Ledger *from, int64 amount)
+{
+	CrTime since = from->now - settings_chargeback_time();
+	int64 recent = settings_chargeback_time() == 0
+		? 0
+		: sum_payments_since(from->acc.user_id, since);
+	int64 older = Max(from->acc.balance.purchased - recent, 0);
+
+	return Max(amount - older, 0);
+}
+
 /* Does the transfer.  The first of the two accounts is locked. */
 static void
 transfer_on(void *arg)
@@ -34,6 +64,7 @@ transfer_on(void *arg)
 	Ledger *to = &transfer->to;
 	CrRow row;
 	CrVerdict verdict;
+	int64 recent;
 
 	if (transfer->from_first)
 		ledger_begin(to, &transfer->in);
@@ -43,18 +74,22 @@ transfer_on(void *arg)
 	{
 		int64 amount;
 
+		set_one_time(from, to);
 		ledger_apply_due(from);
+		ledger_apply_due(to);
 		amount = transfer->asked > 0 ? transfer->asked : from->acc.balance.purchased;
 		if (amount == 0)
 			error_bucket_insufficient(&from->acc, "purchased", 0, 1);
-		verdict = cr_transfer_out(&from->acc, from->now, amount, &row);
+		recent = recently_bought(from, Min(amount, from->acc.balance.purchased));
+		verdict = cr_transfer_out(&from->acc, from->now, amount, recent, &row);
 		if (verdict == CR_INSUFFICIENT)
 			error_bucket_insufficient(&from->acc, "purchased", from->acc.balance.purchased,
 									  amount);
 		ledger_check(from, verdict, amount);
+		if (recent > 0 && settings_refuse_recent_transfers())
+			error_recently_bought(from->acc.user_id, amount, recent);
 		transfer->receipt = ledger_append(from, &row);
 
-		(void) ledger_apply_ready(to);
 		ledger_check(to, cr_transfer_in(&to->acc, to->now, amount, &row), amount);
 		(void) ledger_append(to, &row);
 	}

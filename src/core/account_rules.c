@@ -14,7 +14,10 @@ cr_account_init(CrAccount *acc, const char *user_id)
 	acc->user_id = user_id;
 	acc->facts.time_zone = "UTC";
 	acc->facts.status = CR_ACTIVE;
-	acc->period_start = INT64_MIN;
+	acc->facts.period_start = INT64_MIN;
+	acc->facts.period_share = CR_FULL_SHARE;
+	acc->facts.cycle = CR_NO_CYCLE;
+	acc->period = 1;
 	acc->effective_at = INT64_MIN;
 	acc->next_reset_at = CR_NEVER;
 	acc->next_event_at = CR_NEVER;
@@ -32,26 +35,25 @@ cr_open(CrAccount *acc, const CrEnv *env, CrTime at, const CrPlanVersion *plan, 
 }
 
 /*
- * Opens an account and grants the plan's first allowance.  The account may be one
- * that a purchase opened without a plan.
+ * Opens an account and grants the plan's first allowance.  The account may be one that a
+ * purchase opened without a plan.  Then its period goes on, and nothing expires.  Opening
+ * it without a plan only sets the anchor and the zone.
  */
 CrVerdict
 cr_apply_open(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrLocal anchor,
 			  const char *zone, CrTime next_reset_at, CrRow *row)
 {
 	CrAccount after = *acc;
-	int64_t allowance = plan ? plan->monthly_credits : 0;
+	int64_t allowance = cr_allowance(acc, plan);
 
 	if (acc->facts.status == CR_CLOSED)
 		return CR_IS_CLOSED;
-	if (!cr_credit(&after, &after.balance.monthly, &after.owed_monthly, allowance))
+	if (!cr_change_granted(&after, allowance))
 		return CR_OVER_CAP;
 	cr_set_facts_plan(&after.facts, plan);
-	after.facts.scheduled_plan = NULL;
-	after.facts.cycle_anchor = anchor;
-	after.facts.time_zone = zone;
-	after.facts.period_granted = allowance;
-	after.period_start = at;
+	cr_change_cycle(&after, anchor, zone, plan ? plan->cycle : CR_NO_CYCLE);
+	if (acc->facts.period_start == INT64_MIN)
+		after.facts.period_start = at;
 	after.next_reset_at = next_reset_at;
 	return cr_record(row, CR_KIND_OPEN, at, allowance, acc, &after);
 }
@@ -93,12 +95,13 @@ cr_repair_clock(CrAccount *acc, CrTime at, CrRow *row)
 }
 
 /*
- * Closes the account: the plan and all credits go.  The period keeps its end and
- * remembers how much of what it granted was spent, so that an account that is
- * opened again gets only the rest.
+ * Closes the account: the plan and all credits go.  Its periods go on without a plan.  What
+ * the plan granted and was spent is remembered as owed, so that an account that is opened
+ * again gets only the rest.  The purchased credits that are lost cover later chargebacks.
+ * seq: the number that the row will have.
  */
 CrVerdict
-cr_close(CrAccount *acc, CrTime at, CrRow *row)
+cr_close(CrAccount *acc, CrTime at, int64_t seq, CrRow *row)
 {
 	CrAccount after = *acc;
 
@@ -106,18 +109,20 @@ cr_close(CrAccount *acc, CrTime at, CrRow *row)
 		return CR_IS_CLOSED;
 	if (cr_held(acc) > 0)
 		return CR_HAS_HOLDS;
+	if (!cr_change_granted(&after, 0))
+		return CR_OVER_CAP;
 	cr_parts_begin(acc->lots);
-	cr_burn(&after, acc->balance.granted);
 	for (int i = 0; i < acc->lots->n_grants; i++)
 	{
 		CrGrant *grant = &acc->lots->grants[i];
 
 		if (grant->closed || grant->ends_at <= at)
 			continue;
-		(void) cr_grant_close(grant);
+		cr_parts_add(acc->lots, grant->seq, cr_grant_close(grant));
 	}
-	after.balance.monthly = after.balance.purchased = 0;
-	after.facts.period_granted -= cr_min(acc->balance.monthly, acc->facts.period_granted);
+	cr_forfeit(&after, after.balance.purchased);
+	after.balance = (CrBuckets){0};
+	after.closed_seq = seq;
 	cr_set_facts_plan(&after.facts, NULL);
 	after.facts.scheduled_plan = NULL;
 	after.facts.status = CR_CLOSED;

@@ -28,10 +28,14 @@ cr_held(const CrAccount *acc)
 	return acc->held.monthly + acc->held.granted + acc->held.purchased;
 }
 
+/*
+ * What a user owes.  Monthly credits that are owed are not among it: they lapse at the next
+ * reset, and until then they only lower what comes back to the bucket.
+ */
 int64_t
 cr_owed(const CrAccount *acc)
 {
-	return acc->owed_monthly + acc->owed_purchased;
+	return acc->owed_purchased;
 }
 
 /* The view credit_balance says the same in SQL; sql/balance_view.sql compares them. */
@@ -90,20 +94,31 @@ cr_take_or_owe(int64_t *bucket, int64_t *owed, int64_t amount)
 	return true;
 }
 
+/* The account loses purchased credits because it was closed. */
+void
+cr_forfeit(CrAccount *acc, int64_t credits)
+{
+	acc->forfeited = cr_min(acc->forfeited + credits, CR_MAX_CREDITS);
+}
+
 /*
  * Can so much be spent?  Only an active account spends.  It may spend more than it
  * has as long as the purchased bucket then owes no more than the overdraft limit.
+ * owes: it may owe more than that.
  */
 CrVerdict
-cr_may_spend(const CrAccount *acc, int64_t amount)
+cr_may_spend(const CrAccount *acc, int64_t amount, bool owes)
 {
 	int64_t shortfall = amount - cr_available(acc);
 
 	if (acc->facts.status != CR_ACTIVE)
 		return acc->facts.status == CR_FROZEN ? CR_IS_FROZEN : CR_IS_CLOSED;
-	if (shortfall > 0 && shortfall > acc->facts.overdraft_limit - acc->owed_purchased)
-		return CR_INSUFFICIENT;
-	return CR_OK;
+	if (shortfall <= 0)
+		return CR_OK;
+	if (owes)
+		return shortfall > CR_MAX_CREDITS - acc->owed_purchased ? CR_OVER_CAP : CR_OK;
+	return shortfall > acc->facts.overdraft_limit - acc->owed_purchased ? CR_INSUFFICIENT
+																		: CR_OK;
 }
 
 /*
@@ -135,7 +150,7 @@ CrVerdict
 cr_deduct(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 {
 	CrAccount after = *acc;
-	CrVerdict verdict = cr_may_spend(acc, amount);
+	CrVerdict verdict = cr_may_spend(acc, amount, false);
 
 	if (verdict != CR_OK)
 		return verdict;
@@ -192,6 +207,8 @@ cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket, int64_t delta, CrRow *row)
 		: bucket == CR_GRANTED			 ? &nothing
 										 : &after.owed_purchased;
 
+	if (acc->facts.status == CR_CLOSED)
+		return CR_IS_CLOSED;
 	if (delta > 0 && bucket == CR_GRANTED)
 		return CR_GRANT_UPWARDS;
 	if (delta <= 0)

@@ -173,6 +173,11 @@ cr_facts_encode(CrBuf *buf, const CrFacts *facts)
 	cr_buf_text(buf, cr_status_name(facts->status));
 	cr_buf_int(buf, facts->overdraft_limit);
 	cr_buf_int(buf, facts->period_granted);
+	cr_buf_time(buf, facts->period_start);
+	cr_buf_int(buf, facts->period_share);
+	cr_buf_text(buf, facts->cycle == CR_NO_CYCLE ? NULL : cr_cycle_name(facts->cycle));
+	cr_buf_int(buf, facts->last_left);
+	put_int_if(buf, facts->last_limit != CR_NO_LIMIT, facts->last_limit);
 }
 
 /*
@@ -207,7 +212,7 @@ cr_chain_encode(CrBuf *buf, CrSha256 sha, const uint8_t prev[CR_HASH_LEN], const
 	put_text(&out, cr_kind_name(row->kind));
 	put_time(&out, row->created_at);
 	put_time(&out, row->effective_at);
-	put_time(&out, row->period_start);
+	put_int(&out, row->period);
 	put_int_if(&out, row->plan_version != 0, row->plan_version);
 	put_int(&out, row->delta.monthly);
 	put_int(&out, row->delta.granted);

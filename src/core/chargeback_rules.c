@@ -1,21 +1,115 @@
 /*
  * chargeback_rules.c
- *		Taking a purchase back because its payer took the payment back.
+ *		Taking a payment back because its payer took it back, and giving it back again.
+ *
+ * A revocation takes credits where they hurt the user least, in this order: from the grant
+ * that was paid for; from what that grant had when it ended; from what was forfeited when
+ * the account was closed, if the payment is older; and from the purchased bucket, which owes
+ * what it does not have.  The allocations of its row say where it took how much.  A
+ * reinstatement goes the other way.
  */
 #include "core/private.h"
 
+/* Takes what it can from one place, and notes it. */
+static void
+take_from(CrAccount *acc, int64_t *place, int64_t source, int64_t *wanted)
+{
+	int64_t before = *wanted;
+
+	cr_take(place, wanted);
+	cr_parts_add(acc->lots, source, before - *wanted);
+}
+
+static void
+take_from_grant(CrAccount *acc, CrGrant *grant, int64_t *wanted)
+{
+	int64_t left = grant->left;
+
+	take_from(acc, &grant->left, grant->seq, wanted);
+	acc->balance.granted -= left - grant->left;
+	take_from(acc, &grant->expired, CR_FROM_ENDED, wanted);
+	grant->changed = true;
+}
+
+/* Did the payment's credits belong to what the account lost when it was closed? */
+static bool
+is_before_closing(const CrAccount *acc, const CrPaid *paid)
+{
+	return paid->seq < acc->closed_seq;
+}
+
 /*
- * The purchased bucket owes what it does not have any more, or has set aside in
- * holds.  Whatever comes back to the bucket later pays that first.
+ * total: how much is revoked in all, as the caller said; it is only noted.  0: the caller
+ * did not say it.
  */
 CrVerdict
-cr_revoke(CrAccount *acc, CrTime at, int64_t amount, int64_t purchase, CrRow *row)
+cr_revoke(CrAccount *acc, CrTime at, int64_t amount, const CrPaid *paid, int64_t total,
+		  CrRow *row)
 {
 	CrAccount after = *acc;
+	int64_t wanted = amount;
+	int64_t elsewhere;
 
-	if (!cr_take_or_owe(&after.balance.purchased, &after.owed_purchased, amount))
+	if (amount > CR_MAX_CREDITS - acc->owed_purchased)
 		return CR_OVER_CAP;
+	cr_parts_begin(acc->lots);
+	if (paid->grant)
+		take_from_grant(&after, paid->grant, &wanted);
+	if (is_before_closing(acc, paid))
+		take_from(&after, &after.forfeited, CR_FROM_FORFEITED, &wanted);
+	elsewhere = wanted;
+	take_from(&after, &after.balance.purchased, CR_FROM_PURCHASED, &wanted);
+	after.owed_purchased += wanted;
+	cr_parts_add(acc->lots, CR_FROM_OWED, wanted);
+	if (paid->grant)
+		paid->grant->elsewhere += elsewhere;
+	cr_parts_add(acc->lots, CR_TOTAL, total);
+
 	cr_row_init(row, CR_KIND_REVOKE, at, amount);
-	cr_row_refer(row, purchase);
+	cr_row_refer(row, paid->seq);
+	cr_parts_to_row(acc->lots, row);
+	return cr_row_finish(row, acc, &after);
+}
+
+/* How much of what was revoked the purchased bucket gave. */
+static int64_t
+taken_from_purchased(const CrPaid *paid)
+{
+	return paid->grant ? paid->grant->elsewhere : paid->revoked - paid->forfeited;
+}
+
+CrVerdict
+cr_reinstate(CrAccount *acc, CrTime at, int64_t amount, const CrPaid *paid, CrRow *row)
+{
+	CrAccount after = *acc;
+	CrGiving giving = {.acc = &after,
+					   .at = at,
+					   .is_before_closing = is_before_closing(acc, paid)};
+	int64_t purchased = cr_min(amount, taken_from_purchased(paid));
+	int64_t forfeited = cr_min(amount - purchased, paid->forfeited);
+	int64_t granted = amount - purchased - forfeited;
+
+	if (amount > paid->revoked)
+		return CR_MORE_THAN_REVOKED;
+	if (cr_available(acc) + cr_held(acc) > CR_MAX_CREDITS - amount)
+		return CR_OVER_CAP;
+	cr_parts_begin(acc->lots);
+	cr_give_purchased(&giving, purchased);
+	cr_parts_add(acc->lots, CR_FROM_PURCHASED, purchased);
+	cr_forfeit(&after, forfeited);
+	giving.lost += forfeited;
+	cr_parts_add(acc->lots, CR_FROM_FORFEITED, forfeited);
+	if (paid->grant)
+	{
+		paid->grant->elsewhere -= purchased;
+		paid->grant->changed = true;
+		(void) cr_give_granted(&giving, paid->grant->seq, granted);
+		cr_parts_add(acc->lots, paid->grant->seq, granted);
+	}
+
+	cr_row_init(row, CR_KIND_REINSTATE, at, amount);
+	cr_row_refer(row, paid->seq);
+	row->forfeited = giving.lost;
+	cr_parts_to_row(acc->lots, row);
 	return cr_row_finish(row, acc, &after);
 }

@@ -43,14 +43,33 @@ typedef int64_t CrLocal;
 #define CR_DAY			 INT64_C(86400000000) /* microseconds */
 #define CR_LONGEST_HOLD	 (31 * CR_DAY)
 #define CR_MAX_OVERDRAFT CR_MAX_CREDITS
+/* grants of an account that have not ended and are not paid for; a deduction reads them */
+#define CR_MAX_GRANTS	 10000
+#define CR_FULL_SHARE	 1000000   /* parts per million: the share of a whole period */
+#define CR_NO_LIMIT		 INT64_MAX /* rollover: everything */
 
-/* Says where the boundaries of a plan's periods are.  cycle.c computes them. */
+/*
+ * Says where the boundaries of a plan's periods are, in local time.  cycle.c computes
+ * them.
+ */
 typedef enum CrCycle
 {
 	CR_CALENDAR,	/* at 00:00 on the 1st of a month */
 	CR_ANNIVERSARY, /* whole months after the account's cycle_anchor */
+	CR_DAILY,		/* at 00:00 */
+	CR_WEEKLY,		/* whole weeks after the account's cycle_anchor */
+	CR_YEARLY,		/* whole years after the account's cycle_anchor */
 	CR_CYCLE_COUNT
 } CrCycle;
+
+#define CR_NO_CYCLE CR_CYCLE_COUNT /* of an account that never had a plan */
+
+/* When a period ends, and which share of a full period of its cycle it is. */
+typedef struct CrPeriod
+{
+	CrTime end;
+	int32_t share; /* in parts per million */
+} CrPeriod;
 
 typedef enum CrStatus
 {
@@ -84,8 +103,8 @@ typedef enum CrKind
 	CR_KIND_SET_CYCLE, /* another cycle_anchor or time zone */
 	CR_KIND_IMPORTED,  /* a row of another system's history */
 	CR_KIND_IMPORT,	   /* what the account had in the other system */
-	CR_KIND_TRANSFER_OUT,
 	CR_KIND_TRANSFER_IN,
+	CR_KIND_RESTART, /* a call: a new period, with the full allowance of its plan */
 
 	/*
 	 * The order matters.  A kind from CR_KIND_GRANT on is about grants, holds or earlier
@@ -100,10 +119,12 @@ typedef enum CrKind
 	CR_KIND_CAPTURE,
 	CR_KIND_RELEASE,
 	CR_KIND_REFUND,
-	CR_KIND_REVOKE, /* takes a purchase back, for example after a chargeback */
-	CR_KIND_UNDO,	/* takes back what a row of a bulk run did */
+	CR_KIND_REVOKE,	   /* takes a payment back, for example after a chargeback */
+	CR_KIND_REINSTATE, /* gives back what a revocation took */
+	CR_KIND_UNDO,	   /* takes back what a row of a bulk run did */
 	CR_KIND_CLOSE,
 	CR_KIND_ARCHIVE, /* older rows were archived and left a checkpoint */
+	CR_KIND_TRANSFER_OUT,
 	CR_KIND_COUNT
 } CrKind;
 
@@ -116,13 +137,16 @@ typedef enum CrVerdict
 	CR_IS_CLOSED,	 /* UC004 */
 	CR_OVER_CAP,	 /* 22003: the account would have more than CR_MAX_CREDITS */
 	CR_NO_PERIOD,	 /* 22023: a change cannot be scheduled, because no boundary will come */
+	CR_OTHER_LENGTH, /* 22023: the plan's cycle is longer or shorter than the account's */
 	/* 22023: the account's last row is not later than the clock: nothing to repair */
 	CR_NOT_AHEAD,
-	CR_GRANT_UPWARDS,	/* 22023: a correction cannot add granted credits */
-	CR_ENDS_TOO_SOON,	/* 22023: the end is not after now */
-	CR_HOLD_CLOSED,		/* UC006 */
-	CR_MORE_THAN_SPENT, /* UC010 */
-	/* the period or grant has ended, or the row was undone before */
+	CR_GRANT_UPWARDS,	  /* 22023: a correction cannot add granted credits */
+	CR_ENDS_TOO_SOON,	  /* 22023: the end is not after now */
+	CR_TOO_MANY_GRANTS,	  /* 54000: so many grants have not ended */
+	CR_HOLD_CLOSED,		  /* UC006 */
+	CR_MORE_THAN_SPENT,	  /* UC010 */
+	CR_MORE_THAN_REVOKED, /* UC010 */
+	/* the period or grant has ended, something else changed it, or the row was undone before */
 	CR_NOT_UNDOABLE,
 	CR_HAS_HOLDS,	/* 55000: holds are open */
 	CR_ZONE_UNKNOWN /* UC012: the server does not know the account's zone */
@@ -162,9 +186,9 @@ typedef struct CrPlanVersion
 } CrPlanVersion;
 
 /*
- * The plan, cycle, time zone, status and overdraft limit of an account, and what the plan
- * has granted in this period.  A history row that changes one of these fields stores all
- * of them.
+ * What an account has besides its credits: its plan and period, cycle, time zone, status
+ * and overdraft limit.  A history row that changes one of these fields stores all of
+ * them.
  */
 typedef struct CrFacts
 {
@@ -176,6 +200,15 @@ typedef struct CrFacts
 	CrStatus status;
 	int64_t overdraft_limit;
 	int64_t period_granted; /* credits that the plan granted in this period */
+	CrTime period_start;
+	int32_t period_share; /* of a full period; allowances are multiplied by it */
+	CrCycle cycle;		  /* of the plan, or of the last one; CR_NO_CYCLE: never had a plan */
+	/*
+	 * What was left at the last boundary: the monthly balance, minus what the bucket owed.
+	 * It rises by what comes back later.  At most last_limit of it rolls over.
+	 */
+	int64_t last_left;
+	int64_t last_limit; /* CR_NO_LIMIT: all, because the boundary was undone */
 } CrFacts;
 
 /*
@@ -184,8 +217,20 @@ typedef struct CrFacts
  */
 #define CR_FROM_MONTHLY	  INT64_C(0)
 #define CR_FROM_PURCHASED INT64_C(-1)
-#define CR_FROM_CLOSED \
-	INT64_C(-2) /* monthly credits of a period that ended before the capture */
+/* monthly credits of the period before the row's own, and of an older one */
+#define CR_FROM_LAST	  INT64_C(-2)
+#define CR_FROM_OLDER	  INT64_C(-3)
+/* a late capture: credits that expired when the hold ended */
+#define CR_FROM_EXPIRED	  INT64_C(-4)
+/* a revocation: credits that the purchased bucket owes now; that had been forfeited when the
+ * account was closed; and that a paid grant had when it ended */
+#define CR_FROM_OWED	  INT64_C(-5)
+#define CR_FROM_FORFEITED INT64_C(-6)
+#define CR_FROM_ENDED	  INT64_C(-7)
+/* a transfer: how many credits were bought so lately that a chargeback can still come */
+#define CR_RECENT		  INT64_C(-8)
+/* a revocation: how much of the payment is revoked in all, as the caller said */
+#define CR_TOTAL		  INT64_C(-9)
 
 typedef struct CrPart
 {
@@ -200,6 +245,14 @@ typedef struct CrGrant
 	int64_t amount;
 	int64_t left; /* does not include credits that are held */
 	bool closed;  /* the grant has ended: it takes no credits back */
+	bool paid;	  /* it has a payment, which can be revoked */
+	/* of a paid grant: credits that ended unused, and that no revocation has used */
+	int64_t expired;
+	/*
+	 * Of a paid grant: what its revocation took from the purchased bucket, because the
+	 * grant did not have it.  What comes back to the grant pays this first.
+	 */
+	int64_t elsewhere;
 	bool changed; /* the grant was changed since it was read */
 	bool is_new;  /* the grant was opened, not read */
 } CrGrant;
@@ -214,17 +267,19 @@ typedef enum CrHoldState
 } CrHoldState;
 
 /*
- * A hold, and how many credits of each source it still holds.  A hold that has expired
- * keeps the numbers that it had when it expired, although it gave the credits back.
+ * A hold, and how many credits of each source it still holds.  When a hold expires, it
+ * gives its credits back.  Some may expire, because their period or grant has ended.  From
+ * then on, monthly and parts say what expired, and given_back says the rest.
  */
 typedef struct CrHold
 {
 	int64_t seq; /* number of the history row that opened the hold */
 	CrTime ends_at;
-	CrTime period_start; /* start of the period from which the monthly credits came */
+	int64_t period; /* number of the period from which the monthly credits came */
 	int64_t amount;
 	int64_t monthly;
 	int64_t purchased;
+	int64_t given_back; /* 0 unless the hold has expired */
 	/* how many credits came from each grant, in the order in which they were taken */
 	int n_parts;
 	CrPart *parts;
@@ -234,7 +289,9 @@ typedef struct CrHold
 } CrHold;
 
 /*
- * The grants of an account that have not ended, and its holds.  The caller reads
+ * The grants of an account that have not ended, and those paid grants that have ended and
+ * that a rule needs; and its holds.  Applying what is due needs those open holds that end up
+ * to that time, and of the others the one that ends first.  The caller reads
  * them from their tables, and stores those that are changed or new.  The lists use memory
  * from the caller's alloc function.  That memory must live as long as the lists.
  */
@@ -253,6 +310,18 @@ typedef struct CrLots
 	int room_parts;
 } CrLots;
 
+/*
+ * The anchor, time zone and cycle from which the end of the period was worked out, if they
+ * are others than the account's own now.
+ */
+typedef struct CrEndFrom
+{
+	bool differs;
+	CrLocal anchor;
+	const char *zone; /* "": the end is no boundary of any cycle */
+	CrCycle cycle;
+} CrEndFrom;
+
 typedef struct CrAccount
 {
 	const char *user_id;
@@ -260,16 +329,23 @@ typedef struct CrAccount
 	CrBuckets held;
 	/*
 	 * Credits that the bucket could not give.  New credits of the bucket first pay what is
-	 * owed.  Only the rest is added to the balance.  A reset clears owed_monthly.
+	 * owed.  Only the rest is added to the balance.  The monthly bucket owes what a plan
+	 * change, a closing or an undo should have taken and could not; a reset clears it.
 	 */
 	int64_t owed_monthly;
 	int64_t owed_purchased;
 	CrFacts facts;
-	CrTime period_start;
-	CrTime next_reset_at; /* CR_NEVER: the period is open-ended */
+	int64_t period;		  /* number of the period; a period is known by it */
+	CrTime next_reset_at; /* the period's end; CR_NEVER: the period is open-ended */
+	CrEndFrom end_from;
+	/* boundaries that make no row were passed since the last row: the next row has facts */
+	bool is_ahead;
 	CrTime next_event_at; /* no event comes before this time */
 	CrTime effective_at;  /* time of the last history row */
-	int64_t history_seq;  /* number of the last history row; 0: there is none */
+	int64_t closed_seq;	  /* number of the last row that closed the account; 0: none */
+	/* purchased credits that were lost by closing, and that no revocation has used */
+	int64_t forfeited;
+	int64_t history_seq; /* number of the last history row; 0: there is none */
 	uint8_t history_hash[CR_HASH_LEN];
 	CrLots *lots; /* NULL: grants and holds were not read; see cr_has_lots() */
 } CrAccount;
@@ -283,7 +359,7 @@ typedef struct CrRow
 	/* filled by the core */
 	CrKind kind;
 	CrTime effective_at;
-	CrTime period_start;
+	int64_t period;		  /* number of the period in which the account is after the row */
 	CrTime next_reset_at; /* CR_NEVER: there is none */
 	int64_t amount;
 	CrBuckets delta;
@@ -357,7 +433,7 @@ typedef struct CrSpent
 {
 	int64_t seq;
 	int64_t amount;
-	CrTime period_start; /* start of the period from which the monthly credits came */
+	int64_t period; /* number of the period from which the monthly credits came */
 	int64_t refunded;
 	int64_t monthly;
 	/*
@@ -387,25 +463,45 @@ extern bool cr_has_lots(const CrAccount *acc);
 extern CrTime cr_next_event(const CrAccount *acc);
 extern CrGrant *cr_lots_add_grant(CrLots *lots, int64_t seq, CrTime ends_at);
 extern CrHold *cr_lots_add_hold(CrLots *lots, int64_t seq, int n_parts);
+extern CrGrant *cr_find_grant(const CrAccount *acc, int64_t seq);
 extern CrHold *cr_find_hold(const CrAccount *acc, int64_t seq);
 extern int64_t cr_hold_left(const CrHold *hold);
 extern bool cr_hold_fits(const CrHold *hold);
 
-/* cycle.c: the cycles, and when a period ends */
+/*
+ * cycle.c: the cycles, when a period ends, and which share of the allowance it gives.
+ * A full period is from one boundary to the next.
+ *
+ *	cr_same_length		have both cycles the same length?  (calendar and anniversary: a month)
+ *	cr_cycle_has_anchor	false: the account's cycle_anchor does not matter
+ *	cr_next_boundary	the first boundary strictly after a time; CR_NEVER: there is none
+ *	cr_boundary_at		the last boundary at or before a time
+ *	cr_next_period		the period that starts at the end of a period that was made from the
+ *						same cycle, zone and anchor: it is full, and ends at the first
+ *						boundary that is at least half a full period after the start
+ *	cr_changed_period	the period that starts at any other end: to the first boundary, with
+ *						its share of the full period that contains the start
+ *	cr_restart_end		the end of a period that is restarted now, one full period after now;
+ *						*anchor becomes now in local time
+ *	cr_share_of			a share of an allowance, rounded down
+ */
 extern const char *const cr_cycle_choices; /* all names, for an error message */
 extern const char *cr_cycle_name(CrCycle cycle);
 extern bool cr_cycle_parse(const char *name, CrCycle *cycle);
+extern bool cr_cycle_has_anchor(CrCycle cycle);
+extern bool cr_same_length(CrCycle a, CrCycle b);
 extern bool cr_knows_zone(const CrEnv *env, const char *zone);
 extern CrTime cr_next_boundary(const CrEnv *env, CrCycle cycle, const char *zone,
 							   CrLocal anchor, CrTime after);
-extern CrTime cr_boundary_before(const CrEnv *env, CrCycle cycle, const char *zone,
-								 CrLocal anchor, CrTime at);
-extern CrTime cr_period_end(const CrEnv *env, CrCycle old_cycle, CrCycle new_cycle,
-							const char *zone, CrLocal anchor, CrTime start);
-extern CrTime cr_first_period_end(const CrEnv *env, CrCycle cycle, const char *zone,
+extern CrTime cr_boundary_at(const CrEnv *env, CrCycle cycle, const char *zone, CrLocal anchor,
+							 CrTime at);
+extern CrPeriod cr_next_period(const CrEnv *env, CrCycle cycle, const char *zone,
+							   CrLocal anchor, CrTime start);
+extern CrPeriod cr_changed_period(const CrEnv *env, CrCycle cycle, const char *zone,
 								  CrLocal anchor, CrTime start);
-extern CrTime cr_stretch(const CrEnv *env, CrCycle cycle, const char *zone, CrLocal anchor,
-						 CrTime end);
+extern CrTime cr_restart_end(const CrEnv *env, CrCycle cycle, const char *zone, CrTime at,
+							 CrLocal *anchor);
+extern int64_t cr_share_of(int64_t credits, int32_t share);
 
 /* buckets.c: sums, spending, purchases and corrections */
 extern int64_t cr_available(const CrAccount *acc);
@@ -434,34 +530,61 @@ extern CrVerdict cr_apply_open(CrAccount *acc, CrTime at, const CrPlanVersion *p
 extern CrVerdict cr_set_overdraft(CrAccount *acc, CrTime at, int64_t limit, CrRow *row);
 extern CrVerdict cr_set_status(CrAccount *acc, CrTime at, CrStatus status, CrRow *row);
 extern CrVerdict cr_repair_clock(CrAccount *acc, CrTime at, CrRow *row);
-extern CrVerdict cr_close(CrAccount *acc, CrTime at, CrRow *row);
+extern CrVerdict cr_close(CrAccount *acc, CrTime at, int64_t seq, CrRow *row);
 extern void cr_archive(CrAccount *acc, CrTime at, int64_t upto, CrRow *row);
 
+extern int64_t cr_allowance(const CrAccount *acc, const CrPlanVersion *plan);
 extern CrVerdict cr_set_plan(CrAccount *acc, const CrEnv *env, CrTime at,
 							 const CrPlanVersion *plan, CrRow *row);
 extern CrVerdict cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 							   CrTime next_reset_at, CrRow *row);
-extern CrTime cr_end_with_plan(const CrAccount *acc, const CrEnv *env, CrTime at,
-							   const CrPlanVersion *plan);
+extern CrVerdict cr_restart(CrAccount *acc, const CrEnv *env, CrTime at,
+							const CrPlanVersion *plan, bool keep_anchor, CrRow *row);
+extern CrVerdict cr_apply_restart(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
+								  CrLocal anchor, CrTime next_reset_at, CrRow *row);
 extern CrVerdict cr_schedule_plan(CrAccount *acc, CrTime at, const char *plan, CrRow *row);
 extern CrVerdict cr_set_cycle(CrAccount *acc, const CrEnv *env, CrTime at, CrLocal anchor,
 							  const char *zone, CrRow *row);
 extern CrVerdict cr_apply_cycle(CrAccount *acc, CrTime at, CrLocal anchor, const char *zone,
-								CrTime next_reset_at, CrRow *row);
+								CrRow *row);
 
-/* grant_rules.c, chargeback_rules.c and transfer_rules.c */
+/*
+ * grant_rules.c, chargeback_rules.c and transfer_rules.c.  CrPaid is a payment that is
+ * revoked or reinstated.
+ */
+typedef struct CrPaid
+{
+	int64_t seq; /* number of the history row that the payment made */
+	int64_t amount;
+	int64_t revoked;   /* how much of it is revoked */
+	int64_t forfeited; /* how much of that came from the account's forfeited credits */
+	CrGrant *grant;	   /* NULL: it is a purchase */
+} CrPaid;
+
 extern CrVerdict cr_grant(CrAccount *acc, CrTime at, int64_t seq, int64_t amount,
-						  CrTime ends_at, CrRow *row);
-extern CrVerdict cr_revoke(CrAccount *acc, CrTime at, int64_t amount, int64_t purchase,
-						   CrRow *row);
-extern CrVerdict cr_transfer_out(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
+						  CrTime ends_at, bool paid, CrRow *row);
+extern CrVerdict cr_revoke(CrAccount *acc, CrTime at, int64_t amount, const CrPaid *paid,
+						   int64_t total, CrRow *row);
+extern CrVerdict cr_reinstate(CrAccount *acc, CrTime at, int64_t amount, const CrPaid *paid,
+							  CrRow *row);
+extern CrVerdict cr_transfer_out(CrAccount *acc, CrTime at, int64_t amount, int64_t recent,
+								 CrRow *row);
 extern CrVerdict cr_transfer_in(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
 
 /* hold_rules.c: setting credits aside, and spending them or giving them back */
 extern CrVerdict cr_hold(CrAccount *acc, CrTime at, int64_t seq, int64_t amount,
 						 CrTime ends_at, CrRow *row);
-extern CrVerdict cr_capture(CrAccount *acc, CrTime at, CrHold *hold, int64_t amount,
-							bool keep_open, CrRow *row);
+
+/* What a capture is to do. */
+typedef struct CrCapture
+{
+	int64_t amount; /* 0: it spends nothing, and only closes the hold */
+	bool keep_open; /* the hold stays open with what it still has */
+	bool owes;		/* the purchased bucket owes what hold and balance do not have */
+} CrCapture;
+
+extern CrVerdict cr_capture(CrAccount *acc, CrTime at, CrHold *hold, const CrCapture *capture,
+							CrRow *row);
 extern CrVerdict cr_release(CrAccount *acc, CrTime at, CrHold *hold, CrRow *row);
 extern void cr_apply_hold_end(CrAccount *acc, CrHold *hold, CrRow *row);
 
@@ -472,21 +595,12 @@ extern CrVerdict cr_refund(CrAccount *acc, CrTime at, const CrSpent *spent, int6
 						   CrRow *row);
 
 /*
- * undo_rules.c: taking back what a row of a bulk run did.  After a reset is undone, another
- * version of the plan can grant its allowance instead.
+ * undo_rules.c: taking back what a row of a bulk run did.  regrant: after a reset is undone,
+ * the version of the plan whose allowance is granted instead; NULL: none.
  */
-typedef struct CrRegrant
-{
-	/* the plan version whose allowance is granted instead */
-	const CrPlanVersion *plan;
-	/* the end of the period; later than before if that version has another cycle */
-	CrTime next_reset_at;
-} CrRegrant;
-
 extern bool cr_undone_fits(const CrRow *target);
-extern int64_t cr_expired_by_last(const CrRow *reset, const CrPlanVersion *before);
 extern CrVerdict cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
-						 int64_t expired, const CrRegrant *regrant, CrRow *row);
+						 const CrPlanVersion *regrant, CrRow *row);
 
 /* import_rules.c: bringing an account in from another system */
 typedef struct CrImport
@@ -498,16 +612,19 @@ typedef struct CrImport
 	CrTime next_reset_at; /* CR_NEVER: the period is open-ended */
 	int64_t monthly;
 	int64_t purchased;
+	CrPart parts[2]; /* the allocations of its row */
 } CrImport;
 
 extern bool cr_can_import(const CrAccount *acc);
 extern CrVerdict cr_imported(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
-extern CrVerdict cr_import(CrAccount *acc, CrTime at, const CrImport *import, CrRow *row);
+extern int64_t cr_brought(const CrRow *import, int64_t source);
+extern CrVerdict cr_import(CrAccount *acc, CrTime at, CrImport *import, CrRow *row);
 
 /*
  * due.c: applying the events that are due.  A caller applies them before it calls any
  * other rule.
  */
+extern bool cr_is_silent(const CrAccount *acc);
 extern bool cr_is_due(const CrAccount *acc, CrTime upto);
 extern bool cr_waits_for_zone(const CrAccount *acc, const CrEnv *env, CrTime upto);
 extern CrTime cr_waiting_time(const CrAccount *acc);
@@ -516,7 +633,7 @@ extern void cr_apply_grant_end(CrAccount *acc, CrGrant *grant, CrRow *row);
 extern void cr_apply_plan_change(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 								 CrRow *row);
 extern void cr_apply_boundary(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
-							  CrTime next_reset_at, int32_t skipped, CrRow *row);
+							  CrPeriod period, int32_t skipped, CrRow *row);
 
 /* row.c: comparing what is in rows */
 extern bool cr_text_equal(const char *a, const char *b);
@@ -525,12 +642,18 @@ extern bool cr_facts_equal(const CrFacts *a, const CrFacts *b);
 /*
  * replay.c: checking stored rows.  If the row follows from the state before it,
  * cr_replay() changes the account to the next state and returns NULL; otherwise it
- * returns what is wrong with the row.  target: the row that a refund or undo refers to, NULL
- * if there is none.  used: how many credits of that row were refunded before, or how
- * often that row was undone before.
+ * returns what is wrong with the row.
  */
+typedef struct CrReplayed
+{
+	const CrRow *target; /* the row that a refund or undo refers to; NULL: there is none */
+	/* how many credits of it were refunded before, or how often it was undone before */
+	int64_t used;
+	const CrPaid *paid; /* the payment that the row revokes or reinstates; NULL: none */
+} CrReplayed;
+
 extern const char *cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row,
-							 const CrRow *target, int64_t used);
+							 const CrReplayed *about);
 extern const char *cr_compare_head(const CrAccount *stored, const CrAccount *expected);
 
 /* chain.c: the bytes that are hashed */

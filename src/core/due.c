@@ -8,6 +8,10 @@
  * function cr_fold_due().  At one instant, holds end first, then grants end, then a
  * scheduled plan change comes, then the period ends.
  *
+ * An account without a plan has periods, too.  If it has no monthly credits, a boundary
+ * changes nothing but the number and the times of its period.  Such a boundary is silent: it
+ * makes no row, and the next row has the number and the times.
+ *
  * A boundary needs the account's time zone to work out the end of the next period.
  * If the server does not know the zone, the boundary waits, and so does everything
  * that is due after it.  The account's time stands still just before the boundary,
@@ -17,10 +21,19 @@
  */
 #include "core/private.h"
 
+/* Do the account's boundaries change nothing but its period? */
+bool
+cr_is_silent(const CrAccount *acc)
+{
+	return acc->facts.plan == NULL && acc->facts.scheduled_plan == NULL &&
+		acc->balance.monthly == 0 && acc->held.monthly == 0 && acc->owed_monthly == 0;
+}
+
+/* A silent boundary is no event, so next_event_at can be later than it. */
 bool
 cr_is_due(const CrAccount *acc, CrTime upto)
 {
-	return acc->next_event_at <= upto;
+	return acc->next_event_at <= upto || acc->next_reset_at <= upto;
 }
 
 static void
@@ -52,94 +65,119 @@ cr_apply_plan_change(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrRow
 
 	cr_set_facts_plan(&after.facts, plan);
 	after.facts.scheduled_plan = NULL;
+	if (plan)
+		cr_change_cycle(&after, acc->facts.cycle_anchor, acc->facts.time_zone, plan->cycle);
 	(void) cr_record(row, CR_KIND_PLAN_CHANGE, at, 0, acc, &after);
 }
 
 /*
- * A period ends and the next begins.  What is left beyond the rollover limit
- * expires, what the monthly bucket owes lapses, and the allowance is granted.  Held
- * credits neither expire here nor roll over.  The part of the allowance that would
- * take the account past the cap is forfeited.
+ * Begins the period after a boundary.  Held credits neither expire here nor roll over.  The
+ * part of the allowance that would take the account past the cap is forfeited.
  */
 void
-cr_apply_boundary(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrTime next_reset_at,
+cr_apply_boundary(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrPeriod period,
 				  int32_t skipped, CrRow *row)
 {
 	CrAccount after = *acc;
-	int64_t allowance = plan ? plan->monthly_credits : 0;
-	int64_t rollover = plan ? plan->rollover_limit : 0;
-	int64_t left = acc->balance.monthly;
-	int64_t kept = cr_min(left, rollover);
-	int64_t granted;
+	CrFacts *facts = &after.facts;
+	int64_t expired = cr_begin_period(&after, at, plan, period.share);
+	int64_t allowance = cr_allowance(&after, plan);
+	int64_t granted = cr_min(allowance,
+							 CR_MAX_CREDITS - cr_available(&after) - cr_held(&after));
 
-	after.balance.monthly = kept;
-	granted = cr_min(allowance, CR_MAX_CREDITS - cr_available(&after) - cr_held(&after));
 	after.balance.monthly += granted;
-	after.owed_monthly = 0;
-	after.facts.period_granted = granted;
-	after.facts.plan_version = plan ? plan->version : 0;
-	after.period_start = at;
-	after.next_reset_at = next_reset_at;
+	facts->period_granted = granted;
+	if (plan)
+		facts->cycle = plan->cycle;
+	after.end_from = (CrEndFrom){0};
+	after.next_reset_at = period.end;
+	after.period += skipped;
+	if (skipped > 0)
+		facts->last_left = granted; /* at each of them, the allowance before was left */
 
 	cr_row_init(row, CR_KIND_RESET, at, granted);
-	row->expired = left - kept;
+	row->expired = expired;
 	row->forfeited = allowance - granted;
 	row->skipped = skipped;
 	(void) cr_row_finish(row, acc, &after);
 }
 
 /*
- * Applies the boundary at next_reset_at.  If later boundaries up to the time are due
- * too and nothing rolls over at them, only the last one matters: it is applied, and
- * the row counts those that were skipped.  before: the plan version of the period
- * that ends.  False if the plan has no version.
+ * The period that begins at a boundary.  If the boundary is one of the cycle that the account
+ * has now, it is a full period.  If not, the period lasts to the first boundary of that
+ * cycle, and has a share of the full period's length.
+ */
+static CrPeriod
+period_from(const CrAccount *acc, const CrEnv *env, CrCycle cycle, CrTime start)
+{
+	const CrFacts *facts = &acc->facts;
+
+	if (acc->end_from.differs || cycle != facts->cycle)
+		return cr_changed_period(env, cycle, facts->time_zone, facts->cycle_anchor, start);
+	return cr_next_period(env, cycle, facts->time_zone, facts->cycle_anchor, start);
+}
+
+/* Nothing changes at the end of the period but the period itself. */
+static void
+pass_boundary(CrAccount *acc, const CrEnv *env)
+{
+	CrFacts *facts = &acc->facts;
+	CrPeriod period = period_from(acc, env, facts->cycle, acc->next_reset_at);
+
+	(void) cr_begin_period(acc, acc->next_reset_at, NULL, period.share);
+	acc->end_from = (CrEndFrom){0};
+	acc->next_reset_at = period.end;
+	acc->is_ahead = true;
+}
+
+/*
+ * Would applying the next boundary, too, give the same as both one by one, in one row?  plan:
+ * the version in force at the boundary that is applied.
  */
 static bool
-fold_boundary(CrAccount *acc, const CrEnv *env, CrTime upto, const CrPlanVersion *before)
+can_skip(const CrAccount *acc, const CrPlanVersion *plan, CrPeriod period,
+		 const CrPlanVersion *next)
 {
-	const char *zone = acc->facts.time_zone;
-	CrLocal anchor = acc->facts.cycle_anchor;
+	return next && next->version == plan->version && plan->rollover_limit == 0 &&
+		period.share == CR_FULL_SHARE && acc->held.monthly == 0;
+}
+
+/*
+ * Applies the boundary at next_reset_at.  If later boundaries up to the time are due, too,
+ * and only the last one matters, that one is applied, and the row counts those that were
+ * skipped.  False if the plan has no version.
+ */
+static bool
+fold_boundary(CrAccount *acc, const CrEnv *env, CrTime upto)
+{
+	const char *name = acc->facts.plan;
 	CrTime at = acc->next_reset_at;
-	CrTime end = CR_NEVER;
-	const CrPlanVersion *plan = NULL;
+	const CrPlanVersion *plan = name ? env->plan_at(env->ctx, name, at) : NULL;
+	CrPeriod period = period_from(acc, env, plan ? plan->cycle : acc->facts.cycle, at);
 	int32_t skipped = 0;
 	CrRow row;
 
-	if (acc->facts.plan)
+	if (name && plan == NULL)
+		return false;
+	while (plan && period.end <= upto &&
+		   can_skip(acc, plan, period, env->plan_at(env->ctx, name, period.end)))
 	{
-		plan = env->plan_at(env->ctx, acc->facts.plan, at);
-		if (plan == NULL)
-			return false;
-		end = before ? cr_period_end(env, before->cycle, plan->cycle, zone, anchor, at)
-					 : cr_first_period_end(env, plan->cycle, zone, anchor, at);
-		while (end <= upto)
-		{
-			const CrPlanVersion *next = env->plan_at(env->ctx, acc->facts.plan, end);
-
-			if (next == NULL || next->rollover_limit > 0)
-				break;
-			at = end;
-			end = cr_period_end(env, plan->cycle, next->cycle, zone, anchor, at);
-			plan = next;
-			skipped++;
-		}
+		at = period.end;
+		period = cr_next_period(env, plan->cycle, acc->facts.time_zone,
+								acc->facts.cycle_anchor, at);
+		skipped++;
 	}
-	cr_apply_boundary(acc, at, plan, end, skipped, &row);
+	cr_apply_boundary(acc, at, plan, period, skipped, &row);
 	emit(env, &row);
 	return true;
 }
 
-/*
- * Is the end of the period due, but has to wait because the account's time zone is
- * not known?  Without a plan the next period has no end, so it need not wait.
- */
+/* Is the end of the period due, but has to wait because the zone is not known? */
 bool
 cr_waits_for_zone(const CrAccount *acc, const CrEnv *env, CrTime upto)
 {
-	const char *next = acc->facts.scheduled_plan ? acc->facts.scheduled_plan : acc->facts.plan;
-
-	return acc->next_reset_at != CR_NEVER && acc->next_reset_at <= upto && next &&
-		next[0] != '\0' && !cr_knows_zone(env, acc->facts.time_zone);
+	return acc->next_reset_at != CR_NEVER && acc->next_reset_at <= upto &&
+		!cr_knows_zone(env, acc->facts.time_zone);
 }
 
 /* The time at which the account's time stands still while its reset waits. */
@@ -153,28 +191,27 @@ cr_waiting_time(const CrAccount *acc)
 static bool
 end_period(CrAccount *acc, const CrEnv *env, CrTime upto)
 {
-	const CrPlanVersion *before = NULL;
+	const char *scheduled = acc->facts.scheduled_plan;
 	const CrPlanVersion *plan = NULL;
 	CrRow row;
 
-	if (acc->facts.plan)
+	if (cr_is_silent(acc))
 	{
-		before = env->plan_version(env->ctx, acc->facts.plan, acc->facts.plan_version);
-		if (before == NULL)
+		pass_boundary(acc, env);
+		return true;
+	}
+	if (scheduled && scheduled[0] != '\0')
+	{
+		plan = env->plan_at(env->ctx, scheduled, acc->next_reset_at);
+		if (plan == NULL)
 			return false;
 	}
-	if (acc->facts.scheduled_plan)
+	if (scheduled)
 	{
-		if (acc->facts.scheduled_plan[0] != '\0')
-		{
-			plan = env->plan_at(env->ctx, acc->facts.scheduled_plan, acc->next_reset_at);
-			if (plan == NULL)
-				return false;
-		}
 		cr_apply_plan_change(acc, acc->next_reset_at, plan, &row);
 		emit(env, &row);
 	}
-	return fold_boundary(acc, env, upto, before);
+	return fold_boundary(acc, env, upto);
 }
 
 /*

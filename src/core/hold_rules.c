@@ -3,8 +3,10 @@
  *		Holds: credits that are set aside, and later captured or given back.
  *
  * A hold remembers which bucket, grant and period its credits came from.  What it
- * gives back goes there, and pays first what that bucket owes.  If the period or
- * grant has ended, it expires at once.
+ * gives back goes there (returns.c).  If the period or grant has ended, it expires at once.
+ *
+ * A hold that has expired can be captured late, once.  Such a capture uses first what
+ * expired with the hold, because the user has lost that already.
  */
 #include <string.h>
 
@@ -32,7 +34,7 @@ cr_hold(CrAccount *acc, CrTime at, int64_t seq, int64_t amount, CrTime ends_at, 
 	cr_spend(&after, amount, false);
 	hold = cr_lots_add_hold(lots, seq, lots->n_parts);
 	hold->ends_at = ends_at;
-	hold->period_start = acc->period_start;
+	hold->period = acc->period;
 	hold->amount = amount;
 	hold->monthly = acc->balance.monthly - after.balance.monthly;
 	hold->purchased = acc->balance.purchased - after.balance.purchased;
@@ -66,46 +68,71 @@ consume(CrAccount *acc, int64_t *held, int64_t *of_hold, int64_t source, int64_t
 static void
 consume_hold(CrAccount *acc, CrHold *hold, int64_t wanted)
 {
-	bool current = hold->period_start == acc->period_start;
+	int64_t ended = acc->period - hold->period; /* how many periods have ended since */
 
 	wanted = consume(acc, &acc->held.monthly, &hold->monthly,
-					 current ? CR_FROM_MONTHLY : CR_FROM_CLOSED, wanted);
+					 ended == 0		  ? CR_FROM_MONTHLY
+						 : ended == 1 ? CR_FROM_LAST
+									  : CR_FROM_OLDER,
+					 wanted);
 	for (int i = 0; i < hold->n_parts; i++)
 		wanted = consume(acc, &acc->held.granted, &hold->parts[i].credits,
 						 hold->parts[i].source, wanted);
 	(void) consume(acc, &acc->held.purchased, &hold->purchased, CR_FROM_PURCHASED, wanted);
 }
 
-/* Gives back all that a hold still has, and tells how much of it expires. */
+/*
+ * Spends what expired with a hold, up to what is wanted, and returns the rest of that.  What
+ * a paid grant had at its end is then no longer unused.
+ */
 static int64_t
-give_back(CrAccount *acc, CrHold *hold, CrTime at, bool is_event)
+consume_expired(CrAccount *acc, CrHold *hold, int64_t wanted)
 {
-	int64_t expired = 0;
+	int64_t rest = wanted - cr_min(hold->monthly, wanted);
 
-	acc->held.monthly -= hold->monthly;
-	if (hold->period_start == acc->period_start)
-		(void) cr_credit(acc, &acc->balance.monthly, &acc->owed_monthly, hold->monthly);
-	else
-		expired += hold->monthly;
 	for (int i = 0; i < hold->n_parts; i++)
 	{
-		const CrPart *part = &hold->parts[i];
-		CrGrant *grant = cr_find_grant(acc, part->source, at, is_event);
+		int64_t taken = cr_min(hold->parts[i].credits, rest);
+		CrGrant *grant = cr_find_grant(acc, hold->parts[i].source);
 
-		if (part->credits == 0)
+		rest -= taken;
+		if (taken == 0 || grant == NULL || !grant->paid)
 			continue;
+		grant->expired -= cr_min(taken, grant->expired);
+		grant->changed = true;
+	}
+	cr_parts_add(acc->lots, CR_FROM_EXPIRED, wanted - rest);
+	return rest;
+}
+
+/*
+ * Gives back all that a hold still has, and returns how much of it expires.  The hold then
+ * says of each source how much of it expired, and how much it gave back in all.
+ */
+static int64_t
+give_back(CrAccount *acc, CrHold *hold, CrTime at, bool is_hold_end)
+{
+	CrGiving giving = {.acc = acc, .at = at, .is_hold_end = is_hold_end};
+	int64_t total = cr_hold_left(hold);
+
+	acc->held.monthly -= hold->monthly;
+	cr_give_monthly(&giving, hold->period, hold->monthly);
+	hold->monthly = giving.lost;
+	for (int i = 0; i < hold->n_parts; i++)
+	{
+		CrPart *part = &hold->parts[i];
+		int64_t lost = giving.lost;
+
 		acc->held.granted -= part->credits;
-		if (grant == NULL)
-		{
-			expired += part->credits;
-			continue;
-		}
-		cr_grant_return(acc, grant, part->credits);
-		acc->balance.granted += part->credits;
+		if (part->credits > 0)
+			(void) cr_give_granted(&giving, part->source, part->credits);
+		part->credits = giving.lost - lost;
 	}
 	acc->held.purchased -= hold->purchased;
-	(void) cr_credit(acc, &acc->balance.purchased, &acc->owed_purchased, hold->purchased);
-	return expired;
+	cr_give_purchased(&giving, hold->purchased);
+	hold->purchased = 0;
+	hold->given_back = total - giving.lost;
+	return giving.lost;
 }
 
 static void
@@ -114,54 +141,67 @@ close_hold(CrHold *hold, CrHoldState state)
 	hold->state = state;
 	hold->changed = true;
 	if (state == CR_HOLD_EXPIRED)
-		return; /* a late capture needs to know what was held */
-	hold->monthly = hold->purchased = 0;
+		return; /* a late capture needs to know what expired */
+	hold->monthly = hold->purchased = hold->given_back = 0;
 	for (int i = 0; i < hold->n_parts; i++)
 		hold->parts[i].credits = 0;
 }
 
+/* Can the hold be captured, and can what it does not have be spent? */
+static CrVerdict
+may_capture(const CrAccount *acc, const CrHold *hold, const CrCapture *capture)
+{
+	int64_t has = cr_hold_left(hold);
+
+	if (hold->state == CR_HOLD_EXPIRED)
+		has -= hold->given_back;
+	else if (hold->state != CR_HOLD_OPEN)
+		return CR_HOLD_CLOSED;
+	if (capture->amount <= has)
+		return CR_OK;
+	return cr_may_spend(acc, capture->amount - has, capture->owes);
+}
+
 /*
- * Spends an amount from the hold.  If it is more than what is held, the rest is
- * spent from the balances like a deduction.  If it is less, the hold stays open if
- * the caller wants that; otherwise what is left is given back and the hold is closed.
- * A hold that has expired has given everything back, so the whole amount is spent
- * from the balances; it can be captured only once.
+ * Spends an amount from the hold.  If it is more than what the hold has, the rest is spent
+ * from the balances like a deduction.  If it is less, the hold stays open if the caller
+ * wants that; otherwise what is left is given back and the hold is closed.
  */
 CrVerdict
-cr_capture(CrAccount *acc, CrTime at, CrHold *hold, int64_t amount, bool keep_open, CrRow *row)
+cr_capture(CrAccount *acc, CrTime at, CrHold *hold, const CrCapture *capture, CrRow *row)
 {
 	CrAccount after = *acc;
-	bool late = hold->state == CR_HOLD_EXPIRED;
-	int64_t held = late ? 0 : cr_hold_left(hold);
-	int64_t excess = amount > held ? amount - held : 0;
+	CrVerdict verdict = may_capture(acc, hold, capture);
+	int64_t wanted = capture->amount;
 	int64_t expired = 0;
-	bool stays_open = keep_open && amount < held;
+	bool stays_open = false;
 
-	if (hold->state != CR_HOLD_OPEN && !late)
-		return CR_HOLD_CLOSED;
-	if (excess > 0)
-	{
-		CrVerdict verdict = cr_may_spend(acc, excess);
-
-		if (verdict != CR_OK)
-			return verdict;
-	}
-
+	if (verdict != CR_OK)
+		return verdict;
 	cr_parts_begin(acc->lots);
-	if (!late)
-		consume_hold(&after, hold, amount - excess);
-	if (excess > 0)
-		cr_spend(&after, excess, true);
-	if (late)
+	if (hold->state == CR_HOLD_EXPIRED)
+	{
+		wanted = consume_expired(&after, hold, wanted);
 		close_hold(hold, CR_HOLD_SETTLED);
-	else if (!stays_open)
+	}
+	else
+	{
+		int64_t held = cr_hold_left(hold);
+
+		stays_open = capture->keep_open && wanted < held;
+		consume_hold(&after, hold, cr_min(wanted, held));
+		wanted -= cr_min(wanted, held);
+	}
+	if (wanted > 0)
+		cr_spend(&after, wanted, true);
+	if (hold->state == CR_HOLD_OPEN && !stays_open)
 	{
 		expired = give_back(&after, hold, at, false);
 		close_hold(hold, CR_HOLD_CAPTURED);
 	}
 	hold->changed = true;
 
-	cr_row_init(row, CR_KIND_CAPTURE, at, amount);
+	cr_row_init(row, CR_KIND_CAPTURE, at, capture->amount);
 	cr_row_refer(row, hold->seq);
 	row->expired = expired;
 	if (stays_open)

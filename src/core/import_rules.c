@@ -5,15 +5,15 @@
 #include "core/private.h"
 
 /*
- * True if the account has no plan, no period and no credits: it is new, or it has
- * only imported rows, or its import was undone.
+ * True if the account never had a plan and has no credits: it is new, or it has only
+ * imported rows, or its import was undone.  In the last case it may owe what was spent
+ * meanwhile; the next import pays that first.
  */
 bool
 cr_can_import(const CrAccount *acc)
 {
-	return acc->facts.plan == NULL && acc->next_reset_at == CR_NEVER &&
-		acc->facts.status != CR_CLOSED && cr_available(acc) == 0 && cr_held(acc) == 0 &&
-		cr_owed(acc) == 0;
+	return acc->facts.cycle == CR_NO_CYCLE && acc->facts.status != CR_CLOSED &&
+		cr_available(acc) == 0 && cr_held(acc) == 0;
 }
 
 /* A row of the other system's history.  It moved credits there and moves none here. */
@@ -22,9 +22,41 @@ cr_imported(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 {
 	CrAccount after = *acc;
 
-	if (acc->period_start == INT64_MIN)
-		after.period_start = at;
+	if (acc->facts.period_start == INT64_MIN)
+		after.facts.period_start = at;
 	return cr_record(row, CR_KIND_IMPORTED, at, amount, acc, &after);
+}
+
+/* How many monthly or purchased credits an import brought. */
+int64_t
+cr_brought(const CrRow *import, int64_t source)
+{
+	int64_t brought = 0;
+
+	if (import->n_allocations == 0)
+		return source == CR_FROM_MONTHLY ? import->delta.monthly : import->delta.purchased;
+	for (int i = 0; i < import->n_allocations; i++)
+	{
+		if (import->allocations[i].source == source)
+			brought = import->allocations[i].credits;
+	}
+	return brought;
+}
+
+/*
+ * What was brought can differ from what the balances got, if the account owed credits.
+ * Then the row's allocations say it.
+ */
+static void
+note_brought(CrImport *import, CrRow *row)
+{
+	if (row->amount == row->delta.monthly + row->delta.purchased)
+		return;
+	if (import->monthly > 0)
+		import->parts[row->n_allocations++] = (CrPart){CR_FROM_MONTHLY, import->monthly};
+	if (import->purchased > 0)
+		import->parts[row->n_allocations++] = (CrPart){CR_FROM_PURCHASED, import->purchased};
+	row->allocations = import->parts;
 }
 
 /*
@@ -33,20 +65,21 @@ cr_imported(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
  * another plan does not grant it again.
  */
 CrVerdict
-cr_import(CrAccount *acc, CrTime at, const CrImport *import, CrRow *row)
+cr_import(CrAccount *acc, CrTime at, CrImport *import, CrRow *row)
 {
 	CrAccount after = *acc;
 
-	if (import->purchased > CR_MAX_CREDITS - import->monthly)
+	if (!cr_credit(&after, &after.balance.monthly, &after.owed_monthly, import->monthly) ||
+		!cr_credit(&after, &after.balance.purchased, &after.owed_purchased, import->purchased))
 		return CR_OVER_CAP;
-	after.balance.monthly = import->monthly;
-	after.balance.purchased = import->purchased;
 	cr_set_facts_plan(&after.facts, import->plan);
-	after.facts.period_granted = import->plan ? import->plan->monthly_credits : 0;
-	after.facts.cycle_anchor = import->anchor;
-	after.facts.time_zone = import->zone;
-	after.period_start = import->period_start;
+	cr_change_cycle(&after, import->anchor, import->zone,
+					import->plan ? import->plan->cycle : CR_NO_CYCLE);
+	after.facts.period_granted = cr_allowance(acc, import->plan);
+	after.facts.period_start = import->period_start;
 	after.next_reset_at = import->next_reset_at;
-	return cr_record(row, CR_KIND_IMPORT, at, import->monthly + import->purchased, acc,
+	(void) cr_record(row, CR_KIND_IMPORT, at, import->monthly + import->purchased, acc,
 					 &after);
+	note_brought(import, row);
+	return CR_OK;
 }

@@ -87,7 +87,7 @@ cr_find_hold(const CrAccount *acc, int64_t seq)
 int64_t
 cr_hold_left(const CrHold *hold)
 {
-	int64_t left = hold->monthly + hold->purchased;
+	int64_t left = hold->monthly + hold->purchased + hold->given_back;
 
 	for (int i = 0; i < hold->n_parts; i++)
 		left += hold->parts[i].credits;
@@ -106,6 +106,9 @@ cr_hold_fits(const CrHold *hold)
 	if (hold->purchased < 0 || hold->purchased > left)
 		return false;
 	left -= hold->purchased;
+	if (hold->given_back < 0 || hold->given_back > left)
+		return false;
+	left -= hold->given_back;
 	for (int i = 0; i < hold->n_parts; i++)
 	{
 		int64_t part = hold->parts[i].credits;
@@ -149,7 +152,7 @@ cr_next_grant_end(const CrAccount *acc)
 CrTime
 cr_next_event(const CrAccount *acc)
 {
-	CrTime next = acc->next_reset_at;
+	CrTime next = cr_is_silent(acc) ? CR_NEVER : acc->next_reset_at;
 	CrHold *hold = cr_next_hold_end(acc);
 	CrGrant *grant = cr_next_grant_end(acc);
 
@@ -217,24 +220,26 @@ cr_burn(CrAccount *acc, int64_t credits)
 	}
 }
 
-/*
- * The grant, if it still takes credits back; NULL if it has ended.  At the instant
- * of its end it takes back only what a hold that ends at that instant returns.
- */
+/* The grant, if it is in the list: it has not ended, or it is a paid one. */
 CrGrant *
-cr_find_grant(const CrAccount *acc, int64_t seq, CrTime at, bool at_its_end)
+cr_find_grant(const CrAccount *acc, int64_t seq)
 {
 	for (int i = 0; i < acc->lots->n_grants; i++)
 	{
-		CrGrant *grant = &acc->lots->grants[i];
-
-		if (grant->seq == seq)
-			return grant->closed || grant->ends_at < at ||
-					(grant->ends_at == at && !at_its_end)
-				? NULL
-				: grant;
+		if (acc->lots->grants[i].seq == seq)
+			return &acc->lots->grants[i];
 	}
 	return NULL;
+}
+
+/*
+ * Does the grant still take credits back?  At the instant of its end it takes back only
+ * what a hold that ends at that instant returns.
+ */
+bool
+cr_grant_is_open(const CrGrant *grant, CrTime at, bool is_hold_end)
+{
+	return !grant->closed && (grant->ends_at > at || (grant->ends_at == at && is_hold_end));
 }
 
 /*
@@ -256,6 +261,8 @@ cr_grant_close(CrGrant *grant)
 	int64_t left = grant->left;
 
 	grant->left = 0;
+	if (grant->paid)
+		grant->expired += left;
 	grant->closed = true;
 	grant->changed = true;
 	return left;

@@ -38,6 +38,8 @@ static const char *const kind_names[CR_KIND_COUNT] = {
 	[CR_KIND_ARCHIVE] = "archive",
 	[CR_KIND_SET_OVERDRAFT] = "set_overdraft",
 	[CR_KIND_SET_CYCLE] = "set_cycle",
+	[CR_KIND_RESTART] = "restart",
+	[CR_KIND_REINSTATE] = "reinstate",
 };
 
 static const char *const status_names[] = {

@@ -13,8 +13,8 @@ cr_min(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* cycle.c */
-extern CrTime cr_longest_period(void);
+/* cycle.c: the longest that a stored period of the cycle can be */
+extern CrTime cr_longest_period(CrCycle cycle);
 
 /* row.c */
 extern void cr_row_init(CrRow *row, CrKind kind, CrTime at, int64_t amount);
@@ -27,12 +27,38 @@ extern CrVerdict cr_record(CrRow *row, CrKind kind, CrTime at, int64_t amount, C
 /* buckets.c */
 extern bool cr_credit(CrAccount *acc, int64_t *bucket, int64_t *owed, int64_t amount);
 extern void cr_take(int64_t *bucket, int64_t *wanted);
+extern void cr_forfeit(CrAccount *acc, int64_t credits);
 extern bool cr_take_or_owe(int64_t *bucket, int64_t *owed, int64_t amount);
-extern CrVerdict cr_may_spend(const CrAccount *acc, int64_t amount);
+extern CrVerdict cr_may_spend(const CrAccount *acc, int64_t amount, bool owes);
 extern void cr_spend(CrAccount *acc, int64_t amount, bool every_source);
 
 /* plan_rules.c */
 extern void cr_set_facts_plan(CrFacts *facts, const CrPlanVersion *plan);
+extern void cr_change_cycle(CrAccount *acc, CrLocal anchor, const char *zone, CrCycle cycle);
+extern int64_t cr_begin_period(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
+							   int32_t share);
+extern bool cr_change_granted(CrAccount *acc, int64_t granted);
+
+/*
+ * returns.c: giving back credits that were held, spent or revoked.  A refund is done twice:
+ * the first time as a trial that finds out whether it fits, and changes no grant, because
+ * grants are changed in place.
+ */
+typedef struct CrGiving
+{
+	CrAccount *acc;
+	CrTime at;
+	bool is_hold_end;		/* at the end of a grant, the grant still takes credits back */
+	bool is_before_closing; /* the credits left the account before it was closed */
+	bool is_trial;
+	bool is_over_cap;
+	int64_t lost; /* credits whose period or grant has ended, or which closing forfeits */
+} CrGiving;
+
+extern int64_t cr_carried(int64_t left, int64_t limit);
+extern void cr_give_monthly(CrGiving *giving, int64_t period, int64_t credits);
+extern int64_t cr_give_granted(CrGiving *giving, int64_t seq, int64_t credits);
+extern void cr_give_purchased(CrGiving *giving, int64_t credits);
 
 /* lots.c */
 extern void cr_wake_at(CrAccount *acc, CrTime at);
@@ -40,7 +66,7 @@ extern void cr_parts_begin(CrLots *lots);
 extern void cr_parts_add(CrLots *lots, int64_t source, int64_t credits);
 extern void cr_parts_to_row(const CrLots *lots, CrRow *row);
 extern void cr_burn(CrAccount *acc, int64_t credits);
-extern CrGrant *cr_find_grant(const CrAccount *acc, int64_t seq, CrTime at, bool at_its_end);
+extern bool cr_grant_is_open(const CrGrant *grant, CrTime at, bool is_hold_end);
 extern void cr_grant_return(CrAccount *acc, CrGrant *grant, int64_t credits);
 extern int64_t cr_grant_close(CrGrant *grant);
 extern CrHold *cr_next_hold_end(const CrAccount *acc);

@@ -2,8 +2,8 @@
  * refund_rules.c
  *		Giving back what a row spent, to where it came from, last spent first.
  *
- * If the period or grant that credits came from has ended, they are forfeited.  They
- * count as refunded all the same.
+ * returns.c gives them back.  What it cannot give back is forfeited, and counts as refunded
+ * all the same.
  */
 #include "core/private.h"
 
@@ -18,7 +18,7 @@ cr_spent(CrSpent *spent, const CrRow *row)
 {
 	spent->seq = row->seq;
 	spent->amount = row->amount;
-	spent->period_start = row->period_start;
+	spent->period = row->period;
 	spent->refunded = 0;
 	spent->monthly = spent->purchased = 0;
 	spent->n_parts = row->n_allocations;
@@ -74,93 +74,85 @@ cr_spent_fits(const CrRow *row)
 		without_parts(-row->delta.granted, row) == 0;
 }
 
-/*
- * A refund under way.  It is done twice: the first time as a trial that finds out
- * whether it fits, and changes no grant, because grants are changed in place.
- */
-typedef struct Giving
+/* A refund under way. */
+typedef struct Refund
 {
-	CrAccount after;
+	CrGiving giving;
 	const CrSpent *spent;
-	CrTime at;
 	int64_t skip;	/* was refunded before: not to be given again */
 	int64_t wanted; /* is still to be given */
-	int64_t forfeited;
-	bool trial;
-	bool over_cap;
-} Giving;
+} Refund;
 
 /* Gives back what one source gave, as far as it is wanted. */
 static void
-give(Giving *giving, const CrPart *part)
+give(Refund *refund, const CrPart *part)
 {
-	CrAccount *acc = &giving->after;
-	int64_t skipped = cr_min(giving->skip, part->credits);
-	int64_t back = cr_min(part->credits - skipped, giving->wanted);
-	int64_t nothing = 0;
-	CrGrant *grant;
-	bool fits = true;
+	CrGiving *giving = &refund->giving;
+	int64_t skipped = cr_min(refund->skip, part->credits);
+	int64_t back = cr_min(part->credits - skipped, refund->wanted);
 
-	giving->skip -= skipped;
-	giving->wanted -= back;
+	refund->skip -= skipped;
+	refund->wanted -= back;
 	if (back == 0)
 		return;
 	if (part->source == CR_FROM_PURCHASED)
-		fits = cr_credit(acc, &acc->balance.purchased, &acc->owed_purchased, back);
-	else if (part->source == CR_FROM_MONTHLY &&
-			 giving->spent->period_start == acc->period_start)
-		fits = cr_credit(acc, &acc->balance.monthly, &acc->owed_monthly, back);
-	else if (part->source > 0 &&
-			 (grant = cr_find_grant(acc, part->source, giving->at, false)) != NULL)
+		cr_give_purchased(giving, back);
+	else if (part->source == CR_FROM_MONTHLY)
+		cr_give_monthly(giving, refund->spent->period, back);
+	else if (part->source == CR_FROM_LAST)
+		cr_give_monthly(giving, refund->spent->period - 1, back);
+	else if (part->source > 0)
 	{
-		fits = cr_credit(acc, &acc->balance.granted, &nothing, back);
-		if (!giving->trial)
-		{
-			cr_grant_return(acc, grant, back);
-			cr_parts_add(acc->lots, part->source, back);
-		}
+		back = cr_give_granted(giving, part->source, back);
+		if (!giving->is_trial)
+			cr_parts_add(giving->acc->lots, part->source, back);
 	}
 	else
-		giving->forfeited += back;
-	giving->over_cap |= !fits;
+		giving->lost += back;
 }
 
 /* Gives back from all sources, the last one first. */
-static Giving
-give_all(const CrAccount *acc, CrTime at, const CrSpent *spent, int64_t amount, bool trial)
+static CrGiving
+give_all(CrAccount *after, CrTime at, const CrSpent *spent, int64_t amount, bool is_trial)
 {
-	Giving giving = {.after = *acc,
+	Refund refund = {.giving = {.acc = after,
+								.at = at,
+								.is_before_closing = spent->seq < after->closed_seq,
+								.is_trial = is_trial},
 					 .spent = spent,
-					 .at = at,
 					 .skip = spent->refunded,
-					 .wanted = amount,
-					 .trial = trial};
+					 .wanted = amount};
 	CrPart monthly = {CR_FROM_MONTHLY, spent->monthly};
 	CrPart purchased = {CR_FROM_PURCHASED, spent->purchased};
 
-	cr_parts_begin(acc->lots);
-	give(&giving, &purchased);
+	cr_parts_begin(after->lots);
+	give(&refund, &purchased);
 	for (int i = spent->n_parts - 1; i >= 0; i--)
-		give(&giving, &spent->parts[i]);
-	give(&giving, &monthly);
-	return giving;
+		give(&refund, &spent->parts[i]);
+	give(&refund, &monthly);
+	return refund.giving;
 }
 
-/* Needs acc->lots with every grant that has not ended. */
+/*
+ * Needs acc->lots with every grant that has not ended, and with the paid ones that the row
+ * took from.
+ */
 CrVerdict
 cr_refund(CrAccount *acc, CrTime at, const CrSpent *spent, int64_t amount, CrRow *row)
 {
-	Giving giving;
+	CrAccount after = *acc;
+	CrAccount tried = *acc;
+	CrGiving giving;
 
 	if (amount > spent->amount - spent->refunded)
 		return CR_MORE_THAN_SPENT;
-	if (give_all(acc, at, spent, amount, true).over_cap)
+	if (give_all(&tried, at, spent, amount, true).is_over_cap)
 		return CR_OVER_CAP;
-	giving = give_all(acc, at, spent, amount, false);
+	giving = give_all(&after, at, spent, amount, false);
 
 	cr_row_init(row, CR_KIND_REFUND, at, amount);
 	cr_row_refer(row, spent->seq);
-	row->forfeited = giving.forfeited;
+	row->forfeited = giving.lost;
 	cr_parts_to_row(acc->lots, row);
-	return cr_row_finish(row, acc, &giving.after);
+	return cr_row_finish(row, acc, &after);
 }

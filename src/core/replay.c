@@ -29,8 +29,7 @@ typedef struct Replay
 	CrTime at;				   /* the row's time */
 	const CrFacts *facts;	   /* as they are after the row, if it says the truth */
 	const CrPlanVersion *plan; /* that the row says; NULL: none */
-	const CrRow *target;	   /* the row that it refunds or undoes; NULL: none */
-	int64_t used;			   /* see cr_replay() in core.h */
+	const CrReplayed *about;   /* see cr_replay() in core.h */
 	CrHold *hold;			   /* that the row captures or releases */
 } Replay;
 
@@ -59,7 +58,7 @@ compare_rows(const CrRow *expected, const CrRow *stored)
 	CHECK(expired, "expired does not follow from the operation");
 	CHECK(forfeited, "forfeited does not follow from the operation");
 	CHECK(skipped, "skipped does not follow from the operation");
-	CHECK(period_start, "period_start does not follow from the operation");
+	CHECK(period, "period does not follow from the operation");
 	CHECK(next_reset_at, "next_reset_at does not follow from the operation");
 	CHECK(plan_version, "plan_version does not follow from the operation");
 	CHECK(has_facts, "facts are stored where none changed, or missing where they did");
@@ -76,8 +75,16 @@ compare_rows(const CrRow *expected, const CrRow *stored)
 			return "allocations do not follow from the operation";
 	}
 	if (stored->has_facts && !cr_facts_equal(&expected->facts, &stored->facts))
-		return "plan, cycle, zone, status or limits do not follow from the operation";
+		return "plan, period, cycle, zone, status or limits do not follow from the operation";
 	return NULL;
+}
+
+static bool
+same_end(const CrEndFrom *a, const CrEndFrom *b)
+{
+	return a->differs == b->differs &&
+		(!a->differs ||
+		 (a->anchor == b->anchor && cr_text_equal(a->zone, b->zone) && a->cycle == b->cycle));
 }
 
 /* Is the account's own row the state that its history ends in? */
@@ -95,11 +102,15 @@ cr_compare_head(const CrAccount *stored, const CrAccount *expected)
 	CHECK(held.purchased, "held_purchased is not what the history gives");
 	CHECK(owed_monthly, "owed_monthly is not what the history gives");
 	CHECK(owed_purchased, "owed_purchased is not what the history gives");
-	CHECK(period_start, "last_monthly_reset is not what the history gives");
+	CHECK(period, "period is not what the history gives");
+	CHECK(closed_seq, "closed_seq is not what the history gives");
+	CHECK(forfeited, "forfeited is not what the history gives");
 	CHECK(next_reset_at, "next_reset_at is not what the history gives");
 	CHECK(effective_at, "effective_at is not the last row's");
 	if (!cr_facts_equal(&stored->facts, &expected->facts))
-		return "plan, cycle, zone, status or limits are not what the history gives";
+		return "plan, period, cycle, zone, status or limits are not what the history gives";
+	if (!same_end(&stored->end_from, &expected->end_from))
+		return "end_anchor, end_zone or end_cycle is not what the history gives";
 	if (stored->next_event_at > cr_next_event(expected))
 		return "next_event_at is later than the next event";
 	return NULL;
@@ -158,14 +169,80 @@ turn_problem(const CrAccount *acc, const CrRow *row)
 	return acc->next_reset_at <= at ? "a reset that was due is missing" : NULL;
 }
 
-/*
- * The plan and the end of the period that a row says
- */
+/* Of how many periods does the row itself write the beginning? */
+static int64_t
+begun_by(const CrRow *row)
+{
+	return row->kind == CR_KIND_RESET ? 1 + (int64_t) row->skipped
+									  : row->kind == CR_KIND_RESTART;
+}
+
+/* Can a period of the account begin and end then, with this share of a full period? */
+static const char *
+period_problem(const CrAccount *acc, CrTime start, const CrRow *row, bool is_first)
+{
+	const CrFacts *facts = &row->facts;
+	CrTime end = row->next_reset_at;
+
+	if (!row->has_facts)
+		return "a period begins without facts";
+	if (facts->cycle == CR_NO_CYCLE || end <= start)
+		return "next_reset_at is no end of the period";
+	if (end != CR_NEVER && end - start > cr_longest_period(facts->cycle))
+		return "next_reset_at is too far away";
+	if (facts->period_share < 1 || facts->period_share > CR_FULL_SHARE)
+		return "period_share is out of range";
+	/* only another anchor, zone or cycle makes a period shorter, and only the first one */
+	if (facts->period_share < CR_FULL_SHARE &&
+		(!is_first || !(acc->end_from.differs || facts->cycle != acc->facts.cycle)))
+		return "period_share is not a whole period's";
+	return NULL;
+}
 
 /*
- * Finds the version of the plan.  Another cycle keeps the version that the account
- * has, which after a clock repair may be one that is not in force yet.
+ * An account without a plan passes boundaries that make no row.  The next row says in which
+ * period the account is.  Brings the account there, if that can be.
  */
+static const char *
+pass_silently(CrAccount *acc, const CrRow *row)
+{
+	CrFacts *facts = &acc->facts;
+	CrTime start = row->facts.period_start;
+	const char *complaint;
+	int64_t passed;
+
+	if (row->period < 1 || row->period > CR_MAX_CREDITS)
+		return "period is out of range";
+	passed = row->period - begun_by(row) - acc->period;
+	if (passed == 0)
+		return NULL;
+	if (passed < 0 || !cr_is_silent(acc) || acc->next_reset_at > row->effective_at)
+		return "period does not follow from the row before it";
+	if (row->kind != CR_KIND_RESTART && row->next_reset_at != CR_NEVER)
+	{
+		complaint = period_problem(acc, start, row, passed == 1);
+		if (complaint)
+			return complaint;
+		if (passed == 1 ? start != acc->next_reset_at : start < acc->next_reset_at)
+			return "period_start is not the end of the period before";
+		if (start > row->effective_at)
+			return "period_start is after the row";
+	}
+	acc->period += passed;
+	acc->is_ahead = true;
+	acc->next_reset_at = row->kind == CR_KIND_RESTART ? CR_NEVER : row->next_reset_at;
+	acc->end_from = (CrEndFrom){0};
+	facts->period_start = start;
+	facts->period_share = row->facts.period_share;
+	facts->last_left = facts->last_limit = 0;
+	return NULL;
+}
+
+/*
+ * The plan and the period that a row says
+ */
+
+/* Finds the version of the plan. */
 static const char *
 plan_problem(Replay *r)
 {
@@ -174,53 +251,23 @@ plan_problem(Replay *r)
 	r->plan = r->env->plan_version(r->env->ctx, r->facts->plan, r->row->plan_version);
 	if (r->plan == NULL)
 		return "plan_version names no version of the plan";
-	if (r->plan->effective_from > r->at && r->row->kind != CR_KIND_SET_CYCLE)
-		return "plan_version was not in force";
-	return NULL;
+	return r->plan->effective_from > r->at ? "plan_version was not in force" : NULL;
 }
 
-/* Does the row leave the account in the period in which it is? */
-static bool
-keeps_period(const Replay *r)
-{
-	return r->acc->next_reset_at != CR_NEVER &&
-		(r->row->kind == CR_KIND_SET_PLAN || r->row->kind == CR_KIND_SET_CYCLE ||
-		 r->row->kind == CR_KIND_UNDO);
-}
-
-/* May the row stretch the period?  Another anchor, zone or cycle does that. */
-static bool
-may_stretch(const Replay *r, const CrPlanVersion *plan)
-{
-	const CrPlanVersion *old = NULL;
-
-	if (r->row->kind == CR_KIND_SET_CYCLE)
-		return r->row->has_facts;
-	if (r->acc->facts.plan)
-		old = r->env->plan_version(r->env->ctx, r->acc->facts.plan,
-								   r->acc->facts.plan_version);
-	return old == NULL || old->cycle != plan->cycle;
-}
-
-/* Can the period have the end that the row says, with this version of the plan? */
+/* Can the period have the end that the row says? */
 static const char *
-end_problem(const Replay *r, const CrPlanVersion *plan)
+end_problem(const Replay *r)
 {
+	bool is_first_plan = r->plan && r->acc->facts.cycle == CR_NO_CYCLE;
 	CrTime end = r->row->next_reset_at;
-	CrTime old_end = r->acc->next_reset_at;
-	bool keeps = keeps_period(r);
 
-	if (plan == NULL && !(keeps && r->row->kind == CR_KIND_SET_CYCLE))
-		return end == (keeps ? old_end : CR_NEVER)
-			? NULL
-			: "next_reset_at is not what it is without a plan";
-	if (end == CR_NEVER || end <= r->at)
-		return "next_reset_at is no end of the period";
-	if (end - (keeps ? old_end : r->at) > cr_longest_period())
-		return "next_reset_at is too far away";
-	if (keeps && (end < old_end || (end > old_end && !may_stretch(r, plan))))
-		return "next_reset_at is not the end that the period had";
-	return NULL;
+	if (begun_by(r->row) > 0)
+		return period_problem(r->acc, r->at, r->row,
+							  r->row->kind == CR_KIND_RESET && r->row->skipped == 0);
+	if (!is_first_plan)
+		return end == r->acc->next_reset_at ? NULL
+											: "next_reset_at is not the end of the period";
+	return period_problem(r->acc, r->at, r->row, false);
 }
 
 /*
@@ -235,7 +282,7 @@ open_problem(Replay *r)
 
 	if (!r->row->has_facts)
 		return "the opening row has no facts";
-	if (acc->history_seq > 0 && (acc->facts.plan || acc->next_reset_at != CR_NEVER))
+	if (acc->facts.cycle != CR_NO_CYCLE)
 		return "the account was open already";
 	return NULL;
 }
@@ -249,12 +296,13 @@ imported_problem(Replay *r)
 static const char *
 import_problem(Replay *r)
 {
-	const CrBuckets *brought = &r->row->delta;
+	const CrRow *row = r->row;
+	int64_t monthly = cr_brought(row, CR_FROM_MONTHLY);
+	int64_t purchased = cr_brought(row, CR_FROM_PURCHASED);
 
-	if (brought->monthly < 0 || brought->monthly > CR_MAX_CREDITS || brought->purchased < 0 ||
-		brought->purchased > CR_MAX_CREDITS)
+	if (monthly < 0 || monthly > CR_MAX_CREDITS || purchased < 0 || purchased > CR_MAX_CREDITS)
 		return "amount is out of range";
-	if (r->row->period_start > r->at)
+	if (!row->has_facts || row->facts.period_start > r->at)
 		return "period_start is after the import";
 	return imported_problem(r);
 }
@@ -306,6 +354,8 @@ hold_problem(Replay *r)
 static const char *
 settled_hold_problem(Replay *r)
 {
+	if (r->row->amount < 0)
+		return "amount is out of range";
 	r->hold = r->row->has_ref_seq ? cr_find_hold(r->acc, r->row->ref_seq) : NULL;
 	return r->hold ? NULL : "ref_seq names no hold";
 }
@@ -315,20 +365,50 @@ refund_problem(Replay *r)
 {
 	CrSpent spent;
 
-	return r->target && cr_spent(&spent, r->target) ? NULL
-													: "ref_seq names nothing that was spent";
+	return r->about->target && cr_spent(&spent, r->about->target)
+		? NULL
+		: "ref_seq names nothing that was spent";
+}
+
+/* How many credits the row's allocations say of a source. */
+static int64_t
+part_of(const CrRow *row, int64_t source)
+{
+	for (int i = 0; i < row->n_allocations; i++)
+	{
+		if (row->allocations[i].source == source)
+			return row->allocations[i].credits;
+	}
+	return 0;
 }
 
 static const char *
-revoke_problem(Replay *r)
+payment_problem(Replay *r)
 {
-	return r->row->has_ref_seq ? NULL : "ref_seq names no purchase";
+	int64_t total = part_of(r->row, CR_TOTAL);
+
+	if (r->about->paid == NULL)
+		return "ref_seq names no payment";
+	if (r->row->amount < (total > 0 ? 0 : 1) || total < 0)
+		return "amount is out of range";
+	return r->row->kind == CR_KIND_REVOKE &&
+			r->row->amount > r->about->paid->amount - r->about->paid->revoked
+		? "more is revoked than was paid for"
+		: NULL;
+}
+
+static const char *
+transfer_problem(Replay *r)
+{
+	int64_t recent = part_of(r->row, CR_RECENT);
+
+	return recent < 0 || recent > r->row->amount ? "allocations are out of range" : NULL;
 }
 
 static const char *
 undo_problem(Replay *r)
 {
-	return r->target ? NULL : "ref_seq names nothing that can be undone";
+	return r->about->target ? NULL : "ref_seq names nothing that can be undone";
 }
 
 static const char *
@@ -367,12 +447,16 @@ replay_import(const Replay *r, CrAccount *after, CrRow *expected)
 	CrImport import = {.plan = r->plan,
 					   .anchor = r->facts->cycle_anchor,
 					   .zone = r->facts->time_zone,
-					   .period_start = r->row->period_start,
+					   .period_start = r->facts->period_start,
 					   .next_reset_at = r->row->next_reset_at,
-					   .monthly = r->row->delta.monthly,
-					   .purchased = r->row->delta.purchased};
+					   .monthly = cr_brought(r->row, CR_FROM_MONTHLY),
+					   .purchased = cr_brought(r->row, CR_FROM_PURCHASED)};
+	CrVerdict verdict = cr_import(after, r->at, &import, expected);
 
-	return cr_import(after, r->at, &import, expected);
+	/* the parts are in this function's memory; import_fits() has compared what matters */
+	if (verdict == CR_OK && expected->n_allocations == r->row->n_allocations)
+		expected->allocations = r->row->allocations;
+	return verdict;
 }
 
 static CrVerdict
@@ -384,8 +468,16 @@ replay_set_plan(const Replay *r, CrAccount *after, CrRow *expected)
 static CrVerdict
 replay_set_cycle(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_apply_cycle(after, r->at, r->facts->cycle_anchor, r->facts->time_zone,
-						  r->row->next_reset_at, expected);
+	return cr_apply_cycle(after, r->at, r->facts->cycle_anchor, r->facts->time_zone, expected);
+}
+
+static CrVerdict
+replay_restart(const Replay *r, CrAccount *after, CrRow *expected)
+{
+	if (r->plan == NULL)
+		return CR_NO_PERIOD;
+	return cr_apply_restart(after, r->at, r->plan, r->facts->cycle_anchor,
+							r->row->next_reset_at, expected);
 }
 
 static CrVerdict
@@ -410,7 +502,9 @@ replay_plan_change(const Replay *r, CrAccount *after, CrRow *expected)
 static CrVerdict
 replay_reset(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	cr_apply_boundary(after, r->at, r->plan, r->row->next_reset_at, r->row->skipped, expected);
+	CrPeriod period = {r->row->next_reset_at, r->facts->period_share};
+
+	cr_apply_boundary(after, r->at, r->plan, period, r->row->skipped, expected);
 	return CR_OK;
 }
 
@@ -448,13 +542,33 @@ replay_adjust(const Replay *r, CrAccount *after, CrRow *expected)
 static CrVerdict
 replay_revoke(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_revoke(after, r->at, r->row->amount, r->row->ref_seq, expected);
+	return cr_revoke(after, r->at, r->row->amount, r->about->paid, part_of(r->row, CR_TOTAL),
+					 expected);
+}
+
+static CrVerdict
+replay_reinstate(const Replay *r, CrAccount *after, CrRow *expected)
+{
+	return cr_reinstate(after, r->at, r->row->amount, r->about->paid, expected);
+}
+
+static CrVerdict
+replay_transfer_out(const Replay *r, CrAccount *after, CrRow *expected)
+{
+	return cr_transfer_out(after, r->at, r->row->amount, part_of(r->row, CR_RECENT), expected);
+}
+
+static CrVerdict
+replay_close(const Replay *r, CrAccount *after, CrRow *expected)
+{
+	return cr_close(after, r->at, r->row->seq, expected);
 }
 
 static CrVerdict
 replay_grant(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_grant(after, r->at, r->row->seq, r->row->amount, r->row->ends_at, expected);
+	return cr_grant(after, r->at, r->row->seq, r->row->amount, r->row->ends_at,
+					r->row->payment_ref != NULL, expected);
 }
 
 static CrVerdict
@@ -480,7 +594,9 @@ replay_hold_end(const Replay *r, CrAccount *after, CrRow *expected)
 static CrVerdict
 replay_capture(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_capture(after, r->at, r->hold, r->row->amount, r->row->has_ends_at, expected);
+	CrCapture capture = {r->row->amount, r->row->has_ends_at, true};
+
+	return cr_capture(after, r->at, r->hold, &capture, expected);
 }
 
 static CrVerdict
@@ -494,8 +610,8 @@ replay_refund(const Replay *r, CrAccount *after, CrRow *expected)
 {
 	CrSpent spent;
 
-	(void) cr_spent(&spent, r->target);
-	spent.refunded = r->used;
+	(void) cr_spent(&spent, r->about->target);
+	spent.refunded = r->about->used;
 	return cr_refund(after, r->at, &spent, r->row->amount, expected);
 }
 
@@ -506,60 +622,24 @@ replay_archive(const Replay *r, CrAccount *after, CrRow *expected)
 	return CR_OK;
 }
 
-/* The version of the plan by which an undone reset can have been granted anew. */
-static const CrPlanVersion *
-regrant_version(const Replay *r)
-{
-	const CrPlanVersion *plan = NULL;
-
-	if (r->acc->facts.plan)
-		plan = r->env->plan_version(r->env->ctx, r->acc->facts.plan, r->row->plan_version);
-	if (plan && (plan->effective_from > r->at || end_problem(r, plan)))
-		plan = NULL;
-	return plan;
-}
-
-/* Undoes a reset in one of the possible ways; false if the row is not of that way. */
-static bool
-try_undo(const Replay *r, int64_t expired, const CrRegrant *regrant, CrAccount *after,
-		 CrRow *expected)
-{
-	CrAccount tried = *after;
-
-	if (cr_undo(&tried, r->at, r->target, r->used > 0, expired, regrant, expected) != CR_OK ||
-		compare_rows(expected, r->row) != NULL)
-		return false;
-	*after = tried;
-	return true;
-}
-
 /*
- * A reset can be undone with everything that it let expire, or only with what its
- * last boundary did, before which some version of the plan had granted.  In both
- * cases it may be granted anew.  The row's amount alone does not tell which of these
- * it was, so they are tried.
+ * After a reset was undone without a regrant, everything that was left at the boundary rolls
+ * over.  So the limit tells the two apart.
  */
 static CrVerdict
 replay_undo(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	const char *name = r->acc->facts.plan;
-	const CrRow *target = r->target;
-	const CrPlanVersion *before = NULL;
-	CrRegrant regrant = {.plan = regrant_version(r), .next_reset_at = r->row->next_reset_at};
+	const CrRow *target = r->about->target;
+	const CrPlanVersion *regrant = NULL;
 
-	for (int32_t version = 1; target->kind == CR_KIND_RESET; version++)
+	if (target->kind == CR_KIND_RESET && r->facts->last_limit != CR_NO_LIMIT)
 	{
-		int64_t expired = cr_expired_by_last(target, before);
-
-		if (try_undo(r, expired, NULL, after, expected) ||
-			(regrant.plan && try_undo(r, expired, &regrant, after, expected)))
-			return CR_OK;
-		before = name && target->skipped > 0 ? r->env->plan_version(r->env->ctx, name, version)
-											 : NULL;
-		if (before == NULL || before->effective_from > target->effective_at)
-			break;
+		if (r->facts->plan)
+			regrant = r->env->plan_version(r->env->ctx, r->facts->plan, r->row->plan_version);
+		if (regrant == NULL || regrant->effective_from > r->at)
+			return CR_NOT_UNDOABLE;
 	}
-	return cr_undo(after, r->at, target, r->used > 0, target->expired, NULL, expected);
+	return cr_undo(after, r->at, target, r->about->used > 0, regrant, expected);
 }
 
 /* What a row of a kind says, beside what every row does. */
@@ -592,7 +672,8 @@ static const KindRule kinds[CR_KIND_COUNT + 1] = {
 						.rule = replay_import},
 
 	[CR_KIND_SET_PLAN] = {.says = PLAN | END, .rule = replay_set_plan},
-	[CR_KIND_SET_CYCLE] = {.says = PLAN | END, .rule = replay_set_cycle},
+	[CR_KIND_RESTART] = {.says = PLAN | END, .rule = replay_restart},
+	[CR_KIND_SET_CYCLE] = {.rule = replay_set_cycle},
 	[CR_KIND_SCHEDULE_PLAN] = {.rule = replay_schedule_plan},
 	[CR_KIND_PLAN_CHANGE] = {.says = PLAN,
 							 .problem = plan_change_problem,
@@ -603,23 +684,26 @@ static const KindRule kinds[CR_KIND_COUNT + 1] = {
 	[CR_KIND_UNFREEZE] = {.rule = replay_unfreeze},
 	[CR_KIND_SET_OVERDRAFT] = {.problem = overdraft_problem, .rule = replay_set_overdraft},
 	[CR_KIND_CLOCK_REPAIR] = {.time_rule = cr_repair_clock},
-	[CR_KIND_CLOSE] = {.time_rule = cr_close},
+	[CR_KIND_CLOSE] = {.rule = replay_close},
 
 	[CR_KIND_DEDUCT] = {.says = CREDITS, .amount_rule = cr_deduct},
 	[CR_KIND_PURCHASE] = {.says = CREDITS, .amount_rule = cr_purchase},
-	[CR_KIND_REVOKE] = {.says = CREDITS, .problem = revoke_problem, .rule = replay_revoke},
+	[CR_KIND_REVOKE] = {.problem = payment_problem, .rule = replay_revoke},
+	[CR_KIND_REINSTATE] = {.says = CREDITS,
+						   .problem = payment_problem,
+						   .rule = replay_reinstate},
 	[CR_KIND_REFUND] = {.says = CREDITS, .problem = refund_problem, .rule = replay_refund},
 	[CR_KIND_ADJUST] = {.rule = replay_adjust},
-	[CR_KIND_TRANSFER_OUT] = {.says = CREDITS, .amount_rule = cr_transfer_out},
+	[CR_KIND_TRANSFER_OUT] = {.says = CREDITS,
+							  .problem = transfer_problem,
+							  .rule = replay_transfer_out},
 	[CR_KIND_TRANSFER_IN] = {.says = CREDITS, .amount_rule = cr_transfer_in},
 
 	[CR_KIND_GRANT] = {.says = CREDITS, .problem = grant_problem, .rule = replay_grant},
 	[CR_KIND_GRANT_END] = {.rule = replay_grant_end},
 	[CR_KIND_HOLD] = {.says = CREDITS, .problem = hold_problem, .rule = replay_hold},
 	[CR_KIND_HOLD_END] = {.rule = replay_hold_end},
-	[CR_KIND_CAPTURE] = {.says = CREDITS,
-						 .problem = settled_hold_problem,
-						 .rule = replay_capture},
+	[CR_KIND_CAPTURE] = {.problem = settled_hold_problem, .rule = replay_capture},
 	[CR_KIND_RELEASE] = {.problem = settled_hold_problem, .rule = replay_release},
 
 	[CR_KIND_UNDO] = {.problem = undo_problem, .rule = replay_undo},
@@ -631,8 +715,6 @@ static const KindRule kinds[CR_KIND_COUNT + 1] = {
 static const char *
 place_problem(const CrAccount *acc, const CrRow *row, const KindRule *kind)
 {
-	if (row->malformed)
-		return row->malformed;
 	if (row->seq != acc->history_seq + 1)
 		return "seq has a gap";
 	if (row->seq == 1 && !(kind->says & FIRST))
@@ -657,7 +739,7 @@ replay_rule(Replay *r, const KindRule *kind, CrAccount *after, CrRow *expected)
 	if (kind->says & PLAN)
 		complaint = plan_problem(r);
 	if (complaint == NULL && kind->says & END)
-		complaint = end_problem(r, r->plan);
+		complaint = end_problem(r);
 	if (complaint == NULL && kind->problem)
 		complaint = kind->problem(r);
 	if (complaint)
@@ -672,21 +754,25 @@ replay_rule(Replay *r, const KindRule *kind, CrAccount *after, CrRow *expected)
 }
 
 const char *
-cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row, const CrRow *target,
-		  int64_t used)
+cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row, const CrReplayed *about)
 {
 	const KindRule *kind = &kinds[row->kind < CR_KIND_COUNT ? row->kind : CR_KIND_COUNT];
-	const char *complaint = place_problem(acc, row, kind);
-	CrAccount after = *acc;
+	CrAccount before = *acc;
+	const char *complaint = row->malformed;
+	CrAccount after;
 	CrRow expected;
-	Replay r = {.acc = acc,
+	Replay r = {.acc = &before,
 				.env = env,
 				.row = row,
 				.at = row->effective_at,
-				.facts = row->has_facts ? &row->facts : &acc->facts,
-				.target = target,
-				.used = used};
+				.facts = row->has_facts ? &row->facts : &before.facts,
+				.about = about};
 
+	if (complaint == NULL)
+		complaint = pass_silently(&before, row);
+	if (complaint == NULL)
+		complaint = place_problem(&before, row, kind);
+	after = before;
 	if (complaint == NULL)
 		complaint = replay_rule(&r, kind, &after, &expected);
 	if (complaint == NULL)

@@ -27,7 +27,9 @@ cr_facts_equal(const CrFacts *a, const CrFacts *b)
 		cr_text_equal(a->scheduled_plan, b->scheduled_plan) &&
 		a->cycle_anchor == b->cycle_anchor && cr_text_equal(a->time_zone, b->time_zone) &&
 		a->status == b->status && a->overdraft_limit == b->overdraft_limit &&
-		a->period_granted == b->period_granted;
+		a->period_granted == b->period_granted && a->period_start == b->period_start &&
+		a->period_share == b->period_share && a->cycle == b->cycle &&
+		a->last_left == b->last_left && a->last_limit == b->last_limit;
 }
 
 void
@@ -68,12 +70,13 @@ CrVerdict
 cr_row_finish(CrRow *row, CrAccount *acc, const CrAccount *after)
 {
 	CrTime next_event_at = after->next_event_at;
+	CrTime boundary = cr_is_silent(after) ? CR_NEVER : after->next_reset_at;
 
-	if (after->next_reset_at < next_event_at ||
+	if (boundary < next_event_at ||
 		(after->next_reset_at != acc->next_reset_at && !cr_has_lots(after)))
-		next_event_at = after->next_reset_at;
+		next_event_at = boundary;
 
-	row->period_start = after->period_start;
+	row->period = after->period;
 	row->next_reset_at = after->next_reset_at;
 	row->plan_version = after->facts.plan_version;
 	row->delta.monthly = after->balance.monthly - acc->balance.monthly;
@@ -84,11 +87,12 @@ cr_row_finish(CrRow *row, CrAccount *acc, const CrAccount *after)
 	row->owed_monthly = after->owed_monthly;
 	row->owed_purchased = after->owed_purchased;
 	row->has_facts = row->kind == CR_KIND_OPEN || row->kind == CR_KIND_IMPORT ||
-		!cr_facts_equal(&acc->facts, &after->facts);
+		acc->is_ahead || !cr_facts_equal(&acc->facts, &after->facts);
 	if (row->has_facts)
 		row->facts = after->facts;
 
 	*acc = *after;
+	acc->is_ahead = false;
 	acc->effective_at = row->effective_at;
 	acc->next_event_at = next_event_at;
 	return CR_OK;

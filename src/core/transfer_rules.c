@@ -4,8 +4,9 @@
  */
 #include "core/private.h"
 
+/* recent: how many of the credits were bought so lately that a chargeback can still come. */
 CrVerdict
-cr_transfer_out(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
+cr_transfer_out(CrAccount *acc, CrTime at, int64_t amount, int64_t recent, CrRow *row)
 {
 	CrAccount after = *acc;
 
@@ -14,7 +15,11 @@ cr_transfer_out(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 	if (amount > acc->balance.purchased)
 		return CR_INSUFFICIENT;
 	after.balance.purchased -= amount;
-	return cr_record(row, CR_KIND_TRANSFER_OUT, at, amount, acc, &after);
+	cr_parts_begin(acc->lots);
+	cr_parts_add(acc->lots, CR_RECENT, recent);
+	cr_row_init(row, CR_KIND_TRANSFER_OUT, at, amount);
+	cr_parts_to_row(acc->lots, row);
+	return cr_row_finish(row, acc, &after);
 }
 
 CrVerdict

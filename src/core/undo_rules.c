@@ -8,60 +8,56 @@
  */
 #include "core/private.h"
 
-/* Gives monthly credits, or takes them; the bucket owes what it does not have. */
+/* Are plan and version still those that the row left, and nothing else granted since? */
 static bool
-change_monthly(CrAccount *acc, int64_t change)
+is_as_left(const CrAccount *acc, const CrRow *target, int64_t granted)
 {
-	if (change < 0)
-		return cr_take_or_owe(&acc->balance.monthly, &acc->owed_monthly, -change);
-	return cr_credit(acc, &acc->balance.monthly, &acc->owed_monthly, change);
-}
-
-static void
-change_period_granted(CrAccount *acc, int64_t change)
-{
-	acc->facts.period_granted += change;
-	if (acc->facts.period_granted < 0)
-		acc->facts.period_granted = 0;
+	return target->period == acc->period && target->has_facts &&
+		cr_text_equal(target->facts.plan, acc->facts.plan) &&
+		target->facts.plan_version == acc->facts.plan_version &&
+		acc->facts.period_granted == granted;
 }
 
 /*
- * What the reset let expire comes back, and what it granted goes.  The period stays
- * the same.  Another version of the plan may grant for it anew; if that version has
- * another cycle, the period gets an end of that cycle.
+ * Undoes a reset.  The period stays the same.  Without regrant, the allowance goes, and what
+ * the boundary let expire comes back, as if the plan had granted just that.  What comes back
+ * later from the period before is not lost any more, either.  With regrant, the allowance
+ * of that version takes the place of the one that was granted.
  */
 static CrVerdict
-undo_reset(CrAccount *after, const CrRow *target, int64_t expired, const CrRegrant *regrant,
-		   int64_t *change)
+undo_reset(CrAccount *after, const CrRow *target, const CrPlanVersion *regrant)
 {
-	if (target->period_start != after->period_start)
-		return CR_NOT_UNDOABLE;
-	*change = expired - target->amount;
-	if (!change_monthly(after, *change))
-		return CR_OVER_CAP;
-	change_period_granted(after, -target->amount);
-	if (regrant == NULL)
-		return CR_OK;
-	*change += regrant->plan->monthly_credits;
-	if (!change_monthly(after, regrant->plan->monthly_credits))
-		return CR_OVER_CAP;
-	change_period_granted(after, regrant->plan->monthly_credits);
-	after->facts.plan_version = regrant->plan->version;
-	after->next_reset_at = regrant->next_reset_at;
-	return CR_OK;
+	CrFacts *facts = &after->facts;
+	int64_t granted;
+
+	if (regrant)
+	{
+		if (target->period != after->period || !cr_same_length(regrant->cycle, facts->cycle))
+			return CR_NOT_UNDOABLE;
+		granted = cr_allowance(after, regrant);
+		facts->plan_version = regrant->version;
+		cr_change_cycle(after, facts->cycle_anchor, facts->time_zone, regrant->cycle);
+	}
+	else
+	{
+		if (!is_as_left(after, target, target->amount))
+			return CR_NOT_UNDOABLE;
+		granted = cr_carried(facts->last_left, CR_NO_LIMIT) -
+			cr_carried(facts->last_left, facts->last_limit);
+		facts->last_limit = CR_NO_LIMIT;
+	}
+	return cr_change_granted(after, granted) ? CR_OK : CR_OVER_CAP;
 }
 
-/* What the plan granted when it was applied goes; the plan itself stays. */
+/* What the plan granted or took when it was applied is taken or given; the plan stays. */
 static CrVerdict
-undo_plan(CrAccount *after, const CrRow *target, int64_t *change)
+undo_plan(CrAccount *after, const CrRow *target)
 {
-	if (target->period_start != after->period_start)
+	int64_t granted = after->facts.period_granted;
+
+	if (!is_as_left(after, target, target->facts.period_granted) || target->amount > granted)
 		return CR_NOT_UNDOABLE;
-	*change = -target->amount;
-	if (!change_monthly(after, *change))
-		return CR_OVER_CAP;
-	change_period_granted(after, *change);
-	return CR_OK;
+	return cr_change_granted(after, granted - target->amount) ? CR_OK : CR_OVER_CAP;
 }
 
 /*
@@ -69,34 +65,55 @@ undo_plan(CrAccount *after, const CrRow *target, int64_t *change)
  * expires as soon as the hold gives it back.
  */
 static CrVerdict
-undo_grant(CrAccount *after, CrTime at, const CrRow *target, int64_t *change)
+undo_grant(CrAccount *after, CrTime at, const CrRow *target)
 {
-	CrGrant *grant = cr_find_grant(after, target->seq, at, false);
+	CrGrant *grant = cr_find_grant(after, target->seq);
 
-	if (grant == NULL)
+	if (grant == NULL || !cr_grant_is_open(grant, at, false))
 		return CR_NOT_UNDOABLE;
-	*change = -cr_grant_close(grant);
-	after->balance.granted += *change;
+	after->balance.granted -= cr_grant_close(grant);
 	return CR_OK;
 }
 
 /*
- * The plan goes with everything that it granted.  Of the purchased credits that the
- * import brought, those that are left go.
+ * What the import brought goes, and the plan with everything that it granted.  What is held
+ * or spent of it is owed.  The account is then as if it never had a plan.
  */
 static CrVerdict
-undo_import(CrAccount *after, const CrRow *target, int64_t *change)
+undo_import(CrAccount *after, const CrRow *target)
 {
-	int64_t purchased = cr_min(target->delta.purchased, after->balance.purchased);
+	CrFacts *facts = &after->facts;
+	int64_t monthly = facts->period_granted;
 
-	*change = -after->balance.monthly - purchased;
-	after->balance.monthly = after->owed_monthly = 0;
-	after->balance.purchased -= purchased;
-	cr_set_facts_plan(&after->facts, NULL);
-	after->facts.scheduled_plan = NULL;
-	after->facts.period_granted = 0;
+	if (after->closed_seq > target->seq)
+		return CR_NOT_UNDOABLE;
+	if (target->period == after->period)
+		monthly += cr_brought(target, CR_FROM_MONTHLY) - target->facts.period_granted;
+	facts->period_granted = monthly; /* negative: a plan change took more than was brought */
+	if (!cr_change_granted(after, 0) ||
+		!cr_take_or_owe(&after->balance.purchased, &after->owed_purchased,
+						cr_brought(target, CR_FROM_PURCHASED)))
+		return CR_OVER_CAP;
+	cr_set_facts_plan(facts, NULL);
+	facts->scheduled_plan = NULL;
+	facts->cycle = CR_NO_CYCLE;
+	facts->period_share = CR_FULL_SHARE;
+	after->end_from = (CrEndFrom){0};
 	after->next_reset_at = CR_NEVER;
 	return CR_OK;
+}
+
+/* The same for an import: what it brought is its amount, and the balances got no more. */
+static bool
+import_fits(const CrRow *import)
+{
+	int64_t monthly = cr_brought(import, CR_FROM_MONTHLY);
+	int64_t purchased = cr_brought(import, CR_FROM_PURCHASED);
+
+	return import->n_allocations <= 2 && import->has_facts && import->delta.monthly >= 0 &&
+		import->delta.purchased >= 0 && monthly >= import->delta.monthly &&
+		purchased >= import->delta.purchased && monthly <= import->amount &&
+		purchased == import->amount - monthly;
 }
 
 /*
@@ -108,7 +125,6 @@ cr_undone_fits(const CrRow *target)
 {
 	int64_t amount = target->amount;
 	int64_t monthly = target->delta.monthly;
-	int64_t purchased = target->delta.purchased;
 
 	if (amount < (target->kind == CR_KIND_SET_PLAN ? -CR_MAX_CREDITS : 0) ||
 		amount > CR_MAX_CREDITS)
@@ -119,62 +135,50 @@ cr_undone_fits(const CrRow *target)
 			return target->expired >= 0 && target->expired <= CR_MAX_CREDITS &&
 				monthly == amount - target->expired;
 		case CR_KIND_SET_PLAN:
-			return amount > 0 ? monthly >= 0 && monthly <= amount : monthly == amount;
+			return amount > 0 ? monthly >= 0 && monthly <= amount
+							  : monthly <= 0 && monthly >= amount;
 		case CR_KIND_GRANT:
 			return target->delta.granted == amount;
 		case CR_KIND_IMPORT:
-			return monthly >= 0 && monthly <= amount && purchased == amount - monthly;
+			return import_fits(target);
 		default:
 			return true;
 	}
 }
 
-/*
- * What the last boundary of a reset let expire.  If the row stands for one boundary,
- * that is what the row says.  If it stands for several, the row says what expired at
- * the first.  At the last one, the allowance of the boundary before it expired,
- * and, if that was the first, also what rolled over there.  before: the plan's
- * version at the boundary before the last (NULL: not known).
- */
-int64_t
-cr_expired_by_last(const CrRow *reset, const CrPlanVersion *before)
+/* What the row gives, or takes: what is owed counts as taken. */
+static int64_t
+change_of(const CrAccount *before, const CrAccount *after)
 {
-	int64_t kept = 0;
-
-	if (reset->skipped == 0 || before == NULL)
-		return reset->expired;
-	if (reset->skipped == 1)
-		kept = cr_min(reset->expired, before->rollover_limit);
-	return before->monthly_credits + kept;
+	return cr_available(after) - after->owed_monthly - after->owed_purchased -
+		(cr_available(before) - before->owed_monthly - before->owed_purchased);
 }
 
 /*
- * Undoes a reset, an applied plan, a grant or an import.  expired and regrant are for
- * resets: what of it is to come back, and which version of the plan is to grant anew
- * (NULL: none).  Undoing a grant needs acc->lots.
+ * Undoes a reset, an applied plan, a grant or an import.  regrant: for a reset, the version
+ * of the plan that grants anew (NULL: none).  Undoing a grant needs acc->lots.
  */
 CrVerdict
-cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone, int64_t expired,
-		const CrRegrant *regrant, CrRow *row)
+cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
+		const CrPlanVersion *regrant, CrRow *row)
 {
 	CrAccount after = *acc;
 	CrVerdict verdict = CR_NOT_UNDOABLE;
-	int64_t change = 0;
 
 	if (is_undone)
 		return CR_NOT_UNDOABLE;
 	if (target->kind == CR_KIND_RESET)
-		verdict = undo_reset(&after, target, expired, regrant, &change);
+		verdict = undo_reset(&after, target, regrant);
 	else if (target->kind == CR_KIND_SET_PLAN)
-		verdict = undo_plan(&after, target, &change);
+		verdict = undo_plan(&after, target);
 	else if (target->kind == CR_KIND_GRANT)
-		verdict = undo_grant(&after, at, target, &change);
+		verdict = undo_grant(&after, at, target);
 	else if (target->kind == CR_KIND_IMPORT)
-		verdict = undo_import(&after, target, &change);
+		verdict = undo_import(&after, target);
 	if (verdict != CR_OK)
 		return verdict;
 
-	cr_row_init(row, CR_KIND_UNDO, at, change);
+	cr_row_init(row, CR_KIND_UNDO, at, change_of(acc, &after));
 	cr_row_refer(row, target->seq);
 	return cr_row_finish(row, acc, &after);
 }

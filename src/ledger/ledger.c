@@ -153,6 +153,14 @@ lock_version(Ledger *ledger)
 	return strcmp(ledger->acc.user_id, ledger->request->user_id) == 0;
 }
 
+/* Money never bounces: a payment opens an account for an unknown user. */
+static bool
+is_payment(const Request *request)
+{
+	return request->kind == CR_KIND_PURCHASE ||
+		(request->kind == CR_KIND_GRANT && request->payment_ref);
+}
+
 /*
  * The user has no account.  Returns false if the user is unknown.  Otherwise this call
  * may open the account, and the opening lock is held.  If another call has opened the
@@ -163,8 +171,8 @@ lock_unknown(Ledger *ledger)
 {
 	const Request *request = ledger->request;
 
-	if (request->kind != CR_KIND_OPEN && request->kind != CR_KIND_PURCHASE &&
-		request->kind != CR_KIND_IMPORT && settings_default_plan() == NULL)
+	if (request->kind != CR_KIND_OPEN && request->kind != CR_KIND_IMPORT &&
+		!is_payment(request) && settings_default_plan() == NULL)
 	{
 		if (IsolationUsesXactSnapshot() && find_account_latest(request->user_id))
 			error_serialization();
@@ -385,7 +393,7 @@ ledger_replay(Ledger *ledger, Datum *receipt)
 
 /*
  * A call other than credits_open_account opens the account of an unknown user.  The
- * account gets the default plan.  If there is none, only a purchase can open it, without
+ * account gets the default plan.  If there is none, only a payment can open it, without
  * a plan.  The empty key marks an opening row with facts, which credits_open_account can
  * replay.
  */
@@ -399,7 +407,7 @@ open_by_default(Ledger *ledger)
 	if (name)
 	{
 		plan = plans_in_force(ledger->plans, name, ledger->now);
-		if (plan == NULL && ledger->request->kind != CR_KIND_PURCHASE)
+		if (plan == NULL && !is_payment(ledger->request))
 			error_default_plan_not_found(name);
 	}
 	if (cr_open(&ledger->acc, &ledger->env, ledger->now, plan,
@@ -423,7 +431,7 @@ load_lists(Ledger *ledger)
 	if (ledger->request->kind < CR_KIND_GRANT &&
 		(cr_is_due(acc, ledger->now) ? !cr_has_lots(acc) : acc->balance.granted == 0))
 		return;
-	lots_load(acc, SnapshotSelf);
+	lots_load(acc, ledger->now, SnapshotSelf);
 }
 
 /*
@@ -502,6 +510,23 @@ hash_row(Ledger *ledger, CrRow *row, const char *actor)
 }
 
 /*
+ * The account as it is to be written.  If only boundaries that make no row were passed, the
+ * account stays as its last row left it, and only next_event_at changes.
+ */
+static const CrAccount *
+written_state(Ledger *ledger)
+{
+	CrAccount *state;
+
+	if (!ledger->acc.is_ahead)
+		return &ledger->acc;
+	state = palloc(sizeof(CrAccount));
+	account_from_slot(state, ledger->version);
+	state->next_event_at = ledger->acc.next_event_at;
+	return state;
+}
+
+/*
  * False if the account was not locked and the version that was read is no longer the
  * newest.
  */
@@ -514,7 +539,7 @@ write_account(Ledger *ledger)
 		writer_clear(writer);
 	else
 		writer_copy(writer, ledger->version);
-	account_to_slot(&ledger->acc, writer->slot);
+	account_to_slot(written_state(ledger), writer->slot);
 	if (ledger->is_new)
 		writer_insert(writer);
 	else if (ledger->is_locked)

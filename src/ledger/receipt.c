@@ -27,7 +27,7 @@ receipt_from_row(const CrRow *row, bool replayed)
 	object_int(&object, "seq", row->seq);
 	object_int(&object, "held", row->held.monthly + row->held.granted + row->held.purchased);
 	object_text(&object, "kind", cr_kind_name(row->kind));
-	object_int(&object, "owed", row->owed_monthly + row->owed_purchased);
+	object_int(&object, "owed", row->owed_purchased);
 	if (row->has_facts)
 		object_text(&object, "plan", row->facts.plan);
 	object_int(&object, "amount", row->amount);
@@ -56,6 +56,8 @@ receipt_from_row(const CrRow *row, bool replayed)
 	if (row->payment_ref)
 		object_text(&object, "payment_ref", row->payment_ref);
 	object_time(&object, "effective_at", row->effective_at);
+	if (row->owed_monthly > 0)
+		object_int(&object, "owed_monthly", row->owed_monthly);
 	object_int(&object, "granted_delta", row->delta.granted);
 	object_int(&object, "monthly_delta", row->delta.monthly);
 	object_time(&object, "next_reset_at", row->next_reset_at);
@@ -65,6 +67,9 @@ receipt_from_row(const CrRow *row, bool replayed)
 		object_int(&object, "overdraft_limit", row->facts.overdraft_limit);
 	}
 	object_int(&object, "purchased_delta", row->delta.purchased);
+	if (row->kind == CR_KIND_TRANSFER_OUT)
+		object_int(&object, "recently_purchased",
+				   row->n_allocations > 0 ? row->allocations[0].credits : 0);
 	return object_end(&object);
 }
 

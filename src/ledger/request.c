@@ -49,6 +49,13 @@ arg_amount(FunctionCallInfo fcinfo, int arg, const char *name)
 	return check_amount(PG_GETARG_INT64(arg), name);
 }
 
+/* A boolean argument; NULL is false. */
+bool
+arg_flag(FunctionCallInfo fcinfo, int arg)
+{
+	return !PG_ARGISNULL(arg) && PG_GETARG_BOOL(arg);
+}
+
 /* An amount of credits: 1 to 2^53 - 1. */
 int64
 check_amount(int64 amount, const char *name)

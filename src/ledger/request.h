@@ -33,6 +33,7 @@ extern char *arg_optional_name(FunctionCallInfo fcinfo, int arg, const char *nam
 extern char *arg_optional_text(FunctionCallInfo fcinfo, int arg);
 extern int64 check_amount(int64 amount, const char *name);
 extern int64 arg_amount(FunctionCallInfo fcinfo, int arg, const char *name);
+extern bool arg_flag(FunctionCallInfo fcinfo, int arg);
 extern CrTime check_time(CrTime at, const char *name);
 extern CrTime arg_time(FunctionCallInfo fcinfo, int arg, const char *name);
 extern ArrayType *check_array(ArrayType *array, const char *name);

@@ -24,7 +24,7 @@ state_bring_up_to(CrAccount *acc, Plans *plans, CrTime at)
 	if (cr_is_due(acc, at))
 	{
 		if (acc->lots == NULL && cr_has_lots(acc))
-			lots_load(acc, plans->snapshot);
+			lots_load(acc, at, plans->snapshot);
 		switch (cr_fold_due(acc, &env, at))
 		{
 			case CR_FOLDED:
@@ -57,13 +57,15 @@ state_object(const CrAccount *acc, const State *state)
 	object_int(&object, "available", cr_available(acc));
 	object_int(&object, "held", cr_held(acc));
 	object_int(&object, "owed", cr_owed(acc));
+	object_int(&object, "owed_monthly", acc->owed_monthly);
 	object_int(&object, "overdraft_limit", acc->facts.overdraft_limit);
 	object_text(&object, "plan", acc->facts.plan);
 	object_text(&object, "scheduled_plan", acc->facts.scheduled_plan);
 	object_int(&object, "monthly_credits", plan ? plan->monthly_credits : 0);
 	object_text(&object, "status", cr_status_name(acc->facts.status));
 	object_text(&object, "time_zone", acc->facts.time_zone);
-	object_time(&object, "period_start", acc->period_start);
+	object_int(&object, "period", acc->period);
+	object_time(&object, "period_start", acc->facts.period_start);
 	object_time(&object, "next_reset_at", acc->next_reset_at);
 	object_bool(&object, "low", cr_is_low(acc, plan));
 	object_int(&object, "seq", acc->history_seq);

@@ -34,19 +34,29 @@ static const Column credit_plan[] = {
 	{"owed_purchased", INT8OID, true}, \
 	{"overdraft_limit", INT8OID, true}, \
 	{"period_granted", INT8OID, true}, \
+	{"last_left", INT8OID, true}, \
+	{"period", INT8OID, true}, \
 	{"last_monthly_reset", TIMESTAMPTZOID, true}, \
 	{"effective_at", TIMESTAMPTZOID, true}, \
 	{"cycle_anchor", TIMESTAMPOID, true}, \
 	{"history_seq", INT8OID, true}, \
+	{"period_share", INT4OID, true}, \
 	{"user_id", TEXTOID, true}, \
 	{"time_zone", TEXTOID, true}, \
 	{"status", TEXTOID, true}, \
 	{"history_hash", BYTEAOID, true}, \
 	{"next_reset_at", TIMESTAMPTZOID, false}, \
 	{"next_event_at", TIMESTAMPTZOID, false}, \
+	{"last_limit", INT8OID, false}, \
+	{"end_anchor", TIMESTAMPOID, false}, \
+	{"closed_seq", INT8OID, false}, \
+	{"forfeited", INT8OID, false}, \
 	{"plan_version", INT4OID, false}, \
 	{"plan", TEXTOID, false}, \
-	{"scheduled_plan", TEXTOID, false}
+	{"scheduled_plan", TEXTOID, false}, \
+	{"cycle", TEXTOID, false}, \
+	{"end_zone", TEXTOID, false}, \
+	{"end_cycle", TEXTOID, false}
 
 static const Column credit_account[] = {
 	ACCOUNT_COLUMNS
@@ -56,7 +66,7 @@ static const Column credit_history[] = {
 	{"seq", INT8OID, true},
 	{"created_at", TIMESTAMPTZOID, true},
 	{"effective_at", TIMESTAMPTZOID, true},
-	{"period_start", TIMESTAMPTZOID, true},
+	{"period", INT8OID, true},
 	{"amount", INT8OID, true},
 	{"monthly_delta", INT8OID, true},
 	{"granted_delta", INT8OID, true},
@@ -82,7 +92,11 @@ static const Column credit_history[] = {
 	{"forfeited", INT8OID, false},
 	{"overdraft_limit", INT8OID, false},
 	{"period_granted", INT8OID, false},
+	{"last_left", INT8OID, false},
+	{"last_limit", INT8OID, false},
+	{"period_start", TIMESTAMPTZOID, false},
 	{"cycle_anchor", TIMESTAMPOID, false},
+	{"period_share", INT4OID, false},
 	{"run_id", UUIDOID, false},
 	{"idempotency_key", TEXTOID, false},
 	{"request_digest", BYTEAOID, false},
@@ -92,6 +106,7 @@ static const Column credit_history[] = {
 	{"scheduled_plan", TEXTOID, false},
 	{"time_zone", TEXTOID, false},
 	{"status", TEXTOID, false},
+	{"cycle", TEXTOID, false},
 	{"allocations", INT8ARRAYOID, false},
 	{"text_salt", BYTEAOID, false},
 	{"reason", TEXTOID, false},
@@ -104,8 +119,12 @@ static const Column credit_payment[] = {
 	{"amount", INT8OID, true},
 	{"revoked", INT8OID, true},
 	{"seq", INT8OID, true},
+	{"paid_at", TIMESTAMPTZOID, true},
+	{"granted", BOOLOID, true},
 	{"payment_ref", TEXTOID, true},
 	{"user_id", TEXTOID, true},
+	{"reported", INT8OID, false},
+	{"forfeited", INT8OID, false},
 };
 
 static const Column credit_reset_run[] = {
@@ -152,7 +171,10 @@ static const Column credit_grant[] = {
 	{"seq", INT8OID, true},
 	{"ends_at", TIMESTAMPTZOID, true},
 	{"closed", BOOLOID, true},
+	{"paid", BOOLOID, true},
 	{"user_id", TEXTOID, true},
+	{"expired", INT8OID, false},
+	{"elsewhere", INT8OID, false},
 };
 
 static const Column credit_hold[] = {
@@ -160,10 +182,11 @@ static const Column credit_hold[] = {
 	{"monthly", INT8OID, true},
 	{"purchased", INT8OID, true},
 	{"seq", INT8OID, true},
-	{"period_start", TIMESTAMPTZOID, true},
+	{"period", INT8OID, true},
 	{"user_id", TEXTOID, true},
 	{"state", TEXTOID, true},
 	{"ends_at", TIMESTAMPTZOID, false},
+	{"given_back", INT8OID, false},
 	{"allocations", INT8ARRAYOID, false},
 };
 

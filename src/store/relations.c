@@ -49,6 +49,8 @@ static const IndexName indexes[INDEX_COUNT] = {
 	2, {HIST_USER_ID, HIST_IDEMPOTENCY_KEY}},
 	[INDEX_PAYMENT] = {"credit_payment_pkey", TABLE_PAYMENT, true, false,
 	1, {PAY_PAYMENT_REF, 0}},
+	[INDEX_PAYMENT_USER] = {"credit_payment_user_idx", TABLE_PAYMENT, false, false,
+	2, {PAY_USER_ID, PAY_PAID_AT}},
 	[INDEX_RESET_RUN] = {"credit_reset_run_pkey", TABLE_RESET_RUN, true, false,
 	1, {RUN_RUN_ID, 0}},
 	[INDEX_RESET_RUN_STATE] = {"credit_reset_run_state_idx", TABLE_RESET_RUN, false, false,

@@ -63,7 +63,8 @@ checkpoint_purchases(const Checkpoint *ckpt)
 }
 
 void
-checkpoint_add_purchase(Checkpoint *ckpt, int64 seq, int64 amount, const char *payment_ref)
+checkpoint_add_purchase(Checkpoint *ckpt, int64 seq, int64 amount, bool granted,
+						const char *payment_ref)
 {
 	int at = checkpoint_purchases(ckpt);
 
@@ -77,7 +78,9 @@ checkpoint_add_purchase(Checkpoint *ckpt, int64 seq, int64 amount, const char *p
 	ckpt->payment_refs[at] = pstrdup(payment_ref);
 	numbers_add(&ckpt->purchases, seq);
 	numbers_add(&ckpt->purchases, amount);
-	numbers_add(&ckpt->purchases, 0);
+	for (int i = PURCHASE_REVOKED; i < PURCHASE_GRANTED; i++)
+		numbers_add(&ckpt->purchases, 0);
+	numbers_add(&ckpt->purchases, granted);
 }
 
 /* Counts one more row in the partition of its year. */
@@ -129,8 +132,8 @@ holds_problem(const Numbers *holds)
 
 	while (at < holds->count)
 	{
-		if (holds->count - at < HOLD_NUMBERS || holds->values[at + 6] < 0 ||
-			holds->values[at + 6] > (holds->count - at - HOLD_NUMBERS) / 2)
+		if (holds->count - at < HOLD_NUMBERS || holds->values[at + HOLD_NUMBERS - 1] < 0 ||
+			holds->values[at + HOLD_NUMBERS - 1] > (holds->count - at - HOLD_NUMBERS) / 2)
 			return "holds has a wrong count of numbers";
 		at += hold_length(holds, at);
 	}
@@ -352,6 +355,26 @@ put_time(CrBuf *buf, CrTime at)
 }
 
 static void
+put_count(CrBuf *buf, int64 value)
+{
+	if (value == 0)
+		cr_buf_null(buf);
+	else
+		cr_buf_int(buf, value);
+}
+
+static void
+put_end_from(CrBuf *buf, const CrEndFrom *from)
+{
+	if (from->differs)
+		cr_buf_time(buf, from->anchor);
+	else
+		cr_buf_null(buf);
+	cr_buf_text(buf, from->differs ? from->zone : NULL);
+	cr_buf_text(buf, from->differs ? cr_cycle_name(from->cycle) : NULL);
+}
+
+static void
 encode(CrBuf *buf, const Checkpoint *ckpt)
 {
 	const CrAccount *acc = &ckpt->acc;
@@ -375,11 +398,14 @@ encode(CrBuf *buf, const Checkpoint *ckpt)
 	cr_buf_int(buf, acc->held.purchased);
 	cr_buf_int(buf, acc->owed_monthly);
 	cr_buf_int(buf, acc->owed_purchased);
-	cr_buf_time(buf, acc->period_start);
+	cr_buf_int(buf, acc->period);
 	cr_buf_time(buf, acc->effective_at);
 	put_time(buf, acc->next_reset_at);
 	put_time(buf, acc->next_event_at);
 	cr_buf_bytes(buf, facts, CR_HASH_LEN);
+	put_end_from(buf, &acc->end_from);
+	put_count(buf, acc->closed_seq);
+	put_count(buf, acc->forfeited);
 	put_numbers(buf, &ckpt->grants);
 	put_numbers(buf, &ckpt->holds);
 	put_numbers(buf, &ckpt->purchases);

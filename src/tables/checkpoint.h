@@ -21,19 +21,30 @@ typedef struct Numbers
 } Numbers;
 
 /* How many numbers one item has.  A hold also has its pairs after these. */
-#define GRANT_NUMBERS 5 /* seq, amount, remaining, ends_at, closed */
+#define GRANT_NUMBERS 8 /* seq, amount, remaining, ends_at, closed, paid, expired, elsewhere */
 #define HOLD_NUMBERS \
-	7					   /* seq, amount, monthly, purchased, period_start, ends_at,
-								 * pairs */
-#define PURCHASE_NUMBERS 3 /* seq, amount, revoked */
+	8					   /* seq, amount, monthly, purchased, period, ends_at, given_back,
+							  * pairs */
+#define PURCHASE_NUMBERS 6 /* see the enum */
 #define ARCHIVED_NUMBERS 2 /* year, rows */
 
 /* How many numbers the hold has that begins at index at. */
 static inline int
 hold_length(const Numbers *holds, int at)
 {
-	return HOLD_NUMBERS + 2 * (int) holds->values[at + 6];
+	return HOLD_NUMBERS + 2 * (int) holds->values[at + HOLD_NUMBERS - 1];
 }
+
+/* The numbers of a purchase, or of another payment. */
+enum
+{
+	PURCHASE_SEQ,
+	PURCHASE_AMOUNT,
+	PURCHASE_REVOKED,
+	PURCHASE_FORFEITED,
+	PURCHASE_REPORTED,
+	PURCHASE_GRANTED
+};
 
 typedef struct Checkpoint
 {
@@ -59,7 +70,7 @@ extern bool checkpoint_find(const char *user_id, Snapshot snapshot, Checkpoint *
 extern bool checkpoint_covers(const char *user_id, int64 seq, Snapshot snapshot);
 extern void checkpoint_save(Writer *writer, const Checkpoint *ckpt);
 extern void checkpoint_digest(const Checkpoint *ckpt, uint8_t out[CR_HASH_LEN]);
-extern void checkpoint_add_purchase(Checkpoint *ckpt, int64 seq, int64 amount,
+extern void checkpoint_add_purchase(Checkpoint *ckpt, int64 seq, int64 amount, bool granted,
 									const char *payment_ref);
 extern void checkpoint_add_row(Checkpoint *ckpt, CrTime created_at);
 extern int checkpoint_purchases(const Checkpoint *ckpt);

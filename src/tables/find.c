@@ -9,11 +9,13 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
 #include "base/errors.h"
+#include "base/sums.h"
 #include "store/columns.h"
 #include "store/locks.h"
 #include "store/lookup.h"
@@ -196,4 +198,33 @@ find_payment(const char *payment_ref, Payment *payment)
 		error_corrupted("credit_payment", complaint);
 	lookup_end(&lookup);
 	return true;
+}
+
+/*
+ * How many credits the user has bought since a time and not lost to chargebacks.  Grants
+ * that were paid for are not among them.  The caller has the account locked.
+ */
+int64
+sum_payments_since(const char *user_id, CrTime since)
+{
+	Lookup lookup;
+	int64 sum = 0;
+
+	lookup_begin(&lookup, TABLE_PAYMENT, INDEX_PAYMENT_USER, SnapshotSelf);
+	lookup_text_key(&lookup, 1, user_id);
+	lookup_key(&lookup, 2, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
+			   TimestampTzGetDatum(since));
+	while (lookup_next(&lookup, ForwardScanDirection))
+	{
+		Payment payment;
+		const char *complaint = payment_read(&payment, lookup.slot);
+
+		CHECK_FOR_INTERRUPTS();
+		if (complaint)
+			error_corrupted("credit_payment", complaint);
+		if (!payment.granted)
+			sum_add(&sum, payment.amount - payment.revoked);
+	}
+	lookup_end(&lookup);
+	return sum;
 }

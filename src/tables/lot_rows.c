@@ -47,13 +47,20 @@ get_int(TupleTableSlot *slot, AttrNumber attno)
 	return DatumGetInt64(slot->tts_values[attno - 1]);
 }
 
+/* 0 if it is NULL. */
+static int64
+get_count(TupleTableSlot *slot, AttrNumber attno)
+{
+	return slot->tts_isnull[attno - 1] ? 0 : get_int(slot, attno);
+}
+
 /* Reads a stored grant.  Returns what is wrong with it.  NULL: it can be read. */
 const char *
 grant_read(CrGrant *grant, TupleTableSlot *slot)
 {
 	slot_getallattrs(slot);
 	memset(grant, 0, sizeof(*grant));
-	for (int i = 0; i < GRANT_NATTS; i++)
+	for (int i = 0; i < GRANT_USER_ID; i++)
 	{
 		if (slot->tts_isnull[i])
 			return "a column is NULL that must not be";
@@ -63,6 +70,9 @@ grant_read(CrGrant *grant, TupleTableSlot *slot)
 	grant->left = get_int(slot, GRANT_REMAINING);
 	grant->ends_at = DatumGetTimestampTz(slot->tts_values[GRANT_ENDS_AT - 1]);
 	grant->closed = DatumGetBool(slot->tts_values[GRANT_CLOSED - 1]);
+	grant->paid = DatumGetBool(slot->tts_values[GRANT_PAID - 1]);
+	grant->expired = get_count(slot, GRANT_EXPIRED);
+	grant->elsewhere = get_count(slot, GRANT_ELSEWHERE);
 	return NULL;
 }
 
@@ -83,7 +93,8 @@ hold_read(CrHold *hold, TupleTableSlot *slot)
 	hold->amount = get_int(slot, HOLD_AMOUNT);
 	hold->monthly = get_int(slot, HOLD_MONTHLY);
 	hold->purchased = get_int(slot, HOLD_PURCHASED);
-	hold->period_start = DatumGetTimestampTz(slot->tts_values[HOLD_PERIOD_START - 1]);
+	hold->period = get_int(slot, HOLD_PERIOD);
+	hold->given_back = get_count(slot, HOLD_GIVEN_BACK);
 	hold->ends_at = slot->tts_isnull[HOLD_ENDS_AT - 1]
 		? CR_NEVER
 		: DatumGetTimestampTz(slot->tts_values[HOLD_ENDS_AT - 1]);
@@ -123,8 +134,43 @@ load_grants(CrAccount *acc, Snapshot snapshot)
 	lookup_end(&lookup);
 }
 
+/*
+ * Reads a grant that is not in the list: one that has ended.  Only paid grants can still
+ * change then.
+ */
+static void
+load_ended(CrAccount *acc, int64 seq, Snapshot snapshot)
+{
+	Lookup lookup;
+
+	if (seq <= 0 || cr_find_grant(acc, seq))
+		return;
+	lookup_begin(&lookup, TABLE_GRANT, INDEX_GRANT, snapshot);
+	lookup_text_key(&lookup, 1, acc->user_id);
+	lookup_key(&lookup, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(seq));
+	if (lookup_next(&lookup, ForwardScanDirection))
+	{
+		CrGrant grant;
+		const char *problem = grant_read(&grant, lookup.slot);
+
+		if (problem)
+			error_corrupted("credit_grant", problem);
+		if (grant.paid)
+			*cr_lots_add_grant(acc->lots, grant.seq, grant.ends_at) = grant;
+	}
+	lookup_end(&lookup);
+}
+
+/* Reads the paid grants that the parts come from, also those that have ended. */
+void
+lots_load_parts(CrAccount *acc, const CrPart *parts, int n_parts, Snapshot snapshot)
+{
+	for (int i = 0; i < n_parts; i++)
+		load_ended(acc, parts[i].source, snapshot);
+}
+
 static CrHold *
-add_hold(CrAccount *acc, TupleTableSlot *slot)
+add_hold(CrAccount *acc, TupleTableSlot *slot, Snapshot snapshot)
 {
 	CrHold hold;
 	CrHold *added;
@@ -134,6 +180,7 @@ add_hold(CrAccount *acc, TupleTableSlot *slot)
 		error_corrupted("credit_hold", problem);
 	added = cr_lots_add_hold(acc->lots, hold.seq, 0);
 	*added = hold;
+	lots_load_parts(acc, hold.parts, hold.n_parts, snapshot);
 	return added;
 }
 
@@ -146,30 +193,37 @@ compare_holds(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
+/*
+ * Reads the open holds that end up to a time, and of the others the one that ends first, so
+ * that the account's next event is known.  An account can have many thousands of holds.
+ */
 static void
-load_holds(CrAccount *acc, Snapshot snapshot)
+load_holds(CrAccount *acc, CrTime upto, Snapshot snapshot)
 {
 	Lookup lookup;
 
 	lookup_begin(&lookup, TABLE_HOLD, INDEX_HOLD_OPEN, snapshot);
 	lookup_text_key(&lookup, 1, acc->user_id);
 	while (lookup_next(&lookup, ForwardScanDirection))
-		(void) add_hold(acc, lookup.slot);
+	{
+		if (add_hold(acc, lookup.slot, snapshot)->ends_at > upto)
+			break;
+	}
 	lookup_end(&lookup);
 	qsort(acc->lots->holds, acc->lots->n_holds, sizeof(CrHold), compare_holds);
 }
 
 /*
- * Reads an account's grants and holds with a snapshot.  Under the account's lock that is
- * SnapshotSelf.
+ * Reads an account's grants and holds with a snapshot, as far as applying what is due up to
+ * a time needs them.  CR_NEVER: all.  Under the account's lock the snapshot is SnapshotSelf.
  */
 void
-lots_load(CrAccount *acc, Snapshot snapshot)
+lots_load(CrAccount *acc, CrTime upto, Snapshot snapshot)
 {
 	acc->lots = lots_make();
 	load_grants(acc, snapshot);
 	if (cr_held(acc) > 0)
-		load_holds(acc, snapshot);
+		load_holds(acc, upto, snapshot);
 }
 
 /* A hold by its number, open or not.  NULL if there is none. */
@@ -185,9 +239,19 @@ lots_find_hold(CrAccount *acc, int64 seq, Snapshot snapshot)
 	lookup_text_key(&lookup, 1, acc->user_id);
 	lookup_key(&lookup, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(seq));
 	if (lookup_next(&lookup, ForwardScanDirection))
-		hold = add_hold(acc, lookup.slot);
+		hold = add_hold(acc, lookup.slot, snapshot);
 	lookup_end(&lookup);
 	return hold;
+}
+
+/* 0 becomes NULL. */
+static void
+set_count(TupleTableSlot *slot, AttrNumber attno, int64 value)
+{
+	if (value != 0)
+		slot_set_int(slot, attno, value);
+	else
+		slot_set_null(slot, attno);
 }
 
 static void
@@ -198,7 +262,10 @@ grant_to_slot(const CrGrant *grant, const char *user_id, TupleTableSlot *slot)
 	slot_set_int(slot, GRANT_SEQ, grant->seq);
 	slot_set(slot, GRANT_ENDS_AT, TimestampTzGetDatum(grant->ends_at));
 	slot_set(slot, GRANT_CLOSED, BoolGetDatum(grant->closed));
+	slot_set(slot, GRANT_PAID, BoolGetDatum(grant->paid));
 	slot_set_text(slot, GRANT_USER_ID, user_id);
+	set_count(slot, GRANT_EXPIRED, grant->expired);
+	set_count(slot, GRANT_ELSEWHERE, grant->elsewhere);
 }
 
 static void
@@ -210,7 +277,8 @@ hold_to_slot(const CrHold *hold, const char *user_id, TupleTableSlot *slot)
 	slot_set_int(slot, HOLD_MONTHLY, hold->monthly);
 	slot_set_int(slot, HOLD_PURCHASED, hold->purchased);
 	slot_set_int(slot, HOLD_SEQ, hold->seq);
-	slot_set(slot, HOLD_PERIOD_START, TimestampTzGetDatum(hold->period_start));
+	slot_set_int(slot, HOLD_PERIOD, hold->period);
+	set_count(slot, HOLD_GIVEN_BACK, hold->given_back);
 	slot_set_text(slot, HOLD_USER_ID, user_id);
 	slot_set_text(slot, HOLD_STATE, cr_hold_state_name(hold->state));
 	slot_set_time(slot, HOLD_ENDS_AT, hold->state == CR_HOLD_OPEN ? hold->ends_at : CR_NEVER);

@@ -167,6 +167,39 @@ get_version(const Columns *c, AttrNumber attno, const char **complaint)
 	return version;
 }
 
+/* The name of a cycle.  NULL: the account never had a plan. */
+static CrCycle
+get_cycle(const Columns *c, AttrNumber attno, const char **complaint)
+{
+	CrCycle cycle = CR_NO_CYCLE;
+
+	if (!c->nulls[attno - 1] && !cr_cycle_parse(get_text(c, attno), &cycle))
+		*complaint = "cycle is not known";
+	return cycle;
+}
+
+static int64
+get_limit(const Columns *c, AttrNumber attno)
+{
+	return c->nulls[attno - 1] ? CR_NO_LIMIT : get_int(c, attno);
+}
+
+/* What the end of an account's period was worked out from, if that has changed. */
+static void
+get_end_from(CrEndFrom *from, const Columns *c, const char **complaint)
+{
+	from->zone = get_text(c, ACC_END_ZONE);
+	from->differs = from->zone != NULL;
+	if (from->differs == c->nulls[ACC_END_ANCHOR - 1] ||
+		from->differs == c->nulls[ACC_END_CYCLE - 1])
+		*complaint = "end_anchor, end_zone and end_cycle do not go together";
+	else if (from->differs)
+	{
+		from->anchor = DatumGetTimestamp(c->values[ACC_END_ANCHOR - 1]);
+		from->cycle = get_cycle(c, ACC_END_CYCLE, complaint);
+	}
+}
+
 /* A time.  If it is not NULL, it must be finite. */
 static CrTime
 get_moment(const Columns *c, AttrNumber attno, const char **complaint)
@@ -215,18 +248,26 @@ account_read(CrAccount *acc, const Datum *values, const bool *nulls)
 	acc->owed_purchased = get_int(&c, ACC_OWED_PURCHASED);
 	acc->facts.overdraft_limit = get_int(&c, ACC_OVERDRAFT_LIMIT);
 	acc->facts.period_granted = get_int(&c, ACC_PERIOD_GRANTED);
-	acc->period_start = get_moment(&c, ACC_LAST_MONTHLY_RESET, &complaint);
+	acc->facts.last_left = get_int(&c, ACC_LAST_LEFT);
+	acc->period = get_int(&c, ACC_PERIOD);
+	acc->facts.period_start = get_moment(&c, ACC_LAST_MONTHLY_RESET, &complaint);
 	acc->effective_at = get_moment(&c, ACC_EFFECTIVE_AT, &complaint);
 	acc->facts.cycle_anchor = DatumGetTimestamp(values[ACC_CYCLE_ANCHOR - 1]);
 	acc->history_seq = get_int(&c, ACC_HISTORY_SEQ);
+	acc->facts.period_share = DatumGetInt32(values[ACC_PERIOD_SHARE - 1]);
 	acc->facts.time_zone = get_text(&c, ACC_TIME_ZONE);
 	acc->facts.status = get_status(&c, ACC_STATUS, &complaint);
 	memcpy(acc->history_hash, get_digest(&c, ACC_HISTORY_HASH, &complaint), CR_HASH_LEN);
 	acc->next_reset_at = get_moment(&c, ACC_NEXT_RESET_AT, &complaint);
 	acc->next_event_at = get_moment(&c, ACC_NEXT_EVENT_AT, &complaint);
+	acc->facts.last_limit = get_limit(&c, ACC_LAST_LIMIT);
+	acc->closed_seq = get_count(&c, ACC_CLOSED_SEQ);
+	acc->forfeited = get_count(&c, ACC_FORFEITED);
 	acc->facts.plan_version = get_version(&c, ACC_PLAN_VERSION, &complaint);
 	acc->facts.plan = get_text(&c, ACC_PLAN);
 	acc->facts.scheduled_plan = get_text(&c, ACC_SCHEDULED_PLAN);
+	acc->facts.cycle = get_cycle(&c, ACC_CYCLE, &complaint);
+	get_end_from(&acc->end_from, &c, &complaint);
 	if ((acc->facts.plan == NULL) != (acc->facts.plan_version == 0))
 		complaint = "plan without plan_version, or the other way round";
 	return complaint;
@@ -248,6 +289,46 @@ account_from_slot(CrAccount *acc, TupleTableSlot *slot)
 	account_from_values(acc, slot->tts_values, slot->tts_isnull);
 }
 
+/* 0 becomes NULL. */
+static void
+set_count_or_null(TupleTableSlot *slot, AttrNumber attno, int64 value)
+{
+	if (value != 0)
+		slot_set_int(slot, attno, value);
+	else
+		slot_set_null(slot, attno);
+}
+
+static void
+set_limit(TupleTableSlot *slot, AttrNumber attno, int64 limit)
+{
+	if (limit != CR_NO_LIMIT)
+		slot_set_int(slot, attno, limit);
+	else
+		slot_set_null(slot, attno);
+}
+
+static void
+set_cycle(TupleTableSlot *slot, AttrNumber attno, CrCycle cycle)
+{
+	slot_set_text(slot, attno, cycle == CR_NO_CYCLE ? NULL : cr_cycle_name(cycle));
+}
+
+static void
+set_end_from(TupleTableSlot *slot, const CrEndFrom *from)
+{
+	if (from->differs)
+	{
+		slot_set(slot, ACC_END_ANCHOR, TimestampGetDatum(from->anchor));
+		slot_set_text(slot, ACC_END_ZONE, from->zone);
+		set_cycle(slot, ACC_END_CYCLE, from->cycle);
+		return;
+	}
+	slot_set_null(slot, ACC_END_ANCHOR);
+	slot_set_null(slot, ACC_END_ZONE);
+	slot_set_null(slot, ACC_END_CYCLE);
+}
+
 /* Writes our columns to the slot.  Columns that a DBA added are not changed. */
 void
 account_to_slot(const CrAccount *acc, TupleTableSlot *slot)
@@ -262,10 +343,13 @@ account_to_slot(const CrAccount *acc, TupleTableSlot *slot)
 	slot_set_int(slot, ACC_OWED_PURCHASED, acc->owed_purchased);
 	slot_set_int(slot, ACC_OVERDRAFT_LIMIT, acc->facts.overdraft_limit);
 	slot_set_int(slot, ACC_PERIOD_GRANTED, acc->facts.period_granted);
-	slot_set_time(slot, ACC_LAST_MONTHLY_RESET, acc->period_start);
+	slot_set_int(slot, ACC_LAST_LEFT, acc->facts.last_left);
+	slot_set_int(slot, ACC_PERIOD, acc->period);
+	slot_set_time(slot, ACC_LAST_MONTHLY_RESET, acc->facts.period_start);
 	slot_set_time(slot, ACC_EFFECTIVE_AT, acc->effective_at);
 	slot_set(slot, ACC_CYCLE_ANCHOR, TimestampGetDatum(acc->facts.cycle_anchor));
 	slot_set_int(slot, ACC_HISTORY_SEQ, acc->history_seq);
+	slot_set(slot, ACC_PERIOD_SHARE, Int32GetDatum(acc->facts.period_share));
 	slot_set_text(slot, ACC_USER_ID, acc->user_id);
 	slot_set_text(slot, ACC_TIME_ZONE, acc->facts.time_zone);
 	slot_set_text(slot, ACC_STATUS, cr_status_name(acc->facts.status));
@@ -278,6 +362,11 @@ account_to_slot(const CrAccount *acc, TupleTableSlot *slot)
 		slot_set_null(slot, ACC_PLAN_VERSION);
 	slot_set_text(slot, ACC_PLAN, acc->facts.plan);
 	slot_set_text(slot, ACC_SCHEDULED_PLAN, acc->facts.scheduled_plan);
+	set_limit(slot, ACC_LAST_LIMIT, acc->facts.last_limit);
+	set_count_or_null(slot, ACC_CLOSED_SEQ, acc->closed_seq);
+	set_count_or_null(slot, ACC_FORFEITED, acc->forfeited);
+	set_cycle(slot, ACC_CYCLE, acc->facts.cycle);
+	set_end_from(slot, &acc->end_from);
 }
 
 /*
@@ -333,8 +422,12 @@ get_allocations(CrRow *row, const Columns *c, const char **complaint)
 static void
 get_facts(CrRow *row, const Columns *c, const char **complaint)
 {
-	static const AttrNumber always[] = {HIST_CYCLE_ANCHOR, HIST_TIME_ZONE,
-										HIST_OVERDRAFT_LIMIT, HIST_PERIOD_GRANTED};
+	static const AttrNumber always[] = {HIST_CYCLE_ANCHOR,	  HIST_TIME_ZONE,
+										HIST_OVERDRAFT_LIMIT, HIST_PERIOD_GRANTED,
+										HIST_LAST_LEFT,		  HIST_PERIOD_START,
+										HIST_PERIOD_SHARE};
+	static const AttrNumber sometimes[] = {HIST_PLAN, HIST_SCHEDULED_PLAN, HIST_CYCLE,
+										   HIST_LAST_LIMIT};
 
 	row->has_facts = !c->nulls[HIST_STATUS - 1];
 	for (size_t i = 0; i < lengthof(always); i++)
@@ -342,12 +435,13 @@ get_facts(CrRow *row, const Columns *c, const char **complaint)
 		if (c->nulls[always[i] - 1] == row->has_facts)
 			*complaint = "facts are incomplete";
 	}
-	if (!row->has_facts)
+	for (size_t i = 0; i < lengthof(sometimes); i++)
 	{
-		if (!c->nulls[HIST_PLAN - 1] || !c->nulls[HIST_SCHEDULED_PLAN - 1])
+		if (!row->has_facts && !c->nulls[sometimes[i] - 1])
 			*complaint = "facts are incomplete";
-		return;
 	}
+	if (!row->has_facts || *complaint)
+		return;
 	row->facts.plan = get_text(c, HIST_PLAN);
 	row->facts.plan_version = row->plan_version;
 	row->facts.scheduled_plan = get_text(c, HIST_SCHEDULED_PLAN);
@@ -356,6 +450,11 @@ get_facts(CrRow *row, const Columns *c, const char **complaint)
 	row->facts.status = get_status(c, HIST_STATUS, complaint);
 	row->facts.overdraft_limit = get_int(c, HIST_OVERDRAFT_LIMIT);
 	row->facts.period_granted = get_int(c, HIST_PERIOD_GRANTED);
+	row->facts.last_left = get_int(c, HIST_LAST_LEFT);
+	row->facts.last_limit = get_limit(c, HIST_LAST_LIMIT);
+	row->facts.period_start = get_moment(c, HIST_PERIOD_START, complaint);
+	row->facts.period_share = DatumGetInt32(c->values[HIST_PERIOD_SHARE - 1]);
+	row->facts.cycle = get_cycle(c, HIST_CYCLE, complaint);
 }
 
 /*
@@ -405,7 +504,7 @@ row_borrow(CrRow *row, TupleTableSlot *slot, RowArena *arena)
 	row->seq = get_int(&c, HIST_SEQ);
 	row->created_at = get_moment(&c, HIST_CREATED_AT, &complaint);
 	row->effective_at = get_moment(&c, HIST_EFFECTIVE_AT, &complaint);
-	row->period_start = get_moment(&c, HIST_PERIOD_START, &complaint);
+	row->period = get_int(&c, HIST_PERIOD);
 	row->amount = get_int(&c, HIST_AMOUNT);
 	row->delta.monthly = get_int(&c, HIST_MONTHLY_DELTA);
 	row->delta.granted = get_int(&c, HIST_GRANTED_DELTA);
@@ -476,7 +575,7 @@ row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata)
 	slot_set_int(slot, HIST_SEQ, row->seq);
 	slot_set_time(slot, HIST_CREATED_AT, row->created_at);
 	slot_set_time(slot, HIST_EFFECTIVE_AT, row->effective_at);
-	slot_set_time(slot, HIST_PERIOD_START, row->period_start);
+	slot_set_int(slot, HIST_PERIOD, row->period);
 	slot_set_int(slot, HIST_AMOUNT, row->amount);
 	slot_set_int(slot, HIST_MONTHLY_DELTA, row->delta.monthly);
 	slot_set_int(slot, HIST_GRANTED_DELTA, row->delta.granted);
@@ -518,6 +617,11 @@ row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata)
 		slot_set_text(slot, HIST_STATUS, cr_status_name(row->facts.status));
 		slot_set_int(slot, HIST_OVERDRAFT_LIMIT, row->facts.overdraft_limit);
 		slot_set_int(slot, HIST_PERIOD_GRANTED, row->facts.period_granted);
+		slot_set_int(slot, HIST_LAST_LEFT, row->facts.last_left);
+		set_limit(slot, HIST_LAST_LIMIT, row->facts.last_limit);
+		slot_set_time(slot, HIST_PERIOD_START, row->facts.period_start);
+		slot_set(slot, HIST_PERIOD_SHARE, Int32GetDatum(row->facts.period_share));
+		set_cycle(slot, HIST_CYCLE, row->facts.cycle);
 	}
 	if (row->n_allocations > 0)
 		slot_set(slot, HIST_ALLOCATIONS, parts_to_array(row->allocations, row->n_allocations));
@@ -559,8 +663,12 @@ payment_read(Payment *payment, TupleTableSlot *slot)
 	payment->revoked = get_int(&c, PAY_REVOKED);
 	payment->seq = get_int(&c, PAY_SEQ);
 	payment->payment_ref = get_text(&c, PAY_PAYMENT_REF);
+	payment->paid_at = get_moment(&c, PAY_PAID_AT, &complaint);
+	payment->granted = DatumGetBool(c.values[PAY_GRANTED - 1]);
 	payment->user_id = get_text(&c, PAY_USER_ID);
-	return NULL;
+	payment->reported = get_count(&c, PAY_REPORTED);
+	payment->forfeited = get_count(&c, PAY_FORFEITED);
+	return complaint;
 }
 
 /* Reads a stored plan version.  Returns what is wrong with it.  NULL: it can be read. */

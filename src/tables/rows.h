@@ -16,9 +16,13 @@ typedef struct Payment
 {
 	int64 amount;
 	int64 revoked;
-	int64 seq;
+	int64 seq; /* of its history row */
+	CrTime paid_at;
+	bool granted; /* it paid for a grant */
 	const char *payment_ref;
 	const char *user_id;
+	int64 reported;	 /* the highest total that was reported; 0: none */
+	int64 forfeited; /* how much of revoked came from what closing had forfeited */
 } Payment;
 
 typedef struct RowArena

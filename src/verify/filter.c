@@ -339,7 +339,7 @@ check_row(Filter *f, User *user, const CrRow *row)
 	if (judge_row(&f->judge, &user->acc, row) != NULL)
 		suspect(f, user);
 	else
-		user->purchases += row->kind == CR_KIND_PURCHASE;
+		user->purchases += is_new_payment(row);
 }
 
 /* Checks kept rows as soon as all rows before them have come. */

@@ -80,35 +80,36 @@ judge_end(Judge *judge)
 }
 
 /*
- * A purchase must have its payment in the payment table, and both must say the same.  A
- * chargeback must name a payment.  *revoked: how much of the payment was revoked so far,
- * as the payment says.
+ * A row that makes, revokes or reinstates a payment must have that payment in the payment
+ * table, and both must say the same.  *payment: set if the row has one.
  */
 static const char *
-payment_problem(Judge *judge, const CrRow *row, int64 *revoked)
+read_payment(Judge *judge, const CrRow *row, Payment *payment, bool *has_payment)
 {
-	bool is_purchase = row->kind == CR_KIND_PURCHASE;
-	Payment payment;
+	bool is_new = row->kind == CR_KIND_PURCHASE || row->kind == CR_KIND_GRANT;
 	const char *problem;
 
-	*revoked = 0;
-	if (!is_purchase && row->kind != CR_KIND_REVOKE)
+	*has_payment = row->payment_ref != NULL;
+	if (!is_new && row->kind != CR_KIND_REVOKE && row->kind != CR_KIND_REINSTATE)
 		return row->payment_ref ? "payment_ref is on a row that has none" : NULL;
 	if (row->payment_ref == NULL)
-		return "a purchase or chargeback has no payment_ref";
+		return row->kind == CR_KIND_GRANT ? NULL
+										  : "a purchase or chargeback has no payment_ref";
 
 	lookup_again(&judge->payments);
 	lookup_text_key(&judge->payments, 1, row->payment_ref);
 	if (!lookup_next(&judge->payments, ForwardScanDirection))
 		return "its payment is missing from credit_payment";
-	problem = payment_read(&payment, judge->payments.slot);
+	problem = payment_read(payment, judge->payments.slot);
 	if (problem)
 		return problem;
-	if (strcmp(payment.user_id, row->user_id) != 0 ||
-		payment.seq != (is_purchase ? row->seq : row->ref_seq) ||
-		(is_purchase ? payment.amount != row->amount : payment.amount < row->amount))
+	if (strcmp(payment->user_id, row->user_id) != 0 ||
+		payment->seq != (is_new ? row->seq : row->ref_seq) ||
+		(is_new ? payment->amount != row->amount : payment->amount < row->amount) ||
+		(is_new &&
+		 (payment->granted != (row->kind == CR_KIND_GRANT) ||
+		  payment->paid_at != row->effective_at)))
 		return "its payment in credit_payment differs";
-	*revoked = payment.revoked;
 	return NULL;
 }
 
@@ -144,10 +145,10 @@ const char *
 judge_row(Judge *judge, CrAccount *acc, const CrRow *row)
 {
 	uint8_t hash[CR_HASH_LEN];
-	const char *problem = NULL;
-	const CrRow *target = NULL;
-	int64 used = 0;
-	int64 revoked;
+	const char *problem;
+	CrReplayed about = {0};
+	Payment payment;
+	bool has_payment;
 
 	if (row->malformed)
 		return row->malformed;
@@ -156,20 +157,19 @@ judge_row(Judge *judge, CrAccount *acc, const CrRow *row)
 	row_hash(acc->history_hash, row, hash);
 	if (memcmp(hash, row->hash, CR_HASH_LEN) != 0)
 		return "hash does not fit the row and the hash before it";
-	if (acc->lots)
-		target = judge_lots_before(&judge->lots, acc, row, &used);
-	else if (row->kind >= CR_KIND_GRANT)
+	problem = read_payment(judge, row, &payment, &has_payment);
+	if (problem == NULL && acc->lots)
+		judge_lots_before(&judge->lots, acc, row, has_payment ? &payment : NULL, &about);
+	else if (problem == NULL && row->kind >= CR_KIND_GRANT)
 		problem = "it needs the account's grants and holds";
 	if (problem == NULL)
-		problem = cr_replay(acc, &judge->env, row, target, used);
-	if (problem == NULL)
-		problem = payment_problem(judge, row, &revoked);
+		problem = cr_replay(acc, &judge->env, row, &about);
 	if (problem == NULL && row->spender == NULL &&
 		(row->kind == CR_KIND_TRANSFER_OUT || row->kind == CR_KIND_TRANSFER_IN))
 		problem = "a transfer names no other user";
 	if (problem == NULL && acc->lots)
-		judge_lots_after(&judge->lots, acc, row, revoked);
-	else if (problem == NULL && revoked > 0)
+		judge_lots_after(&judge->lots, acc, row, has_payment ? &payment : NULL);
+	else if (problem == NULL && has_payment && judge_lots_has_changed(&payment))
 		problem = "it needs the account's chargebacks";
 	if (problem == NULL && row->has_facts)
 	{
@@ -199,10 +199,11 @@ load_purchase(Judge *judge, const Checkpoint *ckpt, int nth)
 	problem = payment_read(&payment, judge->payments.slot);
 	if (problem)
 		return problem;
-	if (strcmp(payment.user_id, ckpt->acc.user_id) != 0 || payment.seq != numbers[0] ||
-		payment.amount != numbers[1])
+	if (strcmp(payment.user_id, ckpt->acc.user_id) != 0 ||
+		payment.seq != numbers[PURCHASE_SEQ] || payment.amount != numbers[PURCHASE_AMOUNT] ||
+		payment.granted != (numbers[PURCHASE_GRANTED] != 0))
 		return "the payment of an archived purchase differs in credit_payment";
-	judge_lots_purchase(&judge->lots, numbers[0], numbers[2], payment.revoked);
+	judge_lots_load_purchase(&judge->lots, numbers, &payment);
 	return NULL;
 }
 
@@ -423,7 +424,7 @@ judge_history(Judge *judge, Findings *findings, const CrAccount *stored)
 			sealed = true;
 		}
 		judge->n_rows++;
-		purchases += row.kind == CR_KIND_PURCHASE;
+		purchases += is_new_payment(&row);
 		MemoryContextSwitchTo(old);
 		if (problem)
 			findings_report(findings, "credit_history", stored->user_id, row.seq, problem);

@@ -37,6 +37,13 @@ typedef struct Judge
 	int64 n_purchases; /* purchases for which the payment was found */
 } Judge;
 
+/* Does the row make a payment: a purchase, or a grant that is paid for? */
+static inline bool
+is_new_payment(const CrRow *row)
+{
+	return row->kind == CR_KIND_PURCHASE || (row->kind == CR_KIND_GRANT && row->payment_ref);
+}
+
 extern void judge_begin(Judge *judge, Snapshot snapshot);
 extern void judge_start(CrAccount *acc, const char *user_id);
 extern const char *judge_row(Judge *judge, CrAccount *acc, const CrRow *row);

@@ -28,10 +28,12 @@
 
 typedef struct Mark
 {
-	int64 seq;	  /* of the row */
-	int64 sum;	  /* refunded or revoked so far */
-	int64 stored; /* revoked, as the payment says */
+	int64 seq; /* of the row */
+	int64 sum; /* refunded or revoked so far */
 	bool is_payment;
+	int64 forfeited; /* of a payment, see CrPaid; so far */
+	int64 reported;	 /* the highest total that was reported so far */
+	Payment stored;	 /* as its row in credit_payment says */
 	bool is_hold;
 	CrHold hold; /* has its parts only if it expired */
 } Mark;
@@ -93,28 +95,44 @@ make_mark(JudgeLots *book, int64 seq)
 }
 
 /*
- * The row to which this one refers, if the core needs it.  NULL: none.  *used: how much
- * of it was refunded or revoked before.
+ * Fills in what the core needs to replay the row: the row to which this one refers, how much
+ * of it was refunded before, and the payment.  payment: as its row in credit_payment says.
+ * NULL: the row has none.
  */
-const CrRow *
-judge_lots_before(JudgeLots *book, CrAccount *acc, const CrRow *row, int64 *used)
+void
+judge_lots_before(JudgeLots *book, CrAccount *acc, const CrRow *row, const Payment *payment,
+				  CrReplayed *about)
 {
 	Mark *mark = row->has_ref_seq ? find_mark(book, row->ref_seq) : NULL;
 	CrRow *target;
 
-	*used = mark ? mark->sum : 0;
+	memset(about, 0, sizeof(*about));
+	about->used = mark ? mark->sum : 0;
 	if ((row->kind == CR_KIND_CAPTURE || row->kind == CR_KIND_RELEASE) && mark &&
 		mark->is_hold && cr_find_hold(acc, row->ref_seq) == NULL)
 		*cr_lots_add_hold(acc->lots, mark->seq, 0) = mark->hold;
-	if ((row->kind != CR_KIND_REFUND && row->kind != CR_KIND_UNDO) || !row->has_ref_seq ||
-		row->ref_seq >= row->seq)
-		return NULL;
+	if (!row->has_ref_seq || row->ref_seq >= row->seq)
+		return;
+	if (row->kind == CR_KIND_REVOKE || row->kind == CR_KIND_REINSTATE)
+	{
+		CrGrant *grant = cr_find_grant(acc, row->ref_seq);
+		CrPaid *paid;
+
+		if (payment == NULL || payment->seq != row->ref_seq ||
+			payment->granted != (grant != NULL && grant->paid))
+			return;
+		paid = palloc(sizeof(CrPaid));
+		*paid = (CrPaid){row->ref_seq, payment->amount, about->used,
+						 mark ? mark->forfeited : 0, grant};
+		about->paid = paid;
+	}
+	if (row->kind != CR_KIND_REFUND && row->kind != CR_KIND_UNDO)
+		return;
 	target = palloc(sizeof(CrRow));
-	return (book->archived ? archived_row(book->archived, acc->user_id, row->ref_seq, target)
-						   : find_row(acc->user_id, row->ref_seq, book->snapshot, target)) &&
-			!target->malformed
-		? target
-		: NULL;
+	if ((book->archived ? archived_row(book->archived, acc->user_id, row->ref_seq, target)
+						: find_row(acc->user_id, row->ref_seq, book->snapshot, target)) &&
+		!target->malformed)
+		about->target = target;
 }
 
 /* Moves a hold that is closed from the list to its mark. */
@@ -150,8 +168,9 @@ collect(JudgeLots *book, const CrRow *row)
 	uint8_t *digest;
 
 	checkpoint_add_row(ckpt, row->created_at);
-	if (row->kind == CR_KIND_PURCHASE)
-		checkpoint_add_purchase(ckpt, row->seq, row->amount, row->payment_ref);
+	if (row->payment_ref && (row->kind == CR_KIND_PURCHASE || row->kind == CR_KIND_GRANT))
+		checkpoint_add_purchase(ckpt, row->seq, row->amount, row->kind == CR_KIND_GRANT,
+								row->payment_ref);
 	if (row->idempotency_key && row->idempotency_key[0] == '\0' && row->has_facts)
 	{
 		ckpt->opened_seq = row->seq;
@@ -168,33 +187,74 @@ collect(JudgeLots *book, const CrRow *row)
 	MemoryContextSwitchTo(old);
 }
 
-/*
- * Records a row that was found good.  revoked: what the row's payment says, if there is
- * one.
- */
+/* The mark of a payment. */
+static Mark *
+payment_mark(JudgeLots *book, const Payment *payment)
+{
+	Mark *mark = make_mark(book, payment->seq);
+
+	mark->is_payment = true;
+	mark->stored = *payment;
+	return mark;
+}
+
+/* How many credits the row's allocations say of a source. */
+static int64
+part_of(const CrRow *row, int64 source)
+{
+	for (int i = 0; i < row->n_allocations; i++)
+	{
+		if (row->allocations[i].source == source)
+			return row->allocations[i].credits;
+	}
+	return 0;
+}
+
+/* Records what a row that revokes or reinstates a payment did. */
+static void
+count_payment(JudgeLots *book, const CrRow *row, const Payment *payment)
+{
+	Mark *mark = payment_mark(book, payment);
+	int64 forfeited = part_of(row, CR_FROM_FORFEITED);
+
+	mark->reported = Max(mark->reported, part_of(row, CR_TOTAL));
+	if (row->kind == CR_KIND_REVOKE)
+	{
+		sum_add(&mark->sum, row->amount);
+		sum_add(&mark->forfeited, forfeited);
+	}
+	else
+	{
+		mark->sum -= row->amount;
+		mark->forfeited -= forfeited;
+	}
+}
+
+/* Has anything happened to the payment since it was made? */
+bool
+judge_lots_has_changed(const Payment *payment)
+{
+	return payment &&
+		(payment->revoked != 0 || payment->forfeited != 0 || payment->reported != 0);
+}
+
+/* Records a row that was found good.  payment: see judge_lots_before(). */
 void
-judge_lots_after(JudgeLots *book, CrAccount *acc, const CrRow *row, int64 revoked)
+judge_lots_after(JudgeLots *book, CrAccount *acc, const CrRow *row, const Payment *payment)
 {
 	if (book->collect)
 		collect(book, row);
+	if (judge_lots_has_changed(payment))
+		(void) payment_mark(book, payment);
 	switch (row->kind)
 	{
-		case CR_KIND_PURCHASE:
-			if (revoked > 0)
-				judge_lots_purchase(book, row->seq, 0, revoked);
-			break;
 		case CR_KIND_REFUND:
 			sum_add(&make_mark(book, row->ref_seq)->sum, row->amount);
 			break;
 		case CR_KIND_REVOKE:
-		{
-			Mark *mark = make_mark(book, row->ref_seq);
-
-			mark->is_payment = true;
-			sum_add(&mark->sum, row->amount);
-			mark->stored = revoked;
+		case CR_KIND_REINSTATE:
+			count_payment(book, row, payment);
 			break;
-		}
 		case CR_KIND_UNDO:
 			make_mark(book, row->ref_seq)->sum++;
 			break;
@@ -214,15 +274,15 @@ judge_lots_after(JudgeLots *book, CrAccount *acc, const CrRow *row, int64 revoke
 	}
 }
 
-/* Records a purchase of which this amount was revoked.  stored: what its payment says. */
+/* Records an archived payment.  numbers: what the checkpoint says of it. */
 void
-judge_lots_purchase(JudgeLots *book, int64 seq, int64 revoked, int64 stored)
+judge_lots_load_purchase(JudgeLots *book, const int64 *numbers, const Payment *payment)
 {
-	Mark *mark = make_mark(book, seq);
+	Mark *mark = payment_mark(book, payment);
 
-	mark->is_payment = true;
-	mark->sum = revoked;
-	mark->stored = stored;
+	mark->sum = numbers[PURCHASE_REVOKED];
+	mark->forfeited = numbers[PURCHASE_FORFEITED];
+	mark->reported = numbers[PURCHASE_REPORTED];
 }
 
 /* Puts the grants and holds of a checkpoint into the lists, which are empty. */
@@ -240,13 +300,16 @@ judge_lots_load(JudgeLots *book, CrAccount *acc, const Checkpoint *ckpt)
 		grant->amount = numbers[1];
 		grant->left = numbers[2];
 		grant->closed = numbers[4] != 0;
+		grant->paid = numbers[5] != 0;
+		grant->expired = numbers[6];
+		grant->elsewhere = numbers[7];
 		book->n_grants++;
 	}
 	for (int i = 0; i < ckpt->holds.count; i += hold_length(&ckpt->holds, i))
 	{
 		const int64 *numbers = &ckpt->holds.values[i];
 		bool is_open = numbers[5] != 0;
-		int pairs = (int) numbers[6];
+		int pairs = (int) numbers[HOLD_NUMBERS - 1];
 		Mark *mark = is_open ? NULL : make_mark(book, numbers[0]);
 		CrHold *hold = is_open ? cr_lots_add_hold(acc->lots, numbers[0], pairs) : &mark->hold;
 
@@ -260,9 +323,10 @@ judge_lots_load(JudgeLots *book, CrAccount *acc, const Checkpoint *ckpt)
 		hold->amount = numbers[1];
 		hold->monthly = numbers[2];
 		hold->purchased = numbers[3];
-		hold->period_start = checkpoint_from_time(numbers[4]);
+		hold->period = numbers[4];
 		hold->state = is_open ? CR_HOLD_OPEN : CR_HOLD_EXPIRED;
 		hold->ends_at = is_open ? checkpoint_from_time(numbers[5]) : CR_NEVER;
+		hold->given_back = numbers[6];
 		for (int j = 0; j < pairs; j++)
 		{
 			hold->parts[j].source = numbers[HOLD_NUMBERS + 2 * j];
@@ -280,9 +344,10 @@ add_hold(Checkpoint *ckpt, const CrHold *hold)
 	numbers_add(&ckpt->holds, hold->amount);
 	numbers_add(&ckpt->holds, hold->monthly);
 	numbers_add(&ckpt->holds, hold->purchased);
-	numbers_add(&ckpt->holds, checkpoint_time(hold->period_start));
+	numbers_add(&ckpt->holds, hold->period);
 	numbers_add(&ckpt->holds,
 				hold->state == CR_HOLD_OPEN ? checkpoint_time(hold->ends_at) : 0);
+	numbers_add(&ckpt->holds, hold->given_back);
 	numbers_add(&ckpt->holds, hold->n_parts);
 	for (int i = 0; i < hold->n_parts; i++)
 	{
@@ -303,7 +368,7 @@ compare_marks(const void *a, const void *b)
 /*
  * Completes a checkpoint with the grants and holds that follow from the rows so far, and
  * with what was collected.  Grants that have ended and holds that are settled are left
- * out, because no later row can use them.
+ * out, because no later row can use them, except grants that were paid for.
  */
 void
 judge_lots_finish(JudgeLots *book, const CrAccount *acc, Checkpoint *ckpt)
@@ -322,14 +387,17 @@ judge_lots_finish(JudgeLots *book, const CrAccount *acc, Checkpoint *ckpt)
 	{
 		const CrGrant *grant = &acc->lots->grants[i];
 
-		if (grant->ends_at < acc->effective_at)
-			/* a grant that ends exactly now may still have its end to come */
+		/* a grant that ends exactly now may still have its end to come */
+		if (grant->ends_at < acc->effective_at && !grant->paid)
 			continue;
 		numbers_add(&ckpt->grants, grant->seq);
 		numbers_add(&ckpt->grants, grant->amount);
 		numbers_add(&ckpt->grants, grant->left);
 		numbers_add(&ckpt->grants, checkpoint_time(grant->ends_at));
 		numbers_add(&ckpt->grants, grant->closed);
+		numbers_add(&ckpt->grants, grant->paid);
+		numbers_add(&ckpt->grants, grant->expired);
+		numbers_add(&ckpt->grants, grant->elsewhere);
 	}
 	if (book->marks)
 	{
@@ -350,8 +418,14 @@ judge_lots_finish(JudgeLots *book, const CrAccount *acc, Checkpoint *ckpt)
 	}
 	for (int i = 0; i < ckpt->purchases.count; i += PURCHASE_NUMBERS)
 	{
-		mark = find_mark(book, ckpt->purchases.values[i]);
-		ckpt->purchases.values[i + 2] = mark && mark->is_payment ? mark->sum : 0;
+		int64 *numbers = &ckpt->purchases.values[i];
+
+		mark = find_mark(book, numbers[PURCHASE_SEQ]);
+		if (mark == NULL || !mark->is_payment)
+			continue;
+		numbers[PURCHASE_REVOKED] = mark->sum;
+		numbers[PURCHASE_FORFEITED] = mark->forfeited;
+		numbers[PURCHASE_REPORTED] = mark->reported;
 	}
 }
 
@@ -364,10 +438,13 @@ grant_problem(const CrAccount *acc, const CrGrant *stored)
 
 		if (grant->seq != stored->seq)
 			continue;
-		if (grant->amount != stored->amount || grant->ends_at != stored->ends_at)
+		if (grant->amount != stored->amount || grant->ends_at != stored->ends_at ||
+			grant->paid != stored->paid)
 			return "it is not the grant that the history opened";
 		if (grant->left != stored->left)
 			return "remaining is not what the history gives";
+		if (grant->expired != stored->expired || grant->elsewhere != stored->elsewhere)
+			return "expired or elsewhere is not what the history gives";
 		return grant->closed == stored->closed ? NULL : "closed is not what the history gives";
 	}
 	return "the history opened no such grant";
@@ -406,11 +483,12 @@ hold_problem(JudgeLots *book, const CrAccount *acc, const CrHold *stored)
 		return "the history opened no such hold";
 	if (hold == NULL)
 		hold = &mark->hold;
-	if (hold->amount != stored->amount || hold->period_start != stored->period_start)
+	if (hold->amount != stored->amount || hold->period != stored->period)
 		return "it is not the hold that the history opened";
 	if (hold->state != stored->state)
 		return "state is not what the history gives";
-	if (hold->monthly != stored->monthly || hold->purchased != stored->purchased)
+	if (hold->monthly != stored->monthly || hold->purchased != stored->purchased ||
+		hold->given_back != stored->given_back)
 		return "what is held is not what the history gives";
 	if (!same_parts(hold, stored))
 		return "what is held is not what the history gives";
@@ -482,10 +560,13 @@ judge_lots_compare(JudgeLots *book, const CrAccount *acc, Findings *findings)
 		hash_seq_init(&scan, book->marks);
 		while ((mark = hash_seq_search(&scan)) != NULL)
 		{
-			if (!mark->is_payment || mark->stored == mark->sum)
+			if (!mark->is_payment ||
+				(mark->stored.revoked == mark->sum &&
+				 mark->stored.forfeited == mark->forfeited &&
+				 mark->stored.reported == mark->reported))
 				continue;
 			findings_report(findings, "credit_payment", acc->user_id, mark->seq,
-							"revoked is not what the history gives");
+							"revoked, forfeited or reported is not what the history gives");
 			good = false;
 			hash_seq_term(&scan);
 			break;

@@ -13,6 +13,7 @@
 #include "core/core.h"
 #include "tables/archive_partitions.h"
 #include "tables/checkpoint.h"
+#include "tables/rows.h"
 #include "verify/findings.h"
 
 /* Kept from one account to the next. */
@@ -30,11 +31,14 @@ typedef struct JudgeLots
 
 extern void judge_lots_begin(JudgeLots *book, Snapshot snapshot);
 extern void judge_lots_start(JudgeLots *book, CrAccount *acc);
-extern const CrRow *judge_lots_before(JudgeLots *book, CrAccount *acc, const CrRow *row,
-									  int64 *used);
-extern void judge_lots_after(JudgeLots *book, CrAccount *acc, const CrRow *row, int64 revoked);
+extern void judge_lots_before(JudgeLots *book, CrAccount *acc, const CrRow *row,
+							  const Payment *payment, CrReplayed *about);
+extern void judge_lots_after(JudgeLots *book, CrAccount *acc, const CrRow *row,
+							 const Payment *payment);
+extern bool judge_lots_has_changed(const Payment *payment);
 extern void judge_lots_load(JudgeLots *book, CrAccount *acc, const Checkpoint *ckpt);
-extern void judge_lots_purchase(JudgeLots *book, int64 seq, int64 revoked, int64 stored);
+extern void judge_lots_load_purchase(JudgeLots *book, const int64 *numbers,
+									 const Payment *payment);
 extern void judge_lots_finish(JudgeLots *book, const CrAccount *acc, Checkpoint *ckpt);
 extern bool judge_lots_compare(JudgeLots *book, const CrAccount *acc, Findings *findings);
 extern void judge_lots_end(JudgeLots *book);

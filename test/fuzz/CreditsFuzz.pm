@@ -133,7 +133,7 @@ my %names = (
 	to_user_id => sub { return quoted(pick(@users, 'nobody')); },
 	plan => sub { return quoted(pick(@plans, 'no_such_plan')); },
 	bucket => sub { return quoted(pick(qw(monthly granted purchased Monthly))); },
-	cycle => sub { return quoted(pick(qw(calendar anniversary weekly))); },
+	cycle => sub { return quoted(pick(qw(calendar anniversary daily weekly yearly hourly))); },
 	at => sub { return quoted(pick(qw(now next_reset never))); },
 	time_zone => sub {
 		return quoted(

@@ -41,9 +41,12 @@ test_names(void)
 	static const char *const cycles[CR_CYCLE_COUNT] = {
 		[CR_CALENDAR] = "calendar",
 		[CR_ANNIVERSARY] = "anniversary",
+		[CR_DAILY] = "daily",
+		[CR_WEEKLY] = "weekly",
+		[CR_YEARLY] = "yearly",
 	};
 	static const char *const none[] = {"", " ", "DEDUCT", "deduct ", "deduc", "Monthly",
-		"monthlyx", "active ", "ANNIVERSARY", "calendars", "nothing"};
+		"monthlyx", "active ", "ANNIVERSARY", "calendars", "nothing", "day", "monthly "};
 	CrKind		kind;
 	CrStatus	status;
 	CrCycle		cycle;
@@ -70,6 +73,8 @@ test_names(void)
 			   strstr(cr_cycle_choices, cycles[i]) != NULL,
 		   "cycle %s, there and back, and an error message names it", cycles[i]);
 	}
+	is_text(cr_cycle_choices, "calendar, anniversary, daily, weekly or yearly",
+			"the cycles, as an error message lists them");
 	ok(cr_bucket_parse("monthly", &bucket) && bucket == CR_MONTHLY, "bucket monthly");
 	ok(cr_bucket_parse("granted", &bucket) && bucket == CR_GRANTED, "bucket granted");
 	ok(cr_bucket_parse("purchased", &bucket) && bucket == CR_PURCHASED, "bucket purchased");

@@ -220,27 +220,43 @@ zone_to_local(const char *zone, CrTime at)
 	return at + z->standard;
 }
 
-/* Boundary n; a calendar account's are counted from the month of its anchor. */
+/*
+ * The time of step n in UTC.  It is a boundary if it is later than those of all steps before
+ * it.  Steps are counted from the anchor, those of a calendar or daily cycle from the 1st or
+ * from midnight before the anchor.
+ */
 CrTime
 nth_boundary(CrCycle cycle, const char *zone, CrLocal anchor, int64_t n)
 {
-	if (cycle == CR_CALENDAR)
-	{
-		int64_t		y;
-		int			m;
-		int			d;
+	int64_t		day = floor_div(anchor, DAY);
+	int64_t		y;
+	int			m;
+	int			d;
 
-		civil_from_days(floor_div(anchor, DAY), &y, &m, &d);
-		anchor = days_from_civil(y, m, 1) * DAY;
+	civil_from_days(day, &y, &m, &d);
+	switch (cycle)
+	{
+		case CR_CALENDAR:
+			return zone_to_utc(zone, add_months((day - d + 1) * DAY, n));
+		case CR_DAILY:
+			return zone_to_utc(zone, (day + n) * DAY);
+		case CR_WEEKLY:
+			return zone_to_utc(zone, anchor + 7 * n * DAY);
+		case CR_YEARLY:
+			return zone_to_utc(zone, add_months(anchor, 12 * n));
+		default:
+			return zone_to_utc(zone, add_months(anchor, n));
 	}
-	return zone_to_utc(zone, add_months(anchor, n));
 }
 
-/* The first boundary at or after a time, by trying them one by one. */
+/* The first boundary at or after a time, by trying the steps one by one. */
 CrTime
 boundary_from(CrCycle cycle, const char *zone, CrLocal anchor, CrTime from)
 {
-	int64_t		n = floor_div(from - anchor, (from < anchor ? 28 : 31) * DAY) - 3;
+	static const int64_t shortest[CR_CYCLE_COUNT] = {28, 28, 1, 7, 365};
+	static const int64_t longest[CR_CYCLE_COUNT] = {31, 31, 1, 7, 366};
+	int64_t		days = from < anchor ? shortest[cycle] : longest[cycle];
+	int64_t		n = floor_div(from - anchor, days * DAY) - 3;
 	CrTime		boundary;
 
 	do
