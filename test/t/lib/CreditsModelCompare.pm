@@ -5,8 +5,10 @@ use strict;
 use warnings FATAL => 'all';
 
 use CreditsModel;
+use CreditsModelCompareLots;
 use CreditsModelGen;
 use CreditsModelLots;
+use CreditsModelPeriods;
 use CreditsModelSql;
 use CreditsModelTime;
 use Exporter 'import';
@@ -57,7 +59,7 @@ sub same
 sub compare_world
 {
 	my ($world, $prefix, $out) = @_;
-	my $model = CreditsModel->new(default_plan => $world->{default_plan}, retention => $world->{retention});
+	my $model = CreditsModel->new(map { $_ => $world->{$_} } qw(default_plan retention refuse_recent chargeback_days));
 	my @steps = split /^# (?=\d+$|end$)/m, $out;
 	my $state = { prefix => $prefix, model => $model, seqs => {}, account => {} };
 
@@ -81,7 +83,8 @@ sub compare_world
 	my %archived = map { /^-\|\Q$prefix\E(.*)\|(\d+)/ ? ($1 => $2) : () } @rows;
 	same('archived rows', { map { $_ => 0 } keys %archived }, {}) if grep { !$model->{archived}{$_} } keys %archived;
 	same('archived rows', $model->{archived}, \%archived);
-	compare_history($state, map { [ map { $_ eq '~' ? undef : $_ } split /\|/, $_, -1 ] } grep { !/^[+-]\|/ } @rows);
+	compare_history($state, map { [ map { $_ eq '~' ? undef : $_ } split /\|/, $_, -1 ] } grep { !/^[*+-]\|/ } @rows);
+	compare_lots($state, map { /^\*\|(.*)/ ? [ map { $_ eq '~' ? undef : $_ } split /\|/, $1, -1 ] : () } @rows);
 	return;
 }
 
@@ -234,7 +237,7 @@ sub compare_look
 		my $acct = $state->{model}{accounts}{$user};
 		my $fields = fields($text, $state->{prefix});
 
-		same("account row of $user", account_row($acct), $fields);
+		same("account row of $user", account_row($acct, $state->{seqs}{$user}), $fields);
 		check_next_event($acct, $fields->{next_event_at});
 		$state->{account}{$user} = $text;
 	}
@@ -250,15 +253,23 @@ sub compare_look
 
 sub account_row
 {
-	my ($acct) = @_;
+	my ($acct, $seqs) = @_;
 
 	return {
+		end_of($acct),
+		defined $acct->{closed} && defined $seqs->{ $acct->{closed} } ? (closed_seq => $seqs->{ $acct->{closed} }) : (),
 		(map { ($_ => total(free($acct, $_)), "held_$_" => total(held($acct, $_))) } buckets()),
 		owed_monthly => $acct->{owed}{monthly},
 		owed_purchased => $acct->{owed}{purchased},
 		overdraft_limit => $acct->{overdraft},
 		period_granted => $acct->{period_granted},
 		period_start => $acct->{period_start},
+		period => $acct->{period},
+		period_share => $acct->{share},
+		cycle => $acct->{cycle},
+		last_left => $acct->{last_left},
+		last_limit => $acct->{is_undone} ? undef : $acct->{last_limit},
+		forfeited => $acct->{forfeited} || undef,
 		effective_at => $acct->{at},
 		cycle_anchor => $acct->{anchor},
 		time_zone => $acct->{zone},
@@ -269,13 +280,26 @@ sub account_row
 		scheduled_plan => $acct->{scheduled} };
 }
 
+# What the end was made from, where that is not what the account has now.
+sub end_of
+{
+	my ($acct) = @_;
+	my @end = @{ $acct->{end_of} // [] };
+	my @names = qw(end_cycle end_anchor end_zone);
+
+	return (end_zone => '') if @end && $end[2] eq '';
+	return map { $_ => undef } @names
+	  if !@end || ($end[0] eq $acct->{cycle} && $end[1] == $acct->{anchor} && $end[2] eq $acct->{zone});
+	return map { $names[$_] => $end[$_] } 0 .. 2;
+}
+
 # next_event_at may be early, never late.
 sub check_next_event
 {
 	my ($acct, $got) = @_;
 	my %left = map { $_->{grant} => 1 } free($acct, 'granted');
 	my @events = (
-		$acct->{period_end} // (),
+		is_silent($acct) ? () : $acct->{period_end} // (),
 		(map { $_->{ends} } grep { $_->{state} eq 'open' } values %{ $acct->{holds} }),
 		(map { $_->{ends} } grep { !$_->{ended} && $left{ $_->{tag} } } values %{ $acct->{grants} }));
 
@@ -293,8 +317,8 @@ sub check_next_event
 
 my @columns = qw(user seq kind amount monthly_delta granted_delta purchased_delta monthly granted purchased
   held_monthly held_granted held_purchased owed_monthly owed_purchased expired forfeited skipped
-  effective_at created_at period_start next_reset_at ends_at ref payment_ref key spender reason erased metadata alloc
-  version status plan scheduled anchor zone overdraft period_granted);
+  effective_at created_at period next_reset_at ends_at ref payment_ref key spender reason erased metadata alloc
+  version status plan scheduled anchor zone overdraft period_granted period_start share cycle last_left last_limit);
 
 sub compare_history
 {
@@ -319,8 +343,8 @@ sub compare_history
 	return;
 }
 
-my @facts = qw(status plan scheduled anchor zone overdraft period_granted);
-my %compare_alloc = map { $_ => 1 } qw(deduct hold adjust capture refund close);
+my @facts = qw(status plan scheduled anchor zone overdraft period_granted period_start share cycle last_left last_limit);
+my %compare_alloc = map { $_ => 1 } qw(deduct hold adjust capture refund close revoke reinstate transfer_out);
 
 sub compare_rows
 {
@@ -344,13 +368,16 @@ sub compare_rows
 		die "$what: its seq is $row->{seq}\n" if $row->{seq} != $n;
 		if (defined $row->{status})
 		{
-			%facts = map { $_ => $row->{$_} } @facts;
-			$facts{scheduled} = $row->{scheduled};
+			my $before = join '|', map { shown($facts{$_}) } @facts, 'version';
+
+			%facts = map { $_ => $row->{$_} } @facts, 'version';
+			die "$what: it has facts, and none of them is new\n"
+			  if $row->{kind} !~ /^(open|import)$/ && $before eq join '|', map { shown($facts{$_}) } @facts, 'version';
 		}
 		my %got = (%$row, %facts);
 		my %expected = map { $_ => $expected->{$_} }
 		  qw(kind amount monthly_delta granted_delta purchased_delta monthly granted purchased held_monthly
-		  held_granted held_purchased owed_monthly owed_purchased effective_at period_start next_reset_at version
+		  held_granted held_purchased owed_monthly owed_purchased effective_at period next_reset_at version
 		  payment_ref spender key tag metadata), @facts;
 
 		# What is only told moves nothing.
@@ -401,6 +428,16 @@ sub folded
 	my %last = %{ $rows[-1] };
 	my $delta = 0;
 
+	for my $row (@rows)
+	{
+		die "$what: but the period from " . iso($row->{period_start}) . " has a row of its own\n"
+		  if $row->{share} != FULL
+		  || $row->{last_limit}
+		  || $row->{held_monthly}
+		  || shown($row->{plan}) ne shown($last{plan})
+		  || shown($row->{version}) ne shown($last{version});
+	}
+
 	$delta += $_->{monthly_delta} for @rows;
 	$last{monthly_delta} = $delta;
 	$last{expired} = $last{amount} - $delta;
@@ -446,25 +483,26 @@ sub pairs
 sub best_plan
 {
 	my ($model, $user, $rows) = @_;
-	my (%given, %best, $plan, %changes, %undone);
+	my (%given, %best, $plan, $share, %changes, %undone);
 
 	for my $row (@$rows)
 	{
-		my $period = $row->{period_start};
+		my $period = $row->{period};
 
-		$plan = $row->{plan} if defined $row->{status};
-		$given{$period} += $row->{amount} if $row->{kind} =~ /^(open|reset|set_plan)$/;
+		($plan, $share) = @$row{qw(plan share)} if defined $row->{status};
+		$given{$period} += $row->{amount} if $row->{kind} =~ /^(open|reset|restart|set_plan)$/;
 		$changes{$period}++ if $row->{kind} eq 'set_plan';
 		$undone{$period} = 1 if $row->{kind} =~ /^(undo|close)$/;
 		next if $row->{kind} eq 'plan_change' || !defined $plan;
 		my ($version) = grep { $_->{version} == $row->{version} } @{ $model->{plans}{$plan} };
-		$best{$period} = max($best{$period} // 0, $version->{credits});
+		$best{$period} = max($best{$period} // 0, share_part($version->{credits}, $share));
+		$seen{'prorated periods'}++ if $share < FULL;
 	}
 	for my $period (grep { !$undone{$_} } keys %given)
 	{
 		my ($given, $best) = ($given{$period}, $best{$period} // 0);
 
-		die "$user: the period from " . iso($period) . " gave $given, its best plan $best\n" if $given > $best;
+		die "$user: period $period gave $given, its best plan $best\n" if $given > $best;
 		$seen{'periods with two plan changes or more'}++ if ($changes{$period} // 0) >= 2;
 	}
 	return;

@@ -65,11 +65,15 @@ sub new_world
 	  : utc(pick(2023 .. 2027), between(1, 12), between(1, 28), between(0, 23), pick(0, 0, 17, 30));
 	my $default_plan = chance(0.15) ? 'p1' : undef;
 	my $retention = $sort eq 'archive' ? between(0, 40) * DAY : undef;
-	my $world = {
-		model => CreditsModel->new(default_plan => $default_plan, retention => $retention),
-		retention => $retention,
-		sort => $sort,
+	my %settings = (
 		default_plan => $default_plan,
+		retention => $retention,
+		refuse_recent => chance(0.1) ? 1 : 0,
+		chargeback_days => chance(0.5) ? pick(0, 1, between(2, 40)) : 120);
+	my $world = {
+		%settings,
+		model => CreditsModel->new(%settings),
+		sort => $sort,
 		ops => [],
 		tag => 0,
 		turn => $turn,

@@ -13,7 +13,7 @@ use List::Util qw(max);
 # payments covers their chargebacks.
 sub close_account
 {
-	my ($self, $acct) = @_;
+	my ($self, $acct, $op) = @_;
 	my %lost = map { $_ => total(free($acct, $_)) } buckets();
 
 	not_closed($acct);
@@ -29,6 +29,7 @@ sub close_account
 	}
 	$acct->{forfeited} += $lost{purchased};
 	$acct->{closings}++;
+	$acct->{closed} = $op->{tag};
 	@$acct{qw(plan version scheduled status)} = (undef, undef, undef, 'closed');
 	return (
 		amount => $lost{monthly} + $lost{granted} + $lost{purchased},

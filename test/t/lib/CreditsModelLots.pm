@@ -142,6 +142,7 @@ sub write_row
 		owed_monthly => $acct->{owed}{monthly},
 		owed_purchased => $acct->{owed}{purchased},
 		map { $_ => $acct->{$_} } @facts);
+	$row{last_limit} = undef if $acct->{is_undone};
 	for my $bucket (keys %bucket_rank)
 	{
 		$row{$bucket} = total(free($acct, $bucket));

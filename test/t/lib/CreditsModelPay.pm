@@ -226,7 +226,7 @@ sub adjust
 #
 
 # How many of an account's purchased credits were bought so lately that a chargeback may
-# still come.
+# still come.  Older ones are given first.
 sub lately_bought
 {
 	my ($self, $acct, $at) = @_;
@@ -252,8 +252,8 @@ sub transfer
 	$self->apply_due($to, $at);
 	refuse('UC001', required => $amount, available => $available) if $available < $amount;
 	not_closed($to);
-	my $lately = min($amount, lately_bought($self, $acct, $at));
-	refuse('22023') if $lately && $self->{refuse_recent};
+	my $lately = max(0, $amount - max(0, $available - lately_bought($self, $acct, $at)));
+	refuse('55000', amount => $amount, recently_purchased => $lately) if $lately && $self->{refuse_recent};
 	take($acct, $amount, free($acct, 'purchased'));
 	my $row = write_row(
 		$to,

@@ -25,7 +25,7 @@ sub model_of
 {
 	my ($world) = @_;
 
-	return CreditsModel->new(map { $_ => $world->{$_} } qw(default_plan retention));
+	return CreditsModel->new(map { $_ => $world->{$_} } qw(default_plan retention refuse_recent chargeback_days));
 }
 
 # The model after these operations.
@@ -202,7 +202,9 @@ sub order_matters
 
 	return undef if !$commutes{ $second->{call} } && $second->{call} ne 'clock';
 	return undef if ($second->{delta} // 0) < 0 && $second->{bucket} eq 'granted';
-	return undef if $first->{call} eq 'refund' && ($acct->{spent}{ $first->{of} }{closings} // 0) < $acct->{closings};
+
+	my $spent = $first->{call} eq 'refund' ? $acct->{spent}{ $first->{of} } : undef;
+	return undef if $spent && $spent->{closings} < $acct->{closings};
 	if ($second->{call} eq 'clock' || $second->{restart})
 	{
 		my $now = $before->view($user);

@@ -46,7 +46,7 @@ sub hold
 	my @taken = take($acct, $amount, spend_order(free($acct)));
 	push @{ $acct->{lots} }, map { { %$_, hold => $op->{tag} } } @taken;
 	my $ends = $at + $op->{lasts};
-	$acct->{holds}{ $op->{tag} } = { tag => $op->{tag}, ends => $ends, state => 'open' };
+	$acct->{holds}{ $op->{tag} } = { tag => $op->{tag}, ends => $ends, state => 'open', period => $acct->{period} };
 	return (amount => $amount, ends_at => $ends, alloc => grant_parts(parts($acct, @taken)));
 }
 
