@@ -81,7 +81,7 @@ my %call = (
 	deduct => { compared => [qw(amount)], check => [qw(amount)], does => \&CreditsModelSpend::deduct },
 	purchase => { compared => [qw(amount ref)], check => [qw(amount)], does => \&CreditsModelPay::purchase },
 	adjust => { compared => [qw(bucket delta)], check => [qw(delta bucket)], does => \&CreditsModelPay::adjust },
-	set_plan => { compared => [qw(plan when restart keep_anchor)], does => \&CreditsModelPlans::set_plan },
+	set_plan => { compared => [qw(plan when restart keep_anchor)], check => [qw(restart)], does => \&CreditsModelPlans::set_plan },
 	set_cycle => {
 		compared => [qw(anchor zone)],
 		check => [qw(zone)],
@@ -118,6 +118,10 @@ my %check = (
 	some => sub { check_number($_[0]{amount}, 1) if defined $_[0]{amount} },
 	total => sub { check_number($_[0]{total}, 1) if defined $_[0]{total} },
 	settled => sub { check_number($_[0]{amount}, $_[0]{keep_open} ? 1 : 0) if defined $_[0]{amount} },
+	restart => sub {
+		refuse('22023') if $_[0]{keep_anchor} && !$_[0]{restart};
+		refuse('22023') if $_[0]{restart} && ($_[0]{when} eq 'next_reset' || !defined $_[0]{plan});
+	},
 	other => sub { refuse('22023') if $_[0]{to} eq $_[0]{user} },
 	limit => sub { check_number($_[0]{limit}, 0) },
 	delta => sub {

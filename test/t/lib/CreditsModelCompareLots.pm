@@ -86,11 +86,11 @@ sub hold_row
 	my @granted = ($got->{granted} // '') =~ /\d+/g;
 
 	$got->{granted} = sum0(@granted[ grep { $_ % 2 } 0 .. $#granted ]);
-	return { state => $hold->{state} } if $hold->{state} eq 'closed' && $got->{state} eq 'closed';
+	return undef if $hold->{state} eq 'closed' && $got->{state} !~ /^(open|expired)$/;
 	return {
 		%sum,
 		state => $hold->{state},
-		ends => $hold->{ends},
+		ends => $hold->{state} eq 'open' ? $hold->{ends} : undef,
 		period => $hold->{period},
 		given_back => $hold->{state} eq 'expired' ? $hold->{given_back} || undef : undef };
 }

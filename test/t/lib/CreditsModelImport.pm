@@ -63,6 +63,7 @@ sub import_one
 		$self, $acct, $op, 'import', $at,
 		sub {
 			my %owed = %{ $acct->{owed} };
+			my $period = $acct->{period};
 
 			begin($self, $acct, $from, $at);
 			my $before = total(free($acct));
@@ -71,6 +72,10 @@ sub import_one
 			$self->apply_due($acct, $at);
 			$due = total(free($acct)) - $before;
 			$acct->{reset} = undef;
+
+			# Its periods there have no numbers here.
+			@$acct{qw(period last_left last_limit)} = ($period, 0, 0);
+			$_->{period} = $period for free($acct, 'monthly');
 			return (
 				amount => total(free($acct)),
 				closings => $acct->{closings},

@@ -164,8 +164,8 @@ sub receipt
 	$receipt{available} = $row->{monthly} + $row->{granted} + $row->{purchased};
 	$receipt{held} = $row->{held_monthly} + $row->{held_granted} + $row->{held_purchased};
 	$receipt{owed} = $row->{owed_purchased};
-	$receipt{owed_monthly} = $row->{owed_monthly};
-	$receipt{$_} = $row->{$_} || undef for qw(expired forfeited recently_purchased);
+	$receipt{$_} = $row->{$_} || undef for qw(expired forfeited owed_monthly);
+	$receipt{recently_purchased} = $row->{recently_purchased};
 	$receipt{replayed} = 'false';
 	$receipt{ok} = 'true';
 	return \%receipt;

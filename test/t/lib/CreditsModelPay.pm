@@ -86,7 +86,7 @@ sub revoke_purchase
 	my $open = $payment->{amount} - $payment->{revoked};
 	if (defined $op->{total})
 	{
-		refuse('22023') if $op->{total} > $payment->{amount};
+		refuse('UC010') if $op->{total} > $payment->{amount};
 		return CreditsModel::replay($payment->{last_revoke}) if $op->{total} <= ($payment->{reported} // 0);
 	}
 	return CreditsModel::replay($payment->{last_revoke}) if !defined $op->{amount} && !defined $op->{total} && $open == 0;
@@ -178,6 +178,7 @@ sub reinstate
 	push @back, min($amount - $back[0], $payment->{forfeited});
 	push @back, $amount - $back[0] - $back[1];
 	$acct->{forfeited} += $back[1];
+	$lost += $back[1];
 	if ($grant)
 	{
 		$grant->{elsewhere} -= $back[0];

@@ -96,8 +96,10 @@ sub plan_change
 		$at,
 		sub {
 			my $plan = $acct->{scheduled} eq '' ? undef : $acct->{scheduled};
+			my $version = $self->version_at($plan, $at);
 
-			set_version($acct, $plan, $self->version_at($plan, $at));
+			set_version($acct, $plan, $version);
+			$acct->{cycle} = $version->{cycle} if $version;
 			$acct->{scheduled} = undef;
 			return ();
 		});
@@ -127,7 +129,10 @@ sub boundary
 		return $self->new_period($acct, $version, MAX);
 	};
 
-	if (is_silent($acct))
+	# Where the plan has just ended, the end of its last period is said.
+	my $is_first = ($acct->{new_rows} // [])->[-1];
+	$is_first = $is_first && $is_first->{kind} eq 'plan_change' && $is_first->{effective_at} == $at;
+	if (is_silent($acct) && !$is_first)
 	{
 		$change->();
 		return;

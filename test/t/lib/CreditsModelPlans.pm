@@ -160,8 +160,6 @@ sub set_plan
 	my $plan = $op->{plan};
 	my $version = $self->version_at($plan, $at);
 
-	refuse('22023') if $op->{keep_anchor} && !$op->{restart};
-	refuse('22023') if $op->{restart} && ($op->{when} eq 'next_reset' || !defined $plan);
 	refuse('UC009') if defined $plan && !$version;
 	not_closed($acct);
 	if ($op->{when} eq 'next_reset')

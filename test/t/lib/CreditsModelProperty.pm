@@ -94,11 +94,8 @@ my %changes = (
 	(map { $_ => sub { $_[0]{amount} - $_[0]{expired} + $_[1]{owed_monthly} } } qw(reset restart)),
 	(map { $_ => sub { -$_[0]{expired} } } qw(release hold_end)),
 	capture => sub { ($_[0]{from_expired} // 0) - $_[0]{amount} - ($_[0]{expired} // 0) },
-	refund => sub { $_[0]{amount} - $_[0]{forfeited} },
+	(map { $_ => sub { $_[0]{amount} - $_[0]{forfeited} } } qw(refund reinstate)),
 	revoke => sub { -sum0(map { $_->[0] =~ /ended|forfeited/ ? () : $_->[1] } @{ $_[0]{took} }) },
-	reinstate => sub {
-		$_[0]{amount} - $_[0]{forfeited} - sum0(map { $_->[0] eq 'forfeited' ? $_->[1] : () } @{ $_[0]{took} });
-	},
 	close => sub { -$_[0]{amount} - $_[0]{owed_monthly} + $_[1]{owed_monthly} },
 	undo => sub { $_[0]{amount} });
 

@@ -211,8 +211,8 @@ sub undo_boundary
 	my ($self, $acct, $op, $at) = @_;
 	my $reset = $acct->{reset};
 
-	return undef if !$reset || ($reset->{plan} // '') ne $op->{plan} || $reset->{at} != $op->{boundary};
-	return undef if $acct->{period} != $reset->{period};
+	return undef if !$reset || ($acct->{plan} // '') ne $op->{plan};
+	return undef if $reset->{at} != $op->{boundary} || $acct->{period} != $reset->{period};
 	return { already => 1 } if $reset->{undone};
 	return { skipped => 1 } if $acct->{closings} != $reset->{closings};
 	my $version = $op->{regrant} ? $self->version_at($acct->{plan}, $at) : undef;

@@ -68,7 +68,7 @@ DECLARE
 	t timestamptz := coalesce(nullif(current_setting('credits.clock', true), '')::timestamptz, target);
 BEGIN
 	LOOP
-		t := least(t + interval '20 days', target);
+		t := least(t + interval '20 hours', target);
 		PERFORM set_config('credits.clock', t::text, false);
 		PERFORM credits_reset_due(100000);
 		EXIT WHEN t = target;
