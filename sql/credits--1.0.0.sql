@@ -58,19 +58,20 @@ CREATE TABLE @extschema@.credit_account (
     overdraft_limit    pg_catalog.int8        NOT NULL,
     period_granted     pg_catalog.int8        NOT NULL,
     last_left          pg_catalog.int8        NOT NULL,
+    last_limit         pg_catalog.int8        NOT NULL,
     period             pg_catalog.int8        NOT NULL,
     last_monthly_reset pg_catalog.timestamptz NOT NULL,
     effective_at       pg_catalog.timestamptz NOT NULL,
     cycle_anchor       pg_catalog.timestamp   NOT NULL,
     history_seq        pg_catalog.int8        NOT NULL,
     period_share       pg_catalog.int4        NOT NULL,
+    last_undone        pg_catalog.bool        NOT NULL,
     user_id            pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     time_zone          pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     status             pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     history_hash       pg_catalog.bytea       NOT NULL,
     next_reset_at      pg_catalog.timestamptz,
     next_event_at      pg_catalog.timestamptz,
-    last_limit         pg_catalog.int8,
     end_anchor         pg_catalog.timestamp,
     closed_seq         pg_catalog.int8,
     forfeited          pg_catalog.int8,
@@ -99,6 +100,7 @@ CREATE TABLE @extschema@.credit_account (
     CONSTRAINT credit_account_head CHECK (history_seq OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(history_hash) OPERATOR(pg_catalog.=) 32)
 ) WITH (fillfactor = 70);
 CREATE INDEX credit_account_next_event_idx ON @extschema@.credit_account (next_event_at);
+CREATE INDEX credit_account_no_plan_idx ON @extschema@.credit_account (next_reset_at) WHERE plan IS NULL;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_account', '');
 COMMENT ON TABLE @extschema@.credit_account IS 'One row per user: what is left, what is held and owed, the plan and the period, and the newest row of the user''s history.';
 COMMENT ON COLUMN @extschema@.credit_account.monthly IS 'Monthly credits left, without held ones. Each boundary sets them anew.';
@@ -112,7 +114,8 @@ COMMENT ON COLUMN @extschema@.credit_account.last_monthly_reset IS 'Start of the
 COMMENT ON COLUMN @extschema@.credit_account.period_share IS 'How much of a full period the current one is, in parts per million. The plan''s allowance is its monthly_credits times this share, rounded down.';
 COMMENT ON COLUMN @extschema@.credit_account.cycle IS 'The cycle of the plan, or of the last plan. NULL: the account never had a plan, and its period has no end.';
 COMMENT ON COLUMN @extschema@.credit_account.last_left IS 'Monthly credits that were left at the last boundary, minus those that were owed, plus what came back since from the period before it.';
-COMMENT ON COLUMN @extschema@.credit_account.last_limit IS 'How much of last_left rolls over. NULL: all of it, because that boundary was undone.';
+COMMENT ON COLUMN @extschema@.credit_account.last_limit IS 'At most this much of last_left rolls over.';
+COMMENT ON COLUMN @extschema@.credit_account.last_undone IS 'That boundary was undone: all of last_left rolls over.';
 COMMENT ON COLUMN @extschema@.credit_account.end_zone IS 'end_anchor, end_zone and end_cycle: from which anchor, zone and cycle next_reset_at was worked out, if these have changed since. Empty text: it is no boundary of a cycle, because the period was restarted.';
 COMMENT ON COLUMN @extschema@.credit_account.closed_seq IS 'seq of the row that last closed the account. NULL: it never was closed.';
 COMMENT ON COLUMN @extschema@.credit_account.forfeited IS 'Purchased credits that were lost when the account was closed, and that no chargeback has used. NULL: none.';
@@ -158,6 +161,7 @@ CREATE TABLE @extschema@.credit_history (
     period_start     pg_catalog.timestamptz,
     cycle_anchor     pg_catalog.timestamp,
     period_share     pg_catalog.int4,
+    last_undone      pg_catalog.bool,
     run_id           pg_catalog.uuid,
     idempotency_key  pg_catalog.text COLLATE pg_catalog."C",
     request_digest   pg_catalog.bytea,
@@ -187,9 +191,9 @@ CREATE TABLE @extschema@.credit_history (
         CASE WHEN reason IS NULL AND metadata IS NULL THEN text_salt IS NULL ELSE pg_catalog.octet_length(text_salt) OPERATOR(pg_catalog.=) 16 END),
     CONSTRAINT credit_history_facts CHECK (CASE WHEN status IS NULL THEN
         (plan IS NULL AND scheduled_plan IS NULL AND cycle_anchor IS NULL AND time_zone IS NULL AND overdraft_limit IS NULL AND period_granted IS NULL AND
-         period_start IS NULL AND period_share IS NULL AND cycle IS NULL AND last_left IS NULL AND last_limit IS NULL)
+         period_start IS NULL AND period_share IS NULL AND cycle IS NULL AND last_left IS NULL AND last_limit IS NULL AND last_undone IS NULL)
         ELSE cycle_anchor IS NOT NULL AND time_zone IS NOT NULL AND overdraft_limit IS NOT NULL AND period_granted IS NOT NULL AND
-         period_start IS NOT NULL AND period_share IS NOT NULL AND last_left IS NOT NULL END)
+         period_start IS NOT NULL AND period_share IS NOT NULL AND last_left IS NOT NULL AND last_limit IS NOT NULL AND last_undone IS NOT NULL END)
 );
 CREATE INDEX credit_history_ref_idx ON @extschema@.credit_history (user_id, ref_seq) WHERE ref_seq IS NOT NULL;
 CREATE UNIQUE INDEX credit_history_key_idx ON @extschema@.credit_history (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
@@ -201,7 +205,8 @@ COMMENT ON COLUMN @extschema@.credit_history.period IS 'Number of the period tha
 COMMENT ON COLUMN @extschema@.credit_history.period_start IS 'Start of that period, on rows that have facts.';
 COMMENT ON COLUMN @extschema@.credit_history.period_share IS 'How much of a full period it is, in parts per million, on rows that have facts.';
 COMMENT ON COLUMN @extschema@.credit_history.last_left IS 'What was left at the last boundary, like in credit_account, on rows that have facts.';
-COMMENT ON COLUMN @extschema@.credit_history.last_limit IS 'How much of last_left rolls over, on rows that have facts. NULL on such a row: all of it.';
+COMMENT ON COLUMN @extschema@.credit_history.last_limit IS 'At most this much of last_left rolls over, on rows that have facts.';
+COMMENT ON COLUMN @extschema@.credit_history.last_undone IS 'That boundary was undone: all of last_left rolls over. On rows that have facts.';
 COMMENT ON COLUMN @extschema@.credit_history.amount IS 'Credits of the request, or what the event granted. It has a sign for adjust and set_plan.';
 COMMENT ON COLUMN @extschema@.credit_history.held_monthly IS 'Monthly credits held after this row. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_history.held_granted IS 'Granted credits held after this row. NULL: none.';
@@ -232,6 +237,7 @@ CREATE TABLE @extschema@.credit_payment (
     user_id     pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     reported    pg_catalog.int8,
     forfeited   pg_catalog.int8,
+    revoked_seq pg_catalog.int8,
     CONSTRAINT credit_payment_pkey PRIMARY KEY (payment_ref),
     CONSTRAINT credit_payment_amounts CHECK (
         amount OPERATOR(pg_catalog.>=) 1 AND amount OPERATOR(pg_catalog.<=) 9007199254740991 AND
@@ -247,6 +253,7 @@ COMMENT ON COLUMN @extschema@.credit_payment.seq IS 'seq of its history row.';
 COMMENT ON COLUMN @extschema@.credit_payment.paid_at IS 'effective_at of its history row.';
 COMMENT ON COLUMN @extschema@.credit_payment.granted IS 'The credits are a grant, which ends.';
 COMMENT ON COLUMN @extschema@.credit_payment.reported IS 'The highest total that credits_revoke_purchase was called with. NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_payment.revoked_seq IS 'seq of the history row that last revoked any of it. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_payment.forfeited IS 'How much of revoked came from credits that the account had lost by closing. NULL: none.';
 
 CREATE TABLE @extschema@.credit_grant (
@@ -449,6 +456,7 @@ CREATE TABLE @extschema@.credit_history_archive (
     period_start     pg_catalog.timestamptz,
     cycle_anchor     pg_catalog.timestamp,
     period_share     pg_catalog.int4,
+    last_undone      pg_catalog.bool,
     run_id           pg_catalog.uuid,
     idempotency_key  pg_catalog.text COLLATE pg_catalog."C",
     request_digest   pg_catalog.bytea,
@@ -481,19 +489,20 @@ CREATE TABLE @extschema@.credit_checkpoint (
     overdraft_limit    pg_catalog.int8        NOT NULL,
     period_granted     pg_catalog.int8        NOT NULL,
     last_left          pg_catalog.int8        NOT NULL,
+    last_limit         pg_catalog.int8        NOT NULL,
     period             pg_catalog.int8        NOT NULL,
     last_monthly_reset pg_catalog.timestamptz NOT NULL,
     effective_at       pg_catalog.timestamptz NOT NULL,
     cycle_anchor       pg_catalog.timestamp   NOT NULL,
     history_seq        pg_catalog.int8        NOT NULL,
     period_share       pg_catalog.int4        NOT NULL,
+    last_undone        pg_catalog.bool        NOT NULL,
     user_id            pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     time_zone          pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     status             pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     history_hash       pg_catalog.bytea       NOT NULL,
     next_reset_at      pg_catalog.timestamptz,
     next_event_at      pg_catalog.timestamptz,
-    last_limit         pg_catalog.int8,
     end_anchor         pg_catalog.timestamp,
     closed_seq         pg_catalog.int8,
     forfeited          pg_catalog.int8,
@@ -519,7 +528,7 @@ SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_checkpoint', '');
 COMMENT ON TABLE @extschema@.credit_checkpoint IS 'One row per user with archived history. It has the account as it was after the last archived row (history_seq), and what is still needed from the archived rows. The newest archive row of credit_history has its digest (docs/audit-format.md).';
 COMMENT ON COLUMN @extschema@.credit_checkpoint.grants IS 'Grants that had not ended, and paid ones: seq, amount, remaining, ends_at, closed and paid (0 or 1), expired, elsewhere. Times are microseconds since 1970.';
 COMMENT ON COLUMN @extschema@.credit_checkpoint.holds IS 'Holds that can still be captured: seq, amount, monthly, purchased, period, ends_at (0: the hold has expired), given_back, number of pairs, and the pairs (seq of a grant, its credits).';
-COMMENT ON COLUMN @extschema@.credit_checkpoint.purchases IS 'All archived payments: seq, amount, and by then: revoked, forfeited, reported; whether it is a grant (0 or 1).';
+COMMENT ON COLUMN @extschema@.credit_checkpoint.purchases IS 'All archived payments: seq, amount, and by then: revoked, forfeited, reported, revoked_seq (0: none); whether it is a grant (0 or 1).';
 COMMENT ON COLUMN @extschema@.credit_checkpoint.payment_refs IS 'The payment_ref of each archived purchase, in the same order.';
 COMMENT ON COLUMN @extschema@.credit_checkpoint.archived IS 'How many archived rows are in the partition of which year: year, rows.';
 COMMENT ON COLUMN @extschema@.credit_checkpoint.opened_seq IS 'seq of the row that opened the account with facts, if that row is archived. The next columns have what credits_open_account was asked, and what it set.';
@@ -794,6 +803,12 @@ CREATE FUNCTION @extschema@.credits_account_state(
 COMMENT ON FUNCTION @extschema@.credits_account_state(@extschema@.credit_account) IS
 'An account row as it is now, with everything that is due applied. The view credit_balance calls it for accounts where something is due.';
 
+CREATE FUNCTION @extschema@.credits_account_from_history(user_id pg_catalog.text)
+    RETURNS @extschema@.credit_account
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credits_account_from_history';
+COMMENT ON FUNCTION @extschema@.credits_account_from_history(pg_catalog.text) IS
+'The row of credit_account that the user''s history gives, for docs/runbook-verification.md. It replays and verifies the whole history. Columns that were added to the table are NULL. Errors: UC002, UC008, 22004, 22023.';
+
 CREATE FUNCTION @extschema@.credits_now() RETURNS pg_catalog.timestamptz
     LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credits_now';
 COMMENT ON FUNCTION @extschema@.credits_now() IS
@@ -803,9 +818,9 @@ COMMENT ON FUNCTION @extschema@.credits_now() IS
  * If nothing is due, the account's row says what the user has.  The function takes 20
  * times as long as reading the row, so it is called only for accounts where something may
  * be due.  The index on next_event_at finds them.  The boundaries of an account without a
- * plan and without monthly credits are not events, so its period is shown as NULL when it
- * has ended.  The view uses an outer join and not
- * UNION ALL.  So it stays flat, and a query that joins it finds accounts by index.
+ * plan and without monthly credits are not events.  If one has passed, only the period has
+ * changed; the index of accounts without a plan finds these.  The view uses outer joins and
+ * not UNION ALL.  So it stays flat, and a query that joins it finds accounts by index.
  */
 CREATE VIEW @extschema@.credit_balance AS
     SELECT a.user_id,
@@ -818,10 +833,8 @@ CREATE VIEW @extschema@.credit_balance AS
            CASE WHEN s.user_id IS NULL THEN a.plan ELSE s.plan END AS plan,
            CASE WHEN s.user_id IS NULL THEN a.plan_version ELSE s.plan_version END AS plan_version,
            COALESCE(s.status, a.status) AS status,
-           CASE WHEN s.user_id IS NOT NULL THEN s.period_start
-                WHEN a.next_reset_at OPERATOR(pg_catalog.<=) (SELECT @extschema@.credits_now()) THEN NULL ELSE a.last_monthly_reset END AS period_start,
-           CASE WHEN s.user_id IS NOT NULL THEN s.next_reset_at
-                WHEN a.next_reset_at OPERATOR(pg_catalog.>) (SELECT @extschema@.credits_now()) THEN a.next_reset_at END AS next_reset_at,
+           COALESCE(s.period_start, q.period_start, a.last_monthly_reset) AS period_start,
+           CASE WHEN s.user_id IS NOT NULL THEN s.next_reset_at WHEN q.user_id IS NOT NULL THEN q.next_reset_at ELSE a.next_reset_at END AS next_reset_at,
            COALESCE(s.low, (a.monthly OPERATOR(pg_catalog.+) a.granted OPERATOR(pg_catalog.+) a.purchased) OPERATOR(pg_catalog.<) p.low_balance_threshold, false) AS low,
            a.history_seq AS seq,
            COALESCE(s.owed_monthly, a.owed_monthly) AS owed_monthly
@@ -831,6 +844,11 @@ CREATE VIEW @extschema@.credit_balance AS
                         FROM ONLY @extschema@.credit_account d CROSS JOIN LATERAL @extschema@.credits_account_state(d) f
                        WHERE d.next_event_at OPERATOR(pg_catalog.<=) @extschema@.credits_now()) s
              ON s.user_id OPERATOR(pg_catalog.=) a.user_id
+           LEFT JOIN (SELECT d.user_id, f.period_start, f.next_reset_at
+                        FROM ONLY @extschema@.credit_account d CROSS JOIN LATERAL @extschema@.credits_account_state(d) f
+                       WHERE d.plan IS NULL AND d.next_reset_at OPERATOR(pg_catalog.<=) @extschema@.credits_now()
+                         AND COALESCE(d.next_event_at OPERATOR(pg_catalog.>) @extschema@.credits_now(), true)) q
+             ON q.user_id OPERATOR(pg_catalog.=) a.user_id
            LEFT JOIN ONLY @extschema@.credit_plan p
              ON p.plan OPERATOR(pg_catalog.=) a.plan AND p.version OPERATOR(pg_catalog.=) a.plan_version;
 COMMENT ON VIEW @extschema@.credit_balance IS 'What each user has now, with everything that is due applied. Typed columns for people, BI and ORMs.';

@@ -1,5 +1,5 @@
--- Another anchor or time zone: the period is stretched to the first new boundary at or
--- after its end, so that no change gives two allowances.
+-- Another anchor, time zone or cycle: the running period keeps its end.  The next one lasts
+-- to the first new boundary, and has its share of the allowance, so that no change gives two.
 SET client_min_messages = warning;
 SET timezone = 'UTC';
 SET datestyle = 'ISO, YMD';
@@ -13,49 +13,53 @@ CREATE FUNCTION t.ends(r jsonb) RETURNS text
 LANGUAGE sql AS $$ SELECT concat(r->>'monthly', ' till ', coalesce(r->>'next_reset_at', 'never')) $$;
 
 -- Calendar and anniversary mixed gives two allowances (relaticle#437): here each change
--- keeps what there is, and the period only becomes longer.
+-- keeps what there is, and the end of the period.
 CALL t.story($$
     01-10 | t.ends(credits_open_account('a', 'ann', '2026-01-10 00:00', 'UTC')) | 100 till 2026-02-10T00:00:00Z
           | t.ends(credits_deduct('a', 30)) | 70 till 2026-02-10T00:00:00Z
-    -- 20th of the month: the first at or after 10 Feb is 20 Feb
-    01-15 | t.ends(credits_set_cycle('a', '2026-01-20 00:00')) | 70 till 2026-02-20T00:00:00Z
-    -- and back: the first 10th at or after 20 Feb
-          | t.ends(credits_set_cycle('a', '2026-01-10 00:00')) | 70 till 2026-03-10T00:00:00Z
+    -- to the 20th of the month, and back: nothing has changed
+    01-15 | t.ends(credits_set_cycle('a', '2026-01-20 00:00')) | 70 till 2026-02-10T00:00:00Z
+          | (SELECT end_anchor FROM credit_account WHERE user_id = 'a') | 2026-01-10T00:00:00
+          | t.ends(credits_set_cycle('a', '2026-01-10 00:00')) | 70 till 2026-02-10T00:00:00Z
+          | (SELECT coalesce(end_anchor::text, 'as it is') FROM credit_account WHERE user_id = 'a') | as it is
     -- 31st, clamped; the anchor may be in the future
-    01-16 | t.ends(credits_set_cycle('a', '2030-01-31 12:00')) | 70 till 2026-03-31T12:00:00Z
-    -- at the old end exactly: no stretch
-          | t.ends(credits_set_cycle('a', '2025-05-31 12:00')) | 70 till 2026-03-31T12:00:00Z
+    01-16 | t.ends(credits_set_cycle('a', '2030-01-31 12:00')) | 70 till 2026-02-10T00:00:00Z
+          | t.ends(credits_set_cycle('a', '2025-05-31 12:00')) | 70 till 2026-02-10T00:00:00Z
     -- what is the same changes nothing, neither does nothing
-          | t.ends(credits_set_cycle('a', '2025-05-31 12:00', 'UTC')) | 70 till 2026-03-31T12:00:00Z
-          | t.ends(credits_set_cycle('a')) | 70 till 2026-03-31T12:00:00Z
-    03-31 11:59:59.999999 | t.ends(credits_balance('a')) | 70 till 2026-03-31T12:00:00Z
+          | t.ends(credits_set_cycle('a', '2025-05-31 12:00', 'UTC')) | 70 till 2026-02-10T00:00:00Z
+          | t.ends(credits_set_cycle('a')) | 70 till 2026-02-10T00:00:00Z
+    -- 18.5 days of the 28 from 31 January to 28 February
+    02-10 | t.ends(credits_balance('a')) | 66 till 2026-02-28T12:00:00Z
+    03-31 11:59:59.999999 | t.ends(credits_balance('a')) | 100 till 2026-03-31T12:00:00Z
     03-31 12:00 | t.ends(credits_balance('a')) | 100 till 2026-04-30T12:00:00Z
           | t.ends(credits_deduct('a', 1)) | 99 till 2026-04-30T12:00:00Z
-    -- the zone: 12:00 of the 31st in Berlin is before it in UTC, so May's is next
-    04-15 | t.ends(credits_set_cycle('a', NULL, 'Europe/Berlin')) | 99 till 2026-05-31T10:00:00Z
-          | t.ends(credits_set_cycle('a', NULL, 'America/New_York')) | 99 till 2026-05-31T16:00:00Z
+    -- the zone: 12:00 in New York is 16:00 in UTC, so four hours of 30 days come first, with 0 credits
+    04-15 | t.ends(credits_set_cycle('a', NULL, 'Europe/Berlin')) | 99 till 2026-04-30T12:00:00Z
+          | t.ends(credits_set_cycle('a', NULL, 'America/New_York')) | 99 till 2026-04-30T12:00:00Z
+    04-30 12:00 | t.ends(credits_balance('a')) | 0 till 2026-04-30T16:00:00Z
     05-31 16:00 | t.ends(credits_deduct('a', 1)) | 99 till 2026-06-30T16:00:00Z
 $$);
 SELECT * FROM t.told;
 SELECT seq, kind, amount, delta, balance, plan, effective_at, next_reset_at FROM t.history('a');
+SELECT seq, period, period_share, period_start FROM credit_history WHERE user_id = 'a' AND kind = 'reset' ORDER BY seq;
 SELECT seq, cycle_anchor, time_zone FROM credit_history WHERE user_id = 'a' AND kind = 'set_cycle' ORDER BY seq;
 
 -- A calendar account: only the zone matters.
 CALL t.story($$
     01-10 | t.ends(credits_open_account('c', 'cal')) | 10 till 2026-02-01T00:00:00Z
           | t.ends(credits_set_cycle('c', '2026-01-20 00:00')) | 10 till 2026-02-01T00:00:00Z
-    -- midnight in Los Angeles is 8 hours later: the same 1st
-          | t.ends(credits_set_cycle('c', NULL, 'America/Los_Angeles')) | 10 till 2026-02-01T08:00:00Z
-    -- in Tokyo it was 9 hours earlier: the next
-          | t.ends(credits_set_cycle('c', NULL, 'asia/tokyo')) | 10 till 2026-02-28T15:00:00Z
+          | t.ends(credits_set_cycle('c', NULL, 'America/Los_Angeles')) | 10 till 2026-02-01T00:00:00Z
+          | t.ends(credits_set_cycle('c', NULL, 'asia/tokyo')) | 10 till 2026-02-01T00:00:00Z
           | (SELECT time_zone FROM credit_account WHERE user_id = 'c') | Asia/Tokyo
-    -- a change of plan later goes by the new anchor
-          | t.ends(credits_set_plan('c', 'ann')) | 100 till 2026-03-19T15:00:00Z
+    -- a change of plan goes by the new anchor, from the end of the period on: 19 January 15:00Z in Tokyo
+          | t.ends(credits_set_plan('c', 'ann')) | 100 till 2026-02-01T00:00:00Z
+    02-01 | t.ends(credits_balance('c')) | 60 till 2026-02-19T15:00:00Z
     -- what is scheduled stays
-          | t.ends(credits_set_plan('c', 'cal', 'next_reset')) | 100 till 2026-03-19T15:00:00Z
-          | t.ends(credits_set_cycle('c', '2026-01-25 00:00', 'UTC')) | 100 till 2026-03-25T00:00:00Z
+    01-10 | t.ends(credits_set_plan('c', 'cal', 'next_reset')) | 100 till 2026-02-01T00:00:00Z
+          | t.ends(credits_set_cycle('c', '2026-01-25 00:00', 'UTC')) | 100 till 2026-02-01T00:00:00Z
           | (SELECT scheduled_plan FROM credit_account WHERE user_id = 'c') | cal
-    03-25 | t.ends(credits_deduct('c', 1)) | 9 till 2026-04-01T00:00:00Z
+    -- the calendar in UTC, as when the period began: nothing to make up for
+    02-01 | t.ends(credits_deduct('c', 1)) | 9 till 2026-03-01T00:00:00Z
 $$);
 SELECT * FROM t.told;
 
@@ -64,48 +68,52 @@ SELECT * FROM t.told;
 CALL t.story($$
     01-10 | t.ends(credits_open_account('t', 'ann', '2026-01-10 00:00', 'UTC')) | 100 till 2026-02-10T00:00:00Z
           | credits_deduct('t', 100) | 0/0/0
-    02-10 | t.ends(credits_set_cycle('t', '2026-01-11 00:00')) | 100 till 2026-03-11T00:00:00Z
+    02-10 | t.ends(credits_set_cycle('t', '2026-01-11 00:00')) | 100 till 2026-03-10T00:00:00Z
           | credits_deduct('t', 100) | 0/0/0
-    02-11 | t.ends(credits_set_cycle('t', '2026-01-12 00:00')) | 0 till 2026-03-12T00:00:00Z
-    02-12 | t.ends(credits_set_cycle('t', '2026-01-13 00:00')) | 0 till 2026-03-13T00:00:00Z
-    03-12 | t.ends(credits_set_cycle('t', '2026-01-12 00:00')) | 0 till 2026-04-12T00:00:00Z
+    02-11 | t.ends(credits_set_cycle('t', '2026-01-12 00:00')) | 0 till 2026-03-10T00:00:00Z
+    02-12 | t.ends(credits_set_cycle('t', '2026-01-13 00:00')) | 0 till 2026-03-10T00:00:00Z
+    -- 3 days of the 28 from 13 February to 13 March; then 30 of the 31 from 12 March to 12 April
+    03-12 | t.ends(credits_set_cycle('t', '2026-01-12 00:00')) | 10 till 2026-03-13T00:00:00Z
+    03-13 | t.ends(credits_balance('t')) | 96 till 2026-04-12T00:00:00Z
     04-12 | t.ends(credits_deduct('t', 1)) | 99 till 2026-05-12T00:00:00Z
-          | (SELECT count(*) FROM credit_history WHERE user_id = 't' AND kind = 'reset') | 2
+          | (SELECT count(*) FROM credit_history WHERE user_id = 't' AND kind = 'reset') | 4
 $$);
 SELECT * FROM t.told;
 
--- Without a plan there is no period to stretch; the anchor is for the plan to come.
+-- Without a plan the period has no end; the anchor is for the plan to come.
 CALL t.story($$
     01-10 | t.ends(credits_open_account('n')) | 0 till never
           | t.ends(credits_set_cycle('n', '2026-01-20 00:00', 'Europe/Berlin')) | 0 till never
           | t.ends(credits_set_plan('n', 'ann')) | 100 till 2026-01-19T23:00:00Z
-    -- cancelled, the period goes on, and another anchor stretches it
+    -- cancelled, the period goes on
           | t.ends(credits_set_plan('n', NULL)) | 0 till 2026-01-19T23:00:00Z
-          | t.ends(credits_set_cycle('n', '2026-01-25 00:00', 'UTC')) | 0 till 2026-01-25T00:00:00Z
+          | t.ends(credits_set_cycle('n', '2026-01-25 00:00', 'UTC')) | 0 till 2026-01-19T23:00:00Z
+    01-20 | t.ends(credits_balance('n')) | 0 till 2026-01-25T00:00:00Z
     -- an account that a purchase opened
-          | t.ends(credits_add_purchased('p', 5, 'pay_p')) | 0 till never
+    01-10 | t.ends(credits_add_purchased('p', 5, 'pay_p')) | 0 till never
           | t.ends(credits_set_cycle('p', '2026-01-20 00:00')) | 0 till never
 $$);
 SELECT * FROM t.told;
 
--- With holds and grants: the stretched period is the same one, so a hold returns to it.
+-- With holds and grants: the hold ends with the period that it belongs to, and returns to it
+-- first.  Then 10 days of the 31 from 20 January to 20 February.
 CALL t.story($$
     01-10 | credits_open_account('h', 'ann', '2026-01-10 00:00', 'UTC') | 100/0/0
           | credits_grant('h', 5, '2026-02-12 00:00Z') | 100/5/0
           | h = credits_hold('h', 102, '31 days') | 0/3/0 h102
           | credits_set_cycle('h', '2026-01-20 00:00') | 0/3/0 h102
-    02-10 | credits_balance('h') | 100/5/0
-    02-12 | credits_balance('h') | 100/0/0
+    02-10 | credits_balance('h') | 32/5/0
+    02-12 | credits_balance('h') | 32/0/0
     02-20 | credits_balance('h') | 100/0/0
           | credits_deduct('h', 1) | 99/0/0
 $$);
 SELECT * FROM t.told;
 SELECT seq, kind, ref, amount, delta, balance, held, expired, at FROM t.moves('h');
 
--- Long asleep after a change: the boundaries of the new cycle.
+-- Long asleep after a change: the period that is prorated has a row of its own, the others are one.
 CALL t.story($$
     02-20 | credits_open_account('s', 'ann', '2026-02-20 00:00', 'UTC') | 100/0/0
-          | t.ends(credits_set_cycle('s', '2026-01-31 00:00')) | 100 till 2026-03-31T00:00:00Z
+          | t.ends(credits_set_cycle('s', '2026-01-31 00:00')) | 100 till 2026-03-20T00:00:00Z
     08-15 | t.ends(credits_balance('s')) | 100 till 2026-08-31T00:00:00Z
           | t.ends(credits_deduct('s', 1)) | 99 till 2026-08-31T00:00:00Z
 $$);
@@ -116,10 +124,10 @@ SELECT kind, effective_at, skipped FROM credit_history WHERE user_id = 's' AND k
 CALL t.story($$
     08-15 | credits_open_account('k', 'ann', '2026-08-15 00:00', 'UTC') | 100/0/0
           | credits_deduct('k', 1, NULL, 'kd') | 99/0/0
-          | t.ends(credits_set_cycle('k', '2026-01-20 00:00', NULL, 'why', 'kc', '{}')) | 99 till 2026-09-20T00:00:00Z
+          | t.ends(credits_set_cycle('k', '2026-01-20 00:00', NULL, 'why', 'kc', '{}')) | 99 till 2026-09-15T00:00:00Z
           | credits_set_cycle('k', '2026-01-25 00:00') | 99/0/0
-          | t.ends(credits_set_cycle('k', '2026-01-20 00:00', NULL, 'other', 'kc')) | 99 till 2026-09-20T00:00:00Z
-          | t.ends(credits_balance('k')) | 99 till 2026-09-25T00:00:00Z
+          | t.ends(credits_set_cycle('k', '2026-01-20 00:00', NULL, 'other', 'kc')) | 99 till 2026-09-15T00:00:00Z
+          | t.ends(credits_balance('k')) | 99 till 2026-09-15T00:00:00Z
           | credits_set_cycle('k', '2026-01-20 00:01', NULL, NULL, 'kc') | UC003
           | credits_set_cycle('k', '2026-01-20 00:00', 'UTC', NULL, 'kc') | UC003
           | credits_set_cycle('k', NULL, NULL, NULL, 'kc') | UC003

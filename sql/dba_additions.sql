@@ -104,7 +104,7 @@ DROP ROLE regress_credits_a, regress_credits_b;
 CREATE DOMAIN dba_domain AS int NOT NULL CHECK (value > 0);
 CREATE DOMAIN dba_over AS dba_domain;
 ALTER TABLE credit_grant ADD COLUMN dba_column dba_domain;
-SELECT t.sqlstate('INSERT INTO credit_grant SELECT 1, 1, 999, now(), false, ''u1''') AS plain_insert,
+SELECT t.sqlstate('INSERT INTO credit_grant SELECT 1, 1, 999, now(), false, false, ''u1''') AS plain_insert,
        t.sqlstate('SELECT credits_grant(''u1'', 5, now() + ''1 day''::interval)') AS granted;
 ALTER DOMAIN dba_domain SET DEFAULT 3;
 SELECT credits_grant('u1', 5, now() + '1 day'::interval) ->> 'ok' AS granted;

@@ -12,7 +12,7 @@ SELECT credits_add_purchased('u', 5, 'pay_1') ->> 'available' AS available;
 SELECT jsonb_pretty(credits_deduct('u', 12, 'image', NULL, '{"model": "x"}', 'alice'));
 -- One history row, with both deltas.
 SELECT seq, kind, amount, monthly_delta, granted_delta, purchased_delta, monthly, granted, purchased,
-       reason, metadata, spender, actor = session_user AS actor, created_at, effective_at, period_start
+       reason, metadata, spender, actor = session_user AS actor, created_at, effective_at, period
   FROM credit_history WHERE user_id = 'u' AND kind = 'deduct';
 SELECT monthly, granted, purchased, history_seq FROM credit_account WHERE user_id = 'u';
 

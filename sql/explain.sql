@@ -35,8 +35,8 @@ SELECT credits_balance_at(NULL, '2026-02-12 12:00Z');
 SELECT credits_explain('nobody');
 SELECT credits_explain(NULL);
 
--- a plan change and the reset of its instant are one: also when the reset's row
--- stands for later boundaries
+-- a plan change and the reset of its instant are one; the period after it is short and
+-- has a row of its own
 SET credits.clock = '2026-04-11 13:00Z';
 SELECT credits_open_account('c', 'pro') ->> 'monthly' AS monthly, credits_set_plan('c', 'anni', 'next_reset') ->> 'scheduled_plan' AS scheduled;
 SET credits.clock = '2026-09-15 00:00Z';

@@ -13,7 +13,7 @@ SELECT credits_add_purchased('u', 100, 'pay_1', 'top-up') ->> 'available' AS ava
 \x
 SELECT seq, kind, amount, monthly_delta, granted_delta, purchased_delta, monthly, granted, purchased,
        available, held, owed, expired, forfeited, skipped, reason, metadata, idempotency_key, payment_ref, ref_seq, spender,
-       actor = session_user AS actor, run_id, plan, plan_version, status, period_start, next_reset_at, created_at, effective_at,
+       actor = session_user AS actor, run_id, plan, plan_version, status, period, next_reset_at, created_at, effective_at,
        length(hash) AS hash
   FROM credits_history('u');
 \x

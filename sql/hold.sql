@@ -159,7 +159,7 @@ SELECT * FROM t.moves('late');
 SELECT seq, amount, monthly, purchased, state, ends_at FROM credit_hold WHERE user_id = 'late' ORDER BY seq;
 
 -- The reset: held monthly credits are neither leftover nor allowance, and what comes
--- back after it expires at once.  So a hold of 100 gives 100, not 200.
+-- back after it and does not roll over expires at once.  So a hold of 100 gives 100, not 200.
 CALL t.story($$
     01-31 | credits_open_account('r', 'free') | 100/0/0
           | h = credits_hold('r', 100, '2 days') | 0/0/0 h100
@@ -175,14 +175,14 @@ CALL t.story($$
     04-30 | credits_hold('r', 70, '2 days') | 0/0/0 h70
     05-02 | credits_balance('r') | 100/0/0
           | credits_deduct('r', 1) | 99/0/0
-    -- the late capture of such a hold pays from what there is now
+    -- the late capture of such a hold takes what expired with it: the new allowance is untouched
     05-31 | h5 = credits_hold('r', 99, '2 days') | 0/0/0 h99
-    06-02 | credits_capture('r', :h5) | 1/0/0
-    -- rollover counts what is left and not held
+    06-02 | credits_capture('r', :h5) | 100/0/0
+    -- with rollover 50, 30 of them free: 20 of what comes back are carried as if they had been free, too
           | credits_open_account('ro', 'carry') | 100/0/0
           | hr = credits_hold('ro', 70, '31 days') | 30/0/0 h70
     07-01 | credits_deduct('ro', 1) | 129/0/0 h70
-          | credits_release('ro', :hr) | 129/0/0 x70
+          | credits_release('ro', :hr) | 149/0/0 x50
 $$);
 SELECT * FROM t.told;
 SELECT * FROM t.moves('r');
@@ -271,11 +271,11 @@ CALL t.story($$
     -- 20 over, + 100; 50 over; + 100
     12-01 | credits_adjust('swept', 'purchased', 1, 'wake up') | 120/0/1 h80
           | credits_adjust('swept', 'purchased', -1, 'wake up') | 120/0/0 h80
-    -- the hold of November ends in December: its credits expire
-    12-11 | credits_adjust('swept', 'purchased', 1, 'wake up') | 120/0/1
-          | credits_adjust('swept', 'purchased', -1, 'wake up') | 120/0/0
-    12-20 | credits_balance('slept') | 120/0/0
-          | credits_balance('swept') | 120/0/0
+    -- the hold of November ends in December: 30 more of it roll over, the rest expires
+    12-11 | credits_adjust('swept', 'purchased', 1, 'wake up') | 150/0/1
+          | credits_adjust('swept', 'purchased', -1, 'wake up') | 150/0/0
+    12-20 | credits_balance('slept') | 150/0/0
+          | credits_balance('swept') | 150/0/0
           | (credits_reset_due()->'failures') | 0
 $$);
 SELECT * FROM t.told;
@@ -284,14 +284,14 @@ SELECT user_id, monthly, held_monthly, period_granted, last_monthly_reset, next_
 SELECT kind, ref, amount, delta, balance, held, expired, at FROM t.moves('slept') WHERE kind IN ('hold_end', 'reset');
 
 -- Downgrade then upgrade grants everything again (theopenco/llmgateway#2479): not with
--- a hold in between either.  Held credits are not taken by the downgrade, so they count
--- as granted.
+-- a hold in between either.  What the downgrade cannot take, because it is held, is
+-- remembered, and taken from what comes back.
 CALL t.story($$
     12-20 | credits_open_account('d', 'big') | 300/0/0
           | h = credits_hold('d', 250, '1 day') | 50/0/0 h250
-    -- 200 less, of which 50 can be taken
+    -- 200 less, of which 50 can be taken, and 150 of what is released
           | credits_set_plan('d', 'free') | 0/0/0 h250
-          | credits_release('d', :h) | 250/0/0
+          | credits_release('d', :h) | 100/0/0
           | credits_set_plan('d', 'big') | 300/0/0
           | h2 = credits_hold('d', 300, '1 day') | 0/0/0 h300
           | credits_set_plan('d', 'free') | 0/0/0 h300
@@ -380,7 +380,8 @@ SELECT args, t.sqlstate('SELECT credits_capture(' || args || ')')
   FROM unnest(ARRAY[
     $$NULL, 3$$,                                   -- 22004
     $$'y', NULL$$,                                 -- 22004
-    $$'y', 3, 0$$,                                 -- 22023
+    $$'y', 3, 0$$,                                 -- UC006: 0 settles a hold
+    $$'y', 3, 0, true$$,                           -- 22023: it cannot stay open
     $$'y', 3, -1$$,                                -- 22023
     $$'y', 3, 9007199254740992$$,                  -- 22003
     $$'y', 3, 1, NULL, NULL, ''$$,                 -- 22023

@@ -104,7 +104,8 @@ CALL credits_import(:'source', refresh => true) \gset
 SELECT pg_temp.said(:'report');
 SELECT purchased FROM credit_account WHERE user_id = 'f';
 
--- Undone, run by run: nothing remains but what was bought here, and the debt of nobody.
+-- Undone, run by run: nothing remains but what was bought here, and what rolled over since (c).
+-- f owes what it has spent.
 SELECT t.short(credits_add_purchased('d', 5, 'pay_1'));
 DO $$
 DECLARE run uuid; r jsonb;
@@ -116,12 +117,12 @@ END $$;
 SELECT sum(accounts) AS accounts, sum(credits_expired) AS expired FROM credit_reset_run WHERE kind = 'undo';
 SELECT user_id, monthly, purchased, owed_monthly + owed_purchased AS owed, plan, next_reset_at FROM credit_account ORDER BY 1;
 SELECT * FROM credits_verify();
--- and imported again, but for d, who has bought something
+-- and imported again, but for c and d, which have credits; f pays first what it owes
 CALL credits_import(:'source', :'history') \gset
 SELECT pg_temp.said(:'report');
 CALL credits_import(:'source', :'history') \gset
 SELECT pg_temp.said(:'report');
-SELECT user_id, monthly, purchased FROM credit_account ORDER BY 1;
+SELECT user_id, monthly, purchased, owed_purchased AS owed FROM credit_account ORDER BY 1;
 SELECT user_id, count(*) FROM credit_history WHERE kind = 'imported' GROUP BY 1 ORDER BY 1;
 SELECT * FROM credits_verify();
 

@@ -150,14 +150,14 @@ CALL t.story($$
     03-02 | credits_open_account('d', 'pro') | 100/0/0
           | d = credits_deduct('d', 60) | 40/0/0
           | credits_set_plan('d', 'free') | 0/0/0
-          | credits_refund('d', :d) | 60/0/0
+          | credits_refund('d', :d) | 10/0/0
           | credits_set_plan('d', 'pro') | 100/0/0
           | credits_set_plan('d', 'free') | 10/0/0
           | credits_set_plan('d', 'pro') | 100/0/0
     -- nor does cancelling: the old period goes on to its end
           | d2 = credits_deduct('d', 100) | 0/0/0
           | credits_set_plan('d', NULL) | 0/0/0
-          | credits_refund('d', :d2, 50) | 50/0/0
+          | credits_refund('d', :d2, 50) | 0/0/0
           | credits_set_plan('d', 'pro') | 50/0/0
 $$);
 SELECT * FROM t.told;

@@ -17,12 +17,12 @@ SELECT * FROM t.receipt(credits_set_plan('u', 'free'));
 SELECT * FROM t.receipt(credits_set_plan('u', 'pro'));
 SELECT monthly, period_granted, plan, plan_version FROM credit_account WHERE user_id = 'u';
 -- Spent before leaving, it is not given again: 96 - 95 = 1; down takes that 1
--- of the 90; coming back gives that 1.
+-- of the 90 and remembers 89; coming back pays the 89 first, and gives that 1.
 SELECT credits_deduct('u', 95) ->> 'available' AS available;
 SELECT * FROM t.receipt(credits_set_plan('u', 'free'));
-SELECT period_granted FROM credit_account WHERE user_id = 'u';
+SELECT period_granted, owed_monthly, owed_purchased FROM credit_account WHERE user_id = 'u';
 SELECT * FROM t.receipt(credits_set_plan('u', 'pro'));
-SELECT monthly, period_granted FROM credit_account WHERE user_id = 'u';
+SELECT monthly, period_granted, owed_monthly FROM credit_account WHERE user_id = 'u';
 -- Purchased credits are never taken by a change of plan.
 SELECT credits_add_purchased('u', 50, 'pay_1') ->> 'available' AS available;
 SELECT * FROM t.receipt(credits_set_plan('u', 'free'));
@@ -57,8 +57,8 @@ SELECT scheduled_plan FROM credit_account WHERE user_id = 'v';
 SELECT credits_set_plan('v', 'pro') ->> 'monthly' AS monthly;
 SELECT plan, scheduled_plan FROM credit_account WHERE user_id = 'v';
 
--- Cancelled at the next reset: the period goes on to its end, then there is
--- neither an allowance nor a next reset; purchased credits stay.
+-- Cancelled at the next reset: the period goes on to its end, then there is no
+-- allowance.  The periods go on, and write no row; purchased credits stay.
 SET credits.clock = '2026-07-10 00:00:00+00';
 SELECT credits_open_account('w', 'free') ->> 'available' AS available;
 SELECT credits_add_purchased('w', 7, 'pay_2') ->> 'available' AS available;
@@ -72,15 +72,15 @@ SELECT * FROM t.receipt(credits_deduct('w', 1));
 SET credits.clock = '2026-12-02 00:00:00+00';
 SELECT * FROM t.receipt(credits_deduct('w', 1));
 SELECT seq, kind, amount, delta, balance, expired, plan, effective_at, next_reset_at FROM t.history('w');
--- Back again: a new period with its allowance.
+-- Back again: the allowance of the period that runs.
 SELECT * FROM t.receipt(credits_set_plan('w', 'free'));
 
--- Cancelled now: what is left of the allowance is taken, the period keeps
--- its end, and coming back within it grants nothing twice.
+-- Cancelled now: what is left of the allowance is taken, what was spent of it is
+-- remembered, the period keeps its end, and coming back within it grants nothing twice.
 SELECT credits_open_account('x', 'pro') ->> 'available' AS available;
 SELECT credits_deduct('x', 30) ->> 'available' AS available;
 SELECT * FROM t.receipt(credits_set_plan('x', NULL));
-SELECT plan IS NULL AS no_plan, monthly, period_granted, next_reset_at FROM credit_account WHERE user_id = 'x';
+SELECT plan IS NULL AS no_plan, monthly, owed_monthly, period_granted, next_reset_at FROM credit_account WHERE user_id = 'x';
 SELECT * FROM t.receipt(credits_set_plan('x', 'pro'));
 SELECT * FROM t.receipt(credits_set_plan('x', NULL));
 SET credits.clock = '2027-01-05 00:00:00+00';
@@ -106,8 +106,8 @@ SELECT credits_add_purchased('z', 5, 'pay_3') ->> 'available' AS available;
 SELECT sqlstate, message FROM t.refused($$SELECT credits_set_plan('z', 'free', 'next_reset')$$);
 SELECT * FROM t.receipt(credits_set_plan('z', 'free'));
 
--- Plans of different cycles: the period is stretched to the first new
--- boundary at or after its old end.  Opened on the 15th at 12:00.
+-- Plans of different cycles: the running period keeps its end.  The next one lasts
+-- to the first new boundary and has its share: 14.5 days of 31.  Opened on the 15th at 12:00.
 SET credits.clock = '2027-03-15 12:00:00+00';
 SELECT * FROM t.receipt(credits_open_account('y', 'free'));
 SET credits.clock = '2027-03-20 00:00:00+00';
@@ -116,13 +116,24 @@ SET credits.clock = '2027-04-15 11:59:59+00';
 SELECT credits_balance('y') ->> 'monthly' AS monthly;
 SET credits.clock = '2027-04-15 12:00:00+00';
 SELECT credits_deduct('y', 1) ->> 'monthly' AS monthly;
--- and back to the calendar: from 15 May stretched to 1 June
+-- and back to the calendar: the period still ends on 15 May
 SELECT * FROM t.receipt(credits_set_plan('y', 'free'));
--- at the next reset: the change comes at that boundary, the new cycle after it
+-- at the next reset: the change comes at that boundary; its cycle is that of the period before, so the next is full
 SELECT * FROM t.receipt(credits_set_plan('y', 'team', 'next_reset'));
 SET credits.clock = '2027-06-01 00:00:00+00';
 SELECT * FROM t.receipt(credits_deduct('y', 1));
 SELECT seq, kind, amount, delta, balance, plan, effective_at, next_reset_at FROM t.history('y');
+
+-- Cancelled at the next reset, and the sweep comes months later: the change and that reset
+-- are rows, the periods after them are not.
+SELECT credits_open_account('s', 'free') ->> 'available' AS available;
+SELECT credits_set_plan('s', NULL, 'next_reset') ->> 'kind' AS kind;
+SET credits.clock = '2027-10-15 00:00:00+00';
+CALL credits_run_reset() \gset
+SELECT seq, kind, amount, delta, balance, expired, plan, effective_at, next_reset_at FROM t.history('s');
+SELECT plan, scheduled_plan, monthly, period, last_monthly_reset, next_reset_at, next_event_at FROM credit_account WHERE user_id = 's';
+SELECT r->'period' AS period, r->'period_start' AS period_start, r->'next_reset_at' AS next_reset_at FROM credits_balance('s') r;
+SELECT * FROM credits_verify_account('s');
 
 -- Arguments.
 SELECT t.fingerprint() AS before \gset

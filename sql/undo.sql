@@ -19,7 +19,7 @@ SELECT count(credits_open_account(u, 'free')) FROM unnest('{u1,u2,u3}'::text[]) 
 SELECT count(credits_deduct(u, n)) FROM (VALUES ('u1', 30), ('u2', 100), ('u3', 20)) v (u, n);
 
 -- A sweep, by its id.  u1 had 70 left and got 100, so it goes back to 70.  u2 had 0 left, got 100
--- and has spent 60 since: 40 go, and 60 are owed.  u3 was reset by a call of its own.
+-- and has spent 60 since: 40 go, and 60 are owed until the next reset.  u3 was reset by a call of its own.
 SET credits.clock = '2026-02-01 00:00:00+00';
 SELECT credits_deduct('u3', 10) ->> 'monthly' AS u3;
 CALL credits_run_reset() \gset
@@ -39,9 +39,9 @@ SELECT m.*, h.reason, h.run_id = (:'report'::jsonb ->> 'run_id')::uuid AS run FR
 -- again: each row is undone once
 CALL credits_undo_run(:'run') \gset
 SELECT pg_temp.said(:'report');
--- what comes to the bucket pays the debt; nothing can be spent until it does
+-- what comes to the bucket pays the debt; it is not part of what the user owes
 SELECT t.sqlstate($$SELECT credits_deduct('u2', 1)$$);
-SELECT t.short(credits_adjust('u2', 'monthly', 50, 'sorry'));
+SELECT t.short(r), r -> 'owed_monthly' AS owed_monthly FROM credits_adjust('u2', 'monthly', 50, 'sorry') r;
 SELECT t.short(credits_deduct('u1', 10));
 -- an undo is not undone
 SELECT :'report'::jsonb ->> 'run_id' AS undo_run \gset
@@ -62,10 +62,8 @@ CALL credits_run_reset(max_accounts => 1) \gset
 SELECT pg_temp.said(:'report');
 SELECT credits_define_plan('free', 200) ->> 'version' AS version;
 SET credits.clock = '2026-03-03 00:00:00+00';
--- u1: 60 left, 1000 came, 200 are right: 260 (-740).  u2: 0 left, its debt lapsed at the boundary: 200 (-800).
--- u3: 90 left, 10 of 1000 spent: 280 (-710).  u4: 60 left: 260 (-740).
--- u5: 100 left, 980 of 1000 spent: 900 have to go, 20 do, 880 are owed, and 200 pay that: 0, owes 680 (-20).
--- u6: 300 left of the other plan: 500 (-500).  u7 has left the plan at that instant.
+-- 1000 came, 200 are right: 800 less (u1, u2, u4, and u6, which came from the other plan).  u3 has spent 10 of
+-- them: 190.  u5 has spent 980: 20 go, 780 are owed.  u7 has left the plan at that instant.
 -- A cap of two: u1 and u2; then the others.
 CALL credits_undo_run(plan => 'free', boundary => '2026-03-01 00:00:00+00', regrant => true, max_accounts => 2) \gset
 SELECT pg_temp.said(:'report'), :'report'::jsonb ->> 'state' AS state;
@@ -100,7 +98,7 @@ CALL credits_undo_run(plan => 'solo', boundary => '2026-05-01 00:00:00+00') \gse
 SELECT pg_temp.said(:'report');
 SELECT * FROM pg_temp.have('c1');
 
--- The right allowance was the same, or none: a regrant by another version.
+-- The right allowance was none: a regrant by another version.
 SELECT credits_open_account('c2', 'solo') ->> 'monthly' AS c2;
 SET credits.clock = '2026-05-01 00:00:00+00';
 CALL credits_run_reset() \gset
@@ -191,7 +189,7 @@ SELECT * FROM pg_temp.have('t1', 't2', 't3');
 SELECT * FROM credits_verify();
 
 -- Two boundaries in one row: only the last is undone, as if each had been applied by itself (s2 was swept
--- at both).  The 100 of 1 July come back, the 100 of 1 August go; with a regrant, they come again.
+-- at both).  The 100 of 1 July come back, the 100 of 1 August go.  A regrant by the same version changes nothing.
 SELECT credits_define_plan('sleep', 100) ->> 'version' AS version;
 SELECT count(credits_open_account(u, 'sleep')), count(credits_deduct(u, n)) FROM (VALUES ('s1', 100), ('s2', 100), ('s3', 30)) v (u, n);
 SET credits.clock = '2026-07-01 00:00:00+00';
@@ -232,8 +230,8 @@ SELECT pg_temp.said(:'report');
 ROLLBACK;
 SELECT user_id, plan_version FROM credit_account WHERE plan = 'pro' ORDER BY 1;
 
--- Granted anew by a version with another cycle: the period is stretched, as by any change of
--- cycle.  Otherwise the 1st of December would begin one of four days.
+-- Granted anew by a version with another cycle: the period keeps its end, as with any change of cycle.
+-- The 1st of December begins one of four days, with its share of 12.
 SELECT credits_define_plan('turn', 100) ->> 'version' AS version;
 SELECT credits_open_account('turn', 'turn', '2026-07-05') ->> 'next_reset_at' AS ends;
 SET credits.clock = '2026-11-02 00:00:00+00';
@@ -246,7 +244,7 @@ SET credits.clock = '2027-01-10 00:00:00+00';
 CALL credits_run_reset() \gset
 SELECT * FROM t.history('turn');
 
--- A row for two boundaries, by plan and boundary: of the 10 before the first the version then
+-- Two boundaries by two versions, each with a row: of the 10 before the first the version then
 -- in force let 4 stay, and granted 2; these 6 come back, and the 100 go.
 SELECT credits_define_plan('kept', 10, 'calendar', 0) ->> 'version' AS version;
 SELECT credits_open_account('kept', 'kept') ->> 'monthly' AS monthly;

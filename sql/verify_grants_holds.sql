@@ -39,12 +39,19 @@ CALL t.story($$
           | credits_hold('b', 115, '1 hour') | 0/5/0 h115
     02-02 | credits_deduct('b', 1) | 99/20/0
           | credits_open_account('c', 'free') | 100/0/0
+    -- a paid grant that ends with 11, and with 4 in a hold; its chargeback takes these and 3 more
+          | credits_grant('p', 20, '2026-02-03 00:00Z', payment_ref => 'pay_p') | 0/20/0
+          | credits_deduct('p', 5) | 0/15/0
+          | credits_hold('p', 4, '2 days') | 0/11/0 h4
+    02-05 | credits_add_purchased('p', 1, 'pay_p2') | 0/0/1
+          | credits_revoke_purchase('pay_p', total => 18) | 0/0/0 o2
 $$);
 SELECT count(*) FILTER (WHERE wrong IS NOT NULL) AS wrong FROM t.told;
 SELECT seq, kind, ref, amount, delta, balance, held, owed, expired, forfeited, allocations FROM t.moves('a');
+SELECT seq, kind, ref, amount, delta, balance, held, owed, expired, forfeited, allocations FROM t.moves('p');
 SELECT * FROM credit_grant ORDER BY user_id, seq;
 SELECT * FROM credit_hold ORDER BY user_id, seq;
-SELECT * FROM credit_payment ORDER BY seq;
+SELECT * FROM credit_payment ORDER BY user_id, seq;
 SELECT * FROM credits_verify();
 
 -- One tampering at a time, each undone: guards and constraints off, the change, guards
@@ -90,14 +97,21 @@ SELECT change, r.*
     $$UPDATE credit_grant SET remaining = CASE seq WHEN 2 THEN 9 ELSE 11 END WHERE user_id = 'b'$$,
     $$DELETE FROM credit_grant WHERE user_id = 'a' AND seq = 4$$,
     $$DELETE FROM credit_grant WHERE user_id = 'a' AND seq = 3$$,
-    $$INSERT INTO credit_grant SELECT amount, remaining, 1, ends_at, closed, user_id FROM credit_grant WHERE user_id = 'b' AND seq = 2$$,
-    $$INSERT INTO credit_grant SELECT amount, remaining, 2, ends_at, closed, 'c' FROM credit_grant WHERE user_id = 'b' AND seq = 2$$,
-    $$INSERT INTO credit_grant SELECT amount, remaining, 1, ends_at, closed, 'nobody' FROM credit_grant WHERE user_id = 'b' AND seq = 2$$,
+    $$INSERT INTO credit_grant SELECT amount, remaining, 1, ends_at, closed, paid, user_id FROM credit_grant WHERE user_id = 'b' AND seq = 2$$,
+    $$INSERT INTO credit_grant SELECT amount, remaining, 2, ends_at, closed, paid, 'c' FROM credit_grant WHERE user_id = 'b' AND seq = 2$$,
+    $$INSERT INTO credit_grant SELECT amount, remaining, 1, ends_at, closed, paid, 'nobody' FROM credit_grant WHERE user_id = 'b' AND seq = 2$$,
+    -- a paid grant: what it had at its end, what its revocation took elsewhere
+    $$UPDATE credit_grant SET paid = true WHERE user_id = 'a' AND seq = 4$$,
+    $$UPDATE credit_grant SET paid = false, elsewhere = NULL WHERE user_id = 'p'$$,
+    $$UPDATE credit_grant SET expired = 1 WHERE user_id = 'p'$$,
+    $$UPDATE credit_grant SET elsewhere = NULL WHERE user_id = 'p'$$,
+    $$UPDATE credit_grant SET elsewhere = elsewhere - 1 WHERE user_id = 'p'$$,
+    $$DELETE FROM credit_grant WHERE user_id = 'p'$$,
     $$UPDATE credit_hold SET amount = amount + 1 WHERE user_id = 'a' AND seq = 22$$,
     $$UPDATE credit_hold SET monthly = monthly + 1 WHERE user_id = 'a' AND seq = 22$$,
     $$UPDATE credit_hold SET purchased = purchased + 1 WHERE user_id = 'a' AND seq = 22$$,
     $$UPDATE credit_hold SET monthly = monthly - 1, purchased = purchased + 1 WHERE user_id = 'a' AND seq = 22$$,
-    $$UPDATE credit_hold SET period_start = period_start + interval '1 us' WHERE user_id = 'a' AND seq = 22$$,
+    $$UPDATE credit_hold SET period = period - 1 WHERE user_id = 'a' AND seq = 22$$,
     $$UPDATE credit_hold SET ends_at = ends_at + interval '1 us' WHERE user_id = 'a' AND seq = 22$$,
     $$UPDATE credit_hold SET allocations = '{4,19}' WHERE user_id = 'a' AND seq = 22$$,
     $$UPDATE credit_hold SET allocations = '{3,20}' WHERE user_id = 'a' AND seq = 22$$,
@@ -111,8 +125,8 @@ SELECT change, r.*
     $$UPDATE credit_hold SET seq = 100 WHERE user_id = 'a' AND seq = 22$$,
     $$UPDATE credit_hold SET user_id = 'c' WHERE user_id = 'a' AND seq = 22$$,
     $$DELETE FROM credit_hold WHERE user_id = 'a' AND seq = 22$$,
-    $$INSERT INTO credit_hold SELECT amount, monthly, purchased, 100, period_start, user_id, state, ends_at, allocations FROM credit_hold WHERE user_id = 'a' AND seq = 22$$,
-    $$INSERT INTO credit_hold SELECT amount, monthly, purchased, 2, period_start, 'nobody', state, ends_at, allocations FROM credit_hold WHERE user_id = 'a' AND seq = 22$$,
+    $$INSERT INTO credit_hold SELECT amount, monthly, purchased, 100, period, user_id, state, ends_at, given_back, allocations FROM credit_hold WHERE user_id = 'a' AND seq = 22$$,
+    $$INSERT INTO credit_hold SELECT amount, monthly, purchased, 2, period, 'nobody', state, ends_at, given_back, allocations FROM credit_hold WHERE user_id = 'a' AND seq = 22$$,
     -- the closed ones: one that could be captured late (again), or more of it
     $$UPDATE credit_hold SET state = 'expired' WHERE user_id = 'a' AND seq = 5$$,
     $$UPDATE credit_hold SET state = 'open', ends_at = '2026-12-01 00:00Z' WHERE user_id = 'a' AND seq = 5$$,
@@ -122,12 +136,17 @@ SELECT change, r.*
     $$UPDATE credit_hold SET ends_at = '2026-12-01 00:00Z' WHERE user_id = 'a' AND seq = 14$$,
     $$DELETE FROM credit_hold WHERE user_id = 'a' AND seq = 14$$,
     $$UPDATE credit_hold SET state = 'settled' WHERE user_id = 'b' AND seq = 4$$,
-    $$UPDATE credit_hold SET purchased = 1, monthly = monthly - 1 WHERE user_id = 'b' AND seq = 4$$,
-    $$UPDATE credit_hold SET allocations = '{3,10,2,6}' WHERE user_id = 'b' AND seq = 4$$,
-    $$UPDATE credit_hold SET allocations = '{3,9,2,6}' WHERE user_id = 'b' AND seq = 4$$,
-    $$UPDATE credit_hold SET allocations = NULL WHERE user_id = 'b' AND seq = 4$$,
+    $$UPDATE credit_hold SET monthly = 1, given_back = given_back - 1 WHERE user_id = 'b' AND seq = 4$$,
+    $$UPDATE credit_hold SET given_back = NULL WHERE user_id = 'b' AND seq = 4$$,
+    $$UPDATE credit_hold SET allocations = '{3,10,2,5}' WHERE user_id = 'b' AND seq = 4$$,
+    $$UPDATE credit_hold SET allocations = '{3,3}', given_back = 1 WHERE user_id = 'p'$$,
+    $$UPDATE credit_hold SET purchased = 4, allocations = NULL WHERE user_id = 'p'$$,
     -- payments: what was revoked
     $$UPDATE credit_payment SET revoked = 0 WHERE payment_ref = 'pay_a'$$,
+    $$UPDATE credit_payment SET reported = 17 WHERE payment_ref = 'pay_p'$$,
+    $$UPDATE credit_payment SET granted = false WHERE payment_ref = 'pay_p'$$,
+    $$UPDATE credit_payment SET forfeited = 1 WHERE payment_ref = 'pay_p'$$,
+    $$UPDATE credit_payment SET paid_at = paid_at + interval '1 us' WHERE payment_ref = 'pay_p'$$,
     $$UPDATE credit_payment SET revoked = revoked + 1 WHERE payment_ref = 'pay_a'$$,
     $$UPDATE credit_payment SET revoked = revoked - 1 WHERE payment_ref = 'pay_a2'$$,
     $$UPDATE credit_payment SET amount = amount + 1 WHERE payment_ref = 'pay_a'$$,

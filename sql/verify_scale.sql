@@ -6,7 +6,9 @@ SET datestyle = 'ISO, YMD';
 CREATE EXTENSION credits;
 SET credits.clock = '2026-01-10 00:00Z';
 SELECT credits_define_plan('free', 100) ->> 'version' AS version;
-SELECT count(credits_open_account(format('u%s', to_char(n, 'FM0000')), 'free')) AS opened FROM generate_series(1, 4000) n;
+-- every fourth one is in UTC, so its reset is due first
+SELECT count(credits_open_account(format('u%s', to_char(n, 'FM0000')), 'free', NULL, CASE WHEN n % 4 = 0 THEN 'UTC' ELSE 'America/New_York' END)) AS opened
+  FROM generate_series(1, 4000) n;
 DO $$
 BEGIN
     FOR i IN 1..3 LOOP
@@ -15,8 +17,8 @@ BEGIN
 END $$;
 SELECT count(credits_add_purchased(format('u%s', to_char(n, 'FM0000')), 50, 'pay_' || n)) AS bought FROM generate_series(1, 4000, 10) n;
 SELECT count(credits_deduct(format('u%s', to_char(n, 'FM0000')), 1, 'a reason', 'key', '{"a": 1}')) AS deducted FROM generate_series(1, 4000, 7) n;
-SET credits.clock = '2026-02-10 00:00Z';
-SELECT credits_reset_due(1000) -> 'accounts' AS accounts;
+SET credits.clock = '2026-02-01 00:00Z';
+SELECT credits_reset_due() -> 'accounts' AS accounts;
 SELECT count(*) AS rows FROM credit_history;
 
 CREATE FUNCTION t.guards(state text) RETURNS void LANGUAGE plpgsql AS $$
@@ -92,9 +94,9 @@ SELECT c.change, r.*
     $$UPDATE credit_payment SET amount = 51 WHERE payment_ref = 'pay_11'$$,
     $$UPDATE credit_payment SET user_id = 'u0012' WHERE payment_ref = 'pay_11'$$,
     $$UPDATE credit_payment SET payment_ref = 'pay_x' WHERE payment_ref = 'pay_11'$$,
-    $$INSERT INTO credit_payment VALUES (50, 0, 5, 'pay_x', 'u0011')$$,
-    $$INSERT INTO credit_payment VALUES (50, 0, 5, 'pay_x', 'nobody')$$,
-    $$INSERT INTO credit_payment VALUES (50, 0, 5, 'pay_x', 'nobody'); DELETE FROM credit_payment WHERE payment_ref = 'pay_11'$$,
+    $$INSERT INTO credit_payment VALUES (50, 0, 5, '2026-01-10 00:00Z', false, 'pay_x', 'u0011')$$,
+    $$INSERT INTO credit_payment VALUES (50, 0, 5, '2026-01-10 00:00Z', false, 'pay_x', 'nobody')$$,
+    $$INSERT INTO credit_payment VALUES (50, 0, 5, '2026-01-10 00:00Z', false, 'pay_x', 'nobody'); DELETE FROM credit_payment WHERE payment_ref = 'pay_11'$$,
     $$UPDATE credit_account SET granted = 1 WHERE user_id IN ('u3999', 'u0001', 'u2000', 'u1000', 'u3000')$$,
     $$ALTER TABLE credit_account DISABLE TRIGGER ALL; UPDATE credit_history SET hash = sha256(hash) WHERE seq = 3 AND user_id < 'u0008'$$
   ]) WITH ORDINALITY AS c(change, n), t.tampered(c.change) r ORDER BY n;
@@ -122,7 +124,7 @@ SELECT :'report'::jsonb - 'rows' AS report, (:'report'::jsonb ->> 'rows')::int8 
 CALL credits_run_verify(slice_size => 4000);
 SELECT t.guards('DISABLE');
 UPDATE credit_history SET hash = sha256('x') WHERE user_id IN ('u0005', 'u3333') AND seq = 2;
-INSERT INTO credit_payment VALUES (50, 0, 5, 'pay_x', 'nobody');
+INSERT INTO credit_payment VALUES (50, 0, 5, '2026-01-10 00:00Z', false, 'pay_x', 'nobody');
 INSERT INTO credit_history SELECT (jsonb_populate_record(h, '{"user_id": "aaa"}')).* FROM credit_history h WHERE user_id = 'u0005' AND seq = 3;
 INSERT INTO credit_history SELECT (jsonb_populate_record(h, '{"user_id": "u0005a"}')).* FROM credit_history h WHERE user_id = 'u0005' AND seq = 3;
 INSERT INTO credit_history SELECT (jsonb_populate_record(h, '{"user_id": "zzz"}')).* FROM credit_history h WHERE user_id = 'u0005' AND seq = 3;

@@ -37,8 +37,9 @@ PG_FUNCTION_INFO_V1(credits_dump_customizations);
 static const char *const our_checks[] = {
 	"credit_plan_version", "credit_plan_name", "credit_plan_cycle", "credit_plan_amounts",
 	"credit_account_user_id", "credit_account_amounts", "credit_account_status",
-	"credit_account_plan", "credit_account_head", "credit_history_row", "credit_history_text",
-	"credit_history_facts", "credit_payment_amounts", "credit_grant_amounts",
+	"credit_account_plan", "credit_account_period", "credit_account_closed",
+	"credit_account_head", "credit_history_row", "credit_history_text", "credit_history_facts",
+	"credit_payment_amounts", "credit_grant_amounts", "credit_grant_paid",
 	"credit_hold_amounts", "credit_hold_state", "credit_reset_run_state",
 	"credit_audit_log_row", "credit_anchor_row", "credit_anchor_leaf_row",
 };

@@ -23,6 +23,7 @@
 #include "store/writer.h"
 #include "tables/checkpoint.h"
 #include "tables/find.h"
+#include "tables/lot_rows.h"
 #include "tables/plan_versions.h"
 #include "tables/rows.h"
 #include "tables/run_record.h"
@@ -69,6 +70,8 @@ undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target)
 			return BULK_SKIPPED;
 		regrant = plans_in_force(ledger->plans, ledger->acc.facts.plan, ledger->now);
 	}
+	if (target->kind == CR_KIND_RESET && regrant == NULL)
+		lots_load_expired(&ledger->acc, SnapshotSelf);
 	verdict = cr_undo(&ledger->acc, ledger->now, target, false, regrant, &row);
 	if (verdict == CR_NOT_UNDOABLE)
 		return BULK_SKIPPED;

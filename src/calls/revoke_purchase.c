@@ -59,6 +59,8 @@ update_payment(Lookup *lookup, const Payment *payment)
 		slot_set_int(writer->slot, PAY_REPORTED, payment->reported);
 	if (payment->forfeited > 0)
 		slot_set_int(writer->slot, PAY_FORFEITED, payment->forfeited);
+	if (payment->revoked_seq > 0)
+		slot_set_int(writer->slot, PAY_REVOKED_SEQ, payment->revoked_seq);
 	writer_update(writer, lookup->slot);
 	return writer;
 }
@@ -101,7 +103,11 @@ typedef struct Chargeback
 static CrPaid
 paid_of(Ledger *ledger, const Payment *payment)
 {
-	CrPaid paid = {payment->seq, payment->amount, payment->revoked, payment->forfeited, NULL};
+	CrPaid paid = {.seq = payment->seq,
+				   .amount = payment->amount,
+				   .revoked = payment->revoked,
+				   .forfeited = payment->forfeited,
+				   .revoked_seq = payment->revoked_seq};
 	CrPart grant = {payment->seq, payment->amount};
 
 	if (!payment->granted)
@@ -161,6 +167,7 @@ revoke_payment(Ledger *ledger, Chargeback *asked)
 	payment->revoked += amount;
 	payment->reported = Max(payment->reported, asked->total);
 	payment->forfeited += forfeited_part(&row);
+	payment->revoked_seq = ledger_next_seq(ledger);
 	return append(ledger, asked, &row);
 }
 

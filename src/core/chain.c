@@ -177,7 +177,8 @@ cr_facts_encode(CrBuf *buf, const CrFacts *facts)
 	cr_buf_int(buf, facts->period_share);
 	cr_buf_text(buf, facts->cycle == CR_NO_CYCLE ? NULL : cr_cycle_name(facts->cycle));
 	cr_buf_int(buf, facts->last_left);
-	put_int_if(buf, facts->last_limit != CR_NO_LIMIT, facts->last_limit);
+	cr_buf_int(buf, facts->last_limit);
+	cr_buf_int(buf, facts->last_undone);
 }
 
 /*

@@ -6,7 +6,8 @@
  * that was paid for; from what that grant had when it ended; from what was forfeited when
  * the account was closed, if the payment is older; and from the purchased bucket, which owes
  * what it does not have.  The allocations of its row say where it took how much.  A
- * reinstatement goes the other way.
+ * reinstatement goes the other way.  What was revoked before the account was closed would
+ * have been lost by closing, so it is lost.
  */
 #include "core/private.h"
 
@@ -38,6 +39,19 @@ is_before_closing(const CrAccount *acc, const CrPaid *paid)
 	return paid->seq < acc->closed_seq;
 }
 
+/* How much a revocation can take without owing anything. */
+static int64_t
+available_for(const CrAccount *acc, const CrPaid *paid)
+{
+	int64_t sum = acc->balance.purchased;
+
+	if (paid->grant)
+		sum += paid->grant->left + paid->grant->expired;
+	if (is_before_closing(acc, paid))
+		sum += acc->forfeited;
+	return sum;
+}
+
 /*
  * total: how much is revoked in all, as the caller said; it is only noted.  0: the caller
  * did not say it.
@@ -50,7 +64,7 @@ cr_revoke(CrAccount *acc, CrTime at, int64_t amount, const CrPaid *paid, int64_t
 	int64_t wanted = amount;
 	int64_t elsewhere;
 
-	if (amount > CR_MAX_CREDITS - acc->owed_purchased)
+	if (amount > CR_MAX_CREDITS - acc->owed_purchased + available_for(acc, paid))
 		return CR_OVER_CAP;
 	cr_parts_begin(acc->lots);
 	if (paid->grant)
@@ -78,20 +92,34 @@ taken_from_purchased(const CrPaid *paid)
 	return paid->grant ? paid->grant->elsewhere : paid->revoked - paid->forfeited;
 }
 
+/* How many credits the account gets.  What pays a debt and what is lost are not among them. */
+static int64_t
+gets(const CrAccount *acc, CrTime at, const CrPaid *paid, int64_t purchased, int64_t granted)
+{
+	int64_t credits = 0;
+
+	if (!is_before_closing(acc, paid))
+		credits = purchased - cr_min(purchased, acc->owed_purchased);
+	if (paid->grant && cr_grant_is_open(paid->grant, at, false))
+		credits += granted;
+	return credits;
+}
+
 CrVerdict
 cr_reinstate(CrAccount *acc, CrTime at, int64_t amount, const CrPaid *paid, CrRow *row)
 {
 	CrAccount after = *acc;
 	CrGiving giving = {.acc = &after,
 					   .at = at,
-					   .is_before_closing = is_before_closing(acc, paid)};
+					   .is_before_closing = paid->revoked_seq < acc->closed_seq};
 	int64_t purchased = cr_min(amount, taken_from_purchased(paid));
 	int64_t forfeited = cr_min(amount - purchased, paid->forfeited);
 	int64_t granted = amount - purchased - forfeited;
 
 	if (amount > paid->revoked)
 		return CR_MORE_THAN_REVOKED;
-	if (cr_available(acc) + cr_held(acc) > CR_MAX_CREDITS - amount)
+	if (gets(acc, at, paid, purchased, granted) >
+		CR_MAX_CREDITS - cr_available(acc) - cr_held(acc))
 		return CR_OVER_CAP;
 	cr_parts_begin(acc->lots);
 	cr_give_purchased(&giving, purchased);

@@ -45,8 +45,7 @@ typedef int64_t CrLocal;
 #define CR_MAX_OVERDRAFT CR_MAX_CREDITS
 /* grants of an account that have not ended and are not paid for; a deduction reads them */
 #define CR_MAX_GRANTS	 10000
-#define CR_FULL_SHARE	 1000000   /* parts per million: the share of a whole period */
-#define CR_NO_LIMIT		 INT64_MAX /* rollover: everything */
+#define CR_FULL_SHARE	 1000000 /* parts per million: the share of a whole period */
 
 /*
  * Says where the boundaries of a plan's periods are, in local time.  cycle.c computes
@@ -208,7 +207,8 @@ typedef struct CrFacts
 	 * It rises by what comes back later.  At most last_limit of it rolls over.
 	 */
 	int64_t last_left;
-	int64_t last_limit; /* CR_NO_LIMIT: all, because the boundary was undone */
+	int64_t last_limit;
+	bool last_undone; /* that boundary was undone: all that was left rolls over */
 } CrFacts;
 
 /*
@@ -460,6 +460,7 @@ extern bool cr_hold_state_parse(const char *name, CrHoldState *state);
  * or closes a grant or hold, or gives credits back to one, always needs acc->lots.
  */
 extern bool cr_has_lots(const CrAccount *acc);
+extern bool cr_is_silent(const CrAccount *acc);
 extern CrTime cr_next_event(const CrAccount *acc);
 extern CrGrant *cr_lots_add_grant(CrLots *lots, int64_t seq, CrTime ends_at);
 extern CrHold *cr_lots_add_hold(CrLots *lots, int64_t seq, int n_parts);
@@ -556,9 +557,10 @@ typedef struct CrPaid
 {
 	int64_t seq; /* number of the history row that the payment made */
 	int64_t amount;
-	int64_t revoked;   /* how much of it is revoked */
-	int64_t forfeited; /* how much of that came from the account's forfeited credits */
-	CrGrant *grant;	   /* NULL: it is a purchase */
+	int64_t revoked;	 /* how much of it is revoked */
+	int64_t forfeited;	 /* how much of that came from the account's forfeited credits */
+	int64_t revoked_seq; /* number of the row that last revoked any of it; 0: none */
+	CrGrant *grant;		 /* NULL: it is a purchase */
 } CrPaid;
 
 extern CrVerdict cr_grant(CrAccount *acc, CrTime at, int64_t seq, int64_t amount,
@@ -624,7 +626,6 @@ extern CrVerdict cr_import(CrAccount *acc, CrTime at, CrImport *import, CrRow *r
  * due.c: applying the events that are due.  A caller applies them before it calls any
  * other rule.
  */
-extern bool cr_is_silent(const CrAccount *acc);
 extern bool cr_is_due(const CrAccount *acc, CrTime upto);
 extern bool cr_waits_for_zone(const CrAccount *acc, const CrEnv *env, CrTime upto);
 extern CrTime cr_waiting_time(const CrAccount *acc);

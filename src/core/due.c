@@ -21,14 +21,6 @@
  */
 #include "core/private.h"
 
-/* Do the account's boundaries change nothing but its period? */
-bool
-cr_is_silent(const CrAccount *acc)
-{
-	return acc->facts.plan == NULL && acc->facts.scheduled_plan == NULL &&
-		acc->balance.monthly == 0 && acc->held.monthly == 0 && acc->owed_monthly == 0;
-}
-
 /* A silent boundary is no event, so next_event_at can be later than it. */
 bool
 cr_is_due(const CrAccount *acc, CrTime upto)

@@ -82,23 +82,50 @@ consume_hold(CrAccount *acc, CrHold *hold, int64_t wanted)
 }
 
 /*
- * Spends what expired with a hold, up to what is wanted, and returns the rest of that.  What
- * a paid grant had at its end is then no longer unused.
+ * What of a part expired with the hold and can still be used.  Of a paid grant, a chargeback
+ * may have used it since.
+ */
+static int64_t
+usable(const CrAccount *acc, const CrPart *part)
+{
+	const CrGrant *grant = cr_find_grant(acc, part->source);
+
+	return grant && grant->paid ? cr_min(part->credits, grant->expired) : part->credits;
+}
+
+/* How much a late capture can use of what expired with the hold. */
+static int64_t
+usable_in_all(const CrAccount *acc, const CrHold *hold)
+{
+	int64_t sum = hold->monthly;
+
+	for (int i = 0; i < hold->n_parts; i++)
+		sum += usable(acc, &hold->parts[i]);
+	return sum;
+}
+
+/*
+ * Spends what expired with a hold, up to what is wanted, and returns the rest of that.  It
+ * is then no longer unused: an undo of the boundary does not give it back, nor does it cover
+ * the chargeback of a paid grant.
  */
 static int64_t
 consume_expired(CrAccount *acc, CrHold *hold, int64_t wanted)
 {
-	int64_t rest = wanted - cr_min(hold->monthly, wanted);
+	int64_t monthly = cr_min(hold->monthly, wanted);
+	int64_t rest = wanted - monthly;
 
+	if (hold->period == acc->period - 1)
+		acc->facts.last_left -= monthly;
 	for (int i = 0; i < hold->n_parts; i++)
 	{
-		int64_t taken = cr_min(hold->parts[i].credits, rest);
+		int64_t taken = cr_min(usable(acc, &hold->parts[i]), rest);
 		CrGrant *grant = cr_find_grant(acc, hold->parts[i].source);
 
 		rest -= taken;
 		if (taken == 0 || grant == NULL || !grant->paid)
 			continue;
-		grant->expired -= cr_min(taken, grant->expired);
+		grant->expired -= taken;
 		grant->changed = true;
 	}
 	cr_parts_add(acc->lots, CR_FROM_EXPIRED, wanted - rest);
@@ -154,7 +181,7 @@ may_capture(const CrAccount *acc, const CrHold *hold, const CrCapture *capture)
 	int64_t has = cr_hold_left(hold);
 
 	if (hold->state == CR_HOLD_EXPIRED)
-		has -= hold->given_back;
+		has = usable_in_all(acc, hold);
 	else if (hold->state != CR_HOLD_OPEN)
 		return CR_HOLD_CLOSED;
 	if (capture->amount <= has)

@@ -148,6 +148,14 @@ cr_next_grant_end(const CrAccount *acc)
 	return NULL;
 }
 
+/* Do the account's boundaries change nothing but its period? */
+bool
+cr_is_silent(const CrAccount *acc)
+{
+	return acc->facts.plan == NULL && acc->facts.scheduled_plan == NULL &&
+		acc->balance.monthly == 0 && acc->held.monthly == 0 && acc->owed_monthly == 0;
+}
+
 /* When time changes the account next. */
 CrTime
 cr_next_event(const CrAccount *acc)

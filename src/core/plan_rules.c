@@ -123,6 +123,7 @@ cr_begin_period(CrAccount *acc, CrTime at, const CrPlanVersion *plan, int32_t sh
 
 	facts->last_left = before - acc->owed_monthly;
 	facts->last_limit = plan ? plan->rollover_limit : 0;
+	facts->last_undone = false;
 	facts->period_start = at;
 	facts->period_share = share;
 	facts->period_granted = 0;

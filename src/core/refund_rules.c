@@ -62,7 +62,7 @@ cr_spent_fits(const CrRow *row)
 {
 	int64_t owed;
 
-	if (row->amount < 1 || row->amount > CR_MAX_CREDITS)
+	if (row->amount < (row->kind == CR_KIND_CAPTURE ? 0 : 1) || row->amount > CR_MAX_CREDITS)
 		return false;
 	if (row->kind == CR_KIND_CAPTURE)
 		return without_parts(row->amount, row) == 0;

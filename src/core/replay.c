@@ -40,6 +40,20 @@ typedef struct Replay
 			return complaint;                 \
 	} while (0)
 
+static bool
+same_parts(const CrRow *a, const CrRow *b)
+{
+	if (a->n_allocations != b->n_allocations)
+		return false;
+	for (int i = 0; i < a->n_allocations; i++)
+	{
+		if (a->allocations[i].source != b->allocations[i].source ||
+			a->allocations[i].credits != b->allocations[i].credits)
+			return false;
+	}
+	return true;
+}
+
 static const char *
 compare_rows(const CrRow *expected, const CrRow *stored)
 {
@@ -65,15 +79,10 @@ compare_rows(const CrRow *expected, const CrRow *stored)
 	CHECK(has_ref_seq, "ref_seq does not follow from the operation");
 	CHECK(ref_seq, "ref_seq does not follow from the operation");
 	CHECK(has_ends_at, "ends_at does not follow from the operation");
-	CHECK(n_allocations, "allocations do not follow from the operation");
 	if (stored->has_ends_at && expected->ends_at != stored->ends_at)
 		return "ends_at does not follow from the operation";
-	for (int i = 0; i < stored->n_allocations; i++)
-	{
-		if (expected->allocations[i].source != stored->allocations[i].source ||
-			expected->allocations[i].credits != stored->allocations[i].credits)
-			return "allocations do not follow from the operation";
-	}
+	if (!same_parts(expected, stored))
+		return "allocations do not follow from the operation";
 	if (stored->has_facts && !cr_facts_equal(&expected->facts, &stored->facts))
 		return "plan, period, cycle, zone, status or limits do not follow from the operation";
 	return NULL;
@@ -186,9 +195,9 @@ period_problem(const CrAccount *acc, CrTime start, const CrRow *row, bool is_fir
 
 	if (!row->has_facts)
 		return "a period begins without facts";
-	if (facts->cycle == CR_NO_CYCLE || end <= start)
+	if (start < EARLIEST_TIME || facts->cycle == CR_NO_CYCLE || end <= start)
 		return "next_reset_at is no end of the period";
-	if (end != CR_NEVER && end - start > cr_longest_period(facts->cycle))
+	if (end > LATEST_TIME || end - start > cr_longest_period(facts->cycle))
 		return "next_reset_at is too far away";
 	if (facts->period_share < 1 || facts->period_share > CR_FULL_SHARE)
 		return "period_share is out of range";
@@ -218,7 +227,8 @@ pass_silently(CrAccount *acc, const CrRow *row)
 		return NULL;
 	if (passed < 0 || !cr_is_silent(acc) || acc->next_reset_at > row->effective_at)
 		return "period does not follow from the row before it";
-	if (row->kind != CR_KIND_RESTART && row->next_reset_at != CR_NEVER)
+	/* a restart ends that period, and the undo of an import leaves it open-ended */
+	if (row->kind != CR_KIND_RESTART && row->facts.cycle != CR_NO_CYCLE)
 	{
 		complaint = period_problem(acc, start, row, passed == 1);
 		if (complaint)
@@ -234,6 +244,7 @@ pass_silently(CrAccount *acc, const CrRow *row)
 	acc->end_from = (CrEndFrom){0};
 	facts->period_start = start;
 	facts->period_share = row->facts.period_share;
+	facts->period_granted = 0;
 	facts->last_left = facts->last_limit = 0;
 	return NULL;
 }
@@ -453,9 +464,11 @@ replay_import(const Replay *r, CrAccount *after, CrRow *expected)
 					   .purchased = cr_brought(r->row, CR_FROM_PURCHASED)};
 	CrVerdict verdict = cr_import(after, r->at, &import, expected);
 
-	/* the parts are in this function's memory; import_fits() has compared what matters */
-	if (verdict == CR_OK && expected->n_allocations == r->row->n_allocations)
+	/* the parts are in this function's memory */
+	if (verdict == CR_OK && same_parts(expected, r->row))
 		expected->allocations = r->row->allocations;
+	else
+		expected->n_allocations = -1;
 	return verdict;
 }
 
@@ -622,17 +635,14 @@ replay_archive(const Replay *r, CrAccount *after, CrRow *expected)
 	return CR_OK;
 }
 
-/*
- * After a reset was undone without a regrant, everything that was left at the boundary rolls
- * over.  So the limit tells the two apart.
- */
+/* After a reset was undone without a regrant, the facts say so.  That tells the two apart. */
 static CrVerdict
 replay_undo(const Replay *r, CrAccount *after, CrRow *expected)
 {
 	const CrRow *target = r->about->target;
 	const CrPlanVersion *regrant = NULL;
 
-	if (target->kind == CR_KIND_RESET && r->facts->last_limit != CR_NO_LIMIT)
+	if (target->kind == CR_KIND_RESET && !r->facts->last_undone)
 	{
 		if (r->facts->plan)
 			regrant = r->env->plan_version(r->env->ctx, r->facts->plan, r->row->plan_version);

@@ -30,30 +30,28 @@ cr_carried(int64_t left, int64_t limit)
 	return left < 0 ? 0 : cr_min(left, limit);
 }
 
-/* What the last period's credits could still pay if they came back: its debt. */
+/*
+ * The period in which they were taken has just ended.  Returns what is carried over.  If the
+ * boundary was undone, all of it is.  Then the plan counts as having granted what the limit
+ * would have let expire; see undo_rules.c.
+ */
 static int64_t
-debt_of(const CrAccount *acc, int64_t period)
+carry(const CrGiving *giving, int64_t credits)
 {
-	if (period == acc->period)
-		return acc->owed_monthly;
-	if (period == acc->period - 1 && acc->facts.last_left < 0)
-		return -acc->facts.last_left;
-	return 0;
-}
-
-/* The period in which they were taken has just ended.  Returns what is carried over. */
-static int64_t
-carry(CrAccount *acc, int64_t credits)
-{
-	CrFacts *facts = &acc->facts;
-	int64_t before = cr_carried(facts->last_left, facts->last_limit);
+	CrFacts *facts = &giving->acc->facts;
+	int64_t left = facts->last_left;
 	int64_t carried;
+	int64_t all;
 
 	facts->last_left += credits;
-	carried = cr_carried(facts->last_left, facts->last_limit) - before;
-	if (facts->last_limit == CR_NO_LIMIT) /* see undo_rules.c */
-		facts->period_granted += carried;
-	return carried;
+	carried = cr_carried(facts->last_left, facts->last_limit) -
+		cr_carried(left, facts->last_limit);
+	if (!facts->last_undone)
+		return carried;
+	all = cr_carried(facts->last_left, INT64_MAX) - cr_carried(left, INT64_MAX);
+	if (!giving->is_before_closing)
+		facts->period_granted += all - carried;
+	return all;
 }
 
 /* period: number of the period to which the credits belong. */
@@ -61,18 +59,15 @@ void
 cr_give_monthly(CrGiving *giving, int64_t period, int64_t credits)
 {
 	CrAccount *acc = giving->acc;
-	int64_t back = credits;
+	int64_t back = 0;
 
+	if (period == acc->period)
+		back = credits;
+	else if (period == acc->period - 1)
+		back = carry(giving, credits);
 	if (giving->is_before_closing)
-		back = cr_min(back, debt_of(acc, period));
+		back = cr_min(back, acc->owed_monthly);
 	giving->lost += credits - back;
-	if (period != acc->period)
-	{
-		int64_t carried = period == acc->period - 1 ? carry(acc, back) : 0;
-
-		giving->lost += back - carried;
-		back = carried;
-	}
 	credit(giving, &acc->balance.monthly, &acc->owed_monthly, back);
 }
 

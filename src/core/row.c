@@ -29,7 +29,8 @@ cr_facts_equal(const CrFacts *a, const CrFacts *b)
 		a->status == b->status && a->overdraft_limit == b->overdraft_limit &&
 		a->period_granted == b->period_granted && a->period_start == b->period_start &&
 		a->period_share == b->period_share && a->cycle == b->cycle &&
-		a->last_left == b->last_left && a->last_limit == b->last_limit;
+		a->last_left == b->last_left && a->last_limit == b->last_limit &&
+		a->last_undone == b->last_undone;
 }
 
 void
@@ -59,7 +60,8 @@ cr_row_set_end(CrRow *row, CrTime ends_at)
 
 /*
  * Fills the row from the states before and after, and makes the account the state
- * after, with the row's time.  The row has facts only if they change or begin.
+ * after, with the row's time.  The row has facts only if they change or begin, or if a
+ * period begins: two restarts in one instant have the same facts.
  *
  * next_event_at is indexed, so it is not moved to a later time just because the
  * event that it waited for is gone: when that time comes, nothing is found to be
@@ -87,7 +89,8 @@ cr_row_finish(CrRow *row, CrAccount *acc, const CrAccount *after)
 	row->owed_monthly = after->owed_monthly;
 	row->owed_purchased = after->owed_purchased;
 	row->has_facts = row->kind == CR_KIND_OPEN || row->kind == CR_KIND_IMPORT ||
-		acc->is_ahead || !cr_facts_equal(&acc->facts, &after->facts);
+		acc->is_ahead || acc->period != after->period ||
+		!cr_facts_equal(&acc->facts, &after->facts);
 	if (row->has_facts)
 		row->facts = after->facts;
 

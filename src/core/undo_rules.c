@@ -19,6 +19,26 @@ is_as_left(const CrAccount *acc, const CrRow *target, int64_t granted)
 }
 
 /*
+ * What expired when a hold of the period before ended comes back by the undo.  So a late
+ * capture cannot use it any more.  It is then an ordinary deduction.
+ */
+static void
+give_back_expired(const CrAccount *acc)
+{
+	for (int i = 0; i < acc->lots->n_holds; i++)
+	{
+		CrHold *hold = &acc->lots->holds[i];
+
+		if (hold->state != CR_HOLD_EXPIRED || hold->period != acc->period - 1 ||
+			hold->monthly == 0)
+			continue;
+		hold->given_back += hold->monthly;
+		hold->monthly = 0;
+		hold->changed = true;
+	}
+}
+
+/*
  * Undoes a reset.  The period stays the same.  Without regrant, the allowance goes, and what
  * the boundary let expire comes back, as if the plan had granted just that.  What comes back
  * later from the period before is not lost any more, either.  With regrant, the allowance
@@ -42,9 +62,9 @@ undo_reset(CrAccount *after, const CrRow *target, const CrPlanVersion *regrant)
 	{
 		if (!is_as_left(after, target, target->amount))
 			return CR_NOT_UNDOABLE;
-		granted = cr_carried(facts->last_left, CR_NO_LIMIT) -
+		granted = cr_carried(facts->last_left, INT64_MAX) -
 			cr_carried(facts->last_left, facts->last_limit);
-		facts->last_limit = CR_NO_LIMIT;
+		facts->last_undone = true;
 	}
 	return cr_change_granted(after, granted) ? CR_OK : CR_OVER_CAP;
 }
@@ -85,8 +105,6 @@ undo_import(CrAccount *after, const CrRow *target)
 	CrFacts *facts = &after->facts;
 	int64_t monthly = facts->period_granted;
 
-	if (after->closed_seq > target->seq)
-		return CR_NOT_UNDOABLE;
 	if (target->period == after->period)
 		monthly += cr_brought(target, CR_FROM_MONTHLY) - target->facts.period_granted;
 	facts->period_granted = monthly; /* negative: a plan change took more than was brought */
@@ -156,7 +174,8 @@ change_of(const CrAccount *before, const CrAccount *after)
 
 /*
  * Undoes a reset, an applied plan, a grant or an import.  regrant: for a reset, the version
- * of the plan that grants anew (NULL: none).  Undoing a grant needs acc->lots.
+ * of the plan that grants anew (NULL: none).  Undoing a grant needs acc->lots, and undoing a
+ * reset needs there the holds that have expired and were not captured.
  */
 CrVerdict
 cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
@@ -165,8 +184,8 @@ cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
 	CrAccount after = *acc;
 	CrVerdict verdict = CR_NOT_UNDOABLE;
 
-	if (is_undone)
-		return CR_NOT_UNDOABLE;
+	if (is_undone || acc->closed_seq > target->seq)
+		return CR_NOT_UNDOABLE; /* closing has taken all, and what it took stays lost */
 	if (target->kind == CR_KIND_RESET)
 		verdict = undo_reset(&after, target, regrant);
 	else if (target->kind == CR_KIND_SET_PLAN)
@@ -177,6 +196,8 @@ cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
 		verdict = undo_import(&after, target);
 	if (verdict != CR_OK)
 		return verdict;
+	if (target->kind == CR_KIND_RESET && regrant == NULL)
+		give_back_expired(acc);
 
 	cr_row_init(row, CR_KIND_UNDO, at, change_of(acc, &after));
 	cr_row_refer(row, target->seq);

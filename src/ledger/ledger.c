@@ -70,7 +70,10 @@ push_row(Ledger *ledger, const CrRow *row)
 static void
 push_event(void *ctx, const CrRow *row)
 {
-	push_row(ctx, row);
+	Ledger *ledger = ctx;
+
+	push_row(ledger, row);
+	ledger->after_event = ledger->acc;
 }
 
 /* books, plans: shared by the accounts of a call.  NULL: use the ledger's own. */
@@ -510,18 +513,20 @@ hash_row(Ledger *ledger, CrRow *row, const char *actor)
 }
 
 /*
- * The account as it is to be written.  If only boundaries that make no row were passed, the
- * account stays as its last row left it, and only next_event_at changes.
+ * The account as it is to be written.  After its last row, it may have passed boundaries
+ * that make no row.  Then it stays as that row left it, and only next_event_at is later.
  */
 static const CrAccount *
 written_state(Ledger *ledger)
 {
-	CrAccount *state;
+	CrAccount *state = &ledger->after_event;
 
 	if (!ledger->acc.is_ahead)
 		return &ledger->acc;
-	state = palloc(sizeof(CrAccount));
-	account_from_slot(state, ledger->version);
+	if (ledger->n_rows == 0)
+		account_from_slot(state, ledger->version);
+	state->history_seq = ledger->acc.history_seq;
+	memcpy(state->history_hash, ledger->acc.history_hash, CR_HASH_LEN);
 	state->next_event_at = ledger->acc.next_event_at;
 	return state;
 }

@@ -68,7 +68,8 @@ typedef struct Ledger
 	/* there is no account yet; the rows of this call open the account */
 	bool is_new;
 	CrAccount acc;
-	CrTime clock; /* read after the version */
+	CrAccount after_event; /* after the last row of an event; set if there is one */
+	CrTime clock;		   /* read after the version */
 	/* the account's time: clock, or the time of its last row if that is later */
 	CrTime now;
 	Plans *plans;

@@ -35,19 +35,20 @@ static const Column credit_plan[] = {
 	{"overdraft_limit", INT8OID, true}, \
 	{"period_granted", INT8OID, true}, \
 	{"last_left", INT8OID, true}, \
+	{"last_limit", INT8OID, true}, \
 	{"period", INT8OID, true}, \
 	{"last_monthly_reset", TIMESTAMPTZOID, true}, \
 	{"effective_at", TIMESTAMPTZOID, true}, \
 	{"cycle_anchor", TIMESTAMPOID, true}, \
 	{"history_seq", INT8OID, true}, \
 	{"period_share", INT4OID, true}, \
+	{"last_undone", BOOLOID, true}, \
 	{"user_id", TEXTOID, true}, \
 	{"time_zone", TEXTOID, true}, \
 	{"status", TEXTOID, true}, \
 	{"history_hash", BYTEAOID, true}, \
 	{"next_reset_at", TIMESTAMPTZOID, false}, \
 	{"next_event_at", TIMESTAMPTZOID, false}, \
-	{"last_limit", INT8OID, false}, \
 	{"end_anchor", TIMESTAMPOID, false}, \
 	{"closed_seq", INT8OID, false}, \
 	{"forfeited", INT8OID, false}, \
@@ -97,6 +98,7 @@ static const Column credit_history[] = {
 	{"period_start", TIMESTAMPTZOID, false},
 	{"cycle_anchor", TIMESTAMPOID, false},
 	{"period_share", INT4OID, false},
+	{"last_undone", BOOLOID, false},
 	{"run_id", UUIDOID, false},
 	{"idempotency_key", TEXTOID, false},
 	{"request_digest", BYTEAOID, false},
@@ -125,6 +127,7 @@ static const Column credit_payment[] = {
 	{"user_id", TEXTOID, true},
 	{"reported", INT8OID, false},
 	{"forfeited", INT8OID, false},
+	{"revoked_seq", INT8OID, false},
 };
 
 static const Column credit_reset_run[] = {

@@ -25,7 +25,7 @@ typedef struct Numbers
 #define HOLD_NUMBERS \
 	8					   /* seq, amount, monthly, purchased, period, ends_at, given_back,
 							  * pairs */
-#define PURCHASE_NUMBERS 6 /* see the enum */
+#define PURCHASE_NUMBERS 7 /* see the enum */
 #define ARCHIVED_NUMBERS 2 /* year, rows */
 
 /* How many numbers the hold has that begins at index at. */
@@ -43,6 +43,7 @@ enum
 	PURCHASE_REVOKED,
 	PURCHASE_FORFEITED,
 	PURCHASE_REPORTED,
+	PURCHASE_REVOKED_SEQ,
 	PURCHASE_GRANTED
 };
 

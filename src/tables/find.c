@@ -228,3 +228,19 @@ sum_payments_since(const char *user_id, CrTime since)
 	lookup_end(&lookup);
 	return sum;
 }
+
+/* The number of the user's last history row.  0: there is none. */
+int64
+find_last_seq(const char *user_id, Snapshot snapshot)
+{
+	Lookup lookup;
+	bool isnull;
+	int64 seq = 0;
+
+	lookup_begin(&lookup, TABLE_HISTORY, INDEX_HISTORY, snapshot);
+	lookup_text_key(&lookup, 1, user_id);
+	if (lookup_next(&lookup, BackwardScanDirection))
+		seq = DatumGetInt64(slot_getattr(lookup.slot, HIST_SEQ, &isnull));
+	lookup_end(&lookup);
+	return seq;
+}

@@ -18,6 +18,7 @@ extern bool find_account_latest(const char *user_id);
 extern bool find_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row);
 extern void referring_begin(Lookup *lookup, const char *user_id, int64 seq);
 extern bool find_opened(const char *user_id, bool *busy);
+extern int64 find_last_seq(const char *user_id, Snapshot snapshot);
 extern int64 sum_payments_since(const char *user_id, CrTime since);
 extern bool find_payment(const char *payment_ref, Payment *payment);
 extern void note_absent_payment(const char *payment_ref);

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/stratnum.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
@@ -224,6 +225,26 @@ lots_load(CrAccount *acc, CrTime upto, Snapshot snapshot)
 	load_grants(acc, snapshot);
 	if (cr_held(acc) > 0)
 		load_holds(acc, upto, snapshot);
+}
+
+/* Reads the holds that have expired and were not captured since: they can still change. */
+void
+lots_load_expired(CrAccount *acc, Snapshot snapshot)
+{
+	Lookup lookup;
+
+	lookup_begin(&lookup, TABLE_HOLD, INDEX_HOLD, snapshot);
+	lookup_text_key(&lookup, 1, acc->user_id);
+	while (lookup_next(&lookup, ForwardScanDirection))
+	{
+		CrHold hold;
+
+		CHECK_FOR_INTERRUPTS();
+		if (hold_read(&hold, lookup.slot) == NULL && hold.state == CR_HOLD_EXPIRED &&
+			cr_find_hold(acc, hold.seq) == NULL)
+			(void) add_hold(acc, lookup.slot, snapshot);
+	}
+	lookup_end(&lookup);
 }
 
 /* A hold by its number, open or not.  NULL if there is none. */

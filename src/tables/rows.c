@@ -178,12 +178,6 @@ get_cycle(const Columns *c, AttrNumber attno, const char **complaint)
 	return cycle;
 }
 
-static int64
-get_limit(const Columns *c, AttrNumber attno)
-{
-	return c->nulls[attno - 1] ? CR_NO_LIMIT : get_int(c, attno);
-}
-
 /* What the end of an account's period was worked out from, if that has changed. */
 static void
 get_end_from(CrEndFrom *from, const Columns *c, const char **complaint)
@@ -260,7 +254,8 @@ account_read(CrAccount *acc, const Datum *values, const bool *nulls)
 	memcpy(acc->history_hash, get_digest(&c, ACC_HISTORY_HASH, &complaint), CR_HASH_LEN);
 	acc->next_reset_at = get_moment(&c, ACC_NEXT_RESET_AT, &complaint);
 	acc->next_event_at = get_moment(&c, ACC_NEXT_EVENT_AT, &complaint);
-	acc->facts.last_limit = get_limit(&c, ACC_LAST_LIMIT);
+	acc->facts.last_limit = get_int(&c, ACC_LAST_LIMIT);
+	acc->facts.last_undone = DatumGetBool(values[ACC_LAST_UNDONE - 1]);
 	acc->closed_seq = get_count(&c, ACC_CLOSED_SEQ);
 	acc->forfeited = get_count(&c, ACC_FORFEITED);
 	acc->facts.plan_version = get_version(&c, ACC_PLAN_VERSION, &complaint);
@@ -295,15 +290,6 @@ set_count_or_null(TupleTableSlot *slot, AttrNumber attno, int64 value)
 {
 	if (value != 0)
 		slot_set_int(slot, attno, value);
-	else
-		slot_set_null(slot, attno);
-}
-
-static void
-set_limit(TupleTableSlot *slot, AttrNumber attno, int64 limit)
-{
-	if (limit != CR_NO_LIMIT)
-		slot_set_int(slot, attno, limit);
 	else
 		slot_set_null(slot, attno);
 }
@@ -362,7 +348,8 @@ account_to_slot(const CrAccount *acc, TupleTableSlot *slot)
 		slot_set_null(slot, ACC_PLAN_VERSION);
 	slot_set_text(slot, ACC_PLAN, acc->facts.plan);
 	slot_set_text(slot, ACC_SCHEDULED_PLAN, acc->facts.scheduled_plan);
-	set_limit(slot, ACC_LAST_LIMIT, acc->facts.last_limit);
+	slot_set_int(slot, ACC_LAST_LIMIT, acc->facts.last_limit);
+	slot_set(slot, ACC_LAST_UNDONE, BoolGetDatum(acc->facts.last_undone));
 	set_count_or_null(slot, ACC_CLOSED_SEQ, acc->closed_seq);
 	set_count_or_null(slot, ACC_FORFEITED, acc->forfeited);
 	set_cycle(slot, ACC_CYCLE, acc->facts.cycle);
@@ -425,9 +412,8 @@ get_facts(CrRow *row, const Columns *c, const char **complaint)
 	static const AttrNumber always[] = {HIST_CYCLE_ANCHOR,	  HIST_TIME_ZONE,
 										HIST_OVERDRAFT_LIMIT, HIST_PERIOD_GRANTED,
 										HIST_LAST_LEFT,		  HIST_PERIOD_START,
-										HIST_PERIOD_SHARE};
-	static const AttrNumber sometimes[] = {HIST_PLAN, HIST_SCHEDULED_PLAN, HIST_CYCLE,
-										   HIST_LAST_LIMIT};
+										HIST_PERIOD_SHARE,	  HIST_LAST_UNDONE};
+	static const AttrNumber sometimes[] = {HIST_PLAN, HIST_SCHEDULED_PLAN, HIST_CYCLE};
 
 	row->has_facts = !c->nulls[HIST_STATUS - 1];
 	for (size_t i = 0; i < lengthof(always); i++)
@@ -451,7 +437,8 @@ get_facts(CrRow *row, const Columns *c, const char **complaint)
 	row->facts.overdraft_limit = get_int(c, HIST_OVERDRAFT_LIMIT);
 	row->facts.period_granted = get_int(c, HIST_PERIOD_GRANTED);
 	row->facts.last_left = get_int(c, HIST_LAST_LEFT);
-	row->facts.last_limit = get_limit(c, HIST_LAST_LIMIT);
+	row->facts.last_limit = get_int(c, HIST_LAST_LIMIT);
+	row->facts.last_undone = DatumGetBool(c->values[HIST_LAST_UNDONE - 1]);
 	row->facts.period_start = get_moment(c, HIST_PERIOD_START, complaint);
 	row->facts.period_share = DatumGetInt32(c->values[HIST_PERIOD_SHARE - 1]);
 	row->facts.cycle = get_cycle(c, HIST_CYCLE, complaint);
@@ -618,7 +605,8 @@ row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata)
 		slot_set_int(slot, HIST_OVERDRAFT_LIMIT, row->facts.overdraft_limit);
 		slot_set_int(slot, HIST_PERIOD_GRANTED, row->facts.period_granted);
 		slot_set_int(slot, HIST_LAST_LEFT, row->facts.last_left);
-		set_limit(slot, HIST_LAST_LIMIT, row->facts.last_limit);
+		slot_set_int(slot, HIST_LAST_LIMIT, row->facts.last_limit);
+		slot_set(slot, HIST_LAST_UNDONE, BoolGetDatum(row->facts.last_undone));
 		slot_set_time(slot, HIST_PERIOD_START, row->facts.period_start);
 		slot_set(slot, HIST_PERIOD_SHARE, Int32GetDatum(row->facts.period_share));
 		set_cycle(slot, HIST_CYCLE, row->facts.cycle);
@@ -668,6 +656,7 @@ payment_read(Payment *payment, TupleTableSlot *slot)
 	payment->user_id = get_text(&c, PAY_USER_ID);
 	payment->reported = get_count(&c, PAY_REPORTED);
 	payment->forfeited = get_count(&c, PAY_FORFEITED);
+	payment->revoked_seq = get_count(&c, PAY_REVOKED_SEQ);
 	return complaint;
 }
 

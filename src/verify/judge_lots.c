@@ -33,7 +33,8 @@ typedef struct Mark
 	bool is_payment;
 	int64 forfeited; /* of a payment, see CrPaid; so far */
 	int64 reported;	 /* the highest total that was reported so far */
-	Payment stored;	 /* as its row in credit_payment says */
+	int64 revoked_seq;
+	Payment stored; /* as its row in credit_payment says */
 	bool is_hold;
 	CrHold hold; /* has its parts only if it expired */
 } Mark;
@@ -94,6 +95,37 @@ make_mark(JudgeLots *book, int64 seq)
 	return mark;
 }
 
+/* Undoing a reset changes holds that have expired. */
+static void
+add_expired_holds(JudgeLots *book, CrAccount *acc)
+{
+	HASH_SEQ_STATUS scan;
+	Mark *mark;
+
+	if (book->marks == NULL)
+		return;
+	hash_seq_init(&scan, book->marks);
+	while ((mark = hash_seq_search(&scan)) != NULL)
+	{
+		if (mark->is_hold && mark->hold.state == CR_HOLD_EXPIRED)
+			*cr_lots_add_hold(acc->lots, mark->seq, 0) = mark->hold;
+	}
+}
+
+/* They were added after the open holds. */
+static void
+remove_expired_holds(JudgeLots *book, CrAccount *acc)
+{
+	CrLots *lots = acc->lots;
+
+	while (lots->n_holds > 0 && lots->holds[lots->n_holds - 1].state == CR_HOLD_EXPIRED)
+	{
+		CrHold *hold = &lots->holds[--lots->n_holds];
+
+		find_mark(book, hold->seq)->hold = *hold;
+	}
+}
+
 /*
  * Fills in what the core needs to replay the row: the row to which this one refers, how much
  * of it was refunded before, and the payment.  payment: as its row in credit_payment says.
@@ -111,6 +143,8 @@ judge_lots_before(JudgeLots *book, CrAccount *acc, const CrRow *row, const Payme
 	if ((row->kind == CR_KIND_CAPTURE || row->kind == CR_KIND_RELEASE) && mark &&
 		mark->is_hold && cr_find_hold(acc, row->ref_seq) == NULL)
 		*cr_lots_add_hold(acc->lots, mark->seq, 0) = mark->hold;
+	if (row->kind == CR_KIND_UNDO)
+		add_expired_holds(book, acc);
 	if (!row->has_ref_seq || row->ref_seq >= row->seq)
 		return;
 	if (row->kind == CR_KIND_REVOKE || row->kind == CR_KIND_REINSTATE)
@@ -122,8 +156,12 @@ judge_lots_before(JudgeLots *book, CrAccount *acc, const CrRow *row, const Payme
 			payment->granted != (grant != NULL && grant->paid))
 			return;
 		paid = palloc(sizeof(CrPaid));
-		*paid = (CrPaid){row->ref_seq, payment->amount, about->used,
-						 mark ? mark->forfeited : 0, grant};
+		*paid = (CrPaid){.seq = row->ref_seq,
+						 .amount = payment->amount,
+						 .revoked = about->used,
+						 .forfeited = mark ? mark->forfeited : 0,
+						 .revoked_seq = mark ? mark->revoked_seq : 0,
+						 .grant = grant};
 		about->paid = paid;
 	}
 	if (row->kind != CR_KIND_REFUND && row->kind != CR_KIND_UNDO)
@@ -222,6 +260,7 @@ count_payment(JudgeLots *book, const CrRow *row, const Payment *payment)
 	{
 		sum_add(&mark->sum, row->amount);
 		sum_add(&mark->forfeited, forfeited);
+		mark->revoked_seq = row->seq;
 	}
 	else
 	{
@@ -256,6 +295,7 @@ judge_lots_after(JudgeLots *book, CrAccount *acc, const CrRow *row, const Paymen
 			count_payment(book, row, payment);
 			break;
 		case CR_KIND_UNDO:
+			remove_expired_holds(book, acc);
 			make_mark(book, row->ref_seq)->sum++;
 			break;
 		case CR_KIND_GRANT:
@@ -283,6 +323,7 @@ judge_lots_load_purchase(JudgeLots *book, const int64 *numbers, const Payment *p
 	mark->sum = numbers[PURCHASE_REVOKED];
 	mark->forfeited = numbers[PURCHASE_FORFEITED];
 	mark->reported = numbers[PURCHASE_REPORTED];
+	mark->revoked_seq = numbers[PURCHASE_REVOKED_SEQ];
 }
 
 /* Puts the grants and holds of a checkpoint into the lists, which are empty. */
@@ -426,6 +467,7 @@ judge_lots_finish(JudgeLots *book, const CrAccount *acc, Checkpoint *ckpt)
 		numbers[PURCHASE_REVOKED] = mark->sum;
 		numbers[PURCHASE_FORFEITED] = mark->forfeited;
 		numbers[PURCHASE_REPORTED] = mark->reported;
+		numbers[PURCHASE_REVOKED_SEQ] = mark->revoked_seq;
 	}
 }
 
@@ -563,10 +605,12 @@ judge_lots_compare(JudgeLots *book, const CrAccount *acc, Findings *findings)
 			if (!mark->is_payment ||
 				(mark->stored.revoked == mark->sum &&
 				 mark->stored.forfeited == mark->forfeited &&
-				 mark->stored.reported == mark->reported))
+				 mark->stored.reported == mark->reported &&
+				 mark->stored.revoked_seq == mark->revoked_seq))
 				continue;
-			findings_report(findings, "credit_payment", acc->user_id, mark->seq,
-							"revoked, forfeited or reported is not what the history gives");
+			findings_report(
+				findings, "credit_payment", acc->user_id, mark->seq,
+				"revoked, forfeited, reported or revoked_seq is not what the history gives");
 			good = false;
 			hash_seq_term(&scan);
 			break;

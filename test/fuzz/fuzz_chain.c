@@ -59,8 +59,8 @@ make_row(Made *made)
 	row->seq = any_number();
 	row->created_at = random_between(-1000, 1000) * DAY;
 	row->effective_at = one_in(9) ? INT64_MIN : row->created_at;
-	row->period_start = random_between(0, 9) * DAY;
-	row->next_reset_at = one_in(3) ? CR_NEVER : row->period_start + DAY;
+	row->period = any_number();
+	row->next_reset_at = one_in(3) ? CR_NEVER : random_between(1, 10) * DAY;
 	row->plan_version = (int32_t) random_between(0, 3);
 	row->delta.monthly = any_number();
 	row->balance.granted = any_number();
@@ -75,7 +75,7 @@ make_row(Made *made)
 	row->n_allocations = (int) random_between(0, MAX_PARTS);
 	row->allocations = made->parts;
 	for (int i = 0; i < row->n_allocations; i++)
-		made->parts[i] = (CrPart) {random_between(-2, 9), any_number()};
+		made->parts[i] = (CrPart) {random_between(-9, 9), any_number()};
 	row->payment_ref = input_text();
 	row->idempotency_key = input_text();
 	row->spender = input_text();
@@ -86,6 +86,11 @@ make_row(Made *made)
 	row->facts.scheduled_plan = input_text();
 	row->facts.time_zone = "UTC";
 	row->facts.period_granted = any_number();
+	row->facts.period_share = (int32_t) random_between(1, CR_FULL_SHARE);
+	row->facts.cycle = (CrCycle) random_between(0, CR_NO_CYCLE);
+	row->facts.last_left = any_number();
+	row->facts.last_limit = any_number();
+	row->facts.last_undone = one_in(3);
 }
 
 /* Encodes into a buffer of exactly that size, so that a write past it is seen. */
@@ -107,7 +112,7 @@ change(Made *made)
 	CrRow	   *row = &made->row;
 	int64_t    *numbers[] = {&row->seq, &row->delta.monthly, &row->balance.granted,
 		&row->held.purchased, &row->owed_purchased, &row->amount, &row->expired,
-	&row->forfeited, &row->created_at, &row->period_start};
+	&row->forfeited, &row->created_at, &row->period};
 	const char **texts[] = {&row->user_id, &row->payment_ref, &row->idempotency_key,
 	&row->spender};
 

@@ -29,6 +29,8 @@ SELECT credits_deduct('bob', 20);
 SELECT credits_grant('bob', 40, '2026-01-20 00:00:00+00');
 SELECT credits_grant('bob', 3, '2026-03-20 00:00:00+00');
 SELECT credits_hold('bob', 90, '1 day', NULL, 'hold_1');
+SELECT credits_add_purchased('ann', 5, 'pay_0');
+SELECT credits_revoke_purchase('pay_0');
 CREATE ROLE stranger LOGIN;
 CREATE ROLE app_role LOGIN;
 CREATE ROLE billing_role LOGIN;
@@ -55,6 +57,7 @@ my %mutating = (
 	credits_release => q(SELECT credits_release('bob', 5)),
 	credits_refund => q(SELECT credits_refund('ann', 3, 1)),
 	credits_revoke_purchase => q(SELECT credits_revoke_purchase('pay_1', 1)),
+	credits_reinstate_purchase => q(SELECT credits_reinstate_purchase('pay_0', 1)),
 	credits_set_overdraft => q(SELECT credits_set_overdraft('ann', 10)),
 	credits_set_cycle => q(SELECT credits_set_cycle('ann', NULL, 'Europe/Berlin')),
 	credits_define_plan => q(SELECT credits_define_plan('pro', 1000)),
@@ -199,7 +202,7 @@ is_outcome(
 for my $case (
 	[
 		'app_role', qw(credits_add_purchased credits_adjust credits_define_plan credits_freeze credits_grant_role
-		  credits_grant credits_refund credits_revoke_purchase credits_set_overdraft credits_set_cycle)
+		  credits_grant credits_refund credits_revoke_purchase credits_reinstate_purchase credits_set_overdraft credits_set_cycle)
 	],
 	[
 		'billing_role', qw(credits_deduct credits_try_deduct credits_adjust credits_define_plan credits_grant_role
@@ -209,7 +212,7 @@ for my $case (
 		'auditor_role', qw(credits_deduct credits_add_purchased credits_adjust credits_define_plan
 		  credits_open_account credits_set_plan credits_freeze credits_reset_due credits_run_reset credits_erase_user
 		  credits_grant credits_hold credits_capture credits_release credits_refund
-		  credits_revoke_purchase credits_set_overdraft credits_set_cycle
+		  credits_revoke_purchase credits_reinstate_purchase credits_set_overdraft credits_set_cycle
 		  credits_repair_guards credits_grant_role)
 	],
 	[ 'admin_role', qw(credits_grant_role credits_revoke_role credits_repair_guards) ],
@@ -240,8 +243,8 @@ is_outcome($node, 'postgres', "BEGIN; SET ROLE app_role; $mutating{credits_deduc
 $mutating{credits_capture}; $mutating{credits_release}; SELECT credits_balance('ann'); ROLLBACK",
 	'00000', 'app spends, holds and reads');
 is_outcome($node, 'postgres', "BEGIN; SET ROLE billing_role; $mutating{credits_add_purchased}; $mutating{credits_grant};
-$mutating{credits_refund}; $mutating{credits_revoke_purchase}; $mutating{credits_set_cycle}; ROLLBACK",
-	'00000', 'billing adds purchases, grants, refunds, revokes');
+$mutating{credits_refund}; $mutating{credits_revoke_purchase}; $mutating{credits_reinstate_purchase}; $mutating{credits_set_cycle}; ROLLBACK",
+	'00000', 'billing adds purchases, grants, refunds, revokes, reinstates');
 is_outcome($node, 'postgres', 'SET ROLE auditor_role; SET min_parallel_table_scan_size = 0; SELECT * FROM credits_verify();
 	CALL credits_run_verify(); SELECT * FROM credit_history; SELECT * FROM credits_verify_anchor()',
 	'00000', 'auditor verifies and reads');

@@ -1,6 +1,8 @@
 # The state at a time depends only on the history and on that time: the same random calls
-# give the same receipts, refusals and balances, whether the sweep runs at random moments,
-# in random pieces, or never.
+# give the same receipts, refusals and balances, whether the sweep runs as early as it can, at
+# random moments, in random pieces, or never.  The calls have plans of every cycle, zones
+# and anchors that change, restarts, holds, refunds, and accounts that are cancelled, closed
+# and opened again.
 #
 # CREDITS_SEED repeats a run; CREDITS_STEPS makes it longer.
 
@@ -23,10 +25,11 @@ diag("CREDITS_SEED=$seed CREDITS_STEPS=$steps");
 my $max = 9007199254740991;
 my @users = map { "user_$_" } 'a' .. 'n';
 my $whale = 'user_n';    # lives near the cap
-my @plans = qw(day_one carry own_day own_carry nothing huge);
+my @plans = qw(day_one carry own_day own_carry nothing each_day each_week week_carry each_year huge);
 my @zones = qw(UTC Europe/Berlin America/Santiago America/New_York Pacific/Apia
   Asia/Kathmandu Australia/Lord_Howe);
 my @keys = map { "key_$_" } 1 .. 30;
+my @marks = map { "mark_$_" } 1 .. 60;    # keys of holds and of what is spent
 my @refs = map { "ref_$_" } 1 .. $steps / 8;
 
 sub pick { return $_[ int(rand(@_)) ]; }
@@ -87,13 +90,71 @@ sub key { return chance(0.25) ? pick(@keys) : undef; }
 sub anchor
 {
 	return 'NULL' if chance(0.3);
-	return sprintf "timestamp '%04d-%02d-%02d %02d:%02d:00'",
+	return sprintf "'%04d-%02d-%02d %02d:%02d:00'",
 	  pick(2023, 2024), pick(1, 3, 5, 7, 8, 10, 12), (chance(0.5) ? pick(29, 30, 31) : between(1, 28)),
 	  (chance(0.5) ? 0 : between(0, 23)), pick(0, 0, 30, 59);
 }
 
+# The row of a call that had a key.  Its seq is another one if events before it were
+# written otherwise.
+sub row_of { return sprintf '(SELECT seq FROM credit_history WHERE user_id = %s AND idempotency_key = %s)', quoted($_[0]), quoted(pick(@marks)); }
+
+sub paid { return chance(0.4) ? quoted(pick(@refs)) : 'NULL'; }
+
 # A random call.
 my @weights = (
+	[
+		5,
+		sub {
+			my ($user) = @_;
+			return sprintf q(credits_hold(%s, %s, %s, NULL, %s)), quoted($user), amount($user),
+			  pick(q('1 hour'), q('1 day'), q('9 days'), q('31 days')), quoted(pick(@marks));
+		}
+	],
+	[
+		4,
+		sub {
+			my ($user) = @_;
+			return sprintf 'credits_capture(%s, %s, %s, %s, over => %s)', quoted($user), row_of($user), chance(0.3) ? 'NULL' : between(0, 60),
+			  chance(0.2) ? 'true' : 'NULL', chance(0.2) ? q('owe') : 'NULL';
+		}
+	],
+	[ 2, sub { my ($user) = @_; return sprintf 'credits_release(%s, %s)', quoted($user), row_of($user); } ],
+	[ 4, sub { my ($user) = @_; return sprintf 'credits_refund(%s, %s, %s)', quoted($user), row_of($user), chance(0.3) ? 'NULL' : between(1, 30); } ],
+	[
+		8,
+		sub { my ($user) = @_; return sprintf 'credits_deduct(%s, %s, NULL, %s)', quoted($user), amount($user), quoted(pick(@marks)); }
+	],
+	[
+		5,
+		sub {
+			my ($user) = @_;
+			return sprintf 'credits_grant(%s, %s, %s, payment_ref => %s)', quoted($user), between(1, 60), quoted(at($now + between(1, 60 * 86400))), paid();
+		}
+	],
+	[
+		3,
+		sub {
+			return sprintf 'credits_revoke_purchase(%s, %s)', quoted(pick(@refs)), chance(0.4) ? 'NULL' : pick(between(1, 30), 'total => ' . between(1, 60));
+		}
+	],
+	[ 2, sub { return sprintf 'credits_reinstate_purchase(%s, %s)', quoted(pick(@refs)), chance(0.5) ? 'NULL' : between(1, 20); } ],
+	[
+		3,
+		sub {
+			my ($user) = @_;
+			return sprintf 'credits_set_cycle(%s, %s, %s)', quoted($user), anchor(), chance(0.3) ? 'NULL' : quoted(pick(@zones));
+		}
+	],
+	[
+		2,
+		sub {
+			my ($user) = @_;
+			return sprintf 'credits_set_plan(%s, %s, restart => true, keep_anchor => %s)', quoted($user), quoted(pick(@plans[ 0 .. 8 ])), pick(qw(true false));
+		}
+	],
+	[ 1, sub { my ($user) = @_; return sprintf q(credits_transfer(%s, %s, %s)), quoted($user), quoted(pick(@users)), between(1, 20); } ],
+	[ 0.5, sub { return sprintf 'credits_close_account(%s)', quoted($_[0]); } ],
 	[
 		30,
 		sub {
@@ -129,7 +190,7 @@ my @weights = (
 		8,
 		sub {
 			my ($user) = @_;
-			my $plan = chance(0.1) ? undef : chance(0.03) ? 'no_such_plan' : pick(@plans[ 0 .. 4 ]);
+			my $plan = chance(0.1) ? undef : chance(0.03) ? 'no_such_plan' : pick(@plans[ 0 .. 8 ]);
 
 			$plan = 'huge' if $user eq $whale && chance(0.7);
 			return sprintf 'credits_set_plan(%s, %s, %s, NULL, %s)', quoted($user), quoted($plan),
@@ -142,10 +203,10 @@ my @weights = (
 	[
 		2,
 		sub {
-			my $plan = pick(@plans[ 0 .. 4 ]);
+			my $plan = pick(@plans[ 0 .. 8 ]);
 			return sprintf 'credits_define_plan(%s, %s, %s, %s, %s, %s)', quoted($plan),
 			  chance(0.2) ? 'NULL' : between(0, 400),
-			  chance(0.15) ? pick(q('calendar'), q('anniversary')) : 'NULL',
+			  chance(0.15) ? pick(map { quoted($_) } qw(calendar anniversary daily weekly yearly)) : 'NULL',
 			  chance(0.3) ? pick(0, 10, 50, 1000) : 'NULL',
 			  chance(0.3) ? between(0, 50) : 'NULL',
 			  chance(0.5) ? 'NULL' : quoted(at($now + between(-86400, 40 * 86400)));
@@ -156,7 +217,7 @@ my @weights = (
 		sub {
 			my ($user) = @_;
 			return sprintf 'credits_open_account(%s, %s, %s, %s)', quoted($user),
-			  quoted(chance(0.2) ? undef : pick(@plans[ 0 .. 4 ])), anchor(),
+			  quoted(chance(0.2) ? undef : pick(@plans[ 0 .. 8 ])), anchor(),
 			  chance(0.3) ? 'NULL' : quoted(pick(@zones));
 		}
 	]);
@@ -197,37 +258,39 @@ sub sweep
 	return "\\o /dev/null\n$sql\n\\o\n\\if :ERROR\n\\echo a sweep failed: :LAST_ERROR_MESSAGE\n\\endif\n";
 }
 
-# Both scripts.  Each step prints "# its number", the answer, and everybody's
-# balance; what one and the other print must be the same.
+# The scripts: swept early, at random, never.  Each step prints "# its number", the answer, and
+# everybody's balance; what they print must be the same.
 my @sql;
-my %script = (swept => '', never => '');
+my %script = (early => '', swept => '', never => '');
 
-sub both { $script{$_} .= $_[0] for keys %script; return; }
+sub all_of_them { $script{$_} .= $_[0] for keys %script; return; }
 
 sub swept { $script{swept} .= $_[0]; return; }
+
+sub early { $script{early} .= "\\o /dev/null\nSELECT credits_reset_due();\n\\o\n"; return; }
 
 # A refusal is told by try_call, within a subtransaction, or by psql.
 sub run_call
 {
 	my ($call, $in_transaction) = @_;
 
-	both($in_transaction || chance(0.5)
+	all_of_them($in_transaction || chance(0.5)
 		? sprintf("SELECT try_call(%s);\n", '$c$' . $call . '$c$')
-		: "SELECT $call - 'seq' - 'created_at';\n\\echo :SQLSTATE\n");
+		: "SELECT $call - 'seq' - 'ref_seq' - 'created_at';\n\\echo :SQLSTATE\n");
 	return;
 }
 
 sub begin_step
 {
 	push @sql, $_[0];
-	both("\\echo '#' $#sql\n");
+	all_of_them("\\echo '#' $#sql\n");
 	return;
 }
 
 sub end_step
 {
-	both("SELECT * FROM everybody;\n");
-	both(sprintf "SELECT credits_balance('%s') - 'seq';\n", pick(@users)) if chance(0.2);
+	all_of_them("SELECT * FROM everybody;\n");
+	all_of_them(sprintf "SELECT credits_balance('%s') - 'seq';\n", pick(@users)) if chance(0.2);
 	return;
 }
 
@@ -238,17 +301,26 @@ for my $call (
 	q(credits_define_plan('own_day', 300, 'anniversary')),
 	q(credits_define_plan('own_carry', 200, 'anniversary', 1000)),
 	q(credits_define_plan('nothing', 0)),
+	q(credits_define_plan('each_day', 9, 'daily')),
+	q(credits_define_plan('each_week', 60, 'weekly')),
+	q(credits_define_plan('week_carry', 50, 'weekly', 70)),
+	q(credits_define_plan('each_year', 1000, 'yearly', 300)),
 	sprintf(q(credits_define_plan('huge', %s, 'calendar', %s)), $max - 5, $max),
 	(
 		map {
-			sprintf 'credits_open_account(%s, %s, %s, %s)', quoted($_), quoted(pick(@plans[ 0 .. 4 ])),
+			sprintf 'credits_open_account(%s, %s, %s, %s)', quoted($_), quoted(pick(@plans[ 0 .. 8 ])),
 			  anchor(), quoted(pick(@zones))
 		} @users[ 0 .. 9 ]
 	),
 	qq(credits_open_account('$whale', 'huge')),
 
+	# Each of the cycles, from the beginning.
+	q(credits_open_account('user_k', 'each_day', NULL, 'America/Santiago')),
+	q(credits_open_account('user_l', 'week_carry', '2024-01-31 02:30', 'Europe/Berlin')),
+	q(credits_open_account('user_m', 'each_year', '2024-02-29 00:00')),
+
 	# One of each refusal and a replay, whatever chance brings.
-	q(credits_deduct('user_m', 1)),
+	q(credits_deduct('nobody', 1)),
 	q(credits_deduct('user_a', 1000000)),
 	q(credits_adjust('user_a', 'purchased', 1, 'correction', 'key_1')),
 	q(credits_adjust('user_a', 'purchased', 1, 'correction', 'key_1')),
@@ -270,9 +342,10 @@ while (@sql < $steps)
 	{
 		move_clock();
 		begin_step('the clock moves to ' . at($now));
-		both("SET credits.clock = '" . at($now) . "';\n");
-		both(sprintf "SET timezone = '%s';\n", pick(@zones)) if chance(0.2);
+		all_of_them("SET credits.clock = '" . at($now) . "';\n");
+		all_of_them(sprintf "SET timezone = '%s';\n", pick(@zones)) if chance(0.2);
 		swept(sweep()) if chance(0.25);
+		early();
 		end_step();
 	}
 	elsif (chance(0.05))
@@ -282,13 +355,13 @@ while (@sql < $steps)
 		my $end = chance(0.6) ? 'COMMIT' : 'ROLLBACK';
 
 		begin_step("BEGIN; @calls; $end");
-		both("BEGIN;\n");
+		all_of_them("BEGIN;\n");
 		for my $call (@calls)
 		{
 			swept("\\o /dev/null\nSELECT credits_reset_due(" . between(1, 20) . ");\n\\o\n") if chance(0.2);
 			run_call($call, 1);
 		}
-		both("$end;\n");
+		all_of_them("$end;\n");
 		end_step();
 	}
 	else
@@ -301,9 +374,10 @@ while (@sql < $steps)
 	}
 }
 
-# Two databases, two sessions whose settings have nothing in common.
+# Three databases, and sessions whose settings have nothing in common.
 my $node = new_server('property');
 my %start = (
+	early => "SET timezone = 'Pacific/Apia';\n",
 	swept => "SET timezone = 'America/Los_Angeles';\nSET datestyle = 'ISO, YMD';\n",
 	never => "SET timezone = 'Asia/Tokyo';\nSET datestyle = 'SQL, DMY';\n");
 
@@ -318,13 +392,13 @@ DECLARE
 	detail text;
 BEGIN
 	EXECUTE 'SELECT ' || call INTO receipt;
-	RETURN (receipt - 'seq' - 'created_at')::text;
+	RETURN (receipt - 'seq' - 'ref_seq' - 'created_at')::text;
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-	RETURN SQLSTATE || ' ' || SQLERRM || CASE WHEN SQLSTATE LIKE 'UC%' THEN ' ' || (detail::jsonb - 'seq')::text ELSE '' END;
+	RETURN SQLSTATE || ' ' || SQLERRM || CASE WHEN SQLSTATE LIKE 'UC%' THEN ' ' || (detail::jsonb - 'seq' - 'hold_seq')::text ELSE '' END;
 END $$;
 CREATE VIEW everybody AS
-	SELECT string_agg(concat_ws(' ', substr(user_id, 6), monthly, granted, purchased, available, held, owed,
+	SELECT string_agg(concat_ws(' ', substr(user_id, 6), monthly, granted, purchased, available, held, owed, owed_monthly,
 			plan, plan_version, status, extract(epoch FROM period_start), extract(epoch FROM next_reset_at),
 			CASE WHEN low THEN 'low' END), '; ' ORDER BY user_id)
 	  FROM credit_balance;
@@ -343,33 +417,48 @@ shift @$_ for values %at;    # what comes before the first step
 is(scalar @{ $at{$_} }, scalar @sql, "$_: every step was run") for @order;
 is(join("\n", $out{swept} =~ /^a sweep failed.*/mg), '', 'no sweep failed');
 
-my $differs;
-for my $i (0 .. $#sql)
+for my $db (qw(early swept))
 {
-	my ($swept, $never) = map { $at{$_}[$i] // '' } qw(swept never);
+	my $differs;
 
-	$swept =~ s/^a sweep failed.*\n//mg;
-	if ($swept ne $never)
+	for my $i (0 .. $#sql)
 	{
-		$differs = $i;
-		diag("CREDITS_SEED=$seed, step $i: $sql[$i]\n"
-			  . ((grep { /clock moves/ } @sql[ 0 .. $i ])[-1] // 'the clock is where it began') . "\n"
-			  . "swept:\n$swept\nnever:\n$never");
-		last;
+		my ($other, $never) = map { $at{$_}[$i] // '' } $db, 'never';
+
+		$other =~ s/^a sweep failed.*\n//mg;
+		if ($other ne $never)
+		{
+			$differs = $i;
+			diag("CREDITS_SEED=$seed, step $i: $sql[$i]\n"
+				  . ((grep { /clock moves/ } @sql[ 0 .. $i ])[-1] // 'the clock is where it began') . "\n"
+				  . "$db:\n$other\nnever:\n$never");
+			last;
+		}
 	}
+	is($differs, undef, "$db or never: every step has the same outcome")
+	  or diag("CREDITS_SEED=$seed");
 }
-is($differs, undef, 'swept or never: every step has the same outcome')
-  or diag("CREDITS_SEED=$seed");
 
 # The rows of the calls are the same too; only those of events may be fewer or
 # more, and have other numbers.
 my $rows = q(
 SELECT md5(string_agg(concat_ws('|', user_id, kind, amount, monthly_delta, granted_delta, purchased_delta, monthly, granted,
-       purchased, owed_monthly, owed_purchased, extract(epoch FROM effective_at), extract(epoch FROM period_start),
-       extract(epoch FROM next_reset_at), plan_version, payment_ref, idempotency_key), E'\n' ORDER BY user_id, seq))
-  FROM credit_history WHERE kind NOT IN ('reset', 'plan_change'));
-is($node->safe_psql('swept', $rows),
-	$node->safe_psql('never', $rows), 'swept or never: the rows of the calls are the same');
+       purchased, owed_monthly, owed_purchased, extract(epoch FROM effective_at), period,
+       extract(epoch FROM next_reset_at), plan_version, payment_ref, idempotency_key), E'\n' ORDER BY user_id, n))
+  FROM (SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY seq) AS n FROM credit_history
+         WHERE kind NOT IN ('reset', 'plan_change', 'hold_end', 'grant_end')) h);
+is($node->safe_psql($_, $rows), $node->safe_psql('never', $rows), "$_ or never: the rows of the calls are the same") for qw(early swept);
+
+# Late is as good: the first sweep of the one that was never swept writes the same.
+my $written = q(
+SELECT string_agg(concat_ws(' ', user_id, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased,
+       plan, plan_version, scheduled_plan, cycle, cycle_anchor, time_zone, status, forfeited, CASE WHEN plan IS NOT NULL OR monthly > 0
+       THEN concat_ws(' ', period, period_granted, period_share, extract(epoch FROM last_monthly_reset), extract(epoch FROM next_reset_at),
+                      last_left, last_limit, end_zone, end_anchor, end_cycle) END), E'\n' ORDER BY user_id) FROM credit_account);
+my %late = map {
+	$_ => $node->safe_psql($_, "SET credits.clock = '" . at($now) . "'; SET timezone = 'UTC'; DO 'BEGIN PERFORM credits_reset_due(); END'; $written")
+} @order;
+is($late{$_}, $late{never}, "$_ or late: the accounts are the same") for qw(early swept);
 
 # A plan version of the very instant of a boundary, defined when that boundary
 # may have been applied already, is too late for it.
@@ -382,11 +471,11 @@ is($node->safe_psql('swept', $rows),
 SET credits.clock = '" . at($now) . "';
 DO 'BEGIN PERFORM credits_define_plan(''edge'', 100), credits_open_account(''edge'', ''edge''); END';
 SET credits.clock = '$edge';
-" . ($_ eq 'swept' ? q(DO 'BEGIN PERFORM credits_reset_due(); END';) : '') . q(
+" . ($_ ne 'never' ? q(DO 'BEGIN PERFORM credits_reset_due(); END';) : '') . q(
 DO 'BEGIN PERFORM credits_define_plan(''edge'', 200); END';
 SELECT monthly, plan_version FROM credit_balance WHERE user_id = 'edge'))
 	} @order;
-	is($got{swept}, $got{never}, 'swept or never: a plan changed at the instant of a boundary');
+	is($got{$_}, $got{never}, "$_ or never: a plan changed at the instant of a boundary") for qw(early swept);
 }
 
 for my $db (@order)
@@ -396,17 +485,18 @@ for my $db (@order)
 }
 
 # That this was a test: things succeeded, were refused, were due.
-is($node->safe_psql('never', 'SELECT count(*) FROM credit_reset_run WHERE kind = $$reset$$'), 0, 'never: no sweep ran');
+is($node->safe_psql('never', 'SELECT count(*) FROM credit_reset_run WHERE kind = $$reset$$'), 1, 'never: only the last sweep ran');
 is( $node->safe_psql('swept', 'SELECT sum(failures), count(*) FILTER (WHERE state = $$running$$) FROM credit_reset_run WHERE kind = $$reset$$'),
 	'0|0', 'swept: no account failed, every run has ended');
 for my $db (@order)
 {
-	for my $state (qw(UC001 UC002 UC003 UC004 UC009))
+	for my $state (qw(UC001 UC002 UC003 UC004 UC006 UC009 UC010 UC011))
 	{
 		ok(scalar($out{$db} =~ /^$state\b/m), "$db: there was a $state");
 	}
 	for my $kind (
-		qw(open deduct purchase adjust set_plan plan_change reset freeze unfreeze))
+		qw(open deduct purchase adjust set_plan plan_change reset freeze unfreeze set_cycle restart grant grant_end hold hold_end capture release
+		refund revoke reinstate close transfer_out))
 	{
 		cmp_ok($node->safe_psql($db, "SELECT count(*) FROM credit_history WHERE kind = '$kind'"),
 			'>', 0, "$db: there are rows of the kind $kind");
@@ -419,6 +509,11 @@ cmp_ok(
 cmp_ok(
 	$node->safe_psql('never', q(SELECT count(*) FROM credit_history WHERE kind = 'reset' AND skipped > 0)),
 	'>', 0, 'never: accounts slept over boundaries');
+is($node->safe_psql('never', q(SELECT count(DISTINCT cycle) FROM credit_history WHERE kind = 'reset')), 5, 'never: periods of every cycle ended');
+for my $what ('period_share < 1000000', 'owed_monthly > 0', "kind = 'capture' AND -4 = ANY (allocations)", 'last_left > monthly AND last_limit > 0')
+{
+	cmp_ok($node->safe_psql('never', "SELECT count(*) FROM credit_history WHERE $what"), '>', 0, "never: there is a row with $what");
+}
 note($node->safe_psql('swept', 'SELECT kind, count(*) FROM credit_history GROUP BY 1 ORDER BY 1'));
 
 done_testing();

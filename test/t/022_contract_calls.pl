@@ -197,7 +197,12 @@ my @keyed = (
 	[ revoke_purchase => [], q(credits_revoke_purchase('pay_USER', 10, 'why', 'key')),
 		[ q(credits_revoke_purchase('pay_USER', 10, NULL, 'key', '{}')), '00000' ],
 		[ q(credits_revoke_purchase('pay_USER', 11, 'why', 'key')), 'UC003' ],
+		[ q(credits_revoke_purchase('pay_USER', total => 10, idempotency_key => 'key')), 'UC003' ],
 		[ q(credits_revoke_purchase('pay_USER', NULL, 'why', 'key')), 'UC003' ] ],
+	[ reinstate_purchase => [q(credits_revoke_purchase('pay_USER', 50))], q(credits_reinstate_purchase('pay_USER', 10, 'why', 'key')),
+		[ q(credits_reinstate_purchase('pay_USER', 10, NULL, 'key', '{}')), '00000' ],
+		[ q(credits_reinstate_purchase('pay_USER', 11, 'why', 'key')), 'UC003' ],
+		[ q(credits_reinstate_purchase('pay_USER', NULL, 'why', 'key')), 'UC003' ] ],
 	[ set_overdraft => [], q(credits_set_overdraft('USER', 10, 'why', 'key')),
 		[ q(credits_set_overdraft('USER', 10, NULL, 'key', '{}')), '00000' ],
 		[ q(credits_set_overdraft('USER', 11, 'why', 'key')), 'UC003' ] ],
@@ -206,6 +211,10 @@ my @keyed = (
 		[ q(credits_set_plan('USER', 'pro', 'now', 'why', 'key')), 'UC003' ],
 		[ q(credits_set_plan('USER', 'free', 'next_reset', 'why', 'key')), 'UC003' ],
 		[ q(credits_set_plan('USER', NULL, 'next_reset', 'why', 'key')), 'UC003' ] ],
+	[ restart => [], q(credits_set_plan('USER', 'pro', 'now', 'why', 'key', restart => true)),
+		[ q(credits_set_plan('USER', 'pro', NULL, NULL, 'key', '{}', true, false)), '00000' ],
+		[ q(credits_set_plan('USER', 'pro', 'now', 'why', 'key')), 'UC003' ],
+		[ q(credits_set_plan('USER', 'pro', 'now', 'why', 'key', restart => true, keep_anchor => true)), 'UC003' ] ],
 	[ set_cycle => [], q(credits_set_cycle('USER', '2026-01-10 00:00:00', 'Asia/Tokyo', 'why', 'key')),
 		[ q(credits_set_cycle('USER', '2026-01-10 00:00:00', 'Asia/Tokyo', NULL, 'key', '{}')), '00000' ],
 		[ q(credits_set_cycle('USER', '2026-01-11 00:00:00', 'Asia/Tokyo', 'why', 'key')), 'UC003' ],
@@ -437,6 +446,8 @@ my @errors = (
 	[ qq(credits_refund('eve', $spent, 8)), 'UC010', [ [ error => 'refund_exceeds_deduction' ], [ user_id => 'eve' ], [ seq => $spent + 0 ], [ amount => 8 ], [ spent => 7 ], [ refunded => 0 ] ] ],
 	[ q(credits_revoke_purchase('pay_eve', 101)), 'UC010', [ [ error => 'refund_exceeds_deduction' ], [ payment_ref => 'pay_eve' ], [ amount => 101 ], [ purchased => 100 ], [ revoked => 0 ] ] ],
 	[ q(credits_revoke_purchase('nosuch')), 'UC011', [ [ error => 'payment_not_found' ], [ payment_ref => 'nosuch' ] ] ],
+	[ q(credits_reinstate_purchase('nosuch')), 'UC011', [ [ error => 'payment_not_found' ], [ payment_ref => 'nosuch' ] ] ],
+	[ q(credits_reinstate_purchase('pay_eve')), 'UC010', [ [ error => 'refund_exceeds_deduction' ], [ payment_ref => 'pay_eve' ], [ revoked => 0 ] ] ],
 	[ q(credits_close_account('held')), '55000', [ [ user_id => 'held' ], [ held => 10 ] ] ],
 
 	# Amounts: 1 .. 2^53 - 1 a call, and the same cap for an account.
@@ -444,7 +455,8 @@ my @errors = (
 		map {
 			my $call = $_;
 			(
-				[ $call =~ s/AMOUNT/0/r, '22023', [ 'argument', 'value', 'min' ] ],
+				# A capture of nothing settles the hold.
+				($call =~ /capture/ ? () : [ $call =~ s/AMOUNT/0/r, '22023', [ 'argument', 'value', 'min' ] ]),
 				[ $call =~ s/AMOUNT/-1/r, '22023', [ 'argument', 'value', 'min' ] ],
 				[ $call =~ s/AMOUNT/9007199254740992/r, '22003', [ 'argument', 'value', [ max => $max ] ] ],
 				[ $call =~ s/AMOUNT/9223372036854775807/r, '22003', [ 'argument', 'value', [ max => $max ] ] ],
@@ -454,7 +466,14 @@ my @errors = (
 			q(credits_deduct_many('{eve}', ARRAY[AMOUNT]::bigint[])), q(credits_hold('eve', AMOUNT)),
 			qq(credits_capture('held', $open, AMOUNT)), qq(credits_refund('eve', $spent, AMOUNT)),
 			q(credits_grant('eve', AMOUNT, '2027-01-01')), q(credits_add_purchased('eve', AMOUNT, 'pay_new')),
-			q(credits_revoke_purchase('pay_eve', AMOUNT)), q(credits_transfer('eve', 'bob', AMOUNT)))),
+			q(credits_revoke_purchase('pay_eve', AMOUNT)), q(credits_revoke_purchase('pay_eve', total => AMOUNT)),
+			q(credits_reinstate_purchase('pay_eve', AMOUNT)), q(credits_transfer('eve', 'bob', AMOUNT)))),
+	[ q(credits_revoke_purchase('pay_eve', 1, total => 1)), '22023', [ 'argument' ] ],
+	[ qq(credits_capture('held', $open, 0, true)), '22023', [ 'argument' ] ],
+	[ qq(credits_capture('held', $open, 1, over => 'forget')), '22023', [ 'argument', 'value' ] ],
+	[ q(credits_set_plan('eve', NULL, restart => true)), '22023', [ 'argument' ] ],
+	[ q(credits_set_plan('eve', 'free', 'next_reset', restart => true)), '22023', [ 'argument' ] ],
+	[ q(credits_set_plan('eve', 'free', keep_anchor => true)), '22023', [ 'argument' ] ],
 	[ q(credits_adjust('eve', 'monthly', 0, 'why')), '22023', [ 'argument' ] ],
 	[ q(credits_adjust('eve', 'monthly', 9007199254740992, 'why')), '22003', [ 'argument', 'value', [ max => $max ] ] ],
 	[ q(credits_adjust('eve', 'monthly', '-9223372036854775808', 'why')), '22003', [ 'argument', 'value', [ max => $max ] ] ],

@@ -94,7 +94,7 @@ is($node->safe_psql('platform', "SELECT coalesce(string_agg(DISTINCT a.grantee::
 # What the contract says that each must be able to do, and what none but these may.
 my %may = (
 	app => [qw(credits_deduct credits_try_deduct credits_deduct_many credits_hold credits_capture credits_release credits_balance)],
-	billing => [qw(credits_add_purchased credits_grant credits_refund credits_revoke_purchase)],
+	billing => [qw(credits_add_purchased credits_grant credits_refund credits_revoke_purchase credits_reinstate_purchase)],
 	auditor => [qw(credits_verify credits_run_verify credits_verify_account credits_verify_anchor credits_history credits_explain credits_balance credits_balance_at)],
 	support => [qw(credits_balance credits_balance_at credits_explain credits_history)],
 	admin => [
@@ -448,8 +448,8 @@ is(json($node->safe_psql('platform', 'SELECT credits_repair_guards()'))->{repair
 $node->safe_psql('platform', q(INSERT INTO credit_history SELECT (h).* FROM (SELECT h FROM credit_history h WHERE user_id = 'ann' ORDER BY seq DESC LIMIT 1) x WHERE false));
 for my $forgery (
 	q(INSERT INTO credit_history SELECT (jsonb_populate_record(h, jsonb_build_object('seq', h.seq + 1))).* FROM credit_history h WHERE user_id = 'ann' ORDER BY seq DESC LIMIT 1),
-	q(INSERT INTO credit_payment (payment_ref, user_id, seq, amount, revoked) VALUES ('forged', 'ann', 1, 1000, 0)),
-	q(INSERT INTO credit_grant (user_id, seq, amount, remaining, ends_at, closed) VALUES ('ann', 1, 1000, 1000, '2027-01-01', false)),
+	q(INSERT INTO credit_payment (payment_ref, user_id, seq, amount, revoked, paid_at, granted) VALUES ('forged', 'ann', 1, 1000, 0, '2026-01-01', false)),
+	q(INSERT INTO credit_grant (user_id, seq, amount, remaining, ends_at, closed, paid) VALUES ('ann', 1, 1000, 1000, '2027-01-01', false, false)),
 	q(INSERT INTO credit_account SELECT (jsonb_populate_record(a, '{"user_id": "forged"}')).* FROM credit_account a WHERE user_id = 'ann'),
 	q(INSERT INTO credit_plan SELECT (jsonb_populate_record(p, '{"version": 2, "monthly_credits": 5000, "effective_from": "2030-01-01T00:00:00Z"}')).* FROM credit_plan p WHERE plan = 'free' AND version = 1),
 	q(INSERT INTO credit_audit_log SELECT (jsonb_populate_record(l, jsonb_build_object('seq', l.seq + 1))).* FROM credit_audit_log l ORDER BY seq DESC LIMIT 1))

@@ -122,7 +122,8 @@ my %case = (
 	kind            => [ history(q(kind = 'adjust'), ':{deduct 2}') ],
 	created_at      => [ history(q(created_at = created_at + interval '1 microsecond'), ':{deduct 2}') ],
 	effective_at    => [ history(q(effective_at = effective_at + interval '1 microsecond'), ':{deduct 2}') ],
-	period_start    => [ history(q(period_start = period_start + interval '1 microsecond'), ':{deduct 2}') ],
+	period          => [ history('period = period + 1', ':{deduct 2}') ],
+	period_start    => [ history(q(period_start = period_start + interval '1 microsecond'), ':{open 1}') ],
 	next_reset_at   => [ history(q(next_reset_at = next_reset_at + interval '1 microsecond'), ':{deduct 2}') ],
 	ends_at         => [ history(q(ends_at = 'infinity'), ':{deduct 2}') ],
 	ref_seq         => [ history('ref_seq = 1', ':{deduct 2}') ],
@@ -139,7 +140,7 @@ my %case = (
 	facts_overdraft => [ history('overdraft_limit = 1000', ':{set_plan 1}') ],
 	facts_granted   => [ history('period_granted = 0', ':{set_plan 1}') ],
 	facts_status    => [ history(q(status = 'active'), ':{freeze 1}') ],
-	facts_gone      => [ history('status = NULL, plan = NULL, cycle_anchor = NULL, time_zone = NULL, overdraft_limit = NULL, period_granted = NULL, scheduled_plan = NULL',
+	facts_gone      => [ history('status = NULL, plan = NULL, cycle_anchor = NULL, time_zone = NULL, overdraft_limit = NULL, period_granted = NULL, scheduled_plan = NULL, period_start = NULL, period_share = NULL, cycle = NULL, last_left = NULL, last_limit = NULL',
 		':{unfreeze 1}') ],
 	facts_new       => [ 'ALTER TABLE credit_history DROP CONSTRAINT IF EXISTS credit_history_facts; '
 		  . (history(q(time_zone = 'UTC'), ':{deduct 2}'))[0], ':{deduct 2}' ],
@@ -194,7 +195,7 @@ UPDATE credit_account SET history_seq = history_seq - 1 WHERE user_id = :u;
 		':{purchase 1}' ],
 	payment_seq        => [ 'UPDATE credit_payment SET seq = :{deduct 2} WHERE user_id = :u', ':{purchase 1}', 'any' ],
 	payment_revoked    => [ 'UPDATE credit_payment SET revoked = 1 WHERE user_id = :u', ':{purchase 1}' ],
-	payment_forged     => [ q(INSERT INTO credit_payment (amount, revoked, seq, payment_ref, user_id) VALUES (5, 0, :{deduct 2}, 'pay_forged', :u)),
+	payment_forged     => [ q(INSERT INTO credit_payment (amount, revoked, seq, paid_at, granted, payment_ref, user_id) VALUES (5, 0, :{deduct 2}, '2026-01-18 09:00:00+00', false, 'pay_forged', :u)),
 		':{deduct 2}' ],
 );
 

@@ -322,7 +322,9 @@ answers(
 	q(SET credits.clock = '2026-01-16 12:00Z'; SELECT credits_release('user_4', 7)),
 	q(SET credits.clock = '2026-01-16 12:00Z'; SELECT credits_revoke_purchase('payment_4', 1)),
 	q(SELECT credits_set_overdraft('user_1', 2)),
-	q(SELECT credits_set_cycle('user_1', NULL, 'UTC')));
+	q(SELECT credits_set_cycle('user_1', NULL, 'UTC')),
+	q(BEGIN; DO $$BEGIN PERFORM credits_deduct('user_1', 30); END$$; SELECT credits_set_plan('user_1', 'free')),
+	q(BEGIN; SELECT credits_transfer('user_4', 'user_1', 1)));
 answers('Refusal',
 	q(SELECT credits_try_deduct('user_1', 1000)), q(SELECT credits_try_deduct('user_2', 1)));
 
@@ -411,6 +413,7 @@ my %provoke = (
 		q(SELECT credits_deduct('', 1)),
 		q(SELECT credits_set_plan('user_1', 'big', 'never')),
 		q(SELECT credits_set_plan('user_2', 'big', 'next_reset')),
+		q(BEGIN; SELECT credits_define_plan('week', 1, 'weekly'); SELECT credits_set_plan('user_1', 'week')),
 		q(SELECT credits_repair_clock('user_2')),
 		q(SELECT credits_grant('user_2', 1, '2026-01-15 12:00Z')),
 		q(SELECT credits_refund('user_2', 1)) ],
@@ -428,7 +431,13 @@ my %provoke = (
 		q(GRANT EXECUTE ON FUNCTION credits_repair_guards() TO r_monitor;
 		  SET ROLE r_monitor; SELECT credits_repair_guards()) ],
 	'42804' => [q(CALL credits_import('SELECT ''user_9''::text AS user_id, 1.5 AS monthly'))],
-	'55000' => [q(BEGIN; SELECT credits_hold('user_4', 1); SELECT credits_close_account('user_4'))],
+	'54000' => [
+		q(BEGIN; INSERT INTO credit_grant (amount, remaining, seq, ends_at, closed, paid, user_id)
+			SELECT 1, 1, 1000 + i, '2100-01-01', false, false, 'user_4' FROM generate_series(1, 10000) i;
+		  SELECT credits_grant('user_4', 1, '2100-01-01')) ],
+	'55000' => [
+		q(BEGIN; SELECT credits_hold('user_4', 1); SELECT credits_close_account('user_4')),
+		q(SET credits.refuse_recent_transfers = on; SELECT credits_transfer('user_4', 'user_1', 1)) ],
 	'42704' => [q(SELECT credits_grant_role('nobody', 'app'))]);
 
 my $other = session($node, $db);

@@ -307,7 +307,7 @@ my @rows_changed = (
 	[ 'a hold deleted', q(DELETE FROM credit_hold WHERE user_id = 'alice'), qr/\|alice\|/ ],
 	[ 'a payment forgotten, to be credited again', q(DELETE FROM credit_payment WHERE payment_ref = 'pay_1'), qr/\|alice\|/ ],
 	[ 'a chargeback forgotten', q(UPDATE credit_payment SET revoked = 0 WHERE payment_ref = 'pay_2'), qr/\|carol\|/ ],
-	[ 'a payment made up', q(INSERT INTO credit_payment VALUES (5, 0, 2, 'pay_x', 'mallory')), qr/\|mallory\|/ ],
+	[ 'a payment made up', q(INSERT INTO credit_payment VALUES (5, 0, 2, '2026-01-01', false, 'pay_x', 'mallory')), qr/\|mallory\|/ ],
 	[ 'a plan edited', q(UPDATE credit_plan SET monthly_credits = 1000000 WHERE plan = 'pro'), qr/credit_plan\|/ ],
 	[ 'a plan deleted', q(DELETE FROM credit_plan WHERE plan = 'spare'), qr/credit_plan\|/ ],
 	[ 'a plan made up', q(INSERT INTO credit_plan SELECT (jsonb_populate_record(p, '{"plan": "gold"}')).* FROM credit_plan p WHERE plan = 'pro'), qr/credit_plan\|.*gold/ ],

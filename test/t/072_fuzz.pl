@@ -178,14 +178,16 @@ is(
 	$node->safe_psql(
 		'postgres', q(
 WITH history AS (
-    SELECT user_id, seq, kind, ref_seq, amount, expired, forfeited, monthly, granted, purchased,
+    SELECT user_id, seq, kind, amount, allocations, expired, forfeited, monthly, granted, purchased,
            held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased FROM credit_history
     UNION ALL
-    SELECT user_id, seq, kind, ref_seq, amount, expired, forfeited, monthly, granted, purchased,
+    SELECT user_id, seq, kind, amount, allocations, expired, forfeited, monthly, granted, purchased,
            held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased FROM credit_history_archive
 ), sums AS (
     SELECT user_id, seq, kind, amount, coalesce(expired, 0) AS expired, coalesce(forfeited, 0) AS forfeited,
-           (SELECT t.kind FROM history t WHERE t.user_id = h.user_id AND t.seq = h.ref_seq) AS of_kind,
+           -- from what had expired with a hold, was forfeited or had ended: it is gone already
+           coalesce((SELECT sum(allocations[i + 1]) FROM generate_series(1, cardinality(allocations), 2) i
+                      WHERE allocations[i] IN (-4, -6, -7)), 0) AS gone,
            monthly + granted + purchased + coalesce(held_monthly, 0) + coalesce(held_granted, 0)
                + coalesce(held_purchased, 0) - coalesce(owed_monthly, 0) - coalesce(owed_purchased, 0) AS net,
            coalesce(owed_monthly, 0) AS owed_monthly
@@ -196,12 +198,13 @@ WITH history AS (
       FROM sums WINDOW w AS (PARTITION BY user_id ORDER BY seq)
 ), expected AS (
     SELECT *, CASE
-           WHEN kind IN ('open', 'purchase', 'adjust', 'set_plan', 'grant', 'import', 'transfer_in') THEN amount
-           WHEN kind IN ('deduct', 'transfer_out', 'revoke', 'close') THEN -amount
-           WHEN kind = 'capture' THEN -amount - expired
-           WHEN kind = 'refund' THEN amount - forfeited
-           WHEN kind = 'reset' THEN amount - expired + owed_before
-           WHEN kind = 'undo' THEN amount + CASE WHEN of_kind = 'import' THEN owed_before ELSE 0 END
+           WHEN kind IN ('open', 'purchase', 'adjust', 'set_plan', 'grant', 'import', 'undo', 'transfer_in') THEN amount
+           WHEN kind IN ('deduct', 'transfer_out') THEN -amount
+           WHEN kind = 'revoke' THEN -amount + gone
+           WHEN kind = 'close' THEN -amount - owed_monthly + owed_before
+           WHEN kind = 'capture' THEN -amount + gone - expired
+           WHEN kind IN ('refund', 'reinstate') THEN amount - forfeited
+           WHEN kind IN ('reset', 'restart') THEN amount - expired + owed_before
            ELSE -expired END AS should
       FROM steps)
 SELECT user_id, seq, kind, amount, step, should FROM expected WHERE step <> should AND follows LIMIT 5

@@ -142,9 +142,10 @@ is_clean($node, $db, 'that is no damage');
 is(value("$jan SELECT credits_deduct('lost', 1) ->> 'monthly'"), 22, 'until the reset is due, nothing is different');
 is(value("$jan SELECT credits_refund('lost', (SELECT history_seq FROM credit_account WHERE user_id = 'lost')) ->> 'monthly'"), 23, '... and a refund is as ever');
 is(value("$jan SELECT credits_open_account('new', 'pro', NULL, '$zone')"), '22023', 'a new account cannot have the zone');
-is(value("$jan SELECT credits_set_plan('lost', 'by_day')"), 'UC012', 'nor can a plan of another cycle begin');
-is(value("$jan SELECT credits_set_cycle('lost', '2026-01-15')"), 'UC012', '... nor an anchor');
-is(value("$jan SELECT credits_set_cycle('lost', '2026-01-15T00:00:00+05:30')"), 'UC012', '... nor as an instant');
+is(value("$jan SELECT credits_set_plan('lost', 'pro', restart => true)"), 'UC012', 'nor can a period be restarted');
+is(value("$jan SELECT credits_set_cycle('lost', '2026-01-15T00:00:00+05:30')"), 'UC012', '... nor an instant be the anchor');
+is(value("$jan BEGIN; SELECT credits_set_plan('lost', 'by_day') ->> 'next_reset_at'; ROLLBACK"), $reset, 'another plan leaves the period alone, so it needs no zone');
+is(value("$jan BEGIN; SELECT credits_set_cycle('lost', '2026-01-15') ->> 'next_reset_at'; ROLLBACK"), $reset, '... nor does another anchor');
 $node->safe_psql($db, "$jan SELECT credits_deduct('twin', 1); SELECT credits_refund('twin', (SELECT history_seq FROM credit_account WHERE user_id = 'twin'));");
 
 # The twin does then what the other does while the reset waits.
@@ -181,7 +182,8 @@ is(value("$feb CALL credits_grant_many('{lost}', '{1}', '2026-02-04 00:00+00')")
 
 is_deeply(json(value("$feb SELECT credits_balance('lost')")),
 	{
-		user_id => 'lost', monthly => 30, granted => 30, purchased => 50, available => 110, held => 30, owed => 0, overdraft_limit => 0,
+		user_id => 'lost', monthly => 30, granted => 30, purchased => 50, available => 110, held => 30, owed => 0, owed_monthly => 0,
+		overdraft_limit => 0, period => 1,
 		plan => 'pro', scheduled_plan => undef, monthly_credits => 100, status => 'active', time_zone => $zone,
 		period_start => '2026-01-10T00:00:00Z', next_reset_at => $reset, low => JSON::PP::false, seq => 10,
 		as_of => $before, time_zone_unknown => JSON::PP::true
@@ -195,17 +197,17 @@ is(value("$feb SELECT count(*) FROM credits_history('lost')"), 10, 'credits_hist
 is(value("$feb SET request.jwt.claims = '{\"sub\": \"lost\"}'; SELECT credits_my_balance() ->> 'time_zone_unknown'"), 'true', 'credits_my_balance');
 is(value("$feb SELECT credits_balance_at('lost', '2026-01-31 18:29:59+00') ->> 'monthly'"), 30, 'what was before the reset stays');
 is(value("$feb SELECT credits_balance_at('lost', '$_')"), 'UC012', "a balance that would still change: $_") for $before, $reset, '2026-02-04';
-is(value("$feb SELECT credits_balance('gone') ->> 'monthly'"), 0, 'a plan that ends needs no zone');
+is(value("$feb SELECT credits_balance('gone') ->> 'time_zone_unknown'"), 'true', 'a plan that ends waits, too: periods go on without it');
 
 # --- The sweep.
 
 my $report = json(value("$feb SELECT credits_reset_due(dry_run => true)"));
-is_deeply([ @$report{qw(accounts failures more)} ], [ 2, 1, JSON::PP::false ], 'a dry run counts it as a failure');
+is_deeply([ @$report{qw(accounts failures more)} ], [ 1, 2, JSON::PP::false ], 'a dry run counts it as a failure');
 $report = json(value("$feb SELECT credits_reset_due(batch_size => 2)"));
 $report = json(value("$feb CALL credits_run_reset()"));
-is_deeply([ @$report{qw(accounts failures more)} ], [ 1, 1, JSON::PP::false ], 'a run passes it by, when what was due before is written');
-is_deeply($report->{failed}, [ { user_id => 'lost', sqlstate => 'UC012', message => qq(time zone "$zone" of user "lost" is not known to this server) } ], '... and says so');
-is($node->safe_psql($db, q(SELECT failed -> 0 ->> 'user_id', failed -> 0 ->> 'sqlstate' FROM credit_reset_run WHERE failures > 0 AND kind = 'reset' ORDER BY started_at DESC LIMIT 1)),
+is_deeply([ @$report{qw(accounts failures more)} ], [ 0, 2, JSON::PP::false ], 'a run passes it by, when what was due before is written');
+is_deeply($report->{failed}[1], { user_id => 'lost', sqlstate => 'UC012', message => qq(time zone "$zone" of user "lost" is not known to this server) }, '... and says so');
+is($node->safe_psql($db, q(SELECT failed -> 1 ->> 'user_id', failed -> 1 ->> 'sqlstate' FROM credit_reset_run WHERE failures > 0 AND kind = 'reset' ORDER BY started_at DESC LIMIT 1)),
 	'lost|UC012', '... in its record, too');
 is(value("$feb SELECT credits_balance('other') ->> 'monthly'"), 109, 'nobody else waits');
 
@@ -228,7 +230,7 @@ sub history
 	my ($user) = @_;
 
 	return $node->safe_psql($db, qq(
-SELECT seq, kind, effective_at, period_start, next_reset_at, amount, monthly_delta, granted_delta, purchased_delta, monthly, granted, purchased,
+SELECT seq, kind, effective_at, period, period_start, period_share, next_reset_at, amount, monthly_delta, granted_delta, purchased_delta, monthly, granted, purchased,
        held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased, expired, forfeited, skipped, ends_at, ref_seq, allocations
   FROM credit_history WHERE user_id = '$user' ORDER BY seq));
 }
@@ -266,7 +268,7 @@ set_up('_left');
 hide();
 $node->safe_psql($db, "$feb SELECT credits_release('lost_left', s) FROM unnest('{6,7}'::int[]) s;");
 is(value("$feb SELECT credits_close_account('lost_left') ->> 'kind'"), 'close', 'who leaves waits for nothing');
-is(value("$feb SELECT credits_balance('lost_left') -> 'time_zone_unknown'"), '', '... and has no reset any more');
+is(value("$feb SELECT credits_balance('lost_left') ->> 'available'"), 0, '... and has nothing');
 is($node->safe_psql($db, 'SELECT string_agg(user_id, \' \' ORDER BY user_id) FROM credits_unknown_zones()'), 'gone lost lost_left',
 	'the accounts that are left in the zone');
 is_clean($node, $db, 'the ledger verifies');

@@ -100,6 +100,12 @@ encode_facts(Bytes *b, const CrFacts *f)
 	text(b, f->status == CR_FROZEN ? "frozen" : "active");
 	number(b, true, f->overdraft_limit);
 	number(b, true, f->period_granted);
+	moment(b, true, f->period_start);
+	number(b, true, f->period_share);
+	text(b, f->cycle == CR_NO_CYCLE ? NULL : f->cycle == CR_WEEKLY ? "weekly" : "calendar");
+	number(b, true, f->last_left);
+	number(b, true, f->last_limit);
+	number(b, true, f->last_undone);
 }
 
 static void
@@ -122,7 +128,7 @@ encode(Bytes *b, const uint8_t *prev, const CrRow *row, const char *kind,
 	text(b, kind);
 	moment(b, true, row->created_at);
 	moment(b, true, row->effective_at);
-	moment(b, true, row->period_start);
+	number(b, true, row->period);
 	number(b, row->plan_version != 0, row->plan_version);
 	number(b, true, row->delta.monthly);
 	number(b, true, row->delta.granted);
@@ -176,7 +182,7 @@ full_row(void)
 
 	row.kind = CR_KIND_DEDUCT;
 	row.effective_at = utc(2026, 2, 3, 4, 5, 6) + 789012;
-	row.period_start = utc(2026, 2, 1, 0, 0, 0);
+	row.period = 3;
 	row.next_reset_at = utc(2026, 3, 1, 0, 0, 0);
 	row.amount = 37;
 	row.delta = (CrBuckets) {-10, -20, -7};
@@ -196,7 +202,7 @@ full_row(void)
 	row.allocations = allocations;
 	row.has_facts = true;
 	row.facts = (CrFacts) {"pro", 14, "", utc(2026, 1, 31, 10, 30, 0), "Europe/Berlin",
-		CR_FROZEN, 50, 500};
+		CR_FROZEN, 50, 500, utc(2026, 2, 1, 0, 0, 0), 903225, CR_WEEKLY, -40, 60, false};
 	row.user_id = "usr_\303\274";
 	row.seq = 258;
 	row.created_at = utc(2026, 2, 3, 4, 5, 7);
@@ -216,7 +222,8 @@ bare_row(void)
 	CrRow		row = {0};
 
 	row.kind = CR_KIND_OPEN;
-	row.effective_at = row.period_start = row.created_at = utc(2026, 1, 1, 0, 0, 0);
+	row.effective_at = row.created_at = utc(2026, 1, 1, 0, 0, 0);
+	row.period = 1;
 	row.next_reset_at = CR_NEVER;
 	row.user_id = "u";
 	row.seq = 1;
@@ -309,10 +316,10 @@ test_vectors(void)
 	is_text(hex(hash), "e6b15d457bc3364e070e601025c798a80074c8ed32df6c07c6c26276da5216cc",
 			"h(0) is SHA-256 of credits-g1 and the user id");
 	hash_row(&bare, hash, NULL, NULL, hash);
-	is_text(hex(hash), "87a502565b28d026fe98a538e2cc73afa69b13c9f1450ad1044c5204ecc9c6a8",
+	is_text(hex(hash), "93ff83d2a27b715c74bf66107e191a51f47037bffb7a5b71d48b9961e337ccd7",
 			"h(1) of a row with almost nothing");
 	hash_row(&full, counting, descending, counting, hash);
-	is_text(hex(hash), "a52eb89932e71ef2bd8b9030f78ca8d7d590f06dd6fffaf1447a06ab439fee07",
+	is_text(hex(hash), "b7485813428964aeeab321e9f676ccbbeeb685e2ecfc7f14ff19e4e320f405b8",
 			"h(n) of a row with everything");
 	buf.len = 0;
 	cr_facts_encode(&buf, &full.facts);
@@ -329,8 +336,10 @@ test_vectors(void)
 	full.facts.plan_version = 0;
 	full.facts.scheduled_plan = NULL;
 	full.facts.status = CR_ACTIVE;
+	full.facts.cycle = CR_NO_CYCLE;
+	full.facts.last_undone = true;
 	full.kind = CR_KIND_CLOCK_REPAIR;
-	same_bytes(&full, "clock_repair", NULL, NULL, "facts without a plan");
+	same_bytes(&full, "clock_repair", NULL, NULL, "facts without a plan, a cycle and a limit");
 }
 
 /* Every field is hashed: if any one has another value, the hash is another. */
@@ -339,7 +348,7 @@ test_every_field(void)
 {
 	CrRow		full = full_row();
 	CrRow		row;
-	uint8_t		hashes[64][CR_HASH_LEN];
+	uint8_t		hashes[80][CR_HASH_LEN];
 	uint8_t		other[CR_HASH_LEN];
 	int			n = 0;
 	int			same = 0;
@@ -366,7 +375,7 @@ test_every_field(void)
 	WITH(row.kind = CR_KIND_ADJUST);
 	WITH(row.created_at++);
 	WITH(row.effective_at++);
-	WITH(row.period_start++);
+	WITH(row.period++);
 	WITH(row.plan_version++);
 	WITH(row.plan_version = 0);
 	WITH(row.delta.monthly++);
@@ -413,6 +422,13 @@ test_every_field(void)
 	WITH(row.facts.status = CR_ACTIVE);
 	WITH(row.facts.overdraft_limit++);
 	WITH(row.facts.period_granted++);
+	WITH(row.facts.period_start++);
+	WITH(row.facts.period_share++);
+	WITH(row.facts.cycle = CR_CALENDAR);
+	WITH(row.facts.cycle = CR_NO_CYCLE);
+	WITH(row.facts.last_left++);
+	WITH(row.facts.last_limit++);
+	WITH(row.facts.last_undone = !row.facts.last_undone);
 	/* what moves from one field to the next */
 	WITH((row.payment_ref = "pi_3Qk", row.idempotency_key = ""));
 	WITH((row.payment_ref = "pi_3", row.idempotency_key = "Q"));
@@ -428,7 +444,7 @@ test_every_field(void)
 			}
 		}
 	}
-	ok(n == 60 && same == 0, "every field changes the hash");
+	ok(n == 67 && same == 0, "every field changes the hash");
 }
 
 /* Not hashed are the texts, because their digests are, and the hash itself. */

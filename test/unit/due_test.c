@@ -43,17 +43,23 @@ rows_break(const CrAccount *before, int first)
 		next.held = row->held;
 		next.owed_monthly = row->owed_monthly;
 		next.owed_purchased = row->owed_purchased;
-		next.period_start = row->period_start;
+		next.period = row->period;
 		next.next_reset_at = row->next_reset_at;
 		next.effective_at = row->effective_at;
 		if (row->has_facts)
 			next.facts = row->facts;
+		if (row->kind == CR_KIND_RESET)
+			next.end_from = (CrEndFrom) {0};
 		wrong = row_breaks(&at, &next, row);
 		if (wrong == NULL && row->effective_at < at.effective_at)
 			wrong = "effective_at goes back";
 		if (wrong == NULL && row->kind == CR_KIND_RESET &&
-			(row->effective_at != row->period_start || row->period_start < at.next_reset_at))
+			(row->effective_at != next.facts.period_start ||
+			 next.facts.period_start < at.next_reset_at))
 			wrong = "a reset that is not at its boundary";
+		if (wrong == NULL && row->kind == CR_KIND_RESET &&
+			row->period != at.period + 1 + row->skipped)
+			wrong = "a reset that does not count its periods";
 		at = next;
 	}
 	if (wrong == NULL && !same_account(&at, &world.acc))
@@ -82,7 +88,8 @@ test_half_open(void)
 	ok(buckets_are(&last_row()->delta, 60, 0, 0), "a change of 60");
 	is_int(last_row()->skipped, 0, "none was skipped");
 	is_int(last_row()->forfeited, 0, "nothing was forfeited");
-	is_time(acc->period_start, FEB, "the period starts at the boundary");
+	is_int(acc->period, 2, "the second period");
+	is_time(acc->facts.period_start, FEB, "starts at the boundary");
 	is_time(acc->next_reset_at, MAR, "and ends at the next");
 	is_time(last_row()->effective_at, FEB, "the row counts from the boundary");
 	ok(!cr_is_due(acc, FEB) && world_fold(&world, FEB) == 0, "a second time does nothing");
@@ -118,11 +125,11 @@ test_asleep(void)
 	is_int(last_row()->expired, 10, "10 expired");
 	ok(buckets_are(&acc->balance, 100, 0, 33), "100 monthly, purchased untouched");
 	is_time(last_row()->effective_at, APR, "in effect from the latest boundary");
-	ok(acc->period_start == APR && acc->next_reset_at == MAY, "the period that contains now");
+	ok(acc->facts.period_start == APR && acc->next_reset_at == MAY, "the period that contains now");
 
 	acc = fresh(100, 0);
 	world_fold(&world, APR);
-	ok(world.n_rows == 2 && last_row()->skipped == 2 && acc->period_start == APR,
+	ok(world.n_rows == 2 && last_row()->skipped == 2 && acc->facts.period_start == APR,
 	   "also when it wakes at the very last of them");
 
 	acc = fresh(100, 50);
@@ -173,13 +180,13 @@ test_asleep(void)
 	before = *acc;
 	world.env.emit = NULL;
 	cr_fold_due(acc, &world.env, APR);
-	ok(acc->balance.monthly == 150 && acc->period_start == APR && world.n_rows == 1,
+	ok(acc->balance.monthly == 150 && acc->facts.period_start == APR && world.n_rows == 1,
 	   "without emit the state is the same");
 
 	/* refused calls come after what was due */
 	acc = fresh(100, 0);
 	verdict = world_deduct(&world, FEB, 101);
-	ok(verdict == CR_INSUFFICIENT && acc->period_start == FEB && acc->balance.monthly == 100,
+	ok(verdict == CR_INSUFFICIENT && acc->facts.period_start == FEB && acc->balance.monthly == 100,
 	   "a refused deduction has seen the new period");
 }
 
@@ -234,7 +241,7 @@ test_versions(void)
 	world_schedule(&world, JAN + 10 * DAY, "pro");
 	world_fold(&world, APR + DAY);
 	ok(acc->balance.monthly == 500 && same_text(acc->facts.plan, "pro") &&
-		   acc->facts.scheduled_plan == NULL && acc->period_start == APR,
+		   acc->facts.scheduled_plan == NULL && acc->facts.period_start == APR,
 	   "asleep over a scheduled change and two boundaries more");
 }
 
@@ -312,7 +319,7 @@ test_zones(void)
 	world_open(&world, JAN + 9 * DAY, "free", JAN, "Europe/Berlin");
 	is_time(world.acc.next_reset_at, FEB - HOUR, "in Berlin January ends at 23:00Z");
 	world_fold(&world, APR);
-	ok(world.acc.period_start == APR - 2 * HOUR && last_row()->skipped == 2,
+	ok(world.acc.facts.period_start == APR - 2 * HOUR && last_row()->skipped == 2,
 	   "and March, in summer time, at 22:00Z");
 
 	world_init(&world);
@@ -334,6 +341,7 @@ test_zones(void)
 	is_int(world_fold(&world, FEB), 0, "midnight moved an hour earlier: the stored end counts");
 	is_int(world_fold(&world, FEB + HOUR), 1, "when it comes");
 	is_time(world.acc.next_reset_at, MAR, "and the next is the next month's");
+	is_int(world.acc.facts.period_share, CR_FULL_SHARE, "a whole period");
 }
 
 /* If the zone is not known, the boundary waits, and everything that is due after it. */
@@ -349,7 +357,7 @@ test_unknown_zone(void)
 	world_init(&world);
 	world_plan(&world, "free", utc(2020, 1, 1, 0, 0, 0), 100, CR_CALENDAR, 0);
 	world_plan(&world, "max", utc(2020, 1, 1, 0, 0, 0), 300, CR_CALENDAR, 0);
-	world_plan(&world, "yearday", utc(2020, 1, 1, 0, 0, 0), 300, CR_ANNIVERSARY, 0);
+	world_plan(&world, "monthday", utc(2020, 1, 1, 0, 0, 0), 300, CR_ANNIVERSARY, 0);
 	world_open(&world, JAN + 9 * DAY, "free", JAN, "Europe/Berlin");
 	world_grant(&world, JAN + 9 * DAY, 1, JAN + 20 * DAY);
 	world_grant(&world, JAN + 9 * DAY, 2, end);
@@ -365,7 +373,7 @@ test_unknown_zone(void)
 	fold = cr_fold_due(acc, &world.env, APR);
 	ok(fold == CR_WAITS_FOR_ZONE && world.n_rows == 7 && world.zone_calls == 0,
 	   "then the boundary waits, and what is due at its instant or after");
-	ok(acc->period_start == before.period_start && acc->next_reset_at == end &&
+	ok(acc->facts.period_start == before.facts.period_start && acc->next_reset_at == end &&
 		   acc->balance.granted == 6 && acc->held.monthly == 30,
 	   "the state is the one before it");
 	ok(cr_waits_for_zone(acc, &world.env, end) && !cr_waits_for_zone(acc, &world.env, end - 1),
@@ -389,41 +397,111 @@ test_unknown_zone(void)
 	world.hidden_zone = "Europe/Berlin";
 	before = *acc;
 	before.facts.scheduled_plan = "";
-	ok(!cr_waits_for_zone(&before, &world.env, APR), "a plan that ends");
-	before.facts.scheduled_plan = "max";
-	ok(cr_waits_for_zone(&before, &world.env, APR), "but one that another follows");
+	ok(cr_waits_for_zone(&before, &world.env, APR), "a plan that ends waits: its periods go on");
 	before.facts.plan = before.facts.scheduled_plan = NULL;
-	ok(!cr_waits_for_zone(&before, &world.env, APR), "a cancelled plan");
+	ok(cr_waits_for_zone(&before, &world.env, APR), "so does a cancelled plan");
 	before = *acc;
 	before.next_reset_at = CR_NEVER;
-	ok(!cr_waits_for_zone(&before, &world.env, CR_NEVER), "an open-ended period");
+	ok(!cr_waits_for_zone(&before, &world.env, CR_NEVER), "an open-ended period does not");
 	world.zone_calls = 0;
 	ok(cr_set_plan(&before, &world.env, FEB, NULL, &row) == CR_OK, "cancelling");
 	before = *acc;
 	ok(cr_set_plan(&before, &world.env, FEB, world_plan_at(&world, "max", FEB), &row) == CR_OK,
 	   "a plan of the same cycle");
 	before = *acc;
-	ok(cr_set_plan(&before, &world.env, FEB, world_plan_at(&world, "yearday", FEB), &row) ==
-		   CR_ZONE_UNKNOWN && same_account(&before, acc),
-	   "one of another cycle does");
-	ok(cr_set_cycle(&before, &world.env, FEB, JAN, "Europe/Berlin", &row) == CR_OK,
-	   "the same cycle again");
+	ok(cr_set_plan(&before, &world.env, FEB, world_plan_at(&world, "monthday", FEB), &row) ==
+		   CR_OK,
+	   "and one of another cycle of that length");
 	before = *acc;
-	ok(cr_set_cycle(&before, &world.env, FEB, JAN + DAY, "Europe/Berlin", &row) ==
-		   CR_ZONE_UNKNOWN && same_account(&before, acc),
-	   "another anchor does");
-	ok(cr_set_cycle(&before, &world.env, FEB, JAN, "Asia/Tokyo", &row) == CR_OK &&
-		   before.next_reset_at == acc->next_reset_at && world.zone_calls == 0,
-	   "another zone keeps the end");
-	before = *acc;
+	ok(cr_set_cycle(&before, &world.env, FEB, JAN + DAY, "Europe/Berlin", &row) == CR_OK,
+	   "another anchor");
 	ok(cr_set_cycle(&before, &world.env, FEB, JAN + DAY, "Asia/Tokyo", &row) == CR_OK &&
-		   before.next_reset_at > acc->next_reset_at,
-	   "with another anchor the period is stretched");
-	world.hidden_zone = NULL;
+		   before.next_reset_at == acc->next_reset_at,
+	   "another zone, which is known");
+	is_int(world.zone_calls, 0, "no zone was asked");
+	ok(!cr_waits_for_zone(&before, &world.env, APR), "and with it nothing waits any more");
 	before = *acc;
-	ok(cr_set_cycle(&before, &world.env, FEB, JAN, "Asia/Tokyo", &row) == CR_OK &&
-		   before.next_reset_at > acc->next_reset_at,
-	   "as it is by a zone while the old one is known");
+	ok(cr_restart(&before, &world.env, FEB, world_plan_at(&world, "max", FEB), false, &row) ==
+		   CR_ZONE_UNKNOWN && same_account(&before, acc),
+	   "a restart waits");
+}
+
+/* How boundaries are put into one row, and when they are not. */
+static void
+test_merging(void)
+{
+	CrAccount  *acc = fresh(100, 0);
+
+	/* what was left at the last boundary is what the one before it granted */
+	world_deduct(&world, JAN + 10 * DAY, 30);
+	world_fold(&world, MAR);
+	ok(last_row()->skipped == 1 && acc->facts.last_left == 100 && acc->facts.last_limit == 0 &&
+		   last_row()->expired == 70 && acc->period == 3,
+	   "two in one: the first lets 70 expire, at the last 100 were left");
+
+	/* a part of a period is a row of its own */
+	acc = fresh(100, 0);
+	world_set_cycle(&world, JAN + 10 * DAY, JAN, "Asia/Tokyo");
+	world_fold(&world, MAY);
+	ok(world.n_rows == 4 && world.rows[2].skipped == 0 && world.rows[2].effective_at == FEB &&
+		   world.rows[2].facts.period_share == 986607 && world.rows[2].amount == 98 &&
+		   world.rows[3].skipped == 2 && world.rows[3].facts.last_left == 100,
+	   "a part of a period, then two whole ones in one row");
+
+	/* a period that another version began */
+	acc = fresh(100, 0);
+	world_plan(&world, "free", MAR, 60, CR_CALENDAR, 0);
+	world_fold(&world, MAY);
+	ok(world.n_rows == 3 && world.rows[1].skipped == 0 && world.rows[1].amount == 100 &&
+		   world.rows[2].skipped == 2 && world.rows[2].expired == 100,
+	   "another version is another row");
+
+	/* the plan changes its cycle */
+	acc = fresh(100, 0);
+	world_plan(&world, "free", MAR, 70, CR_WEEKLY, 0);
+	world_fold(&world, APR);
+	ok(world.n_rows == 4 && world.rows[1].skipped == 0 && world.rows[2].skipped == 0 &&
+		   world.rows[2].effective_at == MAR && world.rows[2].facts.period_share < CR_FULL_SHARE &&
+		   world.rows[3].skipped > 1,
+	   "so is another cycle, and the part with which it begins");
+	ok(acc->facts.cycle == CR_WEEKLY, "which the account then has");
+
+	/* held monthly credits */
+	acc = fresh(100, 0);
+	world_hold(&world, FEB - DAY, 10, FEB + 20 * DAY);
+	world_hold(&world, FEB - DAY, 20, MAR - DAY);
+	world_capture(&world, FEB - DAY, 1, 5, true);
+	world_fold(&world, MAY);
+	ok(world.rows[4].kind == CR_KIND_RESET && world.rows[4].skipped == 0, "of an open hold, too");
+
+	/* asleep for years, every day */
+	world_init(&world);
+	world_plan(&world, "day", utc(2020, 1, 1, 0, 0, 0), 10, CR_DAILY, 0);
+	world_open(&world, JAN + HOUR, "day", JAN, "UTC");
+	world_fold(&world, utc(2029, 1, 1, 12, 0, 0));
+	ok(world.n_rows == 2 && last_row()->skipped == 1095 && world.acc.period == 1097,
+	   "three years of days: one row");
+}
+
+/* Debts, and what was left: at a boundary. */
+static void
+test_left(void)
+{
+	CrAccount  *acc = fresh(100, 30);
+
+	world_deduct(&world, JAN + 10 * DAY, 20);
+	world_fold(&world, FEB);
+	ok(acc->facts.last_left == 80 && acc->facts.last_limit == 30 && acc->balance.monthly == 130 &&
+		   last_row()->expired == 50,
+	   "80 left, limit 30: 30 roll over, 50 expire");
+	acc = fresh(100, 30);
+	world_plan(&world, "none", JAN, 0, CR_CALENDAR, 30);
+	world_deduct(&world, JAN + 10 * DAY, 20);
+	world_set_plan(&world, JAN + 11 * DAY, "none");
+	world_fold(&world, FEB);
+	ok(acc->facts.last_left == -20 && acc->facts.last_limit == 30 && acc->balance.monthly == 0 &&
+		   acc->owed_monthly == 0,
+	   "a debt of 20 is 20 less than nothing, and lapses");
 }
 
 void
@@ -436,4 +514,6 @@ test_due(void)
 	test_owed_and_held();
 	test_zones();
 	test_unknown_zone();
+	test_merging();
+	test_left();
 }

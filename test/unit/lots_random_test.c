@@ -18,7 +18,7 @@ typedef struct Unit
 {
 	int64_t		source; /* as in an allocation; a grant's is its place */
 	int64_t		credits;
-	CrTime		period; /* of monthly credits */
+	int64_t		period; /* of monthly credits */
 } Unit;
 
 typedef struct Units
@@ -32,6 +32,9 @@ typedef struct ModelGrant
 	CrTime		end;
 	int64_t		left;
 	bool		over;
+	bool		paid;
+	int64_t		expired;   /* of a paid one: what ended unused, and covers a chargeback */
+	int64_t		elsewhere; /* what a chargeback took from purchased credits for it */
 } ModelGrant;
 
 typedef struct ModelHold
@@ -39,7 +42,9 @@ typedef struct ModelHold
 	CrTime		end;
 	Units		parts;
 	bool		open;
-	int64_t		expired; /* what a late capture is of; 0: none may come */
+	bool		late;		/* a late capture can come */
+	Units		expired;	/* what it has first */
+	int64_t		given_back; /* and what it held besides that */
 } ModelHold;
 
 typedef struct Spending
@@ -49,11 +54,13 @@ typedef struct Spending
 	int64_t		refunded;
 } Spending;
 
-typedef struct Purchase
+typedef struct Payment
 {
 	int64_t		amount;
 	int64_t		revoked;
-} Purchase;
+	int64_t		reported;
+	ModelGrant *grant; /* NULL: a purchase */
+} Payment;
 
 typedef struct Model
 {
@@ -63,18 +70,20 @@ typedef struct Model
 	int64_t		owed_purchased;
 	int64_t		overdraft;
 	bool		frozen;
-	CrTime		period;
+	int64_t		period;
 	CrTime		end;
+	int64_t		left;	 /* at the last boundary, with what came back since */
+	int64_t		limit;
 	int64_t		expired; /* sums over the history */
 	int64_t		forfeited;
 	ModelGrant	grants[MANY];
 	ModelHold	holds[MANY];
 	Spending	spendings[MANY];
-	Purchase	purchases[MANY];
+	Payment		payments[MANY];
 	int			n_grants;
 	int			n_holds;
 	int			n_spendings;
-	int			n_purchases;
+	int			n_payments;
 } Model;
 
 static World sleeper;
@@ -163,21 +172,47 @@ spend(int64_t credits, Units *units)
 	model.owed_purchased += credits - part;
 }
 
+static int64_t
+carried(int64_t left)
+{
+	return left < 0 ? 0 : least(left, model.limit);
+}
+
+static int64_t
+put_back_to_grant(ModelGrant *grant, int64_t credits, CrTime at, bool at_its_end)
+{
+	int64_t		made_good = least(credits, grant->elsewhere);
+
+	grant->elsewhere -= made_good;
+	credit(&model.purchased, &model.owed_purchased, made_good);
+	credits -= made_good;
+	if (grant->over || (at_its_end ? grant->end < at : grant->end <= at))
+	{
+		if (grant->paid)
+			grant->expired += credits;
+		return credits;
+	}
+	grant->left += credits;
+	return 0;
+}
+
 /* How much of a unit cannot go back, because its period or grant has ended. */
 static int64_t
 put_back(const Unit *unit, int64_t credits, CrTime at, bool at_its_end)
 {
+	if (unit->source > 0)
+		return put_back_to_grant(&model.grants[unit->source - 1], credits, at, at_its_end);
 	if (unit->source == CR_FROM_PURCHASED)
 		credit(&model.purchased, &model.owed_purchased, credits);
 	else if (unit->source == CR_FROM_MONTHLY && unit->period == model.period)
 		credit(&model.monthly, &model.owed_monthly, credits);
-	else if (unit->source > 0)
+	else if (unit->source == CR_FROM_MONTHLY && unit->period == model.period - 1)
 	{
-		ModelGrant *grant = &model.grants[unit->source - 1];
+		int64_t		back = carried(model.left + credits) - carried(model.left);
 
-		if (grant->over || (at_its_end ? grant->end < at : grant->end <= at))
-			return credits;
-		grant->left += credits;
+		model.left += credits;
+		credit(&model.monthly, &model.owed_monthly, back);
+		return credits - back;
 	}
 	else
 		return credits;
@@ -194,13 +229,17 @@ sum_of(const Units *units)
 	return sum;
 }
 
+/* Puts all back, and leaves in the list what expired of it. */
 static void
 put_all_back(Units *units, CrTime at, bool at_its_end)
 {
 	for (int i = 0; i < units->n; i++)
-		model.expired +=
-			put_back(&units->unit[i], units->unit[i].credits, at, at_its_end);
-	units->n = 0;
+	{
+		Unit	   *unit = &units->unit[i];
+
+		unit->credits = put_back(unit, unit->credits, at, at_its_end);
+		model.expired += unit->credits;
+	}
 }
 
 /* Applies the events one by one.  At one instant: holds, then grants, then the period. */
@@ -231,38 +270,48 @@ model_fold(CrTime at)
 		{
 			ModelHold  *hold = &model.holds[which];
 
-			hold->expired = sum_of(&hold->parts);
-			hold->open = false;
+			hold->given_back = sum_of(&hold->parts);
 			put_all_back(&hold->parts, first, true);
+			hold->given_back -= sum_of(&hold->parts);
+			hold->expired = hold->parts;
+			hold->open = false;
+			hold->late = true;
 		}
 		else if (rank == 2)
 		{
-			model.expired += model.grants[which].left;
-			model.grants[which].left = 0;
-			model.grants[which].over = true;
+			ModelGrant *grant = &model.grants[which];
+
+			model.expired += grant->left;
+			if (grant->paid)
+				grant->expired += grant->left;
+			grant->left = 0;
+			grant->over = true;
 		}
 		else
 		{
 			const CrPlanVersion *plan = world_plan_at(&sleeper, "free", first);
-			int64_t		kept = least(model.monthly, plan->rollover_limit);
+			int64_t		kept;
 
+			model.left = model.monthly - model.owed_monthly;
+			model.limit = plan->rollover_limit;
+			kept = carried(model.left);
 			model.expired += model.monthly - kept;
 			model.monthly = kept + plan->monthly_credits;
 			model.owed_monthly = 0;
-			model.period = first;
+			model.period++;
 			model.end = boundary_from(CR_CALENDAR, "UTC", 0, first + 1);
 		}
 	}
 }
 
 static CrVerdict
-may_spend(int64_t credits)
+may_spend(int64_t credits, bool owes)
 {
 	int64_t		there = model.monthly + granted() + model.purchased;
 
 	if (model.frozen)
 		return CR_IS_FROZEN;
-	if (credits > there && model.owed_purchased + credits - there > model.overdraft)
+	if (!owes && credits > there && model.owed_purchased + credits - there > model.overdraft)
 		return CR_INSUFFICIENT;
 	return CR_OK;
 }
@@ -294,41 +343,67 @@ model_hold(const Command *cmd)
 	return CR_OK;
 }
 
+/* What expired of a paid grant can be used only if no chargeback has used it. */
+static int64_t
+usable(const Unit *unit)
+{
+	if (unit->source > 0 && model.grants[unit->source - 1].paid)
+		return least(unit->credits, model.grants[unit->source - 1].expired);
+	return unit->credits;
+}
+
+static int64_t
+usable_in_all(const Units *units)
+{
+	int64_t		sum = 0;
+
+	for (int i = 0; i < units->n; i++)
+		sum += usable(&units->unit[i]);
+	return sum;
+}
+
+/* Takes as much as is wanted from the units, and adds it to what was spent. */
+static int64_t
+take_units(Units *units, int64_t wanted, Units *spent, bool expired)
+{
+	for (int i = 0; i < units->n; i++)
+	{
+		Unit		taken = units->unit[i];
+
+		taken.credits = least(expired ? usable(&taken) : taken.credits, wanted);
+		units->unit[i].credits -= taken.credits;
+		wanted -= taken.credits;
+		if (expired && taken.source > 0 && model.grants[taken.source - 1].paid)
+			model.grants[taken.source - 1].expired -= taken.credits;
+		if (expired && taken.source == CR_FROM_MONTHLY && taken.period == model.period - 1)
+			model.left -= taken.credits;
+		if (expired)
+			taken.source = CR_FROM_EXPIRED;
+		if (taken.credits > 0)
+			spent->unit[spent->n++] = taken;
+	}
+	return wanted;
+}
+
 static CrVerdict
 model_capture(const Command *cmd)
 {
 	ModelHold  *hold = &model.holds[cmd->target];
-	int64_t		held;
+	Units	   *units = hold->open ? &hold->parts : &hold->expired;
+	int64_t		has = hold->open ? sum_of(units) : usable_in_all(units);
 	int64_t		amount = cmd->amount;
-	int64_t		wanted;
 	Spending   *spending;
 
-	if (cmd->target >= model.n_holds || (!hold->open && hold->expired == 0))
+	if (cmd->target >= model.n_holds || (!hold->open && !hold->late))
 		return CR_HOLD_CLOSED;
-	held = hold->open ? sum_of(&hold->parts) : 0;
-	if (amount == 0)
-		amount = hold->open ? held : hold->expired;
-	if (amount > held && may_spend(amount - held) != CR_OK)
-		return may_spend(amount - held);
-	hold->expired = 0;
+	if (amount == 0 && !cmd->exact)
+		amount = sum_of(units) + (hold->open ? 0 : hold->given_back);
+	if (amount > has && may_spend(amount - has, cmd->owes) != CR_OK)
+		return may_spend(amount - has, cmd->owes);
 	spending = new_spending(amount);
-	wanted = least(amount, held);
-	for (int i = 0; i < hold->parts.n; i++)
-	{
-		Unit	   *part = &hold->parts.unit[i];
-		int64_t		taken = least(part->credits, wanted);
-
-		if (taken > 0)
-		{
-			spending->parts.unit[spending->parts.n] = *part;
-			spending->parts.unit[spending->parts.n++].credits = taken;
-		}
-		part->credits -= taken;
-		wanted -= taken;
-	}
-	if (amount > held)
-		spend(amount - held, &spending->parts);
-	if (hold->open && !(cmd->keep_open && amount < held))
+	spend(take_units(units, amount, &spending->parts, !hold->open), &spending->parts);
+	hold->late = false;
+	if (hold->open && !(cmd->keep_open && amount < has))
 	{
 		put_all_back(&hold->parts, cmd->at, false);
 		hold->open = false;
@@ -366,18 +441,59 @@ model_refund(const Command *cmd)
 static CrVerdict
 model_revoke(const Command *cmd)
 {
-	Purchase   *purchase = &model.purchases[cmd->target];
-	int64_t		left = purchase->amount - purchase->revoked;
+	Payment	   *payment = &model.payments[cmd->target];
+	ModelGrant *grant = payment->grant;
+	int64_t		left = payment->amount - payment->revoked;
 	int64_t		amount = cmd->amount ? cmd->amount : left;
-	int64_t		taken = least(amount, model.purchased);
+	int64_t		taken;
 
-	if (cmd->target >= model.n_purchases)
+	if (cmd->target >= model.n_payments)
 		return CR_HOLD_CLOSED;
-	if (amount > left || left == 0)
+	if (cmd->total > 0)
+	{
+		if (cmd->total > payment->amount || cmd->total <= payment->reported)
+			return CR_MORE_THAN_SPENT;
+		amount = least(cmd->total - payment->reported, left);
+		payment->reported = cmd->total;
+	}
+	else if (amount > left || left == 0)
 		return CR_MORE_THAN_SPENT;
-	purchase->revoked += amount;
+	payment->revoked += amount;
+	if (grant)
+	{
+		taken = least(amount, grant->left);
+		grant->left -= taken;
+		amount -= taken;
+		taken = least(amount, grant->expired);
+		grant->expired -= taken;
+		amount -= taken;
+		grant->elsewhere += amount;
+	}
+	taken = least(amount, model.purchased);
 	model.purchased -= taken;
 	model.owed_purchased += amount - taken;
+	return CR_OK;
+}
+
+static CrVerdict
+model_reinstate(const Command *cmd)
+{
+	Payment	   *payment = &model.payments[cmd->target];
+	ModelGrant *grant = payment->grant;
+	int64_t		amount = cmd->amount ? cmd->amount : payment->revoked;
+	int64_t		elsewhere = grant ? least(amount, grant->elsewhere) : amount;
+
+	if (cmd->target >= model.n_payments)
+		return CR_HOLD_CLOSED;
+	if (amount == 0 || amount > payment->revoked)
+		return CR_MORE_THAN_REVOKED;
+	payment->revoked -= amount;
+	credit(&model.purchased, &model.owed_purchased, elsewhere);
+	if (grant)
+	{
+		grant->elsewhere -= elsewhere;
+		model.forfeited += put_back_to_grant(grant, amount - elsewhere, cmd->at, false);
+	}
 	return CR_OK;
 }
 
@@ -412,19 +528,23 @@ model_run(const Command *cmd)
 	switch (cmd->op)
 	{
 		case OP_DEDUCT:
-			verdict = may_spend(cmd->amount);
+			verdict = may_spend(cmd->amount, false);
 			if (verdict == CR_OK)
 				spend(cmd->amount, &new_spending(cmd->amount)->parts);
 			return verdict;
 		case OP_PURCHASE:
-			model.purchases[model.n_purchases++] = (Purchase){cmd->amount, 0};
+			model.payments[model.n_payments++] = (Payment){.amount = cmd->amount};
 			credit(&model.purchased, &model.owed_purchased, cmd->amount);
 			return CR_OK;
 		case OP_ADJUST:
 			return model_adjust(cmd);
 		case OP_GRANT:
-			model.grants[model.n_grants++] =
-				(ModelGrant){cmd->ends_at, cmd->amount, false};
+			model.grants[model.n_grants] = (ModelGrant){
+				.end = cmd->ends_at, .left = cmd->amount, .paid = cmd->paid};
+			if (cmd->paid)
+				model.payments[model.n_payments++] = (Payment){
+					.amount = cmd->amount, .grant = &model.grants[model.n_grants]};
+			model.n_grants++;
 			return CR_OK;
 		case OP_HOLD:
 			return model_hold(cmd);
@@ -440,6 +560,8 @@ model_run(const Command *cmd)
 			return model_refund(cmd);
 		case OP_REVOKE:
 			return model_revoke(cmd);
+		case OP_REINSTATE:
+			return model_reinstate(cmd);
 		case OP_SET_OVERDRAFT:
 			model.overdraft = cmd->amount;
 			return CR_OK;
@@ -463,8 +585,10 @@ model_differs(const CrAccount *acc)
 	if (acc->owed_monthly != model.owed_monthly ||
 		acc->owed_purchased != model.owed_purchased)
 		return "what is owed differs from the model";
-	if (acc->period_start != model.period || acc->next_reset_at != model.end)
+	if (acc->period != model.period || acc->next_reset_at != model.end)
 		return "the period differs from the model's";
+	if (acc->facts.last_left != model.left || acc->facts.last_limit != model.limit)
+		return "what was left differs from the model";
 	if (acc->lots->n_grants != model.n_grants || acc->lots->n_holds != model.n_holds)
 		return "there are not as many grants or holds as in the model";
 	for (int i = 0; i < model.n_grants; i++)
@@ -476,7 +600,9 @@ model_differs(const CrAccount *acc)
 		for (int k = 0; k < model.n_grants; k++)
 			older += acc->lots->grants[k].seq < grant->seq;
 		if (grant->left != model.grants[older].left ||
-			grant->ends_at != model.grants[older].end)
+			grant->ends_at != model.grants[older].end ||
+			grant->expired != model.grants[older].expired ||
+			grant->elsewhere != model.grants[older].elsewhere)
 			return "a grant differs from the model's";
 	}
 	for (int i = 0; i < model.n_holds; i++)
@@ -485,6 +611,9 @@ model_differs(const CrAccount *acc)
 
 		if ((acc->lots->holds[i].state == CR_HOLD_OPEN) != hold->open)
 			return "a hold is open, or is not, unlike the model's";
+		if (hold->late &&
+			cr_hold_left(&acc->lots->holds[i]) != sum_of(&hold->expired) + hold->given_back)
+			return "what a late capture has differs from the model";
 		for (int k = 0; hold->open && k < hold->parts.n; k++)
 		{
 			int64_t		source = hold->parts.unit[k].source;
@@ -497,6 +626,17 @@ model_differs(const CrAccount *acc)
 	if (memcmp(&held, &acc->held, sizeof(held)) != 0)
 		return "what is held differs from the model";
 	return NULL;
+}
+
+/* How many credits the row's allocations say of a source. */
+static int64_t
+part_of(const CrRow *row, int64_t source)
+{
+	int64_t		sum = 0;
+
+	for (int i = 0; i < row->n_allocations; i++)
+		sum += row->allocations[i].source == source ? row->allocations[i].credits : 0;
+	return sum;
 }
 
 /* No credit appears or vanishes: each kind of row moves what it says. */
@@ -524,10 +664,13 @@ credits_leak(const World *w)
 				gained = row->amount;
 				break;
 			case CR_KIND_DEDUCT:
-			case CR_KIND_REVOKE:
 				gained = -row->amount;
 				break;
+			case CR_KIND_REVOKE:
+				gained = part_of(row, CR_FROM_ENDED) - row->amount;
+				break;
 			case CR_KIND_RESET:
+			case CR_KIND_RESTART:
 				gained = row->amount - row->expired + owed_monthly;
 				break;
 			case CR_KIND_GRANT_END:
@@ -536,9 +679,10 @@ credits_leak(const World *w)
 				gained = -row->expired;
 				break;
 			case CR_KIND_CAPTURE:
-				gained = -row->amount - row->expired;
+				gained = part_of(row, CR_FROM_EXPIRED) - row->amount - row->expired;
 				break;
 			case CR_KIND_REFUND:
+			case CR_KIND_REINSTATE:
 				gained = row->amount - row->forfeited;
 				break;
 			default:
@@ -561,7 +705,7 @@ sums(const World *w, int64_t *expired, int64_t *forfeited)
 	for (int i = 0; i < w->n_rows; i++)
 	{
 		*expired += w->rows[i].expired;
-		*forfeited += w->rows[i].kind == CR_KIND_REFUND ? w->rows[i].forfeited : 0;
+		*forfeited += w->rows[i].kind == CR_KIND_RESET ? 0 : w->rows[i].forfeited;
 	}
 }
 
@@ -616,7 +760,8 @@ next_command(CrTime at, int n_plans, bool with_plans)
 		at += random_between(0, one_in(10) ? 90 * DAY : 6 * DAY);
 	while (cmd.op == OP_SET_PLAN ||
 		   (!with_plans && (cmd.op == OP_CANCEL || cmd.op == OP_SCHEDULE ||
-							cmd.op == OP_SCHEDULE_CANCEL || cmd.op == OP_SET_CYCLE)))
+							cmd.op == OP_SCHEDULE_CANCEL || cmd.op == OP_SET_CYCLE ||
+							cmd.op == OP_RESTART)))
 	{
 		cmd = world_random_open_command(&sleeper, at, n_plans);
 		if (with_plans)
@@ -663,7 +808,7 @@ run_once(bool with_plans)
 	}
 	memset(&model, 0, sizeof(model));
 	model.monthly = sleeper.acc.balance.monthly;
-	model.period = at;
+	model.period = 1;
 	model.end = boundary_from(CR_CALENDAR, "UTC", 0, at + 1);
 
 	for (int call = 0; call < CALLS && wrong == NULL; call++)
@@ -688,9 +833,10 @@ run_once(bool with_plans)
 	}
 	if (wrong == NULL)
 	{
-		sweep(at, at + 100 * DAY);
-		at += random_between(0, 100 * DAY);
-		at = at < swept.acc.effective_at ? swept.acc.effective_at : at;
+		CrTime		end = at + random_between(0, 100 * DAY);
+
+		sweep(at, end);
+		at = end;
 		world_fold(&sleeper, at);
 		world_fold(&swept, at);
 		step(at);

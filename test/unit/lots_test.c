@@ -318,7 +318,7 @@ test_hold(void)
 		   PAIRS(3, 20, 2, 10, 4, 30), "takes in the order of spending");
 	is_time(acc->next_event_at, T0 + HOUR, "the first still ends first");
 	ok(nth_hold(1)->monthly == 70 && nth_hold(1)->purchased == 10 &&
-		   nth_hold(1)->n_parts == 3 && nth_hold(1)->period_start == T0 &&
+		   nth_hold(1)->n_parts == 3 && nth_hold(1)->period == 1 &&
 		   nth_hold(1)->amount == 140,
 	   "and remembers the parts");
 	is_int(world_hold(&world, T0 + 7, 41, T0 + HOUR), CR_INSUFFICIENT,
@@ -369,16 +369,54 @@ test_release(void)
 		   "back in the next period: gone");
 	is_int(last_row()->expired, 100, "as expired");
 
-	/* with rollover too: what was held is no leftover */
-	fresh(1000);
-	world_hold(&world, T0 + 1, 70, utc(2026, 2, 3, 0, 0, 0));
+	/* the same with rollover 100: 200 */
+	acc = fresh(100);
+	world_hold(&world, utc(2026, 1, 31, 0, 0, 0), 100, utc(2026, 2, 20, 0, 0, 0));
+	world_release(&world, FEB + DAY, 0);
+	row_is(&world, CR_KIND_RELEASE, 100, B(100, 0, 0), NOTHING, NO_PAIRS,
+		   "with rollover 100 they are carried over");
+	ok(last_row()->expired == 0 && acc->facts.last_left == 100 && last_row()->has_facts,
+	   "all of them");
+
+	/* the limit counts all that was left and came back */
+	acc = fresh(60);
+	world_hold(&world, T0 + 1, 50, FEB + 3 * DAY);
+	world_hold(&world, T0 + 2, 40, FEB + 4 * DAY);
 	world_fold(&world, FEB);
-	balance_is(&world, 130, 0, 0, "only what was not held rolls over");
-	world_fold(&world, utc(2026, 2, 3, 0, 0, 0));
-	row_is(&world, CR_KIND_HOLD_END, 70, NOTHING, NOTHING, NO_PAIRS,
-		   "a hold that ends in the next period");
-	ok(last_row()->expired == 70 && last_row()->ref_seq == 2,
-	   "gives its monthly credits to nobody");
+	balance_is(&world, 110, 0, 0, "10 of 100 were free: they roll over");
+	world_fold(&world, FEB + 3 * DAY);
+	row_is(&world, CR_KIND_HOLD_END, 50, B(50, 0, 0), B(40, 0, 0), NO_PAIRS,
+		   "a hold that ends in the next period: 60 in all");
+	world_fold(&world, FEB + 4 * DAY);
+	row_is(&world, CR_KIND_HOLD_END, 40, NOTHING, NOTHING, NO_PAIRS, "the next one is too much");
+	ok(last_row()->expired == 40 && last_row()->ref_seq == 3 && acc->facts.last_left == 100,
+	   "and expires");
+	acc = fresh(60);
+	world_hold(&world, T0 + 1, 50, FEB + 3 * DAY);
+	world_fold(&world, FEB);
+	balance_is(&world, 150, 0, 0, "50 of 100 were free");
+	world_release(&world, FEB + DAY, 0);
+	row_is(&world, CR_KIND_RELEASE, 50, B(10, 0, 0), NOTHING, NO_PAIRS, "10 more, and no more");
+	is_int(last_row()->expired, 40, "the rest expires");
+
+	/* of the period before the last one: gone */
+	acc = fresh(1000);
+	world_hold(&world, utc(2026, 1, 31, 0, 0, 0), 30, utc(2026, 3, 2, 0, 0, 0));
+	world_release(&world, MAR, 0);
+	row_is(&world, CR_KIND_RELEASE, 30, NOTHING, NOTHING, NO_PAIRS, "two boundaries later");
+	ok(last_row()->expired == 30 && acc->facts.last_left == 170, "nothing is carried");
+
+	/* what was less than nothing at the boundary is made good first */
+	acc = fresh(1000);
+	world_plan(&world, "none", T0, 0, CR_CALENDAR, 1000);
+	world_hold(&world, T0 + 1, 70, FEB + DAY);
+	world_deduct(&world, T0 + 2, 20);
+	world_set_plan(&world, T0 + 3, "none");
+	is_int(acc->owed_monthly, 90, "a plan of nothing: 90 are remembered");
+	world_fold(&world, FEB);
+	world_release(&world, FEB + 1, 0);
+	row_is(&world, CR_KIND_RELEASE, 70, NOTHING, NOTHING, NO_PAIRS, "what pays that is not carried");
+	ok(last_row()->expired == 70 && acc->facts.last_left == -20, "and expires");
 
 	/* debts are paid first */
 	acc = fresh(0);
@@ -569,8 +607,11 @@ test_late_capture(void)
 	   "its row names it, at its end");
 	is_int(world_release(&world, T0 + 3 * HOUR, 0), CR_HOLD_CLOSED,
 		   "it cannot be released");
+	ok(nth_hold(0)->given_back == 170 && nth_hold(0)->monthly == 0 &&
+		   nth_hold(0)->purchased == 0,
+	   "it gave everything back");
 	is_int(world_capture(&world, T0 + 3 * HOUR, 0, 211, false), CR_INSUFFICIENT,
-		   "a late capture is an ordinary deduction");
+		   "then a late capture is an ordinary deduction");
 	is_int(world_capture(&world, T0 + 3 * HOUR, 0, 0, true), CR_OK,
 		   "by default of what it held");
 	row_is(&world, CR_KIND_CAPTURE, 170, B(-100, -60, -10), NOTHING,
@@ -607,6 +648,123 @@ test_late_capture(void)
 	world_fold(&world, T0 + HOUR);
 	is_int(world_capture(&world, T0 + 2 * HOUR, 0, 1, false), CR_IS_FROZEN,
 		   "a frozen account's late capture is refused");
+
+	/* what expired with the hold is used first: hold 100 at 23:50, captured at 00:06 */
+	acc = fresh(0);
+	world_hold(&world, FEB - 10 * MINUTE, 100, FEB + 5 * MINUTE);
+	world_capture(&world, FEB + 6 * MINUTE, 0, 100, false);
+	row_is(&world, CR_KIND_CAPTURE, 100, NOTHING, NOTHING, PAIRS(-4, 100),
+		   "a late capture over a boundary: what expired is used");
+	balance_is(&world, 100, 0, 0, "the new allowance is untouched");
+	ok(last_row()->expired == 0 && nth_hold(0)->monthly == 0, "the hold has nothing more");
+	world_refund(&world, FEB + HOUR, 0, 0);
+	row_is(&world, CR_KIND_REFUND, 100, NOTHING, NOTHING, NO_PAIRS, "and a refund of it");
+	is_int(last_row()->forfeited, 100, "is forfeited");
+	fresh(0);
+	world_hold(&world, FEB - 10 * MINUTE, 100, FEB + 5 * MINUTE);
+	world_capture(&world, FEB + 6 * MINUTE, 0, 130, false);
+	row_is(&world, CR_KIND_CAPTURE, 130, B(-30, 0, 0), NOTHING, PAIRS(-4, 100, 0, 30),
+		   "more than expired: the rest is an ordinary deduction");
+	fresh(0);
+	world_hold(&world, FEB - 10 * MINUTE, 100, FEB + 5 * MINUTE);
+	world_capture(&world, FEB + 6 * MINUTE, 0, 40, false);
+	row_is(&world, CR_KIND_CAPTURE, 40, NOTHING, NOTHING, PAIRS(-4, 40), "less than expired");
+
+	/* what rolled over did not expire */
+	fresh(30);
+	world_hold(&world, FEB - 10 * MINUTE, 100, FEB + 5 * MINUTE);
+	world_capture(&world, FEB + 6 * MINUTE, 0, 100, false);
+	row_is(&world, CR_KIND_CAPTURE, 100, B(-30, 0, 0), NOTHING, PAIRS(-4, 70, 0, 30),
+		   "30 rolled over, 70 expired");
+	balance_is(&world, 100, 0, 0, "the new allowance is untouched here, too");
+
+	/* what paid a debt did not expire */
+	acc = fresh(0);
+	world_plan(&world, "ten", utc(2020, 1, 1, 0, 0, 0), 10, CR_CALENDAR, 0);
+	world_hold(&world, T0 + 1, 100, T0 + HOUR);
+	world_set_plan(&world, T0 + 2, "ten");
+	world_fold(&world, T0 + HOUR);
+	ok(acc->owed_monthly == 0 && acc->balance.monthly == 10 && nth_hold(0)->given_back == 100,
+	   "of 100, 90 paid the downgrade");
+	is_int(world_capture(&world, T0 + 2 * HOUR, 0, 100, false), CR_INSUFFICIENT,
+		   "a late capture does not find them");
+	is_int(world_capture(&world, T0 + 2 * HOUR, 0, 10, false), CR_OK, "but the 10 that are left");
+
+	/* a mixed hold: its grant has ended, the purchased credits came back */
+	acc = fresh(0);
+	world_deduct(&world, T0 + 1, 100);
+	world_grant(&world, T0 + 2, 40, T0 + DAY);
+	world_purchase(&world, T0 + 3, 60);
+	world_hold(&world, T0 + 4, 90, T0 + 2 * DAY);
+	world_fold(&world, T0 + 2 * DAY);
+	row_is(&world, CR_KIND_HOLD_END, 90, B(0, 0, 50), NOTHING, NO_PAIRS, "a mixed hold ends");
+	ok(last_row()->expired == 40 && nth_hold(0)->parts[0].credits == 40 &&
+		   nth_hold(0)->given_back == 50 && nth_hold(0)->purchased == 0,
+	   "the grant's part expires");
+	world_capture(&world, T0 + 3 * DAY, 0, 0, false);
+	row_is(&world, CR_KIND_CAPTURE, 90, B(0, 0, -50), NOTHING, PAIRS(-4, 40, -1, 50),
+		   "captured late, by default all of it");
+	ok(acc->balance.purchased == 10 && world.broken == NULL, "once");
+}
+
+/* A capture of nothing settles a hold.  over => 'owe' books what is not there. */
+static void
+test_settling(void)
+{
+	CrAccount  *acc = fresh(0);
+	Command		cmd = {.op = OP_CAPTURE, .at = T0 + 2, .exact = true};
+
+	world_hold(&world, T0 + 1, 30, T0 + HOUR);
+	is_int(world_run(&world, &cmd), CR_OK, "a capture of 0");
+	row_is(&world, CR_KIND_CAPTURE, 0, B(30, 0, 0), NOTHING, NO_PAIRS, "gives back all");
+	is_int(nth_hold(0)->state, CR_HOLD_CAPTURED, "and closes the hold");
+	is_int(world_run(&world, &cmd), CR_HOLD_CLOSED, "once");
+	ok(cr_spent_fits(last_row()), "its row fits");
+	is_int(world_refund(&world, T0 + 3, 0, 1), CR_MORE_THAN_SPENT,
+		   "there is nothing to refund");
+	fresh(0);
+	world_hold(&world, T0 + 1, 30, T0 + HOUR);
+	world_fold(&world, T0 + DAY);
+	cmd.at = T0 + DAY;
+	is_int(world_run(&world, &cmd), CR_OK, "a late capture of 0");
+	row_is(&world, CR_KIND_CAPTURE, 0, NOTHING, NOTHING, NO_PAIRS, "spends nothing");
+	is_int(world_capture(&world, T0 + DAY, 0, 5, false), CR_HOLD_CLOSED, "and settles the hold");
+
+	cmd = (Command){.op = OP_CAPTURE, .at = T0 + 5, .amount = 130, .owes = true};
+	acc = fresh(0);
+	world_purchase(&world, T0 + 1, 10);
+	world_hold(&world, T0 + 2, 30, T0 + HOUR);
+	is_int(world_capture(&world, T0 + 3, 0, 130, false), CR_INSUFFICIENT,
+		   "more than there is, without over");
+	is_int(world_run(&world, &cmd), CR_OK, "with it");
+	row_is(&world, CR_KIND_CAPTURE, 130, B(-70, 0, -10), NOTHING, PAIRS(0, 30, 0, 70, -1, 30),
+		   "takes all there is");
+	is_int(acc->owed_purchased, 20, "and the rest is owed");
+	acc = fresh(0);
+	world_hold(&world, T0 + 1, 30, T0 + HOUR);
+	world_fold(&world, T0 + DAY);
+	cmd.at = T0 + DAY;
+	is_int(world_run(&world, &cmd), CR_OK, "a late one, too");
+	is_int(acc->owed_purchased, 30, "owes");
+	cmd.amount = CR_MAX_CREDITS;
+	fresh(0);
+	world_hold(&world, T0 + 1, 30, T0 + 2 * DAY);
+	world.acc.owed_purchased = 100;
+	is_int(world_run(&world, &cmd), CR_OK, "up to the cap of what can be owed");
+	fresh(0);
+	world_hold(&world, T0 + 1, 30, T0 + 2 * DAY);
+	world.acc.owed_purchased = 101;
+	is_int(world_run(&world, &cmd), CR_OVER_CAP, "not beyond");
+	cmd.amount = 101;
+	for (int i = 0; i < 2; i++)
+	{
+		fresh(0);
+		world_hold(&world, T0 + 1, 30, T0 + 2 * DAY);
+		world_run(&world, &(Command){.op = OP_FREEZE, .at = T0 + 2});
+		cmd.amount = i ? 30 : 31;
+		is_int(world_run(&world, &cmd), i ? CR_OK : CR_IS_FROZEN,
+			   i ? "but what is held can be captured" : "a frozen account owes no more");
+	}
 }
 
 void
@@ -622,4 +780,5 @@ test_lists(void)
 	test_back_to_a_grant();
 	test_capture();
 	test_late_capture();
+	test_settling();
 }

@@ -1,7 +1,7 @@
 /*
  * misplaced_rows_test.c
  *		Replay refuses rows about grants and holds that are right in themselves, but
- *		come at the wrong time or in the wrong order, or say that nothing was done.
+ *		come at the wrong time, in the wrong order or period, or say that nothing was done.
  */
 #include "unit.h"
 
@@ -23,7 +23,7 @@ replay_world(void)
 	cr_account_init(&acc, world.acc.user_id);
 	acc.lots = world_lists(&replayed);
 	for (int i = 0; i < world.n_rows && complaint == NULL; i++)
-		complaint = cr_replay(&acc, &world.env, &world.rows[i], NULL, 0);
+		complaint = world_replay(&world, &acc, &world.rows[i], i);
 	if (complaint)
 		ok(false, "the history itself: %s", complaint);
 }
@@ -43,7 +43,7 @@ judge(CrRow *row, bool good, const char *name)
 
 	replay_world();
 	row->seq = world.n_rows + 1;
-	complaint = cr_replay(&acc, &world.env, row, NULL, 0);
+	complaint = cr_replay(&acc, &world.env, row, &(CrReplayed) {0});
 	if (!ok((complaint == NULL) == good, "%s", name))
 		note("%s", complaint ? complaint : "not complained about");
 }
@@ -74,7 +74,7 @@ reset(CrTime at)
 	CrRow		row;
 
 	replay_world();
-	cr_apply_boundary(&acc, at, &world.versions[0], MAR, 0, &row);
+	cr_apply_boundary(&acc, at, &world.versions[0], (CrPeriod) {MAR, CR_FULL_SHARE}, 0, &row);
 	return row;
 }
 
@@ -200,7 +200,8 @@ static void
 test_nothing(void)
 {
 	static const CrKind kinds[] = {CR_KIND_DEDUCT, CR_KIND_PURCHASE, CR_KIND_GRANT,
-		CR_KIND_HOLD, CR_KIND_CAPTURE, CR_KIND_REFUND, CR_KIND_REVOKE};
+		CR_KIND_HOLD, CR_KIND_REFUND, CR_KIND_REVOKE, CR_KIND_REINSTATE, CR_KIND_TRANSFER_IN,
+		CR_KIND_TRANSFER_OUT};
 	CrRow		row;
 
 	for (int i = 0; i < lengthof(kinds); i++)
@@ -213,44 +214,143 @@ test_nothing(void)
 		row.kind = kinds[i];
 		row.amount = 0;
 		row.delta = (CrBuckets) {0, 0, 0};
-		row.has_ref_seq = i >= 4;
-		row.ref_seq = i == 4 ? 3 : i == 5 ? 4 : i == 6 ? 2 : 0;
-		row.has_ends_at = i >= 2 && i <= 4;
+		row.has_ref_seq = i >= 4 && i <= 6;
+		row.ref_seq = i == 4 ? 4 : i >= 5 && i <= 6 ? 2 : 0;
+		row.has_ends_at = i >= 2 && i <= 3;
 		row.ends_at = END;
-		if (kinds[i] == CR_KIND_REFUND)
+		if (row.has_ref_seq)
 		{
 			row.seq = world.n_rows + 1;
 			replay_world();
-			ok(cr_replay(&acc, &world.env, &row, &world.rows[world.n_rows - 1], 0) != NULL,
-			   "a refund of nothing");
+			is_text(world_replay(&world, &acc, &row, world.n_rows), "amount is out of range",
+					cr_kind_name(kinds[i]));
 			continue;
 		}
 		judge(&row, false, cr_kind_name(kinds[i]));
 	}
 }
 
-/* A change of cycle that changes nothing does not move the end of the period. */
+/* A change of cycle does not move the end of the period. */
 static void
 test_cycle(void)
 {
 	CrRow		row;
-	CrAccount	account;
 
 	fresh();
-	world_run(&world, &(Command){.op = OP_SET_CYCLE, .at = T0 + 1, .anchor = T0, .zone = "UTC"});
+	world_set_cycle(&world, T0 + 1, T0, "UTC");
 	row = world.rows[world.n_rows - 1];
 	world.n_rows--;
 	judge(&row, true, "the same cycle again");
 	row.next_reset_at = MAR;
 	judge(&row, false, "with a longer period");
-
-	/* the zone's midnight has moved since the end was stored */
+	row.next_reset_at = FEB - 1;
+	judge(&row, false, "with a shorter one");
 	fresh();
-	world.acc.next_reset_at = world.acc.next_event_at = FEB + HOUR;
-	account = world.acc;
-	ok(cr_set_cycle(&account, &world.env, T0 + 1, T0, "UTC", &row) == CR_OK &&
-		   account.next_reset_at == FEB + HOUR,
-	   "a stored end is final while nothing changes");
+	world_set_cycle(&world, T0 + 1, T0, "Asia/Tokyo");
+	row = world.rows[world.n_rows - 1];
+	world.n_rows--;
+	judge(&row, true, "another zone");
+	row.next_reset_at = FEB - 9 * HOUR;
+	judge(&row, false, "with the zone's own end");
+	row.next_reset_at = FEB;
+	row.facts.period_share--;
+	judge(&row, false, "with another share");
+}
+
+/* Rows in periods that they cannot be in. */
+static void
+test_periods(void)
+{
+	CrRow		row;
+
+	/* shares */
+	fresh();
+	world_fold(&world, FEB);
+	row = world.rows[world.n_rows - 1];
+	world.n_rows--;
+	judge(&row, true, "a whole period");
+	row.facts.period_share = 500000;
+	row.amount = row.facts.period_granted = 50;
+	row.delta.monthly -= 50;
+	row.balance.monthly -= 50;
+	judge(&row, false, "a part of one where nothing was changed");
+	fresh();
+	world_set_cycle(&world, T0 + 1, T0, "Asia/Tokyo");
+	world_fold(&world, FEB);
+	row = world.rows[world.n_rows - 1];
+	world.n_rows--;
+	judge(&row, true, "a part where the zone was changed");
+	for (int i = 0; i < 4; i++)
+	{
+		static const int32_t shares[] = {500000, 0, -1, CR_FULL_SHARE + 1};
+
+		row.facts.period_share = shares[i];
+		row.amount = row.facts.period_granted = shares[i] > 0 ? 100 * shares[i] / 1000000 : 0;
+		row.delta.monthly = row.amount - 50;
+		row.balance.monthly = row.amount + 50;
+		judge(&row, i == 0, i == 0 ? "another share is believed" : "one out of range is not");
+	}
+
+	/* a number that does not follow */
+	fresh();
+	world_deduct(&world, T0 + 1, 5);
+	row = world.rows[world.n_rows - 1];
+	world.n_rows--;
+	for (int64_t period = 0; period <= 3; period++)
+	{
+		row.period = period;
+		judge(&row, period == 1, "a deduction in a period with this number");
+	}
+
+	/* after silent boundaries */
+	fresh();
+	world_set_plan(&world, T0 + 1, NULL);
+	world_purchase(&world, MAR + DAY, 5);
+	row = world.rows[world.n_rows - 1];
+	world.n_rows--;
+	judge(&row, true, "a purchase after silent boundaries");
+	row.period = 2;
+	judge(&row, false, "after one of them");
+	row.period = 1;
+	judge(&row, false, "in the old period");
+	row.period = 4;
+	judge(&row, true, "how many is not known without time zones");
+	row.period = 3;
+	row.facts.period_start = MAR + DAY + 1;
+	judge(&row, false, "in a period that starts later");
+	row.facts.period_start = FEB - 1;
+	judge(&row, false, "in one that started before the last ended");
+	row.facts.period_start = MAR;
+	row.next_reset_at = MAR + DAY;
+	judge(&row, false, "in one that is over");
+	row.next_reset_at = MAR + 49 * DAY;
+	judge(&row, false, "in one that is too long");
+	row.next_reset_at = CR_NEVER;
+	judge(&row, false, "in one without an end");
+	row.next_reset_at = MAR + 31 * DAY;
+	row.facts.period_share = 700000;
+	judge(&row, false, "in a part of one, though nothing was changed");
+	row.facts.period_share = CR_FULL_SHARE;
+	row.facts.last_left = 7;
+	judge(&row, false, "with something left");
+	row.facts.last_left = 0;
+	row.has_facts = false;
+	judge(&row, false, "without facts");
+	fresh();
+	world_set_plan(&world, T0 + 1, NULL);
+	world_purchase(&world, FEB + DAY, 5);
+	row = world.rows[world.n_rows - 1];
+	world.n_rows--;
+	judge(&row, true, "after one silent boundary");
+	row.facts.period_start = FEB + 1;
+	judge(&row, false, "that was not at the end of the period");
+	fresh();
+	world_deduct(&world, T0 + 1, 5);
+	world_set_plan(&world, T0 + 2, NULL);
+	world_purchase(&world, MAR + 2, 5);
+	row = world.rows[4];
+	world.n_rows = 3;
+	judge(&row, false, "a debt makes the boundary a row");
 }
 
 void
@@ -259,4 +359,5 @@ test_misplaced_rows(void)
 	test_turns();
 	test_nothing();
 	test_cycle();
+	test_periods();
 }

@@ -37,6 +37,8 @@ test_names(void)
 		[CR_KIND_ARCHIVE] = "archive",
 		[CR_KIND_SET_OVERDRAFT] = "set_overdraft",
 		[CR_KIND_SET_CYCLE] = "set_cycle",
+		[CR_KIND_RESTART] = "restart",
+		[CR_KIND_REINSTATE] = "reinstate",
 	};
 	static const char *const cycles[CR_CYCLE_COUNT] = {
 		[CR_CALENDAR] = "calendar",

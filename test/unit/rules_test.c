@@ -104,7 +104,10 @@ test_open(void)
 	done(verdict, &before, &row, CR_KIND_OPEN, 600, "open on a plan");
 	ok(buckets_are(&acc->balance, 600, 0, 0), "the allowance is there at once");
 	is_int(acc->facts.period_granted, 600, "and counts as granted in this period");
-	is_time(acc->period_start, T0, "the period starts now");
+	ok(acc->period == 1 && acc->facts.period_share == CR_FULL_SHARE &&
+		   acc->facts.cycle == CR_ANNIVERSARY,
+	   "the first period, and a full one");
+	is_time(acc->facts.period_start, T0, "the period starts now");
 	is_time(acc->next_reset_at, utc(2026, 2, 5, 7, 0, 0), "and ends at the next anniversary");
 	ok(row.has_facts && same_text(row.facts.plan, "pro") && row.facts.plan_version == 2 &&
 		   row.facts.cycle_anchor == anchor && same_text(row.facts.time_zone, "Europe/Berlin") &&
@@ -119,9 +122,13 @@ test_open(void)
 	ok(row.has_facts && row.facts.plan == NULL && row.plan_version == 0 &&
 		   acc->next_reset_at == CR_NEVER && cr_available(acc) == 0,
 	   "without a plan the period is open-ended");
+	ok(acc->period == 1 && acc->facts.cycle == CR_NO_CYCLE && acc->facts.period_start == T0,
+	   "it is the first one, without a cycle");
 	ok(!cr_is_due(acc, utc(2200, 1, 1, 0, 0, 0)), "and nothing is ever due");
 
 	/* what a purchase opened can be opened on a plan later */
+	world_init(&world);
+	world_open(&world, T0 + DAY, NULL, 0, "UTC");
 	world_purchase(&world, T0 + DAY, 70);
 	world_plan(&world, "pro", utc(2020, 1, 1, 0, 0, 0), 500, CR_CALENDAR, 0);
 	before = *acc;
@@ -130,8 +137,9 @@ test_open(void)
 	done(verdict, &before, &row, CR_KIND_OPEN, 500, "an account without a plan is opened on one");
 	ok(buckets_are(&acc->balance, 500, 0, 70) && acc->facts.period_granted == 500,
 	   "the allowance comes next to what was bought");
-	ok(acc->period_start == T0 + 2 * DAY && acc->next_reset_at == utc(2026, 1, 31, 15, 0, 0),
-	   "and the period starts then");
+	ok(acc->period == 1 && acc->facts.period_start == T0 + DAY &&
+		   acc->next_reset_at == utc(2026, 1, 31, 15, 0, 0),
+	   "and the period goes on, to the first boundary");
 	world_init(&world);
 	world_plan(&world, "pro", utc(2020, 1, 1, 0, 0, 0), 500, CR_CALENDAR, 0);
 	world_open(&world, T0, NULL, anchor, "UTC");
@@ -356,6 +364,20 @@ test_adjust(void)
 	verdict = cr_adjust(acc, T0, CR_MONTHLY, 5, &row);
 	done(verdict, &before, &row, CR_KIND_ADJUST, 5, "owed 12 monthly, adjust by +5");
 	ok(buckets_are(&acc->balance, 0, 0, 8) && acc->owed_monthly == 7, "pays the debt first");
+	is_int(cr_owed(acc), 0, "what is owed in monthly is remembered, not owed by the user");
+
+	acc->facts.status = CR_FROZEN;
+	ok(cr_adjust(acc, T0, CR_PURCHASED, 1, &row) == CR_OK, "a frozen account is corrected");
+	acc->facts.status = CR_CLOSED;
+	before = *acc;
+	fill(&row);
+	for (int i = 0; i < 3; i++)
+	{
+		refused(cr_adjust(acc, T0, (CrBucket) i, -1, &row), CR_IS_CLOSED, &before, &row,
+				"a closed one is not");
+		refused(cr_adjust(acc, T0, (CrBucket) i, 1, &row), CR_IS_CLOSED, &before, &row,
+				"in any bucket, up or down");
+	}
 }
 
 static void
@@ -498,7 +520,7 @@ test_rows_are_filled(void)
 				row->owed_monthly = row->owed_purchased = 78;
 				row->skipped = row->plan_version = row->n_allocations = 79;
 				row->has_ref_seq = row->has_ends_at = row->has_facts = true;
-				row->effective_at = row->period_start = row->next_reset_at = 80;
+				row->effective_at = row->period = row->next_reset_at = 80;
 			}
 			acc = *fresh();
 			if (i == 0)
@@ -518,7 +540,7 @@ test_rows_are_filled(void)
 		}
 		if (rubbish.kind != clean.kind || rubbish.amount != clean.amount ||
 			rubbish.effective_at != clean.effective_at ||
-			rubbish.period_start != clean.period_start ||
+			rubbish.period != clean.period ||
 			rubbish.next_reset_at != clean.next_reset_at ||
 			memcmp(&rubbish.delta, &clean.delta, sizeof(CrBuckets)) != 0 ||
 			memcmp(&rubbish.balance, &clean.balance, sizeof(CrBuckets)) != 0 ||
@@ -560,10 +582,10 @@ test_low(void)
 static void
 test_facts_equal(void)
 {
-	CrFacts		a = {"free", 1, NULL, 5, "UTC", CR_ACTIVE, 6, 7};
+	CrFacts		a = {"free", 1, NULL, 5, "UTC", CR_ACTIVE, 6, 7, 8, 9, CR_WEEKLY, 10, 11, false};
 	char		plan[] = "free";
 	char		zone[] = "UTC";
-	CrFacts		changed[9];
+	CrFacts		changed[15];
 	int			equal = 0;
 
 	for (int i = 0; i < lengthof(changed); i++)
@@ -577,6 +599,12 @@ test_facts_equal(void)
 	changed[6].status = CR_FROZEN;
 	changed[7].overdraft_limit = 0;
 	changed[8].period_granted = 8;
+	changed[9].period_start = 9;
+	changed[10].period_share = 10;
+	changed[11].cycle = CR_DAILY;
+	changed[12].last_left = -10;
+	changed[13].last_limit = 12;
+	changed[14].last_undone = true;
 	for (int i = 0; i < lengthof(changed); i++)
 	{
 		if (cr_facts_equal(&a, &changed[i]) || cr_facts_equal(&changed[i], &a))

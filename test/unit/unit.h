@@ -48,28 +48,31 @@ extern CrTime zone_to_utc(const char *zone, CrLocal local);
 extern CrLocal zone_to_local(const char *zone, CrTime at);
 extern CrTime nth_boundary(CrCycle cycle, const char *zone, CrLocal anchor, int64_t n);
 extern CrTime boundary_from(CrCycle cycle, const char *zone, CrLocal anchor, CrTime from);
+extern CrTime boundary_upto(CrCycle cycle, const char *zone, CrLocal anchor, CrTime at);
 extern const char *random_zone(void);
 extern const char *show_time(CrTime at);
 
 /* world.c: plans, an account and its history */
 #define MAX_VERSIONS 32
-#define MAX_ROWS 1024
+#define MAX_ROWS 2048
 
 typedef struct World
 {
 	CrPlanVersion versions[MAX_VERSIONS];
 	int			n_versions;
 	CrAccount	acc;
-	CrRow		rows[MAX_ROWS];
+	CrAccount	stored;			/* as the last row left it, if the account is ahead of that */
 	int			n_rows;
 	int			zone_calls;		/* how often a time was converted */
 	const char *hidden_zone;	/* the zone that is not known; NULL: all are */
 	CrLots		lots;			/* what world_lists gives */
-	char		memory[1 << 17];	/* for it, and for the rows' allocations */
 	size_t		used;
 	bool		strict;			/* every step is checked; see world_run() */
 	const char *broken;			/* what a check found; NULL */
 	CrEnv		env;
+	/* world_init() leaves the rest as it is */
+	CrRow		rows[MAX_ROWS];
+	char		memory[1 << 18];	/* for the lists, and for the rows' allocations */
 } World;
 
 typedef enum Op
@@ -90,6 +93,7 @@ typedef enum Op
 	OP_RELEASE,
 	OP_REFUND,
 	OP_REVOKE,
+	OP_REINSTATE,
 	OP_SET_OVERDRAFT,
 	OP_SET_CYCLE,
 	OP_IMPORTED,
@@ -97,14 +101,17 @@ typedef enum Op
 	OP_TRANSFER_OUT,
 	OP_TRANSFER_IN,
 	OP_CLOSE,
-	OP_UNDO
+	OP_UNDO,
+	OP_RESTART,
+	OP_OPEN
 } Op;
 
 /*
- * target: captures and releases name a hold, refunds a row that spent, chargebacks a
- * purchase, undos a row that a bulk run can write.  It is the target-th of these in
- * the history, counted from 0, because its seq depends on when events were applied.
- * amount: 0 means all; an import brings so many monthly credits, and purchased ones.
+ * target: captures and releases name a hold, refunds a row that spent, revocations and
+ * reinstatements a payment, undos a row that a bulk run can write.  It is the target-th of
+ * these in the history, counted from 0, because its seq depends on when events were applied.
+ * amount: 0 means all, but not in an exact capture; an import brings so many monthly credits,
+ * and purchased ones.
  */
 typedef struct Command
 {
@@ -121,7 +128,11 @@ typedef struct Command
 	int64_t		purchased;
 	CrTime		period_start;
 	bool		regrant;
-	bool		last_boundary;	/* of a row that stands for several: it alone */
+	bool		exact;			/* a capture of 0 captures nothing */
+	bool		owes;			/* a capture's over => 'owe' */
+	bool		paid;			/* a grant */
+	int64_t		total;			/* of a revocation; 0: none is given */
+	bool		keep_anchor;
 } Command;
 
 extern void world_init(World *w);
@@ -129,6 +140,9 @@ extern CrLots *world_lists(World *w);
 extern CrLots *world_copy_lists(World *w, const CrLots *from);
 extern const CrRow *world_nth(const World *w, Op op, int target);
 extern bool world_spent(const World *w, int64_t seq, int n_rows, CrSpent *spent);
+extern bool world_paid(const World *w, const CrAccount *acc, int64_t seq, int n_rows,
+					   CrPaid *paid);
+extern const char *world_head_differs(World *w, CrAccount *acc);
 extern const char *world_replay(const World *w, CrAccount *acc, const CrRow *row, int n_rows);
 extern const CrPlanVersion *world_plan(World *w, const char *plan, CrTime from,
 									   int64_t monthly, CrCycle cycle, int64_t rollover);
@@ -146,10 +160,12 @@ extern CrVerdict world_release(World *w, CrTime at, int hold);
 extern CrVerdict world_refund(World *w, CrTime at, int spending, int64_t amount);
 extern CrVerdict world_revoke(World *w, CrTime at, int purchase, int64_t amount);
 extern CrVerdict world_set_plan(World *w, CrTime at, const char *plan);
+extern CrVerdict world_restart(World *w, CrTime at, const char *plan, bool keep_anchor);
+extern CrVerdict world_set_cycle(World *w, CrTime at, CrLocal anchor, const char *zone);
 extern CrVerdict world_schedule(World *w, CrTime at, const char *plan);
 extern bool world_never_makes(CrKind kind);
 extern int	world_random_plans(World *w, CrTime from, CrTime to, bool cycles);
-extern Command world_random_command(CrTime at, int n_plans);
+extern Command world_random_command(const World *w, CrTime at, int n_plans);
 extern Command world_random_open_command(const World *w, CrTime at, int n_plans);
 extern bool buckets_are(const CrBuckets *got, int64_t monthly, int64_t granted,
 						int64_t purchased);

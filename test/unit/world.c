@@ -72,6 +72,8 @@ env_emit(void *ctx, const CrRow *row)
 	*kept = *row;
 	kept->user_id = w->acc.user_id;
 	kept->seq = ++w->n_rows;
+	w->stored = w->acc;
+	w->stored.history_seq = kept->seq;
 	kept->created_at = row->effective_at;
 	kept->actor = "app";
 	if (row->n_allocations > 0)
@@ -119,7 +121,7 @@ world_copy_lists(World *w, const CrLots *from)
 void
 world_init(World *w)
 {
-	memset(w, 0, sizeof(*w));
+	memset(w, 0, offsetof(World, rows));
 	w->env.ctx = w;
 	w->env.local_to_utc = env_local_to_utc;
 	w->env.utc_to_local = env_utc_to_local;
@@ -197,12 +199,30 @@ world_fold(World *w, CrTime at)
 	return w->n_rows - before;
 }
 
-/* Can a bulk run have written a row of this kind, so that it can be undone? */
+/* Can a bulk run have written the row, so that it can be undone? */
 static bool
-is_undoable(CrKind kind)
+is_undoable(const CrRow *row)
 {
-	return kind == CR_KIND_RESET || kind == CR_KIND_SET_PLAN || kind == CR_KIND_GRANT ||
-		   kind == CR_KIND_IMPORT;
+	return row->kind == CR_KIND_RESET || row->kind == CR_KIND_SET_PLAN ||
+		row->kind == CR_KIND_IMPORT ||
+		(row->kind == CR_KIND_GRANT && row->payment_ref == NULL);
+}
+
+static bool
+can_name(Op op, const CrRow *row)
+{
+	switch (op)
+	{
+		case OP_REFUND:
+			return row->kind == CR_KIND_DEDUCT || row->kind == CR_KIND_CAPTURE;
+		case OP_REVOKE:
+		case OP_REINSTATE:
+			return row->payment_ref != NULL;
+		case OP_UNDO:
+			return is_undoable(row);
+		default:
+			return row->kind == CR_KIND_HOLD;
+	}
 }
 
 /* The target-th row that a command of this kind can name, or NULL. */
@@ -211,19 +231,13 @@ world_nth(const World *w, Op op, int target)
 {
 	for (int i = 0; i < w->n_rows; i++)
 	{
-		CrKind		kind = w->rows[i].kind;
-
-		if ((op == OP_REFUND   ? kind == CR_KIND_DEDUCT || kind == CR_KIND_CAPTURE
-			 : op == OP_REVOKE ? kind == CR_KIND_PURCHASE
-			 : op == OP_UNDO   ? is_undoable(kind)
-							   : kind == CR_KIND_HOLD) &&
-			target-- == 0)
+		if (can_name(op, &w->rows[i]) && target-- == 0)
 			return &w->rows[i];
 	}
 	return NULL;
 }
 
-/* How much of a row the first so many rows refunded or revoked. */
+/* How much of a row the first so many rows refunded, revoked or reinstated. */
 static int64_t
 sum_about(const World *w, CrKind kind, int64_t seq, int n_rows)
 {
@@ -237,6 +251,33 @@ sum_about(const World *w, CrKind kind, int64_t seq, int n_rows)
 	return sum;
 }
 
+/* The same of one source in their allocations; largest: not the sum, but the largest. */
+static int64_t
+source_about(const World *w, CrKind kind, int64_t seq, int n_rows, int64_t source,
+			 bool largest)
+{
+	int64_t		sum = 0;
+
+	for (int i = 0; i < n_rows; i++)
+	{
+		const CrRow *row = &w->rows[i];
+
+		for (int k = 0; k < row->n_allocations; k++)
+		{
+			int64_t		part = row->allocations[k].credits;
+
+			if (row->kind != kind || row->ref_seq != seq ||
+				row->allocations[k].source != source)
+				continue;
+			if (!largest)
+				sum += part;
+			else if (part > sum)
+				sum = part;
+		}
+	}
+	return sum;
+}
+
 /* What a row spent, and how much of it the first so many rows refunded. */
 bool
 world_spent(const World *w, int64_t seq, int n_rows, CrSpent *spent)
@@ -244,6 +285,30 @@ world_spent(const World *w, int64_t seq, int n_rows, CrSpent *spent)
 	if (seq < 1 || seq > w->n_rows || !cr_spent(spent, &w->rows[seq - 1]))
 		return false;
 	spent->refunded = sum_about(w, CR_KIND_REFUND, seq, n_rows);
+	return true;
+}
+
+/* A payment, as the first so many rows left it.  Its grant is one of the account's. */
+bool
+world_paid(const World *w, const CrAccount *acc, int64_t seq, int n_rows, CrPaid *paid)
+{
+	const CrRow *row;
+
+	if (seq < 1 || seq > w->n_rows || w->rows[seq - 1].payment_ref == NULL)
+		return false;
+	row = &w->rows[seq - 1];
+	memset(paid, 0, sizeof(*paid));
+	paid->seq = seq;
+	paid->amount = row->amount;
+	paid->revoked = sum_about(w, CR_KIND_REVOKE, seq, n_rows) -
+		sum_about(w, CR_KIND_REINSTATE, seq, n_rows);
+	paid->forfeited = source_about(w, CR_KIND_REVOKE, seq, n_rows, CR_FROM_FORFEITED, false) -
+		source_about(w, CR_KIND_REINSTATE, seq, n_rows, CR_FROM_FORFEITED, false);
+	for (int i = 0; row->kind == CR_KIND_GRANT && i < acc->lots->n_grants; i++)
+	{
+		if (acc->lots->grants[i].seq == seq)
+			paid->grant = &acc->lots->grants[i];
+	}
 	return true;
 }
 
@@ -263,10 +328,9 @@ static const char *
 misfit(const CrAccount *acc, const CrRow *row)
 {
 	CrSpent		spent;
-	bool		undoable = row->kind == CR_KIND_RESET || row->kind == CR_KIND_SET_PLAN ||
-		row->kind == CR_KIND_GRANT || row->kind == CR_KIND_IMPORT;
 
-	if ((cr_spent(&spent, row) && !cr_spent_fits(row)) || (undoable && !cr_undone_fits(row)))
+	if ((cr_spent(&spent, row) && !cr_spent_fits(row)) ||
+		(is_undoable(row) && !cr_undone_fits(row)))
 		return "its amount does not fit";
 	for (int i = 0; acc->lots && i < acc->lots->n_holds; i++)
 	{
@@ -280,38 +344,63 @@ misfit(const CrAccount *acc, const CrRow *row)
 const char *
 world_replay(const World *w, CrAccount *acc, const CrRow *row, int n_rows)
 {
-	const CrRow *target = NULL;
+	CrReplayed	about = {0};
 	CrSpent		spent;
-	int64_t		used = 0;
+	CrPaid		paid;
 	const char *complaint;
 
 	if (row->has_ref_seq && row->ref_seq >= 1 && row->ref_seq <= n_rows)
-		target = &w->rows[row->ref_seq - 1];
-	if (target && row->kind == CR_KIND_UNDO)
-		used = times_undone(w, target->seq, n_rows);
-	else if (target && world_spent(w, target->seq, n_rows, &spent))
-		used = spent.refunded;
-	complaint = cr_replay(acc, &w->env, row, target, used);
+		about.target = &w->rows[row->ref_seq - 1];
+	if (about.target && world_paid(w, acc, row->ref_seq, n_rows, &paid))
+		about.paid = &paid;
+	if (about.target && row->kind == CR_KIND_UNDO)
+		about.used = times_undone(w, row->ref_seq, n_rows);
+	else if (about.target && world_spent(w, row->ref_seq, n_rows, &spent))
+		about.used = spent.refunded;
+	complaint = cr_replay(acc, &w->env, row, &about);
 	return complaint ? complaint : misfit(acc, row);
 }
 
-/* before: the version by which the boundary before the last one granted. */
+/*
+ * Is the account, to which the rows lead, not the world's?  Boundaries without a row may have
+ * come after the last row.
+ */
+const char *
+world_head_differs(World *w, CrAccount *acc)
+{
+	const char *complaint;
+
+	if (w->acc.is_ahead)
+	{
+		int			n_rows = w->n_rows;
+
+		cr_fold_due(acc, &w->env, w->acc.facts.period_start);
+		if (w->n_rows != n_rows)
+			return "there was more due than boundaries without a row";
+	}
+	complaint = cr_compare_head(&w->acc, acc);
+	if (complaint == NULL && !same_account(acc, &w->acc))
+		complaint = "it differs in what is not compared with the head";
+	if (complaint == NULL && !same_lists(acc->lots, w->acc.lots))
+		complaint = "the lists differ";
+	if (complaint)
+	{
+		note("replayed %s", show_account(acc));
+		note("account  %s", show_account(&w->acc));
+	}
+	return complaint;
+}
+
 static CrVerdict
 run_undo(World *w, const Command *cmd, const CrRow *target, CrTime at, CrRow *row)
 {
 	const char *plan = w->acc.facts.plan;
-	CrRegrant	regrant = {0};
-	const CrPlanVersion *before = NULL;
+	const CrPlanVersion *regrant = NULL;
 
 	if (cmd->regrant && target->kind == CR_KIND_RESET && plan)
-		regrant.plan = world_plan_at(w, plan, at);
-	if (regrant.plan)
-		regrant.next_reset_at = cr_end_with_plan(&w->acc, &w->env, at, regrant.plan);
-	if (cmd->last_boundary && target->skipped > 0 && plan)
-		before = world_plan_at(w, plan, target->effective_at - 1);
-	return cr_undo(&w->acc, at, target, times_undone(w, target->seq, w->n_rows) > 0,
-				   cr_expired_by_last(target, before),
-				   regrant.plan ? &regrant : NULL, row);
+		regrant = world_plan_at(w, plan, at);
+	return cr_undo(&w->acc, at, target, times_undone(w, target->seq, w->n_rows) > 0, regrant,
+				   row);
 }
 
 static CrVerdict
@@ -324,13 +413,41 @@ run_import(World *w, const Command *cmd, CrTime at, CrRow *row)
 						  .next_reset_at = CR_NEVER,
 						  .monthly = cmd->amount,
 						  .purchased = cmd->purchased};
+	CrVerdict	verdict;
 
 	if (!cr_can_import(&w->acc))
 		return CR_NOT_UNDOABLE;
 	if (import.plan)
 		import.next_reset_at =
 			cr_next_boundary(&w->env, import.plan->cycle, cmd->zone, cmd->anchor, at);
-	return cr_import(&w->acc, at, &import, row);
+	verdict = cr_import(&w->acc, at, &import, row);
+	if (verdict == CR_OK && row->n_allocations > 0)
+	{
+		size_t		size = sizeof(CrPart) * (size_t) row->n_allocations;
+
+		row->allocations = memcpy(take_memory(w, size), row->allocations, size);
+	}
+	return verdict;
+}
+
+/* total: what was revoked in all, as a provider reports it; see docs/reference.md. */
+static CrVerdict
+run_revoke(World *w, const Command *cmd, const CrPaid *paid, CrTime at, CrRow *row)
+{
+	int64_t		left = paid->amount - paid->revoked;
+	int64_t		amount = cmd->amount ? cmd->amount : left;
+	int64_t		reported = source_about(w, CR_KIND_REVOKE, paid->seq, w->n_rows, CR_TOTAL, true);
+
+	if (cmd->total > 0)
+	{
+		if (cmd->total > paid->amount || cmd->total <= reported)
+			return CR_MORE_THAN_SPENT;
+		amount = cmd->total - reported;
+		amount = amount < left ? amount : left;
+	}
+	else if (left == 0 || amount > left)
+		return CR_MORE_THAN_SPENT;
+	return cr_revoke(&w->acc, at, amount, paid, cmd->total, row);
 }
 
 static CrVerdict
@@ -339,20 +456,13 @@ run_about_row(World *w, const Command *cmd, CrTime at, CrRow *row)
 	CrAccount  *acc = &w->acc;
 	const CrRow *about = world_nth(w, cmd->op, cmd->target);
 	int64_t		amount = cmd->amount;
+	CrCapture	capture = {amount, cmd->keep_open, cmd->owes};
 	CrHold	   *hold;
 	CrSpent		spent;
+	CrPaid		paid;
 
 	if (about == NULL)
 		return CR_HOLD_CLOSED;
-	if (cmd->op == OP_REVOKE)
-	{
-		int64_t left =
-			about->amount - sum_about(w, CR_KIND_REVOKE, about->seq, w->n_rows);
-
-		if (left == 0 || amount > left)
-			return CR_MORE_THAN_SPENT;
-		return cr_revoke(acc, at, amount ? amount : left, about->seq, row);
-	}
 	if (cmd->op == OP_UNDO)
 		return run_undo(w, cmd, about, at, row);
 	if (cmd->op == OP_REFUND)
@@ -362,11 +472,30 @@ run_about_row(World *w, const Command *cmd, CrTime at, CrRow *row)
 			amount = spent.amount - spent.refunded;
 		return cr_refund(acc, at, &spent, amount ? amount : 1, row);
 	}
+	if (world_paid(w, acc, about->seq, w->n_rows, &paid))
+	{
+		if (cmd->op == OP_REVOKE)
+			return run_revoke(w, cmd, &paid, at, row);
+		if (amount == 0)
+			amount = paid.revoked;
+		return cr_reinstate(acc, at, amount ? amount : 1, &paid, row);
+	}
 	hold = cr_find_hold(acc, about->seq);
 	if (cmd->op == OP_RELEASE)
 		return cr_release(acc, at, hold, row);
-	return cr_capture(acc, at, hold, amount ? amount : cr_hold_left(hold), cmd->keep_open,
-					  row);
+	if (amount == 0 && !cmd->exact)
+		capture.amount = cr_hold_left(hold);
+	return cr_capture(acc, at, hold, &capture, row);
+}
+
+/* Opens an account that never had a plan. */
+static CrVerdict
+run_open(World *w, const Command *cmd, CrTime at, CrRow *row)
+{
+	if (w->acc.facts.cycle != CR_NO_CYCLE)
+		return CR_NOT_UNDOABLE;
+	return cr_open(&w->acc, &w->env, at, cmd->plan ? world_plan_at(w, cmd->plan, at) : NULL,
+				   cmd->anchor, cmd->zone, row);
 }
 
 static CrVerdict
@@ -386,6 +515,9 @@ run(World *w, const Command *cmd, CrTime at, CrRow *row)
 			return cr_set_plan(acc, &w->env, at, world_plan_at(w, cmd->plan, at), row);
 		case OP_CANCEL:
 			return cr_set_plan(acc, &w->env, at, NULL, row);
+		case OP_RESTART:
+			return cr_restart(acc, &w->env, at, world_plan_at(w, cmd->plan, at),
+							  cmd->keep_anchor, row);
 		case OP_SCHEDULE:
 			return cr_schedule_plan(acc, at, cmd->plan, row);
 		case OP_SCHEDULE_CANCEL:
@@ -397,13 +529,14 @@ run(World *w, const Command *cmd, CrTime at, CrRow *row)
 		case OP_REPAIR_CLOCK:
 			return cr_repair_clock(acc, at, row);
 		case OP_GRANT:
-			return cr_grant(acc, at, w->n_rows + 1, cmd->amount, cmd->ends_at, row);
+			return cr_grant(acc, at, w->n_rows + 1, cmd->amount, cmd->ends_at, cmd->paid, row);
 		case OP_HOLD:
 			return cr_hold(acc, at, w->n_rows + 1, cmd->amount, cmd->ends_at, row);
 		case OP_CAPTURE:
 		case OP_RELEASE:
 		case OP_REFUND:
 		case OP_REVOKE:
+		case OP_REINSTATE:
 		case OP_UNDO:
 			return run_about_row(w, cmd, at, row);
 		case OP_SET_OVERDRAFT:
@@ -416,11 +549,13 @@ run(World *w, const Command *cmd, CrTime at, CrRow *row)
 		case OP_IMPORT:
 			return run_import(w, cmd, at, row);
 		case OP_TRANSFER_OUT:
-			return cr_transfer_out(acc, at, cmd->amount, row);
+			return cr_transfer_out(acc, at, cmd->amount, cmd->total, row);
 		case OP_TRANSFER_IN:
 			return cr_transfer_in(acc, at, cmd->amount, row);
 		case OP_CLOSE:
-			return cr_close(acc, at, row);
+			return cr_close(acc, at, w->n_rows + 1, row);
+		case OP_OPEN:
+			return run_open(w, cmd, at, row);
 	}
 	return CR_OK;
 }
@@ -452,6 +587,8 @@ world_run(World *w, const Command *cmd)
 	CrVerdict	verdict;
 	CrTime		at = cmd->at;
 
+	if (cmd->op == OP_REPAIR_CLOCK && w->acc.is_ahead)
+		w->acc = w->stored;
 	if (cmd->op != OP_REPAIR_CLOCK)
 	{
 		if (at < w->acc.effective_at)
@@ -462,6 +599,8 @@ world_run(World *w, const Command *cmd)
 	if (w->strict)
 		world_copy_lists(&lists_before, w->acc.lots);
 	verdict = run(w, cmd, at, &row);
+	if (verdict == CR_OK && (cmd->op == OP_PURCHASE || (cmd->op == OP_GRANT && cmd->paid)))
+		row.payment_ref = "pi_1";
 	if (w->strict && w->broken == NULL)
 		w->broken = step_breaks(w, &before, &lists_before.lots, verdict, &row);
 	if (verdict == CR_OK)
@@ -543,6 +682,20 @@ world_set_plan(World *w, CrTime at, const char *plan)
 		w, &(Command){.op = plan ? OP_SET_PLAN : OP_CANCEL, .at = at, .plan = plan});
 }
 
+CrVerdict
+world_restart(World *w, CrTime at, const char *plan, bool keep_anchor)
+{
+	return world_run(
+		w, &(Command){.op = OP_RESTART, .at = at, .plan = plan, .keep_anchor = keep_anchor});
+}
+
+CrVerdict
+world_set_cycle(World *w, CrTime at, CrLocal anchor, const char *zone)
+{
+	return world_run(
+		w, &(Command){.op = OP_SET_CYCLE, .at = at, .anchor = anchor, .zone = zone});
+}
+
 /* plan: NULL cancels. */
 CrVerdict
 world_schedule(World *w, CrTime at, const char *plan)
@@ -570,7 +723,9 @@ world_random_plans(World *w, CrTime from, CrTime to, bool cycles)
 		do
 		{
 			int64_t		rollover = one_in(2) ? 0 : random_between(1, 150);
-			CrCycle		cycle = cycles && one_in(3) ? CR_ANNIVERSARY : CR_CALENDAR;
+			CrCycle		cycle = !cycles || one_in(3) ? CR_CALENDAR
+				: one_in(2) ? CR_ANNIVERSARY
+				: (CrCycle) random_between(0, CR_CYCLE_COUNT - 1);
 
 			world_plan(w, plan_names[p], at, random_between(0, 20) * 10, cycle, rollover);
 			at += random_between(1, 100 * DAY);
@@ -581,13 +736,24 @@ world_random_plans(World *w, CrTime from, CrTime to, bool cycles)
 	return n_plans;
 }
 
+/* Another anchor or zone, or both. */
+static void
+random_cycle(Command *cmd, const World *w)
+{
+	cmd->op = OP_SET_CYCLE;
+	cmd->zone = one_in(2) ? w->acc.facts.time_zone : random_zone();
+	cmd->anchor = one_in(2) ? w->acc.facts.cycle_anchor
+							: cmd->at + random_between(-40 * DAY, 40 * DAY);
+}
+
+/* Any command that is not about grants, holds and earlier rows. */
 Command
-world_random_command(CrTime at, int n_plans)
+world_random_command(const World *w, CrTime at, int n_plans)
 {
 	Command		cmd = {.op = OP_DEDUCT, .at = at, .amount = random_between(1, 120)};
 
 	cmd.plan = plan_names[random_between(0, n_plans - 1)];
-	switch (random_between(1, 20))
+	switch (random_between(1, 22))
 	{
 		case 1:
 		case 2:
@@ -619,6 +785,14 @@ world_random_command(CrTime at, int n_plans)
 		case 12:
 			cmd.op = OP_UNFREEZE;
 			break;
+		case 13:
+			cmd.op = OP_RESTART;
+			cmd.keep_anchor = one_in(2);
+			break;
+		case 14:
+		case 15:
+			random_cycle(&cmd, w);
+			break;
 		default:
 			cmd.op = OP_DEDUCT;
 			break;
@@ -640,9 +814,9 @@ count_rows(const World *w, Op op)
 Command
 world_random_open_command(const World *w, CrTime at, int n_plans)
 {
-	static const Op about[] = {OP_CAPTURE, OP_CAPTURE, OP_RELEASE,
-							   OP_REFUND,  OP_REFUND,  OP_REVOKE};
-	Command		cmd = world_random_command(at, n_plans);
+	static const Op about[] = {OP_CAPTURE, OP_CAPTURE, OP_RELEASE,	 OP_REFUND,
+							   OP_REFUND,  OP_REVOKE,  OP_REINSTATE};
+	Command		cmd = world_random_command(w, at, n_plans);
 	int			n;
 
 	if (one_in(3))
@@ -653,6 +827,7 @@ world_random_open_command(const World *w, CrTime at, int n_plans)
 		case 1:
 		case 2:
 			cmd.op = OP_GRANT;
+			cmd.paid = one_in(3);
 			/* often the same end as another's, or a boundary */
 			cmd.ends_at = one_in(3) ? at + random_between(1, 40 * DAY)
 									: boundary_from(CR_CALENDAR, "UTC", 0, at + 1) +
@@ -674,10 +849,7 @@ world_random_open_command(const World *w, CrTime at, int n_plans)
 				cmd.amount = -random_between(1, 30);
 			break;
 		case 6:
-			cmd.op = one_in(2) ? OP_SET_CYCLE : OP_UNFREEZE;
-			cmd.zone = one_in(2) ? w->acc.facts.time_zone : random_zone();
-			cmd.anchor = one_in(2) ? w->acc.facts.cycle_anchor
-								   : at + random_between(-40 * DAY, 40 * DAY);
+			cmd.op = OP_UNFREEZE;
 			break;
 		default:
 			cmd.op = about[random_between(0, lengthof(about) - 1)];
@@ -688,7 +860,14 @@ world_random_open_command(const World *w, CrTime at, int n_plans)
 					   : n - 1 - (int) random_between(0, one_in(3) || n < 3 ? n - 1 : 2);
 			if (one_in(4))
 				cmd.amount = 0;
-			cmd.keep_open = one_in(2);
+			if (cmd.op == OP_CAPTURE)
+			{
+				cmd.keep_open = cmd.amount > 0 && one_in(2);
+				cmd.exact = one_in(8);
+				cmd.owes = one_in(8);
+			}
+			else if (cmd.op == OP_REVOKE && one_in(3))
+				cmd.total = random_between(1, 80);
 			break;
 	}
 	return cmd;

@@ -265,6 +265,22 @@ boundary_from(CrCycle cycle, const char *zone, CrLocal anchor, CrTime from)
 	return boundary;
 }
 
+/* The last boundary at or before a time. */
+CrTime
+boundary_upto(CrCycle cycle, const char *zone, CrLocal anchor, CrTime at)
+{
+	static const int64_t days[CR_CYCLE_COUNT] = {31, 31, 1, 7, 366};
+	CrTime		last;
+	CrTime		next = boundary_from(cycle, zone, anchor, at - 2 * days[cycle] * DAY);
+
+	do
+	{
+		last = next;
+		next = boundary_from(cycle, zone, anchor, last + 1);
+	} while (next <= at);
+	return last;
+}
+
 const char *
 random_zone(void)
 {

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use CreditsFormat qw(@FACTS checkpoint_digest history_hash);
 use CreditsOpen qw(new_book next_end);
+use CreditsPeriods qw(is_silent end_columns);
 use CreditsRules qw(new_state check_row);
 use Exporter qw(import);
 
@@ -12,6 +13,10 @@ our @EXPORT_OK = qw(checkpoint_state check_archived check_purchases);
 
 my @SUMS = qw(monthly granted purchased held_monthly held_granted held_purchased
   owed_monthly owed_purchased);
+
+# What a checkpoint has of each grant and payment, in order.
+my @GRANT = qw(seq amount left ends_at closed paid expired elsewhere);
+my @PAYMENT = qw(amount revoked forfeited reported granted);
 
 sub numbers { return defined $_[0] ? unpack('q>*', $_[0]) : () }
 sub packed  { return @_ ? pack('q>*', @_) : undef }
@@ -24,28 +29,35 @@ sub load_book
 	my ($checkpoint) = @_;
 	my $book = new_book();
 	my @grants = numbers($checkpoint->{grants});
-	while (my ($seq, $amount, $left, $ends_at, $closed) = splice @grants, 0, 5)
+	while (@grants)
 	{
-		my $grant = $book->{grants}{$seq} =
-		  { seq => $seq, amount => $amount, left => $left, ends_at => $ends_at, closed => $closed };
-		$book->{live}{$seq} = $grant if $left;
+		my %grant;
+		@grant{@GRANT} = splice @grants, 0, @GRANT;
+		$book->{grants}{ $grant{seq} } = \%grant;
+		$book->{live}{ $grant{seq} } = \%grant if $grant{left};
 	}
 	my @holds = numbers($checkpoint->{holds});
-	while (my ($seq, $amount, $monthly, $purchased, $period_start, $ends_at, $pairs) = splice @holds, 0, 7)
+	while (my ($seq, $amount, $monthly, $purchased, $period, $ends_at, $given_back, $pairs) = splice @holds, 0, 8)
 	{
 		my @parts = $monthly ? [ 0, $monthly ] : ();
 		push @parts, [ splice @holds, 0, 2 ] for 1 .. $pairs;
 		push @parts, [ -1, $purchased ] if $purchased;
-		my $hold = $book->{holds}{$seq} = { seq => $seq, amount => $amount, period_start => $period_start,
-			ends_at => $ends_at, parts => \@parts, state => $ends_at ? 'open' : 'expired' };
+		my $hold = $book->{holds}{$seq} = { seq => $seq, amount => $amount, period => $period, parts => \@parts,
+			$ends_at ? (ends_at => $ends_at, state => 'open') : (given_back => $given_back, state => 'expired') };
 		$book->{held}{$seq} = $hold if $ends_at;
 	}
 	my ($nth, @purchases) = (0, numbers($checkpoint->{purchases}));
-	while (my ($seq, $amount, $revoked) = splice @purchases, 0, 3)
+	while (@purchases)
 	{
-		$book->{payments}{$seq} =
-		  { amount => $amount, revoked => $revoked, ref => $checkpoint->{payment_refs}[ $nth++ ] };
+		my %payment = (ref => $checkpoint->{payment_refs}[ $nth++ ]);
+		(my $seq, @payment{@PAYMENT}) = splice @purchases, 0, 1 + @PAYMENT;
+		$book->{payments}{$seq} = \%payment;
 	}
+	$book->{$_} = $checkpoint->{$_} // 0 for qw(closed_seq forfeited);
+	my @made = @$checkpoint{qw(end_anchor end_zone end_cycle)};
+	@made = @$checkpoint{qw(cycle_anchor time_zone cycle)} unless defined $made[1];
+	$book->{made} = { odd => $made[1] eq '' };
+	@{ $book->{made} }{qw(cycle_anchor time_zone cycle)} = @made;
 	return $book;
 }
 
@@ -55,9 +67,9 @@ sub checkpoint_state
 	my ($checkpoint) = @_;
 	return {
 		%{ new_state($checkpoint->{history_hash}) },
-		seq => $checkpoint->{history_seq}, period_start => $checkpoint->{last_monthly_reset},
-		facts => { map { ($_ => $checkpoint->{$_}) } @FACTS }, book => load_book($checkpoint),
-		map { ($_ => $checkpoint->{$_}) } @SUMS, qw(effective_at next_reset_at),
+		seq => $checkpoint->{history_seq},
+		facts => { (map { ($_ => $checkpoint->{$_}) } @FACTS), period_start => $checkpoint->{last_monthly_reset} },
+		book => load_book($checkpoint), map { ($_ => $checkpoint->{$_}) } @SUMS, qw(period effective_at next_reset_at),
 	};
 }
 
@@ -66,7 +78,7 @@ sub made
 {
 	my ($state, $rows) = @_;
 	my $book = $state->{book};
-	my ($next) = sort { $a <=> $b } grep { defined } $state->{next_reset_at}, next_end($book);
+	my ($next) = sort { $a <=> $b } grep { defined } next_end($book), is_silent($state) ? () : $state->{next_reset_at};
 	my (%years, @holds, @purchases, @refs, %opened);
 	for my $row (@$rows)
 	{
@@ -75,28 +87,30 @@ sub made
 		%opened = (opened_seq => $row->{seq}, opened_digest => $row->{request_digest}, opened_plan => $row->{plan},
 			opened_anchor => $row->{cycle_anchor}, opened_zone => $row->{time_zone});
 	}
-	my @grants = map { @$_{qw(seq amount left ends_at closed)} }
+	my @grants = map { @$_{@GRANT} }
 	  sort { $a->{ends_at} <=> $b->{ends_at} || $a->{seq} <=> $b->{seq} }
-	  grep { $_->{ends_at} >= $state->{effective_at} } values %{ $book->{grants} };
+	  grep { $_->{paid} || $_->{ends_at} >= $state->{effective_at} } values %{ $book->{grants} };
 	for my $hold (sort { ($a->{state} cmp $b->{state}) || $a->{seq} <=> $b->{seq} }
 		grep { $_->{state} =~ /\A(?:open|expired)\z/ } values %{ $book->{holds} })
 	{
 		my %part = (0 => 0, -1 => 0);
 		$part{ $_->[0] } += $_->[1] for grep { $_->[0] <= 0 } @{ $hold->{parts} };
 		my @granted = grep { $_->[0] > 0 } @{ $hold->{parts} };
-		push @holds, @$hold{qw(seq amount)}, @part{ 0, -1 }, $hold->{period_start},
-		  $hold->{state} eq 'open' ? $hold->{ends_at} : 0, scalar @granted, map { @$_ } @granted;
+		push @holds, @$hold{qw(seq amount)}, @part{ 0, -1 }, $hold->{period},
+		  $hold->{state} eq 'open' ? $hold->{ends_at} : 0, $hold->{given_back} // 0, scalar @granted, map { @$_ } @granted;
 	}
 	for my $seq (sort { $a <=> $b } keys %{ $book->{payments} })
 	{
 		my $payment = $book->{payments}{$seq};
-		push @purchases, $seq, @$payment{qw(amount revoked)};
+		push @purchases, $seq, @$payment{@PAYMENT};
 		push @refs, $payment->{ref};
 	}
 	return {
 		user_id => $rows->[0]{user_id}, history_seq => $state->{seq}, history_hash => $state->{hash},
-		last_monthly_reset => $state->{period_start}, next_event_at => $next, %opened,
-		(map { ($_ => $state->{$_}) } @SUMS, qw(effective_at next_reset_at)),
+		last_monthly_reset => $state->{facts}{period_start}, next_event_at => $next, %opened,
+		end_columns($book, $state->{facts}, $state->{next_reset_at}),
+		closed_seq => $book->{closed_seq} || undef, forfeited => $book->{forfeited} || undef,
+		(map { ($_ => $state->{$_}) } @SUMS, qw(period effective_at next_reset_at)),
 		(map { ($_ => $state->{facts}{$_}) } @FACTS),
 		grants => packed(@grants), holds => packed(@holds), purchases => packed(@purchases), payment_refs => \@refs,
 		archived => packed(map { ($_, $years{$_}) } sort { $a <=> $b } keys %years),

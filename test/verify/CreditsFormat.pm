@@ -25,14 +25,16 @@ our %TYPE_OF = (
 		user_id => 't', monthly => 'i', granted => 'i', purchased => 'i',
 		held_monthly => 'i', held_granted => 'i', held_purchased => 'i',
 		owed_monthly => 'i', owed_purchased => 'i', overdraft_limit => 'i',
-		period_granted => 'i', last_monthly_reset => 'z', effective_at => 'z',
+		period_granted => 'i', period => 'i', last_monthly_reset => 'z', period_share => 'i', cycle => 't',
+		last_left => 'i', last_limit => 'i', effective_at => 'z',
 		cycle_anchor => 'l', history_seq => 'i', time_zone => 't', status => 't',
 		history_hash => 'b', next_reset_at => 'z', next_event_at => 'z',
 		plan_version => 'i', plan => 't', scheduled_plan => 't',
+		end_anchor => 'l', end_zone => 't', end_cycle => 't', closed_seq => 'i', forfeited => 'i',
 	},
 	credit_history => {
 		user_id => 't', seq => 'i', kind => 't', created_at => 'z', effective_at => 'z',
-		period_start => 'z', plan_version => 'i', monthly_delta => 'i',
+		period => 'i', plan_version => 'i', monthly_delta => 'i',
 		granted_delta => 'i', purchased_delta => 'i', monthly => 'i', granted => 'i',
 		purchased => 'i', held_monthly => 'i', held_granted => 'i',
 		held_purchased => 'i', owed_monthly => 'i', owed_purchased => 'i',
@@ -41,29 +43,34 @@ our %TYPE_OF = (
 		actor => 't', spender => 't', run_id => 'u', amount => 'i', expired => 'i',
 		forfeited => 'i', skipped => 'i', plan => 't', scheduled_plan => 't',
 		cycle_anchor => 'l', time_zone => 't', status => 't', overdraft_limit => 'i',
-		period_granted => 'i', text_salt => 'b', reason => 't', metadata => 't',
+		period_granted => 'i', period_start => 'z', period_share => 'i', cycle => 't',
+		last_left => 'i', last_limit => 'i', text_salt => 'b', reason => 't', metadata => 't',
 		reason_digest => 'b', metadata_digest => 'b', hash => 'b',
 	},
 	credit_checkpoint => {
 		user_id => 't', monthly => 'i', granted => 'i', purchased => 'i',
 		held_monthly => 'i', held_granted => 'i', held_purchased => 'i',
 		owed_monthly => 'i', owed_purchased => 'i', overdraft_limit => 'i',
-		period_granted => 'i', last_monthly_reset => 'z', effective_at => 'z',
+		period_granted => 'i', period => 'i', last_monthly_reset => 'z', period_share => 'i', cycle => 't',
+		last_left => 'i', last_limit => 'i', effective_at => 'z',
 		cycle_anchor => 'l', history_seq => 'i', time_zone => 't', status => 't',
 		history_hash => 'b', next_reset_at => 'z', next_event_at => 'z',
-		plan_version => 'i', plan => 't', scheduled_plan => 't', grants => 'a', holds => 'a',
+		plan_version => 'i', plan => 't', scheduled_plan => 't',
+		end_anchor => 'l', end_zone => 't', end_cycle => 't', closed_seq => 'i', forfeited => 'i', grants => 'a', holds => 'a',
 		purchases => 'a', payment_refs => 'T', archived => 'a', opened_seq => 'i',
 		opened_digest => 'b', opened_plan => 't', opened_anchor => 'l', opened_zone => 't',
 	},
 	credit_payment => {
 		user_id => 't', seq => 'i', payment_ref => 't', amount => 'i', revoked => 'i',
+		granted => 't', paid_at => 'z', reported => 'i', forfeited => 'i',
 	},
 	credit_grant => {
 		user_id => 't', seq => 'i', amount => 'i', remaining => 'i', ends_at => 'z', closed => 't',
+		paid => 't', expired => 'i', elsewhere => 'i',
 	},
 	credit_hold => {
 		user_id => 't', seq => 'i', amount => 'i', monthly => 'i', purchased => 'i',
-		period_start => 'z', state => 't', ends_at => 'z', allocations => 'a',
+		period => 'i', state => 't', ends_at => 'z', allocations => 'a', given_back => 'i',
 	},
 	credit_audit_log => {
 		seq => 'i', created_at => 'z', action => 't', subject => 't', actor => 't',
@@ -79,13 +86,13 @@ our %TYPE_OF = (
 $TYPE_OF{credit_history_archive} = $TYPE_OF{credit_history};
 
 # What the hashes cover, in order.
-our @HISTORY_FIELDS = qw(user_id seq kind created_at effective_at period_start
+our @HISTORY_FIELDS = qw(user_id seq kind created_at effective_at period
   plan_version monthly_delta granted_delta purchased_delta monthly granted purchased
   held_monthly held_granted held_purchased owed_monthly owed_purchased allocations
   ref_seq ends_at next_reset_at payment_ref idempotency_key request_digest actor
   spender run_id amount expired forfeited skipped);
 our @FACTS = qw(plan plan_version scheduled_plan cycle_anchor time_zone status
-  overdraft_limit period_granted);
+  overdraft_limit period_granted period_start period_share cycle last_left last_limit);
 our @AUDIT_FIELDS =
   qw(seq created_at action subject actor client_addr application before after);
 #
@@ -262,10 +269,11 @@ sub checkpoint_preimage
 	my ($row) = @_;
 	return 'credits-c1'
 	  . encode_fields('credit_checkpoint', $row, qw(user_id history_seq history_hash monthly granted purchased
-		held_monthly held_granted held_purchased owed_monthly owed_purchased last_monthly_reset effective_at
+		held_monthly held_granted held_purchased owed_monthly owed_purchased period effective_at
 		next_reset_at next_event_at))
-	  . bytes_field(facts_digest($row))
-	  . encode_fields('credit_checkpoint', $row, qw(grants holds purchases))
+	  . bytes_field(facts_digest({ %$row, period_start => $row->{last_monthly_reset} }))
+	  . encode_fields('credit_checkpoint', $row, qw(end_anchor end_zone end_cycle closed_seq forfeited
+		grants holds purchases))
 	  . join('', map { bytes_field($_) } @{ $row->{payment_refs} // [] })
 	  . encode_fields('credit_checkpoint', $row, 'archived', 'opened_seq')
 	  . (defined $row->{opened_seq}

@@ -1,140 +1,115 @@
-# What was taken back, imported, moved to another user or closed: docs/audit-format.md.
+# What was taken back, imported or closed: docs/audit-format.md.
 #
-# Checks as in CreditsOpen: (book, state before, row, what it does to the sums, what
-# the row should have, facts after, plans).
+# Checks as in CreditsOpen: they get $c, as in CreditsPeriods.
 package CreditsLife;
 
 use strict;
 use warnings;
+use CreditsPeriods qw(FULL allowance in_force same same_length clamp least credit change_monthly set_end check_end);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(%LIFE_KIND %LIFE_HAS keep_undoable);
+our @EXPORT_OK = qw(%LIFE_KIND keep_undoable);
 
-my @SUMS = qw(monthly granted purchased held_monthly held_granted held_purchased
-  owed_monthly owed_purchased);
+use constant NO_ANCHOR => 946_684_800_000_000;    # 2000-01-01
 
-our %LIFE_HAS = (undo => ['ref_seq'], close => ['allocations']);
+my @HELD = qw(held_monthly held_granted held_purchased);
+
 our %LIFE_KIND;
 
 # Rows that can be undone are kept until they are.
 sub keep_undoable
 {
-	my ($book, $row) = @_;
-	$book->{undoable}{ $row->{seq} } = { map { ($_ => $row->{$_}) }
-		  qw(kind amount expired skipped period_start effective_at purchased_delta) }
-	  if $row->{kind} =~ /\A(?:reset|set_plan|grant|import)\z/;
+	my ($book, $before, $row) = @_;
+	return unless $row->{kind} =~ /\A(?:reset|set_plan|grant|import)\z/;
+	my $target = $book->{undoable}{ $row->{seq} } = { map { ($_ => $row->{$_}) }
+		  qw(seq kind amount period plan plan_version period_granted) };
+	$target->{$_} = $row->{"${_}_delta"} - $row->{"owed_$_"} + $before->{"owed_$_"} for qw(monthly purchased);
 	return;
 }
 
-sub least { return $_[0] < $_[1] ? $_[0] : $_[1] }
-
-# A change of the monthly bucket: debts are paid first, and what is not there is owed.
-sub change_monthly
+# What is allowed by an undo becomes another number.  Monthly credits change by the difference.
+sub grant_otherwise
 {
-	my ($now, $change) = @_;
-	if ($change >= 0)
-	{
-		my $pays = least($change, $now->{owed_monthly});
-		$now->{owed_monthly} -= $pays;
-		$now->{monthly} += $change - $pays;
-	}
-	else
-	{
-		my $taken = least(-$change, $now->{monthly});
-		$now->{monthly} -= $taken;
-		$now->{owed_monthly} += -$change - $taken;
-	}
-	return;
+	my ($c, $granted) = @_;
+	my $change = $granted - $c->{facts}{period_granted};
+	$c->{facts}{period_granted} = $granted;
+	change_monthly($c->{now}, $change);
+	return $c->{expect}{amount} = $change;
 }
 
-sub not_below_0 { return $_[0] < 0 ? 0 : $_[0] }
-
-sub same { my ($x, $y) = @_; return defined $x ? defined $y && $x eq $y : !defined $y }
-
-# What the last of several boundaries took, if the one before it was by this version.
-sub by_last
+# Is all as the row that is undone left it?
+sub as_left
 {
-	my ($target, $version) = @_;
-	my $kept = $target->{skipped} == 1 ? least($target->{expired}, $version->{rollover_limit}) : 0;
-	return $version->{monthly_credits} + $kept;
+	my ($c, $target) = @_;
+	return map { "$_ was changed since" } grep { !same($c->{before}{facts}{$_}, $target->{$_}) } qw(plan plan_version period_granted);
 }
 
-# A reset that is undone: with all that had expired or only what the last boundary
-# took, and with or without another allowance.  One of these must be what the row says.
-sub undo_reset
-{
-	my ($before, $target, $row, $now, $expect, $facts, $plans) = @_;
-	my @versions = defined $facts->{plan} ? @{ $plans->{ $facts->{plan} } // [] } : ();
-	my @expired = ($target->{expired}, $target->{skipped}
-		? map { by_last($target, $_) } grep { $_->{effective_from} <= $target->{effective_at} } @versions : ());
-	my @again = grep { same($_->{version}, $row->{plan_version}) && $_->{effective_from} <= $row->{effective_at} } @versions;
-	my $first;
-	for my $expired (@expired)
+my %UNDO;
+
+# The boundary is taken back, or it grants anew: the first leaves no limit.
+$UNDO{reset} = sub {
+	my ($c, $target) = @_;
+	my ($facts, $after) = @$c{qw(facts after)};
+	if (!defined $after->{last_limit} && defined $facts->{last_limit})
 	{
-		for my $again (undef, @again)
-		{
-			my %tried = %$now;
-			my $granted = not_below_0($before->{facts}{period_granted} - $target->{amount});
-			change_monthly(\%tried, $expired - $target->{amount});
-			change_monthly(\%tried, $again->{monthly_credits}) if $again;
-			$granted += $again->{monthly_credits} if $again;
-			my %wants = (amount => $expired - $target->{amount} + ($again ? $again->{monthly_credits} : 0),
-				period_granted => $granted,
-				plan_version => $again ? $again->{version} : $before->{facts}{plan_version});
-			$first //= [ \%tried, \%wants ];
-			next if grep { $tried{$_} != $row->{$_} } qw(monthly owed_monthly);
-			next if $wants{amount} != $row->{amount} || $wants{period_granted} != $facts->{period_granted}
-			  || !same($wants{plan_version}, $facts->{plan_version});
-			$first = [ \%tried, \%wants ];
-		}
+		my ($left, $limit) = @$facts{qw(last_left last_limit)};
+		grant_otherwise($c, clamp($left) - clamp($left, $limit));
+		$facts->{last_limit} = undef;
+		return as_left($c, $target);
 	}
-	%$now = %{ $first->[0] };
-	$expect->{amount} = $first->[1]{amount};
-	$expect->{next_reset_at} = $row->{next_reset_at} if defined $facts->{plan} && defined $row->{next_reset_at};
-	$expect->{facts} = { map { ($_ => $first->[1]{$_}) } qw(period_granted plan_version) };
-	return;
-}
+	my ($version, @problems) = in_force($c);
+	return @problems unless $version;
+	if (defined $facts->{plan} && same($facts->{plan}, $after->{plan}))
+	{
+		push @problems, "the cycle '$version->{cycle}' has not the length of '$facts->{cycle}'"
+		  unless same_length($version->{cycle}, $facts->{cycle});
+		@$facts{qw(plan_version cycle)} = ($after->{plan_version}, $version->{cycle});
+	}
+	grant_otherwise($c, allowance($version, $facts->{period_share}));
+	return @problems;
+};
+
+$UNDO{set_plan} = sub {
+	my ($c, $target) = @_;
+	grant_otherwise($c, $c->{facts}{period_granted} - $target->{amount});
+	return as_left($c, $target);
+};
+
+$UNDO{grant} = sub {
+	my ($c, $target) = @_;
+	my $grant = $c->{book}{grants}{ $target->{seq} };
+	return 'the grant was not open' if $grant->{closed} || $grant->{ends_at} <= $c->{row}{effective_at};
+	$c->{expect}{amount} = -$grant->{left};
+	$c->{now}{granted} -= $grant->{left};
+	@$grant{qw(left closed)} = (0, 1);
+	delete $c->{book}{live}{ $target->{seq} };
+	return ();
+};
+
+$UNDO{import} = sub {
+	my ($c, $target) = @_;
+	my ($before, $now, $facts) = @$c{qw(before now facts)};
+	my $granted = $facts->{period_granted};
+	my $change = -$granted;
+	$change -= $target->{monthly} - $target->{period_granted} if $target->{period} == $before->{period};
+	change_monthly($now, $change);
+	my $taken = least($target->{purchased}, $now->{purchased});
+	$now->{purchased} -= $taken;
+	$now->{owed_purchased} += $target->{purchased} - $taken;
+	@$facts{qw(plan plan_version scheduled_plan cycle period_granted)} = (undef, undef, undef, undef, 0);
+	@{ $c->{expect} }{qw(amount next_reset_at)} = ($change - $target->{purchased}, undef);
+	return ();
+};
 
 $LIFE_KIND{undo} = sub {
-	my ($book, $before, $row, $now, $expect, $facts, $plans) = @_;
+	my ($c) = @_;
+	my ($row, $book, $before) = @$c{qw(row book before)};
 	my $target = delete $book->{undoable}{ $row->{ref_seq} // 0 }
 	  or return 'ref_seq is nothing that can be undone, or was undone';
 	my $kind = $target->{kind};
-	$expect->{next_reset_at} = $before->{next_reset_at} // 'NULL';
-	$expect->{period_start} = $before->{period_start};
-	$expect->{facts} = { map { ($_ => $before->{facts}{$_}) } qw(plan plan_version scheduled_plan period_granted) };
-	return 'it is not of this period'
-	  if $kind =~ /\A(?:reset|set_plan)\z/ && $target->{period_start} != $before->{period_start};
-	if ($kind eq 'reset')
-	{
-		undo_reset($before, $target, $row, $now, $expect, $facts, $plans);
-		$expect->{facts}{$_} = $before->{facts}{$_} for qw(plan scheduled_plan);
-	}
-	elsif ($kind eq 'set_plan')
-	{
-		$expect->{amount} = -$target->{amount};
-		change_monthly($now, -$target->{amount});
-		$expect->{facts}{period_granted} = not_below_0($before->{facts}{period_granted} - $target->{amount});
-	}
-	elsif ($kind eq 'grant')
-	{
-		my $grant = $book->{grants}{ $row->{ref_seq} };
-		return 'the grant was not open' if $grant->{closed} || $grant->{ends_at} <= $row->{effective_at};
-		$expect->{amount} = -$grant->{left};
-		$now->{granted} -= $grant->{left};
-		@$grant{qw(left closed)} = (0, 1);
-		delete $book->{live}{ $row->{ref_seq} };
-	}
-	else
-	{
-		my $purchased = least($target->{purchased_delta}, $before->{purchased});
-		$expect->{amount} = -$before->{monthly} - $purchased;
-		$now->{purchased} -= $purchased;
-		$now->{monthly} = $now->{owed_monthly} = 0;
-		$expect->{next_reset_at} = 'NULL';
-		$expect->{facts} = { plan => undef, plan_version => undef, scheduled_plan => undef, period_granted => 0 };
-	}
-	return ();
+	return 'it is not of this period' if $kind =~ /\A(?:reset|set_plan)\z/ && $target->{period} != $before->{period};
+	return 'the account was closed since' if $kind ne 'grant' && $target->{seq} < $book->{closed_seq};
+	return $UNDO{$kind}->($c, $target);
 };
 
 # Nothing may be in an account that something is imported into.
@@ -142,64 +117,61 @@ sub in_use
 {
 	my ($before) = @_;
 	return 'the account was in use'
-	  if (grep { $before->{$_} } @SUMS) || defined $before->{facts}{plan} || defined $before->{next_reset_at}
-	  || $before->{facts}{status} eq 'closed';
+	  if (grep { $before->{$_} } qw(monthly granted purchased), @HELD) || defined $before->{facts}{plan}
+	  || defined $before->{facts}{cycle} || $before->{facts}{status} eq 'closed';
 	return ();
 }
 
 $LIFE_KIND{imported} = sub {
-	my ($book, $before, $row) = @_;
-	return (in_use($before), $before->{seq} || $row->{period_start} == $row->{effective_at} ? ()
-		: 'period_start is not effective_at');
+	my ($c) = @_;
+	@{ $c->{facts} }{qw(cycle_anchor period_start)} = (NO_ANCHOR, $c->{row}{effective_at}) unless $c->{before}{seq};
+	return in_use($c->{before});
 };
 
 $LIFE_KIND{import} = sub {
-	my ($book, $before, $row, $now, $expect) = @_;
-	my @negative = grep { $row->{"${_}_delta"} < 0 } qw(monthly purchased);
-	$now->{$_} = $row->{"${_}_delta"} for qw(monthly purchased);
-	$expect->{amount} = $now->{monthly} + $now->{purchased};
-	return (in_use($before), map { "$_ is negative" } @negative);
-};
-
-$LIFE_KIND{transfer_out} = sub {
-	my ($book, $before, $row, $now) = @_;
-	$now->{purchased} -= $row->{amount};
-	return (
-		($before->{facts}{status} eq 'frozen' ? 'the account was frozen' : ()),
-		($row->{amount} > $before->{purchased} ? 'more was moved than there was' : ()),
-		(defined $row->{spender} ? () : 'no spender'));
-};
-
-$LIFE_KIND{transfer_in} = sub {
-	my ($book, $before, $row, $now) = @_;
-	my $pays = least($row->{amount}, $now->{owed_purchased});
-	$now->{owed_purchased} -= $pays;
-	$now->{purchased} += $row->{amount} - $pays;
-	return (
-		($before->{facts}{status} eq 'closed' ? 'the account was closed' : ()),
-		(defined $row->{spender} ? () : 'no spender'));
+	my ($c) = @_;
+	my ($before, $row, $now, $facts, $after) = @$c{qw(before row now facts after)};
+	my ($version, @problems) = in_force($c);
+	return @problems unless $version;
+	my %given = map { ($_ => $row->{"${_}_delta"} - $row->{"owed_$_"} + $before->{"owed_$_"}) } qw(monthly purchased);
+	push @problems, in_use($before), map { "$_ is negative" } grep { $given{$_} < 0 } sort keys %given;
+	return @problems if @problems;
+	credit($now, $_, $given{$_}) for keys %given;
+	$c->{expect}{amount} = $given{monthly} + $given{purchased};
+	@$facts{qw(plan plan_version cycle_anchor time_zone period_start)} = @$after{qw(plan plan_version cycle_anchor time_zone period_start)};
+	@$facts{qw(cycle period_share period_granted)} = ($version->{cycle}, FULL, allowance($version, FULL));
+	push @problems, 'period_start is after the import' if $facts->{period_start} > $row->{effective_at};
+	if (defined $facts->{plan})
+	{
+		push @problems, check_end($c, $facts->{period_start});
+		set_end($c->{book}, $facts);
+	}
+	return @problems;
 };
 
 $LIFE_KIND{close} = sub {
-	my ($book, $before, $row, $now, $expect) = @_;
-	my $facts = $before->{facts};
-	my @held = grep { $before->{$_} } grep { /^held/ } @SUMS;
+	my ($c) = @_;
+	my ($before, $row, $now, $facts, $book, $expect) = @$c{qw(before row now facts book expect)};
 	my @open = sort { $a->{ends_at} <=> $b->{ends_at} || $a->{seq} <=> $b->{seq} }
 	  grep { $_->{left} } values %{ $book->{grants} };
+	my @problems = ($facts->{status} eq 'closed' ? 'the account was closed' : (), map { "$_ is not 0" } grep { $before->{$_} } @HELD);
 	$expect->{expired} = $before->{monthly} + $before->{granted};
 	$expect->{forfeited} = $before->{purchased};
 	$expect->{amount} = $expect->{expired} + $expect->{forfeited};
 	$expect->{allocations} = [ map { [ $_->{seq}, $_->{left} ] } @open ];
+	change_monthly($now, -$facts->{period_granted});
 	$now->{$_} = 0 for qw(monthly granted purchased);
 	for my $grant (values %{ $book->{grants} })
 	{
 		next if $grant->{closed} || $grant->{ends_at} <= $row->{effective_at};
+		$grant->{expired} += $grant->{left} if $grant->{paid};
 		@$grant{qw(left closed)} = (0, 1);
 	}
 	$book->{live} = {};
-	$expect->{facts} = { plan => undef, plan_version => undef, scheduled_plan => undef, status => 'closed',
-		period_granted => $facts->{period_granted} - least($facts->{period_granted}, $before->{monthly}) };
-	return (($facts->{status} eq 'closed' ? 'the account was closed' : ()), map { "$_ is not 0" } @held);
+	$book->{closed_seq} = $row->{seq};
+	$book->{forfeited} += $before->{purchased};
+	@$facts{qw(plan plan_version scheduled_plan status period_granted)} = (undef, undef, undef, 'closed', 0);
+	return @problems;
 };
 
 1;

@@ -115,7 +115,7 @@ sub verify_user
 	my $state = new_state(first_hash($user));
 	my ($bad_seq, @bad);
 	my @tables = map { take_all($tables->{$_}, $user) } qw(credit_grant credit_hold);
-	my %revoked;
+	my %payments;
 	my $wrong = sub { my ($seq, @what) = @_; ($bad_seq, @bad) = ($seq, @what) if @what && !@bad };
 	my $stray = sub {
 		my ($payment) = @_;
@@ -143,12 +143,12 @@ sub verify_user
 		{
 			my $payment = take($payments, $user);
 			$paid{ $payment->{seq} } = $payment;
-			$revoked{ $payment->{seq} } = $payment->{revoked};
 		}
 		($complete, my @problem) = check_archived($checkpoint, \@archived, $state, \%paid, $plans, $audited, $dropped);
 		$wrong->(@problem);
 		$state = checkpoint_state($checkpoint);
 		$wrong->(check_purchases($state->{book}, \%paid));
+		%payments = %paid;
 		$anchored{$upto} = $checkpoint->{history_hash} if exists $anchored{$upto};
 		for my $leaf ($complete ? () : @leaves)
 		{
@@ -166,8 +166,9 @@ sub verify_user
 			$wrong->($expected, $seq < $expected ? "row $seq is there twice" : "the row is missing, the next is $seq");
 			next;
 		}
-		my $payment = $row->{kind} eq 'purchase' && next_seq($payments, $user) == $seq ? take($payments, $user) : undef;
-		$revoked{$seq} = $payment->{revoked} if $payment;
+		my $payment = $row->{kind} =~ /\A(?:purchase|grant)\z/ && next_seq($payments, $user) == $seq ? take($payments, $user) : undef;
+		$payments{$seq} = $payment if $payment;
+		$stray->($payment) if $payment && $row->{kind} eq 'grant' && !defined $row->{payment_ref};
 		my @problems;
 		($state, @problems) = check_row($state, $row, $payment, $plans, $audited);
 		if ($checkpoint && $row->{kind} eq 'archive' && ($row->{ref_seq} // 0) == $checkpoint->{history_seq})
@@ -194,7 +195,7 @@ sub verify_user
 		else
 		{
 			$wrong->($state->{seq}, check_account($account, $state));
-			$wrong->(@$_) for check_tables($state->{book}, @tables, \%revoked);
+			$wrong->(@$_) for check_tables($state->{book}, @tables, \%payments);
 		}
 	}
 	return ($bad_seq, @bad);

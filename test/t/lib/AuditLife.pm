@@ -56,7 +56,7 @@ our @LIFE_STORY = (
 	[ '2026-07-04 09:00:00+00', q(EACH(credits_deduct(u, 30))) ],
 	[ '2026-07-05 09:00:00+00', q(EACH(credits_close_account(u, 'moved away'))) ],
 	[ '2026-07-06 09:00:00+00', q(EACH(credits_add_purchased(u, 9, 'pay_' || u))) ],
-	[ '2026-07-06 10:00:00+00', q(EACH(credits_adjust(u, 'purchased', -1, 'mistake'))) ],
+	[ '2026-07-06 10:00:00+00', q(EACH(credits_transfer(u, 'life_bank', 1))) ],
 );
 
 sub history { my ($set, $seq) = @_; return ("UPDATE credit_history SET $set WHERE user_id = :u AND seq = $seq", $seq) }
@@ -133,10 +133,11 @@ our %LIFE_FORGERY = (
 	life_f_close_plan     => [ ':{close 1}', { plan => 'free', plan_version => 1 } ],
 	life_f_close_granted  => [ ':{close 1}', { period_granted => 100 } ],
 	life_f_close_end      => [ ':{close 1}', { next_reset_at => '\N' } ],
-	life_f_closed_deduct  => [ ':{adjust 1}', { kind => 'deduct', amount => 1 } ],
-	life_f_closed_in      => [ ':{adjust 1}', { kind => 'transfer_in', amount => 1, purchased_delta => 1, spender => 'x' } ],
-	life_f_closed_freeze  => [ ':{adjust 1}', { kind => 'freeze', purchased_delta => 0, amount => 0, status => 'frozen',
-		time_zone => 'UTC', cycle_anchor => '2026-02-01 00:00:00', overdraft_limit => 0, period_granted => 0 } ],
+	life_f_closed_deduct  => [ ':{transfer_out 2}', { kind => 'deduct', amount => 1 } ],
+	life_f_closed_in      => [ ':{transfer_out 2}', { kind => 'transfer_in', amount => 1, purchased_delta => 1, spender => 'x' } ],
+	life_f_closed_freeze  => [ ':{transfer_out 2}', { kind => 'freeze', purchased_delta => 0, amount => 0, status => 'frozen',
+		time_zone => 'UTC', cycle_anchor => '2026-02-01 00:00:00', overdraft_limit => 0, period_granted => 0,
+		period_start => '2026-07-01 00:00:00+00', period_share => 1000000, last_left => 0, last_limit => 0 } ],
 );
 
 1;

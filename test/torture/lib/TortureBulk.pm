@@ -84,8 +84,8 @@ my %request = (
 		my @users = map { $self->user . ':' . (1 + int rand 30) } 1 .. 1 + int rand 20;
 		return { users => "@users", ends => rand() < 0.5 ? $self->later : $self->end_of_grant }, rand() < 0.85 ? "many_$id" : undef;
 	},
-	apply_plan => sub { return { plan => TortureLoad::pick(qw(small big rolling)) } },
-	define_plan => sub { return { plan => TortureLoad::pick(qw(small big rolling)), credits => 20 + int rand 300 } },
+	apply_plan => sub { return { plan => TortureLoad::pick(qw(small big rolling day week year)) } },
+	define_plan => sub { return { plan => TortureLoad::pick(qw(small big rolling day week year)), credits => 20 + int rand 300 } },
 	undo_run => sub {
 		my ($self) = @_;
 		my $regrant = rand() < 0.3 ? 'true' : '';
@@ -144,7 +144,8 @@ sub bulk_statement
 		  . join(',', map { $_->[1] } @pairs) . "]::bigint[], $arg{ends}$reason, idempotency_key => " . TortureWire::quote($op->{key}) . "$limits)";
 	}
 	return "CALL credits_apply_plan($arg{plan}$reason$limits)" if $call eq 'apply_plan';
-	return "SELECT credits_define_plan($arg{plan}, $op->{args}{credits}, CASE $arg{plan} WHEN 'small' THEN 'calendar' ELSE 'anniversary' END)"
+	# What is left out is as it was; the plans of a month change their cycle.
+	return "SELECT credits_define_plan($arg{plan}, $op->{args}{credits}, CASE $arg{plan} WHEN 'big' THEN (ARRAY['anniversary', 'calendar'])[1 + $op->{args}{credits} % 2] END)"
 	  if $call eq 'define_plan';
 	if ($call eq 'undo_run')
 	{

@@ -9,6 +9,7 @@ use warnings FATAL => 'all';
 use List::Util qw(max min sum0);
 use Time::Local qw(timegm);
 use TortureBulk qw(source_of old_amount old_count);
+use TortureRules qw(allowance);
 use TortureRows qw(%event instant time_of);
 
 # The run's kind that each kind of row is of.
@@ -200,9 +201,7 @@ sub row_set_plan
 	  if instant($version->{effective_from}) gt $at
 	  || (!$self->{jumping}
 		&& grep { $_->{version} > $version->{version} && instant($_->{effective_from}) lt $before->{at} } @{ $self->{plans}{ $row->{plan} } });
-	my $change = $version->{monthly_credits} - $before->{period_granted};
-	my $taken = min(-$change, $before->{monthly});
-	my $expected = $change > 0 ? $change : -$taken;
+	my $expected = allowance($version, $state->{share}) - $before->{period_granted};
 	$self->bad("$where: applying it changes the account by $row->{amount}, not $expected") if $row->{amount} != $expected;
 	$self->bad("$where: $op->{id} is about $op->{arg}{plan}") if $op && $op->{arg}{plan} ne $row->{plan};
 	return;
@@ -223,25 +222,19 @@ sub row_undo
 	my ($self, $where, $row, $state, $run, $op) = @_;
 	my $target = $state->{targets}{ $row->{ref_seq} // 0 } or return $self->bad("$where: an undo of what cannot be undone");
 	my $kind = $target->{kind};
-	my $before = $state->{facts};
-	my $regrant = ($op ? $op->{arg}{regrant} // '' : '') ne '' || !$op;
+	my $regrant = $op ? $op->{arg}{regrant} : undef;
 
 	$self->bad("$where: $row->{ref_seq} is undone a second time") if $target->{undone};
 	$target->{undone} = $row->{seq};
-	$self->bad("$where: undoes another period's $kind") if $kind =~ /^(?:reset|set_plan)$/ && $target->{period_start} ne $row->{period_start};
+	$self->bad("$where: undoes another period's $kind") if $kind =~ /^(?:reset|set_plan)$/ && $target->{period} != $row->{period};
 	$self->bad("$where: more goes than came") if $kind eq 'grant' && ($row->{amount} > 0 || -$row->{amount} > $target->{amount});
 	$self->bad("$where: takes more back than was applied") if $kind eq 'set_plan' && $row->{amount} != -$target->{amount};
-	if ($kind eq 'reset' && !$regrant && !$target->{skipped})
-	{
-		$self->bad("$where: undoing the reset gives $row->{amount}") if $row->{amount} != $target->{expired} - $target->{amount};
-	}
+	$self->bad("$where: grants anew, and $op->{id} did not ask for that")
+	  if $kind eq 'reset' && defined $regrant && ($regrant eq '') != !defined $row->{last_limit};
 	if ($kind eq 'import')
 	{
-		my $purchased = min($target->{purchased_delta}, $before->{purchased});
-
 		$state->{imported} = 0;
-		$self->bad("$where: of the import, something is left")
-		  if $row->{monthly} != 0 || defined $row->{plan} || $row->{purchased} != $before->{purchased} - $purchased;
+		$self->bad("$where: of the import, a plan is left") if defined $row->{plan} || defined $row->{cycle} || defined $row->{next_reset_at};
 	}
 	my $touches = { grant => 'granted', reset => 'monthly', set_plan => 'monthly' }->{$kind} // '';
 	$self->bad("$where: undoing a $kind changes another bucket")
@@ -269,12 +262,13 @@ sub row_import
 	$state->{imported} = $row->{seq};
 	$state->{targets}{ $row->{seq} } = $row;
 	$self->bad("$where: imported into an account in use")
-	  if grep { $before->{$_} } qw(monthly granted purchased held_monthly held_granted held_purchased owed_monthly owed_purchased);
-	$self->bad("$where: the source never said so: " . ($row->{plan} // 'no plan') . " $row->{monthly} $row->{purchased}")
+	  if grep { $before->{$_} } qw(monthly granted purchased held_monthly held_granted held_purchased);
+	my ($its_monthly, $its_purchased) = map { TortureRules::brought($row, $_) } qw(monthly purchased);
+	$self->bad("$where: the source never said so: " . ($row->{plan} // 'no plan') . " $its_monthly $its_purchased")
 	  if !grep {
 		my ($plan, $monthly, $purchased) = source_of($n, $_);
 
-		$purchased == $row->{purchased} && ($plan // '') eq ($row->{plan} // '') && ($monthly == $row->{monthly} || ($due && $plan));
+		$purchased == $its_purchased && ($plan // '') eq ($row->{plan} // '') && ($monthly == $its_monthly || ($due && $plan));
 	  } 0 .. ($self->{versions}{$n} // 0);
 	$self->bad("$where: $op->{id} is about others") if $op && !grep { $n % 3 == $_ } split /,/, $op->{arg}{thirds};
 	return;
@@ -476,7 +470,8 @@ sub finish_undo_run
 
 		next if $row->{undone} || $run->{failed}{$user} || $row->{archived} eq 't' || $kind !~ /^(?:grant|set_plan|import)$/;
 		next if $kind eq 'grant' && ($state->{closed} || instant($row->{ends_at}) le instant($state->{latest_row}{effective_at}));
-		next if $kind eq 'set_plan' && $row->{period_start} ne $state->{latest_row}{period_start};
+		next if $kind eq 'set_plan' && ($row->{period} != $state->{latest_row}{period} || $state->{planned} > $row->{seq});
+		next if $kind eq 'import' && $state->{closed_seq} > $row->{seq};
 		$self->bad("$op->{id}: left the $kind $user $row->{seq} as it was");
 	}
 	return;

@@ -5,10 +5,11 @@ package TortureCheck;
 use strict;
 use warnings FATAL => 'all';
 
-use parent qw(TortureRows TortureBulkRows);
+use parent qw(TortureRows TortureBulkRows TortureRules);
 
 use List::Util qw(max);
 use TortureRows qw(@numbers %event %kind_of differs instant time_of);
+use TortureRules qw(@facts);
 
 # A flat JSON object, as a hash.
 sub flat
@@ -182,7 +183,8 @@ sub row
 	$state->{seq} = $row->{seq};
 	if (defined $row->{status})
 	{
-		$state->{$_} = $row->{$_} for qw(status overdraft_limit plan plan_version period_granted scheduled_plan time_zone);
+		$state->{planned} = $row->{seq} if grep { differs($state->{$_}, $row->{$_}) } qw(plan plan_version period_granted);
+		$state->{$_} = $row->{$_} for @facts;
 	}
 	$state->{closed} = 1 if $kind eq 'close';
 
@@ -317,7 +319,8 @@ sub receipt
 	my %expected = (
 		%$row{qw(user_id seq kind amount monthly granted purchased monthly_delta granted_delta purchased_delta ref_seq
 		  payment_ref spender)},
-		ok => 'true', held => $held, owed => $owed, available => $row->{monthly} + $row->{granted} + $row->{purchased},
+		ok => 'true', held => $held, owed => $owed, owed_monthly => $row->{owed_monthly} || undef,
+		recently_purchased => $row->{kind} eq 'transfer_out' ? TortureRows::noted($row, -8) : undef, available => $row->{monthly} + $row->{granted} + $row->{purchased},
 		replayed => $receipt->{replayed}, expired => $row->{expired} || undef, forfeited => $row->{forfeited} || undef,
 		(map { ($_ => time_of($row->{$_})) } qw(created_at effective_at ends_at next_reset_at)),
 		defined $row->{status} ? %$row{qw(plan status time_zone scheduled_plan overdraft_limit)} : ());
@@ -335,7 +338,7 @@ sub receipt
 		if ($op && !$op->{arg})
 		{
 			$self->bad("$where: $told->{id} is a replay of $op->{id}, which had asked for another thing: " . request($op))
-			  if $asked ne request($op) && !($told->{call} eq 'revoke' && $asked !~ /amount/);
+			  if $asked ne request($op) && !($told->{call} eq 'revoke' && $asked !~ /amount/ && ($told->{key} eq '' || $told->{key} ne $op->{key}));
 			$self->bad("$where: $told->{id} is a replay of $op->{id}, which began later") if $op->{start} > $told->{end};
 		}
 	}
@@ -487,7 +490,7 @@ sub finish
 	my ($self, $state) = @_;
 
 	$self->{last}{ $state->{user} } = {
-		%{ $state->{latest_row} // {} }, %$state{qw(status overdraft_limit plan scheduled_plan time_zone)} };
+		%{ $state->{latest_row} // {} }, %$state{@facts}, forfeits => $state->{forfeits}, closed_seq => $state->{closed_seq} };
 	push @{ $self->{finished} }, $state;
 	$self->finish_bulk($state);
 	return;
@@ -560,6 +563,7 @@ sub check
 	}
 	$self->finish_runs;
 	$self->grants;
+	$self->lots;
 	$self->bad("$_: the audit log says erased, and there is no history") for sort keys %{ $self->{erasures} };
 
 	# What has been refused or is new under a key was not done under it before.
@@ -586,7 +590,7 @@ sub tables
 		my ($account) = @_;
 		my $row = delete $last->{ $account->{user_id} } or return $self->bad("$account->{user_id}: an account without a history");
 
-		for my $column (@numbers, qw(seq effective_at period_start next_reset_at status overdraft_limit plan scheduled_plan time_zone hash))
+		for my $column (@numbers, qw(seq effective_at next_reset_at period hash forfeits closed_seq), @facts)
 		{
 			$self->bad("$account->{user_id}: $column is " . ($account->{$column} // 'NULL') . ', and in its last row ' . ($row->{$column} // 'NULL'))
 			  if differs($account->{$column}, $row->{$column});
@@ -599,7 +603,7 @@ sub tables
 		my ($payment) = @_;
 		my $row = delete $purchases->{ $payment->{payment_ref} } or return $self->bad("$payment->{payment_ref}: a payment without a purchase");
 
-		for my $column (qw(user_id seq amount revoked))
+		for my $column (qw(user_id seq kind amount revoked reported forfeited))
 		{
 			$self->bad("$payment->{payment_ref}: $column is $payment->{$column}, and in the history $row->{$column}")
 			  if differs($payment->{$column}, $row->{$column});

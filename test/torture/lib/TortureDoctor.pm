@@ -13,6 +13,8 @@ use TortureServer;
 
 our @EXPORT = qw(doctor);
 
+my %is_fact = map { ($_ => 1) } @TortureRules::facts;
+
 sub lines { open my $in, '<', $_[0] or die "$_[0]: $!"; my @lines = <$in>; chomp @lines; return @lines; }
 
 sub load
@@ -63,6 +65,9 @@ sub some
 
 sub kind { my ($kind) = @_; return sub { $_[0]{kind} eq $kind && $_[0]{reason} ne '\\N' && $_[0]{run_id} eq '\\N' }; }
 
+# The first row of a kind that TortureLoad::begin has made.
+sub known { my ($case, $user, $kind) = @_; return some($case, sub { $_[0]{user_id} eq $user && $_[0]{kind} eq $kind }, "$kind of $user"); }
+
 sub head { my ($case, $user) = @_; return (grep { $_->{user_id} eq $user } @{ $case->{history} })[-1]; }
 
 sub account { my ($case, $user) = @_; return (grep { $_->{user_id} eq $user } @{ $case->{account} })[0]; }
@@ -96,7 +101,7 @@ sub match
 	my ($case, $user) = @_;
 	my ($account, $row) = (account($case, $user), head($case, $user));
 
-	$account->{$_} = $row->{$_} for grep { exists $row->{$_} && !/^(?:status|plan|scheduled_plan|time_zone|overdraft_limit)$/ } keys %$account;
+	$account->{$_} = $row->{$_} for grep { exists $row->{$_} && !$is_fact{$_} } keys %$account;
 	return;
 }
 
@@ -285,6 +290,29 @@ my @cases = (
 
 		$told->[4] =~ s/"purchased": (\d+)/'"purchased": ' . ($1 + 100_000)/e;
 	},
+	'a period that is left out' => qr/the period \d+ after \d+/, sub { known($_[0], 'known_cycle', 'restart')->{period}++ },
+	'a share that nothing shortens' => qr/a share of 500000 of a period/, sub { known($_[0], 'known_cycle', 'restart')->{period_share} = 500_000 },
+	'a period whose end moves' => qr/the end of the period moves/, sub { known($_[0], 'known_cycle', 'set_cycle')->{next_reset_at} = '2030-01-01 00:00:00+00' },
+	'a plan change that forgets what was spent' => qr/set_plan has owed_monthly 0, and the rules give 190/, sub {
+		known($_[0], 'known_cycle', 'set_plan')->{owed_monthly} = 0;
+	},
+	'a refund that does not pay what is owed' => qr/refund has owed_monthly 190, and the rules give 150/, sub {
+		my $row = known($_[0], 'known_cycle', 'refund');
+
+		$row->{owed_monthly} += 40;
+		$row->{$_} += 40 for qw(monthly monthly_delta);
+	},
+	'a restart that grants less' => qr/restart has amount 49, and the rules give 50/, sub { known($_[0], 'known_cycle', 'restart')->{amount}-- },
+	'a capture that owes less' => qr/capture has owed_purchased \d+, and the rules give/, sub { known($_[0], 'known_cycle', 'capture')->{owed_purchased}-- },
+	'a late capture of what is there' => qr/capture has allocations 0 20, and the rules give -4 12 0 8/, sub { known($_[0], 'known_late', 'capture')->{allocations} = '{0,20}' },
+	'what was left is forgotten' => qr/restart has last_left 0, and the rules give/, sub { known($_[0], 'known_late', 'restart')->{last_left} = 0 },
+	'a chargeback that takes elsewhere' => qr/revoke has allocations -5 30 -9 30, and the rules give/, sub { known($_[0], 'known_cycle', 'revoke')->{allocations} = '{-5,30,-9,30}' },
+	'another total than was said' => qr/this is another total/, sub { (answered($_[0], 'revoke', qr/known_pack/))[0][7] =~ s/total=30/total=31/ },
+	'more is reinstated than was revoked' => qr/is reinstated than was revoked/, sub { known($_[0], 'known_cycle', 'reinstate')->{amount} = 31 },
+	'a closing that forgets what was lost' => qr/forfeits is 0, and in its last row 20/, sub { account($_[0], 'known_closed')->{forfeits} = 0 },
+	'a payment that forgets what was reported' => qr/known_pack: reported is 0/, sub { (grep { $_->{payment_ref} eq 'known_pack' } @{ $_[0]{payment} })[0]{reported} = 0 },
+	'a grant that forgets its chargeback' => qr/the grant known_cycle 7: elsewhere is 0/, sub { (grep { $_->{user_id} eq 'known_cycle' } @{ $_[0]{grant} })[0]{elsewhere} = 0 },
+	'a hold that has more' => qr/the hold known_late 2: monthly is 1/, sub { (grep { $_->{user_id} eq 'known_late' } @{ $_[0]{hold} })[0]{monthly} = 1 },
 	'a refusal though there is enough' => qr/though there is enough/, sub {
 		my ($case) = @_;
 		my ($told) = grep { $_->[0] eq 'R' && $_->[3] eq '00000' && $_->[4] =~ /"ok": false/ && line($case, 'S', $_->[1])->[2] eq '-' && $_->[4] =~ /insufficient/ } @{ $case->{journal} };

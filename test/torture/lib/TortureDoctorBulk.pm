@@ -121,7 +121,11 @@ our @bulk_cases = (
 
 		append($case, { %{ written($case, 'import', sub { $_[0]{user_id} ne 'import_3' }) } });
 	},
-	'imported and not as the source says' => qr/the source never said so/, sub { written($_[0], 'import')->{purchased} += 500 },
+	'imported and not as the source says' => qr/the source never said so/, sub {
+		my $row = written($_[0], 'import');
+
+		$row->{$_} += 500 for qw(purchased purchased_delta);
+	},
 	'an old row twice' => qr/the old row old \d+ \d+, after/, sub {
 		my ($case) = @_;
 

@@ -42,9 +42,11 @@ sub is_for_now { return $for_now{ $_[0] }; }
 my %weight = (
 	deduct => 22, try_deduct => 9, deduct_many => 5, purchase => 8, grant => 7, adjust => 5, refund => 7,
 	revoke => 3, hold => 9, capture => 7, release => 4, open => 3, set_plan => 4, set_cycle => 2,
-	overdraft => 2, freeze => 1, unfreeze => 2, transfer => 5, close => 0.3, erase => 0.3, balance => 5, sweep => 1.5);
+	overdraft => 2, freeze => 1, unfreeze => 2, transfer => 5, close => 0.6, reopen => 0.6, erase => 0.3, balance => 5, sweep => 1.5,
+	restart => 1.5, reinstate => 2);
 my @calls = map { ($_) x ($weight{$_} * 10) } sort keys %weight;
-my @plans = qw(small big rolling);
+my @plans = qw(small big rolling);    # of a month
+my @all_plans = (@plans, qw(day week year));
 my @zones = qw(UTC Europe/Berlin America/Santiago Asia/Kolkata);
 
 # %opt: number, seed, journal (a file), where (a function: the server's socket
@@ -56,7 +58,7 @@ sub new
 {
 	my ($class, %opt) = @_;
 	my $self = bless {
-		%opt, ids => 0, txs => 0, holds => [], spends => [], payments => [], unknown => [],
+		%opt, ids => 0, txs => 0, holds => [], spends => [], payments => [], revoked => [], closed => [], unknown => [],
 		stats => {}, started => clock_gettime(CLOCK_MONOTONIC) }, $class;
 
 	open $self->{out}, '>', $opt{journal} or die "$opt{journal}: $!";
@@ -99,14 +101,18 @@ sub end_of_grant
 	return timestamp(Time::HiRes::time() + (rand() < 0.5 ? 0.1 + rand 4 : 86400)) . '+00';
 }
 
-# An anchor whose next anniversary is soon.
+# An anchor whose next anniversary is soon, by the month, the week or the year.
 sub anchor
 {
 	my ($self) = @_;
-	my @at = gmtime(Time::HiRes::time() + 1 + rand 4);
+	my $soon = Time::HiRes::time() + 1 + rand 4;
+	my @at = gmtime($soon);
+
+	@at = gmtime($soon - 7 * 86400 * (1 + int rand 5)) if rand() < 0.3;
 
 	@at = gmtime($self->{base} + rand 86400 * 60) if $self->{mode} eq 'jumping';
-	($at[4], $at[5]) = $at[4] ? ($at[4] - 1, $at[5]) : (11, $at[5] - 1);
+	($at[4], $at[5]) = $at[4] ? ($at[4] - 1, $at[5]) : (11, $at[5] - 1) if rand() < 0.7;
+	$at[5]-- if rand() < 0.2;
 	$at[3] = 28 if $at[3] > 28;
 	return POSIX::strftime('%Y-%m-%d %H:%M:%S', @at);
 }
@@ -120,9 +126,10 @@ sub shared_request
 	my ($what, $whose, $amount) = unpack 'NNN', md5("$self->{seed} $n");
 	my $user = $whose & 1 ? 'hot_' . ($whose >> 1) % $self->{hot} : 'user_' . ($whose >> 1) % $self->{many};
 	my $op = { user => $user, key => "shared_$n", args => { amount => 1 + $amount % 20 } };
-	my $call = (qw(deduct try_deduct purchase hold adjust transfer))[ $what % 6 ];
+	my $call = (qw(deduct try_deduct purchase hold adjust transfer grant))[ $what % 7 ];
 
-	$op->{args}{ref} = "shared_$n" if $call eq 'purchase';
+	$op->{args}{ref} = "shared_$n" if $call =~ /^(?:purchase|grant)$/;
+	$op->{args}{ends} = $self->later if $call eq 'grant';
 	$op->{args}{bucket} = 'purchased' if $call eq 'adjust';
 	$op->{args}{to} = 'hot_' . ($what >> 8) % $self->{hot} if $call eq 'transfer';
 	return if $call eq 'transfer' && $op->{args}{to} eq $user;
@@ -136,7 +143,7 @@ my %request = (
 	deduct => sub { return { amount => 1 + int rand 30 } },
 	try_deduct => sub { return { amount => 1 + int rand 60 } },
 	purchase => sub { return { amount => 1 + int rand 100, ref => "pay_$_[1]" } },
-	grant => sub { return { amount => 1 + int rand 60, ends => $_[0]->end_of_grant } },
+	grant => sub { return { amount => 1 + int rand 60, ends => $_[0]->end_of_grant, (rand() < 0.4 ? (ref => "pack_$_[1]") : ()) } },
 	adjust => sub {
 		my $bucket = pick(qw(monthly purchased granted));
 		return { bucket => $bucket, amount => (rand() < 0.5 || $bucket eq 'granted' ? -1 : 1) * (1 + int rand 20) };
@@ -144,9 +151,10 @@ my %request = (
 	hold => sub { return { amount => 1 + int rand 25, (rand() < 0.5 ? (for => pick('0.3 s', '1 s', '3 s', '20 days')) : ()) } },
 	open => sub {
 		my ($self) = @_;
-		return { plan => pick(@plans, undef), zone => pick(@zones), (rand() < 0.7 ? (anchor => $self->anchor) : ()) };
+		return { plan => pick(@all_plans, undef), zone => pick(@zones), (rand() < 0.7 ? (anchor => $self->anchor) : ()) };
 	},
-	set_plan => sub { return { plan => pick(@plans, @plans, undef), (rand() < 0.4 ? (at => 'next_reset') : ()) } },
+	set_plan => sub { return rand() < 0.4 ? { plan => pick(@all_plans, undef), at => 'next_reset' } : { plan => pick((@plans) x 2, @all_plans, undef) } },
+	restart => sub { return { plan => pick(@all_plans), (rand() < 0.4 ? (keep => 'true') : ()) } },
 	set_cycle => sub { return { anchor => $_[0]->anchor, (rand() < 0.5 ? (zone => pick(@zones)) : ()) } },
 	overdraft => sub { return { limit => pick(0, 0, 50, 1000) } },
 	freeze => sub { return {} },
@@ -158,10 +166,12 @@ my %request = (
 # What a call about an earlier one is about: mostly one that this client has made,
 # sometimes one that there may not be.
 my %about = (
-	capture => [ 'holds', sub { return { hold => $_[0], (rand() < 0.5 ? (amount => 1 + int rand 30) : ()), (rand() < 0.3 ? (keep => 'true') : ()) } } ],
+	capture => [ 'holds', sub { return { hold => $_[0], (rand() < 0.5 ? (amount => int rand 30) : ()), (rand() < 0.3 ? (keep => 'true') : ()),
+		(rand() < 0.2 ? (over => 'owe') : ()) } } ],
 	release => [ 'holds', sub { return { hold => $_[0] } } ],
 	refund => [ 'spends', sub { return { seq => $_[0], (rand() < 0.6 ? (amount => 1 + int rand 10) : ()) } } ],
-	revoke => [ 'payments', sub { return { ref => $_[0], (rand() < 0.6 ? (amount => 1 + int rand 50) : ()) } } ]);
+	revoke => [ 'payments', sub { return { ref => $_[0], $_[0] =~ /^first/ || rand() < 0.4 ? (amount => 1 + int rand 50) : rand() < 0.5 ? (total => 1 + int rand 80) : () } } ],
+	reinstate => [ 'revoked', sub { return { ref => $_[0], (rand() < 0.6 ? (amount => 1 + int rand 30) : ()) } } ]);
 
 sub one_of
 {
@@ -169,7 +179,7 @@ sub one_of
 	my $known = $self->{$list};
 
 	return rand() < 0.5 ? pop @$known : pick(@$known) if @$known && rand() < 0.95;
-	return [ $self->user, $list eq 'payments' ? 'pay_no' : 1 + int rand 100 ];
+	return [ $self->user, $list =~ /^(?:payments|revoked)$/ ? 'pay_no' : 1 + int rand 100 ];
 }
 
 # A random request: {call, user, key, args}; of deduct_many {call, items, whole}.
@@ -194,6 +204,14 @@ sub request
 		return { call => $call, items => \@items, whole => rand() < 0.3 ? 'true' : 'false' };
 	}
 	return { call => $call } if $call eq 'sweep';
+
+	# A closed user comes back, and then gets a plan.
+	if ($call eq 'reopen')
+	{
+		my $user = pop @{ $self->{closed} } or return { call => 'balance', user => $self->user, args => {} };
+
+		return { call => 'unfreeze', user => $user, args => {} };
+	}
 
 	my $op = { call => $call };
 	if ($about{$call})
@@ -227,15 +245,17 @@ my %sql = (
 	deduct => 'credits_deduct($user, $amount, $id, $key, $metadata, $spender)',
 	try_deduct => 'credits_try_deduct($user, $amount, $id, $key, $metadata, $spender)',
 	purchase => 'credits_add_purchased($user, $amount, $ref, $id, $key)',
-	grant => 'credits_grant($user, $amount, $ends, $id, $key)',
+	grant => 'credits_grant($user, $amount, $ends, $id, $key, NULL, $ref)',
 	adjust => 'credits_adjust($user, $bucket, $amount, $id, $key)',
 	refund => 'credits_refund($user, $seq, $amount, $id, $key)',
-	revoke => 'credits_revoke_purchase($ref, $amount, $id, $key)',
+	revoke => 'credits_revoke_purchase($ref, $amount, $id, $key, NULL, $total)',
+	reinstate => 'credits_reinstate_purchase($ref, $amount, $id, $key)',
 	hold => 'credits_hold($user, $amount, $for, $id, $key, $metadata, $spender)',
-	capture => 'credits_capture($user, $hold, $amount, $keep, $id, $key, NULL, $spender)',
+	capture => 'credits_capture($user, $hold, $amount, $keep, $id, $key, NULL, $spender, $over)',
 	release => 'credits_release($user, $hold, $id, $key)',
 	open => 'credits_open_account($user, $plan, $anchor, $zone)',
 	set_plan => 'credits_set_plan($user, $plan, $at, $id, $key)',
+	restart => 'credits_set_plan($user, $plan, NULL, $id, $key, NULL, true, $keep)',
 	set_cycle => 'credits_set_cycle($user, $anchor, $zone, $id, $key)',
 	overdraft => 'credits_set_overdraft($user, $limit, $id, $key)',
 	freeze => 'credits_freeze($user, $id)',
@@ -326,7 +346,9 @@ sub remember
 
 	push @{ $self->{holds} }, [ $one->{user}, $seq ] if $call eq 'hold' || ($one->{args}{keep} && rand() < 0.7);
 	push @{ $self->{spends} }, [ $one->{user}, $seq ] if $call =~ /deduct|capture/ && rand() < 0.3;
-	push @{ $self->{payments} }, [ $one->{user}, $one->{args}{ref} ] if $call eq 'purchase' && rand() < 0.5;
+	push @{ $self->{payments} }, [ $one->{user}, $one->{args}{ref} ] if defined $one->{args}{ref} && $call =~ /^(?:purchase|grant|reinstate)$/ && rand() < 0.5;
+	push @{ $self->{revoked} }, [ $one->{user}, $one->{args}{ref} ] if $call eq 'revoke';
+	push @{ $self->{closed} }, $one->{user} if $call eq 'close';
 	return;
 }
 
@@ -576,7 +598,7 @@ sub begin
 	$self->connection or die 'no server';
 	for my $user ((map { "hot_$_" } 0 .. $self->{hot} - 1), map { "user_$_" } grep { $_ % 2 } 0 .. $self->{many} - 1)
 	{
-		$self->alone({ call => 'open', user => $user, args => { plan => pick(@plans), zone => 'UTC', anchor => $self->anchor } });
+		$self->alone({ call => 'open', user => $user, args => { plan => pick(@all_plans), zone => 'UTC', anchor => $self->anchor } });
 		$self->alone({ call => 'purchase', user => $user, args => { amount => $user =~ /hot/ ? 5000 : 500, ref => "first_$user" } });
 	}
 	my @known = (
@@ -602,10 +624,51 @@ sub begin
 		[ transfer => 'known', to => 'known_to', amount => 90 ],
 		[ deduct => 'known_to', amount => 7 ],
 		[ deduct => 'known_to', amount => 8 ],
-		[ deduct => 'known_to', amount => 9 ]);
+		[ deduct => 'known_to', amount => 9 ],
+
+		# Another plan takes what was spent already; a restart lets that lapse.
+		[ open => 'known_cycle', plan => 'big', zone => 'UTC' ],
+		[ deduct => 'known_cycle', amount => 290 ],
+		[ set_plan => 'known_cycle', plan => 'rolling' ],
+		[ refund => 'known_cycle', seq => 2, amount => 40 ],
+		[ restart => 'known_cycle', plan => 'week' ],
+		[ set_cycle => 'known_cycle', zone => 'Asia/Kolkata' ],
+
+		# A paid grant is revoked, and comes back in part.
+		[ grant => 'known_cycle', amount => 50, ends => $self->later, ref => 'known_pack' ],
+		[ deduct => 'known_cycle', amount => 80 ],
+		[ revoke => 'known_cycle', ref => 'known_pack', total => 30 ],
+		[ reinstate => 'known_cycle', ref => 'known_pack', amount => 5 ],
+		[ purchase => 'known_cycle', amount => 100, ref => 'known_money' ],
+		[ hold => 'known_cycle', amount => 6 ],
+		[ capture => 'known_cycle', hold => 12, amount => 500, over => 'owe' ],
+
+		# Held over a restart, and captured late.
+		[ open => 'known_late', plan => 'small', zone => 'UTC' ],
+		[ hold => 'known_late', amount => 12, for => '20 ms' ],
+		[ restart => 'known_late', plan => 'small' ],
+		[ restart => 'known_late', plan => 'small' ],
+		[ sleep => 0.05 ],
+		[ capture => 'known_late', hold => 2, amount => 20 ],
+
+		# What a closing forfeits covers the chargeback.
+		[ open => 'known_closed', plan => 'small', zone => 'UTC' ],
+		[ purchase => 'known_closed', amount => 60, ref => 'known_lost' ],
+		[ deduct => 'known_closed', amount => 50 ],
+		[ close => 'known_closed' ],
+		[ refund => 'known_closed', seq => 3, amount => 15 ],
+		[ revoke => 'known_closed', ref => 'known_lost', amount => 55 ],
+		[ unfreeze => 'known_closed' ],
+		[ set_plan => 'known_closed', plan => 'big' ]);
 	for my $known (@known)
 	{
 		my ($call, $user, %args) = @$known;
+
+		if ($call eq 'sleep')
+		{
+			$self->{db}->rows("SELECT pg_sleep($user)");
+			next;
+		}
 		my $key = delete $args{key};
 
 		$self->alone({ call => $call, user => $user, (defined $key ? (key => "known_$key") : ()), args => \%args });

@@ -7,6 +7,8 @@ use strict;
 use warnings FATAL => 'all';
 
 use Exporter 'import';
+use List::Util qw(sum0);
+use TortureRules qw(parts_of);
 
 our @EXPORT_OK = qw(@numbers %event %kind_of differs instant time_of);
 
@@ -16,9 +18,14 @@ our %kind_of = (
 	deduct => 'deduct', try_deduct => 'deduct', deduct_many => 'deduct', purchase => 'purchase', grant => 'grant',
 	adjust => 'adjust', refund => 'refund', revoke => 'revoke', hold => 'hold', capture => 'capture',
 	release => 'release', open => 'open', set_cycle => 'set_cycle', overdraft => 'set_overdraft',
-	freeze => 'freeze', unfreeze => 'unfreeze', close => 'close');
+	freeze => 'freeze', unfreeze => 'unfreeze', close => 'close', restart => 'restart', reinstate => 'reinstate');
 
-# What each kind does to the credits of an account, debts subtracted.
+# How many credits the row's allocations say of a source.
+sub noted { my ($row, $source) = @_; return sum0(map { $_->[1] } grep { $_->[0] == $source } parts_of($row)); }
+
+# What each kind does to the credits of an account, debts subtracted.  What a late capture
+# takes from what had expired, or a chargeback from what had ended or was forfeited, is
+# gone already.
 my %flow = (
 	open => sub { $_[0]{amount} },
 	deduct => sub { -$_[0]{amount} },
@@ -29,22 +36,24 @@ my %flow = (
 	hold => sub { 0 },
 	hold_end => sub { -$_[0]{expired} },
 	release => sub { -$_[0]{expired} },
-	capture => sub { -$_[0]{amount} - $_[0]{expired} },
+	capture => sub { -$_[0]{amount} + noted($_[0], -4) - $_[0]{expired} },
 	refund => sub { $_[0]{amount} - $_[0]{forfeited} },
-	revoke => sub { -$_[0]{amount} },
+	revoke => sub { -$_[0]{amount} + noted($_[0], -6) + noted($_[0], -7) },
+	reinstate => sub { $_[0]{amount} - $_[0]{forfeited} },
 	transfer_out => sub { -$_[0]{amount} },
 	transfer_in => sub { $_[0]{amount} },
-	close => sub { -$_[0]{amount} },
+	close => sub { -$_[0]{amount} - $_[0]{owed_monthly} + $_[1]{owed_monthly} },
 	set_plan => sub { $_[0]{amount} },
 	reset => sub { $_[0]{amount} - $_[0]{expired} + $_[1]{owed_monthly} },
-	undo => sub { $_[0]{amount} + ($_[0]{undoes} eq 'import' ? $_[1]{owed_monthly} : 0) },
+	restart => sub { $_[0]{amount} - $_[0]{expired} + $_[1]{owed_monthly} },
+	undo => sub { $_[0]{amount} },
 	import => sub { $_[0]{amount} },
 	map { ($_ => sub { 0 }) } qw(plan_change schedule_plan set_cycle set_overdraft freeze unfreeze imported archive));
 
 # The buckets that a kind may change.
 my %touches = (
-	purchase => 'purchased', revoke => 'purchased', transfer_out => 'purchased', transfer_in => 'purchased',
-	grant => 'granted', grant_end => 'granted', open => 'monthly', set_plan => 'monthly', reset => 'monthly',
+	purchase => 'purchased', transfer_out => 'purchased', transfer_in => 'purchased',
+	grant => 'granted', grant_end => 'granted', open => 'monthly', set_plan => 'monthly', reset => 'monthly', restart => 'monthly',
 	map { ($_ => '') } qw(plan_change schedule_plan set_cycle set_overdraft freeze unfreeze imported archive));
 
 # A new user's state before the first row.
@@ -54,7 +63,7 @@ sub nothing
 
 	return {
 		(map { ($_ => 0) } @numbers), seq => 0, user => $user, status => 'active', overdraft_limit => 0, holds => {}, held => 0, spent => {},
-		refunded => {}, rows => [], latest => 0, period_granted => 0, targets => {}, archived => 0, imported => 0, old => 0 };
+		refunded => {}, rows => [], latest => 0, period_granted => 0, targets => {}, archived => 0, imported => 0, old => 0, TortureRules::rules_begin() };
 }
 
 # Conservation, bucket by bucket and in all.  False of a kind that no call makes.
@@ -93,14 +102,17 @@ sub conserves
 	  if $delta + $held - $owed != $expected;
 	$self->spending($where, $row, \%before, $state) if $kind eq 'deduct' || $kind eq 'hold';
 	$self->about($where, $row, $state);
+	$self->follows($where, $row, \%before, $state);
 	return 1;
 }
 
+# What is held, and what is owed; what the monthly bucket owes until its next reset is
+# another matter.
 sub sums
 {
 	my ($self, $row) = @_;
 
-	return ($row->{held_monthly} + $row->{held_granted} + $row->{held_purchased}, $row->{owed_monthly} + $row->{owed_purchased});
+	return ($row->{held_monthly} + $row->{held_granted} + $row->{held_purchased}, $row->{owed_purchased});
 }
 
 # Monthly first, then granted, then purchased; a debt only for a deduction, when
@@ -163,21 +175,22 @@ sub about
 		$self->bad("$where: refunds $refunded of $ref, which spent " . ($state->{spent}{$ref} // 'nothing'))
 		  if $refunded > ($state->{spent}{$ref} // 0);
 	}
-	if ($kind eq 'purchase')
+	if ($kind eq 'purchase' || ($kind eq 'grant' && defined $row->{payment_ref}))
 	{
 		my $ref = $row->{payment_ref};
 
 		$self->bad("$where: the payment $ref is credited already") if $self->{purchases}{$ref};
-		$self->{purchases}{$ref} = { %$row, revoked => 0 };
+		$self->{purchases}{$ref} = { %$row, revoked => 0, reported => 0 };
 	}
-	if ($kind eq 'revoke')
+	if ($kind eq 'revoke' || $kind eq 'reinstate')
 	{
 		my $purchase = $self->{purchases}{ $row->{payment_ref} };
 
-		return $self->bad("$where: revokes $row->{payment_ref}, which was not bought here")
+		return $self->bad("$where: a $kind of $row->{payment_ref}, which was not bought here")
 		  if !$purchase || $purchase->{user_id} ne $row->{user_id} || $purchase->{seq} != $ref;
-		$purchase->{revoked} += $row->{amount};
+		$purchase->{revoked} += $kind eq 'revoke' ? $row->{amount} : -$row->{amount};
 		$self->bad("$where: $row->{payment_ref} is revoked by more than it was") if $purchase->{revoked} > $purchase->{amount};
+		$self->bad("$where: more of $row->{payment_ref} is reinstated than was revoked") if $purchase->{revoked} < 0;
 	}
 	return;
 }
@@ -215,6 +228,8 @@ sub as_asked
 	$wrong = 'another amount' if defined $args{amount} && $row->{amount} != $args{amount};
 	$wrong = 'another payment' if defined $args{ref} && differs($row->{payment_ref}, $args{ref});
 	$wrong = 'another spender' if $call ne 'transfer' && differs($row->{spender}, $args{spender});
+	$wrong = 'another total' if $call eq 'revoke' && noted($row, -9) != ($args{total} // 0);
+	$wrong = 'another plan' if $call eq 'restart' && differs($state->{plan}, $args{plan});
 	$wrong = 'another hold' if defined $args{hold} && $row->{ref_seq} != $args{hold};
 	$wrong = 'another deduction' if defined $args{seq} && $row->{ref_seq} != $args{seq};
 	$wrong = 'other metadata' if differs($row->{meta}, $row->{erased} eq 't' ? undef : $args{meta});

@@ -36,6 +36,8 @@ sub prepare
 	  "SET credits.clock = '2026-01-01 00:00:00+00'",
 	  "SELECT credits_define_plan('small', 40)", "SELECT credits_define_plan('big', 300, 'anniversary')",
 	  "SELECT credits_define_plan('rolling', 100, 'anniversary', 30, 10)", "SELECT credits_define_plan('bulk', 300)",
+	  "SELECT credits_define_plan('day', 15, 'daily', 20)", "SELECT credits_define_plan('week', 50, 'weekly')",
+	  "SELECT credits_define_plan('year', 1200, 'yearly', 100)",
 	  TortureBulk::source_tables();
 	$server->stop('fast');
 	return $server->{data};
@@ -138,17 +140,22 @@ sub traits
 
 my $columns = 'user_id, seq, kind, amount, monthly_delta, granted_delta, purchased_delta, monthly, granted, purchased, '
   . join(', ', map { "coalesce($_, 0) AS $_" } qw(held_monthly held_granted held_purchased owed_monthly owed_purchased expired forfeited))
-  . ', ref_seq, skipped, payment_ref, spender, plan, plan_version, period_granted, status, time_zone, scheduled_plan, overdraft_limit, '
+  . ', ref_seq, skipped, payment_ref, spender, allocations, period, plan, plan_version, period_granted, status, time_zone, scheduled_plan, overdraft_limit, '
+  . 'cycle_anchor, period_start, period_share, cycle, last_left, last_limit, '
   . q(idempotency_key, run_id, reason, metadata ->> 'meta' AS meta, num_nonnulls(reason_digest, metadata_digest) > 0 AS erased, )
-  . q(num_nonnulls(reason, metadata, text_salt) > 0 AS texts, encode(hash, 'hex') AS hash, created_at, effective_at, period_start, ends_at, next_reset_at);
+  . q(num_nonnulls(reason, metadata, text_salt) > 0 AS texts, encode(hash, 'hex') AS hash, created_at, effective_at, ends_at, next_reset_at);
 my %tables = (
 	history => "SELECT $columns, false AS archived FROM credit_history UNION ALL SELECT $columns, true FROM credit_history_archive ORDER BY user_id, seq",
 	account => q(SELECT user_id, history_seq AS seq, monthly, granted, purchased, held_monthly, held_granted, held_purchased,
-		owed_monthly, owed_purchased, status, plan, scheduled_plan, time_zone, overdraft_limit, effective_at,
-		last_monthly_reset AS period_start, next_reset_at, encode(history_hash, 'hex') AS hash FROM credit_account),
-	payment => 'SELECT payment_ref, user_id, seq, amount, revoked FROM credit_payment',
-	plan => 'SELECT plan, version, effective_from, monthly_credits FROM credit_plan',
-	grant => 'SELECT user_id, seq, amount, remaining, closed, ends_at FROM credit_grant',
+		owed_monthly, owed_purchased, status, plan, plan_version, scheduled_plan, time_zone, cycle_anchor, overdraft_limit, effective_at,
+		period, period_granted, period_share, cycle, last_left, last_limit, coalesce(forfeited, 0) AS forfeits,
+		coalesce(closed_seq, 0) AS closed_seq, last_monthly_reset AS period_start, next_reset_at, encode(history_hash, 'hex') AS hash FROM credit_account),
+	payment => q(SELECT payment_ref, user_id, seq, CASE WHEN granted THEN 'grant' ELSE 'purchase' END AS kind, amount, revoked,
+		coalesce(reported, 0) AS reported, coalesce(forfeited, 0) AS forfeited FROM credit_payment),
+	plan => 'SELECT plan, version, effective_from, monthly_credits, rollover_limit, cycle FROM credit_plan',
+	grant => q(SELECT user_id, seq, amount, remaining, closed, ends_at, coalesce(expired, 0) AS expired, coalesce(elsewhere, 0) AS elsewhere
+		FROM credit_grant),
+	hold => 'SELECT user_id, seq, state, monthly, purchased, period, coalesce(given_back, 0) AS given_back, allocations FROM credit_hold',
 	leaf => 'SELECT user_id, max(seq) AS seq FROM credit_anchor_leaf GROUP BY user_id',
 	erasure => q(SELECT subject AS user_id, sum((after ->> 'rows')::bigint) AS rows FROM credit_audit_log WHERE action = 'erase_user' GROUP BY subject),
 	run => q(SELECT run_id, kind, state, accounts, credits_granted AS granted, credits_expired AS expired, failures,
