@@ -268,7 +268,8 @@ sub account_row
 		period_share => $acct->{share},
 		cycle => $acct->{cycle},
 		last_left => $acct->{last_left},
-		last_limit => $acct->{is_undone} ? undef : $acct->{last_limit},
+		last_limit => $acct->{last_limit},
+		last_undone => $acct->{last_undone} ? 'true' : 'false',
 		forfeited => $acct->{forfeited} || undef,
 		effective_at => $acct->{at},
 		cycle_anchor => $acct->{anchor},
@@ -318,7 +319,7 @@ sub check_next_event
 my @columns = qw(user seq kind amount monthly_delta granted_delta purchased_delta monthly granted purchased
   held_monthly held_granted held_purchased owed_monthly owed_purchased expired forfeited skipped
   effective_at created_at period next_reset_at ends_at ref payment_ref key spender reason erased metadata alloc
-  version status plan scheduled anchor zone overdraft period_granted period_start share cycle last_left last_limit);
+  version status plan scheduled anchor zone overdraft period_granted period_start share cycle last_left last_limit last_undone);
 
 sub compare_history
 {
@@ -343,7 +344,7 @@ sub compare_history
 	return;
 }
 
-my @facts = qw(status plan scheduled anchor zone overdraft period_granted period_start share cycle last_left last_limit);
+my @facts = qw(status plan scheduled anchor zone overdraft period_granted period_start share cycle last_left last_limit last_undone);
 my %compare_alloc = map { $_ => 1 } qw(deduct hold adjust capture refund close revoke reinstate transfer_out);
 
 sub compare_rows
@@ -414,6 +415,9 @@ sub compare_rows
 		$seen{"row $row->{kind} with expired credits"}++ if $row->{expired};
 	}
 	die "history of $user: the model has one more row, $model[0]{kind}\n" if @model;
+
+	# Those of runs had no receipt to say them.
+	$state->{seqs}{$user}{ $_->{tag} } //= $_->{seq} for grep { defined $_->{tag} } @$product;
 	return;
 }
 

@@ -12,7 +12,7 @@ use List::Util qw(sum0);
 our @EXPORT = qw(compare_lots);
 
 my %columns = (
-	payment => [qw(seq ref amount revoked at granted reported forfeited)],
+	payment => [qw(seq ref amount revoked at granted reported forfeited revoked_by)],
 	grant => [qw(seq amount remaining ends paid expired elsewhere)],
 	hold => [qw(seq state amount monthly purchased ends period given_back granted)]);
 my %expected = (payment => \&payment_row, grant => \&grant_row, hold => \&hold_row);
@@ -37,6 +37,7 @@ sub compare_lots
 		@got{ @{ $columns{$what} } } = @values;
 		my $seq = delete $got{seq};
 		my $tag = $tag_of{$user}{$seq};
+		$got{revoked_by} = $tag_of{$user}{ $got{revoked_by} } if defined $got{revoked_by};
 		my $expected = $expected{$what}->($state->{model}, $user, $tag, \%got) // next;
 		my @differ = map { "$_: model $expected->{$_}, product $got{$_}" }
 		  grep { ($expected->{$_} //= 'NULL') ne ($got{$_} //= 'NULL') } sort keys %$expected;
@@ -55,7 +56,7 @@ sub payment_row
 	my $payment = $model->{payments}{ $got->{ref} };
 
 	return {
-		(map { $_ => $payment->{$_} } qw(amount revoked at reported)),
+		(map { $_ => $payment->{$_} } qw(amount revoked at reported revoked_by)),
 		granted => $payment->{call} eq 'grant' ? 't' : 'f',
 		forfeited => $payment->{forfeited} || undef };
 }

@@ -118,7 +118,7 @@ sub check_cap
 #
 
 my @facts = qw(plan version scheduled anchor zone status overdraft period_granted period_start share cycle
-  last_left last_limit);
+  last_left last_limit last_undone);
 
 # Write a row about what $change does to the account.  $change gives the row's
 # own fields.
@@ -142,7 +142,6 @@ sub write_row
 		owed_monthly => $acct->{owed}{monthly},
 		owed_purchased => $acct->{owed}{purchased},
 		map { $_ => $acct->{$_} } @facts);
-	$row{last_limit} = undef if $acct->{is_undone};
 	for my $bucket (keys %bucket_rank)
 	{
 		$row{$bucket} = total(free($acct, $bucket));

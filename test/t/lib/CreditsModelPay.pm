@@ -97,6 +97,8 @@ sub revoke_purchase
 	$payment->{reported} = $op->{total} if defined $op->{total};
 	$payment->{forfeited} += sum0(map { $_->[0] eq 'forfeited' ? $_->[1] : () } @{ $answer->{took} });
 	$payment->{last_revoke} = $answer->{receipt};
+	$payment->{revoked_by} = $op->{tag};
+	$payment->{closings_then} = $self->{accounts}{ $payment->{user} }{closings};
 	return $answer;
 }
 
@@ -169,7 +171,7 @@ sub reinstate
 	my ($self, $acct, $op) = @_;
 	my $payment = $self->{payments}{ $op->{ref} };
 	my $grant = $acct->{grants}{ $payment->{tag} };
-	my $before = $payment->{closings} < $acct->{closings};
+	my $before = $payment->{closings_then} < $acct->{closings};
 	my $amount = $op->{amount} // $payment->{revoked};
 	my $elsewhere = $grant ? $grant->{elsewhere} : $payment->{revoked} - $payment->{forfeited};
 	my @back = (min($amount, $elsewhere));

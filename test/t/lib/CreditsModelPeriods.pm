@@ -177,7 +177,7 @@ sub new_period
 
 	take($acct, $free, free($acct, 'monthly'));
 	$acct->{owed}{monthly} = 0;
-	@$acct{qw(last_left last_limit carried_in is_undone)} = ($left, $limit, $kept, 0);
+	@$acct{qw(last_left last_limit carried_in last_undone)} = ($left, $limit, $kept, 0);
 	credit($acct, 'monthly', $kept, period => $acct->{period}) if $kept;
 	my $granted = min($allowance, $cap - total(@{ $acct->{lots} }));
 	credit($acct, 'monthly', $granted, period => $acct->{period}) if $granted;

@@ -61,6 +61,7 @@ sub new_account
 		share => FULL,
 		last_left => 0,
 		last_limit => 0,
+		last_undone => 0,
 		carried_in => 0,
 		forfeited => 0,
 		closings => 0,

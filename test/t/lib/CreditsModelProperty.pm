@@ -139,7 +139,7 @@ sub state_of
 	$lots{ join ' ', map { $_ // '-' } @$_{qw(bucket period grant hold)} } += $_->{credits} for @{ $acct->{lots} };
 	push @text, map { "$_: $lots{$_}" } sort keys %lots;
 	push @text, map { "$_: " . ($acct->{$_} // 'none') }
-	  qw(period share cycle period_start period_end period_granted last_left last_limit is_undone forfeited plan version scheduled
+	  qw(period share cycle period_start period_end period_granted last_left last_limit last_undone forfeited plan version scheduled
 	  status anchor zone overdraft);
 	push @text, map { "owed $_: $acct->{owed}{$_}" } qw(monthly purchased);
 	push @text, 'end of: ' . join ' ', @{ $acct->{end_of} // [] };

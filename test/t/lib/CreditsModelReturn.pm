@@ -63,7 +63,7 @@ sub carried
 	my $within = clamped($left + $n, $limit) - clamped($left, $limit);
 
 	$acct->{last_left} += $n;
-	return $within if !$acct->{is_undone};
+	return $within if !$acct->{last_undone};
 	my $comes = clamped($left + $n) - clamped($left);
 	$acct->{period_granted} += $comes - $within if !$before;
 	return $comes;

@@ -236,7 +236,7 @@ sub undo_boundary
 			}
 			else
 			{
-				$acct->{is_undone} = 1;
+				$acct->{last_undone} = 1;
 				nothing_expired($acct);
 			}
 			return (
