@@ -38,7 +38,7 @@ REGRESS = setup install plan open deduct deduct_many idempotency purchase adjust
 	constraints dba_additions adorned bad_input read_only calls_in_one_statement parallel \
 	hot_update maintenance verify verify_scale verify_grants_holds verify_record grant hold \
 	refund chargeback overdraft cycle anchor undo grant_many import transfer_close explain \
-	archive report_totals known_complaints
+	archive report_totals known_complaints entitlement restart capture_over paid_grant transfer_recent cycles
 
 MODULE_big = $(EXTENSION)
 DATA = $(sort $(wildcard sql/$(EXTENSION)--*.sql))

@@ -298,3 +298,43 @@ ROLLBACK;
 DROP PROCEDURE t.shuffle(text, int);
 SELECT * FROM credits_verify();
 DROP EXTENSION credits;
+
+-- The past does not change: at each time there is the same balance as before, or an error, wherever the history is
+-- cut.  Here a plan change and a reset have rows at one instant, and a version of the plan came later.
+CREATE EXTENSION credits;
+SET credits.clock = '2025-01-01 00:00Z';
+SELECT credits_define_plan('cal', 50) ->> 'version' AS cal, credits_define_plan('ann', 77, 'anniversary') ->> 'version' AS ann;
+SELECT credits_open_account('u', 'cal', '2025-01-14 00:00', 'UTC') ->> 'monthly' AS monthly, credits_deduct('u', 50) ->> 'monthly' AS left,
+       credits_set_plan('u', 'ann', 'next_reset') ->> 'scheduled_plan' AS scheduled;
+SET credits.clock = '2025-02-10 00:00Z';
+SELECT credits_define_plan('ann', 500, 'anniversary') ->> 'version' AS ann;
+SET credits.clock = '2025-05-20 00:00Z';
+SELECT credits_deduct('u', 7) ->> 'monthly' AS left;
+SELECT seq, kind, amount, balance, skipped, plan, effective_at, next_reset_at FROM t.history('u');
+SELECT credits_anchor() -> 'anchor_no' AS anchor;
+SELECT credits_deduct('u', 1) ->> 'monthly' AS left;
+SET credits.clock = '2025-06-30 00:00Z';
+CREATE TEMP TABLE past AS
+    SELECT at, credits_balance_at('u', at) AS balance FROM generate_series(timestamptz '2025-01-01 00:00Z', '2025-06-01 00:00Z', interval '12 hours') at;
+SELECT DISTINCT ON (balance - 'as_of') at, balance -> 'monthly' AS monthly, balance -> 'next_reset_at' AS next_reset_at FROM past ORDER BY balance - 'as_of', at;
+SET credits.key_retention = '1d';
+CREATE FUNCTION t.changed(cut timestamptz, OUT rows int8, OUT same int8, OUT refused int8, OUT changed int8) LANGUAGE plpgsql AS $$
+DECLARE
+    p record;
+BEGIN
+    PERFORM t.archive(cut);
+    same := 0; refused := 0; changed := 0;
+    FOR p IN SELECT * FROM past LOOP
+        BEGIN
+            IF credits_balance_at('u', p.at) = p.balance THEN same := same + 1; ELSE changed := changed + 1; END IF;
+        EXCEPTION WHEN SQLSTATE '22023' THEN
+            refused := refused + 1;
+        END;
+    END LOOP;
+    SELECT count(*) INTO rows FROM credit_history_archive WHERE user_id = 'u';
+END $$;
+SELECT cut, c.* FROM generate_series(timestamptz '2025-01-01 00:00Z', '2025-06-01 00:00Z', interval '1 week') cut, t.changed(cut) c;
+SELECT * FROM credits_verify();
+DROP FUNCTION t.changed(timestamptz);
+DROP FUNCTION t.tampered(text);
+DROP EXTENSION credits;

@@ -221,6 +221,7 @@ put_grants(StringInfo buf, const CrAccount *acc, CrTime now)
 		json_int(buf, "held", held);
 		json_int(buf, "spent", grant->amount - grant->left - held);
 		json_time(buf, "ends_at", grant->ends_at);
+		json_bool(buf, "paid", grant->paid);
 		appendStringInfoChar(buf, '}');
 	}
 	appendStringInfoChar(buf, ']');

@@ -104,9 +104,9 @@ find_hold(Ledger *ledger, int64 seq)
 
 /* Would a capture of this amount take more than what is held, or expired with the hold? */
 static bool
-spends_more(const CrHold *hold, int64 amount)
+spends_more(const CrAccount *acc, const CrHold *hold, int64 amount)
 {
-	return hold->state <= CR_HOLD_EXPIRED && amount > cr_hold_left(hold) - hold->given_back;
+	return hold->state <= CR_HOLD_EXPIRED && amount > cr_hold_has(acc, hold);
 }
 
 typedef struct Settlement
@@ -129,14 +129,13 @@ capture(Ledger *ledger, const void *args, CrRow *row)
 	hold = find_hold(ledger, asked->hold_seq);
 	if (capture.amount == ALL)
 		capture.amount = cr_hold_left(hold);
-	if (ledger->is_waiting && spends_more(hold, capture.amount))
+	if (ledger->is_waiting && spends_more(&ledger->acc, hold, capture.amount))
 		error_zone_unknown(&ledger->acc);
 	verdict = cr_capture(&ledger->acc, ledger->now, hold, &capture, row);
 	if (verdict == CR_HOLD_CLOSED)
 		error_hold_closed(ledger->acc.user_id, hold);
 	ledger_check(ledger, verdict,
-				 verdict == CR_OK ? 0
-								  : capture.amount - (cr_hold_left(hold) - hold->given_back));
+				 verdict == CR_OK ? 0 : capture.amount - cr_hold_has(&ledger->acc, hold));
 }
 
 Datum

@@ -467,6 +467,7 @@ extern CrHold *cr_lots_add_hold(CrLots *lots, int64_t seq, int n_parts);
 extern CrGrant *cr_find_grant(const CrAccount *acc, int64_t seq);
 extern CrHold *cr_find_hold(const CrAccount *acc, int64_t seq);
 extern int64_t cr_hold_left(const CrHold *hold);
+extern int64_t cr_hold_has(const CrAccount *acc, const CrHold *hold);
 extern bool cr_hold_fits(const CrHold *hold);
 
 /*

@@ -82,32 +82,33 @@ consume_hold(CrAccount *acc, CrHold *hold, int64_t wanted)
 }
 
 /*
- * What of a part expired with the hold and can still be used.  Of a paid grant, a chargeback
- * may have used it since.
+ * How much a capture can take of a hold's part.  What a paid grant had at its end may have
+ * covered the chargeback of the payment.  That is then gone for the hold, too.
  */
 static int64_t
-usable(const CrAccount *acc, const CrPart *part)
+usable(const CrAccount *acc, const CrHold *hold, const CrPart *part)
 {
 	const CrGrant *grant = cr_find_grant(acc, part->source);
 
-	return grant && grant->paid ? cr_min(part->credits, grant->expired) : part->credits;
+	if (hold->state != CR_HOLD_EXPIRED || grant == NULL || !grant->paid)
+		return part->credits;
+	return cr_min(part->credits, grant->expired);
 }
 
-/* How much a late capture can use of what expired with the hold. */
-static int64_t
-usable_in_all(const CrAccount *acc, const CrHold *hold)
+/* How much a capture can take of the hold: of what is held, or of what expired with it. */
+int64_t
+cr_hold_has(const CrAccount *acc, const CrHold *hold)
 {
-	int64_t sum = hold->monthly;
+	int64_t has = hold->monthly + hold->purchased;
 
 	for (int i = 0; i < hold->n_parts; i++)
-		sum += usable(acc, &hold->parts[i]);
-	return sum;
+		has += usable(acc, hold, &hold->parts[i]);
+	return has;
 }
 
 /*
- * Spends what expired with a hold, up to what is wanted, and returns the rest of that.  It
- * is then no longer unused: an undo of the boundary does not give it back, nor does it cover
- * the chargeback of a paid grant.
+ * Spends what expired with a hold, up to what is wanted, and returns the rest of that.  What
+ * a paid grant had at its end is then no longer unused.
  */
 static int64_t
 consume_expired(CrAccount *acc, CrHold *hold, int64_t wanted)
@@ -119,7 +120,7 @@ consume_expired(CrAccount *acc, CrHold *hold, int64_t wanted)
 		acc->facts.last_left -= monthly;
 	for (int i = 0; i < hold->n_parts; i++)
 	{
-		int64_t taken = cr_min(usable(acc, &hold->parts[i]), rest);
+		int64_t taken = cr_min(usable(acc, hold, &hold->parts[i]), rest);
 		CrGrant *grant = cr_find_grant(acc, hold->parts[i].source);
 
 		rest -= taken;
@@ -178,11 +179,9 @@ close_hold(CrHold *hold, CrHoldState state)
 static CrVerdict
 may_capture(const CrAccount *acc, const CrHold *hold, const CrCapture *capture)
 {
-	int64_t has = cr_hold_left(hold);
+	int64_t has = cr_hold_has(acc, hold);
 
-	if (hold->state == CR_HOLD_EXPIRED)
-		has = usable_in_all(acc, hold);
-	else if (hold->state != CR_HOLD_OPEN)
+	if (hold->state != CR_HOLD_OPEN && hold->state != CR_HOLD_EXPIRED)
 		return CR_HOLD_CLOSED;
 	if (capture->amount <= has)
 		return CR_OK;

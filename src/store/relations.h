@@ -19,6 +19,7 @@ typedef enum StoreIndex
 	INDEX_PLAN,
 	INDEX_ACCOUNT,
 	INDEX_ACCOUNT_NEXT_EVENT,
+	INDEX_ACCOUNT_NO_PLAN, /* for the view credit_balance */
 	INDEX_HISTORY,
 	INDEX_HISTORY_KEY,
 	INDEX_PAYMENT,

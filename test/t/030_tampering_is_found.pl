@@ -437,6 +437,7 @@ are_found('tampered',
 	my $no_zero = qr/\A(?:held_\w+|owed_\w+|expired|forfeited)\z/;    # the table has NULL there
 	my @statements = map { "ALTER TABLE $_ DROP CONSTRAINT ${_}_" . (/account/ ? 'amounts' : 'row') }
 	  qw(credit_account credit_history);
+	push @statements, 'ALTER TABLE credit_history DROP CONSTRAINT credit_history_facts';
 	for my $user (sort keys %forgery)
 	{
 		my ($at, $raw) = @{ $forgery{$user} };

@@ -64,9 +64,9 @@ sub load_book
 # The state after a checkpoint's last row.
 sub checkpoint_state
 {
-	my ($checkpoint) = @_;
+	my ($checkpoint, $last) = @_;
 	return {
-		%{ new_state($checkpoint->{history_hash}) },
+		kind => $last ? $last->{kind} : undef, %{ new_state($checkpoint->{history_hash}) },
 		seq => $checkpoint->{history_seq},
 		facts => { (map { ($_ => $checkpoint->{$_}) } @FACTS), period_start => $checkpoint->{last_monthly_reset} },
 		book => load_book($checkpoint), map { ($_ => $checkpoint->{$_}) } @SUMS, qw(period effective_at next_reset_at),

@@ -120,7 +120,7 @@ sub not_closed { return $_[0]{before}{facts}{status} eq 'closed' ? 'the account 
 # The bucket where a hold's part is held.
 sub held_in { my ($source) = @_; return $source > 0 ? 'held_granted' : $source == MONTHLY ? 'held_monthly' : 'held_purchased' }
 
-# Returns all that a hold has.  What is lost, as parts.
+# Returns all that a hold has.  What is lost of each part.
 sub give_back
 {
 	my ($c, $hold) = @_;
@@ -132,7 +132,7 @@ sub give_back
 		my $lost = $source == MONTHLY ? monthly_back($c, $credits, $hold->{period}, $hold->{seq})
 		  : $source == PURCHASED ? purchased_back($c, $credits, $hold->{seq})
 		  : (to_grant($c, $source, $credits, $hold->{seq}, $c->{row}{kind} eq 'hold_end'))[1];
-		push @lost, [ $source, $lost ] if $lost;
+		push @lost, [ $source, $lost ];
 	}
 	return @lost;
 }
@@ -232,18 +232,19 @@ $KIND{reset} = sub {
 	return boundary($c);
 };
 
-sub becomes
-{
-	my ($from, $to) = @_;
-	return sub {
-		my ($c) = @_;
-		$c->{facts}{status} = $to;
-		$c->{expect}{amount} = 0;
-		return $c->{before}{facts}{status} eq $from ? () : "the account was $c->{before}{facts}{status}";
-	};
-}
-$KIND{freeze} = becomes('active', 'frozen');
-$KIND{unfreeze} = becomes('frozen', 'active');
+$KIND{freeze} = sub {
+	my ($c) = @_;
+	$c->{facts}{status} = 'frozen';
+	$c->{expect}{amount} = 0;
+	return not_closed($c);
+};
+
+$KIND{unfreeze} = sub {
+	my ($c) = @_;
+	$c->{facts}{status} = 'active';
+	$c->{expect}{amount} = 0;
+	return ();
+};
 
 $KIND{clock_repair} = sub { $_[0]{expect}{amount} = 0; return () };
 

@@ -140,7 +140,7 @@ $PAYMENT_KIND{reinstate} = sub {
 	$payment->{revoked} -= $row->{amount};
 	$payment->{forfeited} -= $forfeited;
 	$book->{forfeited} += $forfeited;
-	$expect->{forfeited} = purchased_back($c, $elsewhere, $row->{ref_seq});
+	$expect->{forfeited} = $forfeited + purchased_back($c, $elsewhere, $row->{ref_seq});
 	if ($grant)
 	{
 		$grant->{elsewhere} -= $elsewhere;

@@ -111,16 +111,18 @@ sub monthly_back
 	my ($c, $credits, $period, $seq) = @_;
 	my ($now, $facts) = @$c{qw(now facts)};
 	my $n = $c->{before}{period};
-	return $credits if $period < $n - 1;
 	my $back = $credits;
+	my $closed = $seq < $c->{book}{closed_seq};
+	return $credits if $period < $n - 1;
 	if ($period == $n - 1)
 	{
 		my ($left, $limit) = @$facts{qw(last_left last_limit)};
-		$back = clamp($left + $credits, $limit) - clamp($left, $limit);
-		$facts->{last_left} += $credits;
+		my $counts = $closed ? least($credits, clamp(-$left)) : $credits;
+		$back = clamp($left + $counts, $limit) - clamp($left, $limit);
+		$facts->{last_left} += $counts;
+		$facts->{period_granted} += $back unless defined $limit;
 	}
-	$back = least($back, $now->{owed_monthly}) if $seq < $c->{book}{closed_seq};
-	$facts->{period_granted} += $back if $period == $n - 1 && !defined $facts->{last_limit};
+	elsif ($closed) { $back = least($credits, $now->{owed_monthly}) }
 	credit($now, 'monthly', $back);
 	return $credits - $back;
 }
@@ -166,11 +168,11 @@ sub check_end
 		($end - $from > longest($cycle, $restarted) ? "the period is longer than the cycle '" . shown($cycle) . "' lets it be" : ()));
 }
 
-# Do boundaries pass without a row?
+# Do boundaries pass without a row?  That of a plan change does not.
 sub is_silent
 {
 	my ($state) = @_;
-	return !defined $state->{facts}{plan} && !defined $state->{facts}{scheduled_plan}
+	return !defined $state->{facts}{plan} && !defined $state->{facts}{scheduled_plan} && ($state->{kind} // '') ne 'plan_change'
 	  && !grep { $state->{$_} } qw(monthly owed_monthly held_monthly);
 }
 

@@ -146,7 +146,7 @@ sub verify_user
 		}
 		($complete, my @problem) = check_archived($checkpoint, \@archived, $state, \%paid, $plans, $audited, $dropped);
 		$wrong->(@problem);
-		$state = checkpoint_state($checkpoint);
+		$state = checkpoint_state($checkpoint, grep { $_->{seq} == $upto } @archived);
 		$wrong->(check_purchases($state->{book}, \%paid));
 		%payments = %paid;
 		$anchored{$upto} = $checkpoint->{history_hash} if exists $anchored{$upto};
