@@ -246,6 +246,7 @@ pass_silently(CrAccount *acc, const CrRow *row)
 	facts->period_share = row->facts.period_share;
 	facts->period_granted = 0;
 	facts->last_left = facts->last_limit = 0;
+	facts->last_undone = false;
 	return NULL;
 }
 
