@@ -86,7 +86,7 @@ sub hold_row
 	my %sum = map { my $bucket = $_; $bucket => total(grep { $_->{bucket} eq $bucket } @lots) } buckets();
 	my @granted = ($got->{granted} // '') =~ /\d+/g;
 
-	$got->{granted} = sum0(@granted[ grep { $_ % 2 } 0 .. $#granted ]);
+	$got->{granted} = sum0(map { int } @granted[ grep { $_ % 2 } 0 .. $#granted ]);
 	return undef if $hold->{state} eq 'closed' && $got->{state} !~ /^(open|expired)$/;
 	return {
 		%sum,

@@ -63,8 +63,9 @@ sub import_one
 		$self, $acct, $op, 'import', $at,
 		sub {
 			my %owed = %{ $acct->{owed} };
-			my $period = $acct->{period};
+			my @here = @$acct{qw(period last_left last_limit last_undone)};
 
+			$acct->{owed} = { monthly => 0, purchased => 0 };
 			begin($self, $acct, $from, $at);
 			my $before = total(free($acct));
 			local $self->{importing} = 1;
@@ -73,13 +74,16 @@ sub import_one
 			$due = total(free($acct)) - $before;
 			$acct->{reset} = undef;
 
-			# Its periods there have no numbers here.
-			@$acct{qw(period last_left last_limit)} = ($period, 0, 0);
-			$_->{period} = $period for free($acct, 'monthly');
+			# Its periods there have no numbers here, and say nothing of the last one here.
+			@$acct{qw(period last_left last_limit last_undone)} = @here;
+			$_->{period} = $acct->{period} for free($acct, 'monthly');
+			my %brought = map { $_ => total(free($acct, $_)) } qw(monthly purchased);
+			pay_debts($acct, %owed);
 			return (
-				amount => total(free($acct)),
+				amount => $brought{monthly} + $brought{purchased},
 				closings => $acct->{closings},
-				(map { ("brought_$_" => total(free($acct, $_)) + $owed{$_} - $acct->{owed}{$_}) } qw(monthly purchased)),
+				brought => \%brought,
+				alloc => $owed{monthly} || $owed{purchased} ? brought_alloc(%brought) : [],
 				$is_keyed ? () : (key => ''));
 		});
 	my $amount = $acct->{new_rows}[-1]{amount};
@@ -92,7 +96,27 @@ sub import_one
 		$acct->{open_receipt} = receipt($acct->{new_rows}[-1]);
 	}
 	$self->keep($acct);
-	return { %done, %counts, history_rows => $rows };
+	return { %done, credits_granted => $amount, %counts, history_rows => $rows };
+}
+
+sub brought_alloc
+{
+	my (%brought) = @_;
+
+	return [ grep { $_->[1] } [ 0, $brought{monthly} ], [ PURCHASED, $brought{purchased} ] ];
+}
+
+# What was owed before an import is paid from all that it brings.
+sub pay_debts
+{
+	my ($acct, %owed) = @_;
+
+	for my $bucket (keys %owed)
+	{
+		my $paid = total(take($acct, $owed{$bucket}, free($acct, $bucket)));
+		$acct->{owed}{$bucket} = $owed{$bucket} - $paid;
+	}
+	return;
 }
 
 sub check
@@ -187,9 +211,9 @@ sub undo_import
 	return CreditsModelRuns::undo_row(
 		$self, $acct, $op, $at,
 		sub {
-			my $here = $acct->{period} == $row->{period} ? $row->{brought_monthly} - $row->{period_granted} : 0;
+			my $here = $acct->{period} == $row->{period} ? $row->{brought}{monthly} - $row->{period_granted} : 0;
 			my $monthly = $here + $acct->{period_granted};
-			my $purchased = $row->{brought_purchased};
+			my $purchased = $row->{brought}{purchased};
 			my $taken = total(take($acct, $purchased, free($acct, 'purchased')));
 
 			$acct->{owed}{purchased} += $purchased - $taken;

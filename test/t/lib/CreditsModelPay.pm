@@ -254,9 +254,9 @@ sub transfer
 	not_frozen($acct) if $acct->{status} ne 'closed';
 	$self->apply_due($to, $at);
 	refuse('UC001', required => $amount, available => $available) if $available < $amount;
-	not_closed($to);
 	my $lately = max(0, $amount - max(0, $available - lately_bought($self, $acct, $at)));
 	refuse('55000', amount => $amount, recently_purchased => $lately) if $lately && $self->{refuse_recent};
+	not_closed($to);
 	take($acct, $amount, free($acct, 'purchased'));
 	my $row = write_row(
 		$to,

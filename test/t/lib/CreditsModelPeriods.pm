@@ -203,17 +203,18 @@ sub allowance
 	return $version ? share_part($version->{credits}, $acct->{share}) : 0;
 }
 
-# A full period from now on, whatever the running one was.  Only a new anchor makes its
-# end a boundary of the account's cycle, which is known here and not found out.
+# A full period from now on, whatever the running one was.  Only where the anchor moves to
+# now is its end known to be a boundary of the account's cycle.
 sub starts_over
 {
 	my ($acct, $cycle, $at, $keep_anchor) = @_;
 
-	$acct->{anchor} = utc_to_local($acct->{zone}, $at) unless $keep_anchor;
-	my @new = ($cycle, @$acct{qw(anchor zone)});
-	my $is_boundary = !$keep_anchor && $cycle !~ /^(calendar|daily)$/;
+	my $anchor = $keep_anchor ? $acct->{anchor} : utc_to_local($acct->{zone}, $at);
+	my $is_boundary = $anchor != $acct->{anchor} && $cycle !~ /^(calendar|daily)$/;
+	my @new = ($cycle, $anchor, $acct->{zone});
 
-	@$acct{qw(cycle period_end period_start share)} = ($cycle, one_cycle_later($cycle, $acct->{zone}, $at), $at, FULL);
+	@$acct{qw(cycle anchor period_end period_start share)} =
+	  ($cycle, $anchor, one_cycle_later($cycle, $acct->{zone}, $at), $at, FULL);
 	$acct->{end_of} = $is_boundary ? \@new : [ @new[ 0, 1 ], '' ];
 	$acct->{period}++;
 	return;

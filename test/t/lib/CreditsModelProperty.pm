@@ -114,9 +114,6 @@ sub books_wrong
 		my $code = $changes{ $row->{kind} };
 		my $change = $code ? $code->({ expired => 0, forfeited => 0, %$row }, $before) : 0;
 
-		# What an import pays of debts is no part of its amount.
-		$change += sum0(@$before{@owes}) - sum0(@$row{@owes})
-		  if $row->{kind} eq 'import';
 		return "$row->{kind} of $user at " . iso($row->{effective_at}) . ': ' . worth($before) . " + $change is not " . worth($row)
 		  if worth($before) + $change != worth($row);
 		return "$row->{kind} of $user: below 0" if grep { $_ < 0 } @$row{ @has, @owes };

@@ -180,11 +180,14 @@ sub refund
 		$want -= $now;
 		next if $now == 0;
 		my $lot = lot_of($acct, $from, $now, $spent->{period});
-		my $lost = $lot ? give_back($acct, $lot, $spent->{closings} < $acct->{closings}) : $now;
+		my $grant = $from > 0 ? $acct->{grants}{$from} : undef;
+		my $elsewhere = $grant ? $grant->{elsewhere} : 0;
 
-		$forfeited += $lost;
+		$forfeited += $lot ? give_back($acct, $lot, $spent->{closings} < $acct->{closings}) : $now;
 		push @back, $lot if $lot;
-		push @given, [ $from, $now ] if $from > 0 && !$acct->{grants}{$from}{ended};
+		next if !$grant || $grant->{ended};
+		my $to_grant = $now - ($elsewhere - $grant->{elsewhere});
+		push @given, [ $from, $to_grant ] if $to_grant;
 	}
 	check_cap($acct);
 	$spent->{refunded} += $amount;

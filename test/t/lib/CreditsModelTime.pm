@@ -63,6 +63,7 @@ sub month_length
 my %zone = (
 	'UTC' => [0],
 	'Asia/Kathmandu' => [ 5.75 * HOUR ],
+	'Asia/Tokyo' => [ 9 * HOUR ],
 	'Europe/Berlin' => [
 		1 * HOUR, 2 * HOUR,
 		sub { utc($_[0], 3, sunday($_[0], 3, 0), 1) },
