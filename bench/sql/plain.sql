@@ -18,18 +18,29 @@ CREATE TABLE account (
     owed_purchased     bigint NOT NULL DEFAULT 0,
     overdraft_limit    bigint NOT NULL DEFAULT 0,
     period_granted     bigint NOT NULL,
+    last_left          bigint NOT NULL DEFAULT 0,
+    last_limit         bigint NOT NULL DEFAULT 0,
+    period             bigint NOT NULL DEFAULT 1,
     last_monthly_reset timestamptz NOT NULL,
     effective_at       timestamptz NOT NULL,
     cycle_anchor       timestamp NOT NULL,
     history_seq        bigint NOT NULL,
+    period_share       integer NOT NULL DEFAULT 1000000,
+    last_undone        boolean NOT NULL DEFAULT false,
     user_id            text COLLATE "C" NOT NULL PRIMARY KEY,
     time_zone          text COLLATE "C" NOT NULL,
     status             text COLLATE "C" NOT NULL,
     next_reset_at      timestamptz,
     next_event_at      timestamptz,
+    end_anchor         timestamp,
+    closed_seq         bigint,
+    forfeited          bigint,
     plan_version       integer,
     plan               text COLLATE "C",
     scheduled_plan     text COLLATE "C",
+    cycle              text COLLATE "C" DEFAULT 'calendar',
+    end_zone           text COLLATE "C",
+    end_cycle          text COLLATE "C",
     CHECK (monthly >= 0 AND purchased >= 0)
 ) WITH (fillfactor = 70);
 CREATE INDEX ON account (next_event_at);
@@ -39,7 +50,7 @@ CREATE TABLE history (
     seq              bigint NOT NULL,
     created_at       timestamptz NOT NULL,
     effective_at     timestamptz NOT NULL,
-    period_start     timestamptz NOT NULL,
+    period           bigint NOT NULL,
     amount           bigint NOT NULL,
     monthly_delta    bigint NOT NULL,
     granted_delta    bigint NOT NULL DEFAULT 0,
@@ -64,7 +75,12 @@ CREATE TABLE history (
     forfeited        bigint,
     overdraft_limit  bigint,
     period_granted   bigint,
+    last_left        bigint,
+    last_limit       bigint,
+    period_start     timestamptz,
     cycle_anchor     timestamp,
+    period_share     integer,
+    last_undone      boolean,
     run_id           uuid,
     idempotency_key  text COLLATE "C",
     payment_ref      text COLLATE "C",
@@ -73,6 +89,7 @@ CREATE TABLE history (
     scheduled_plan   text COLLATE "C",
     time_zone        text COLLATE "C",
     status           text COLLATE "C",
+    cycle            text COLLATE "C",
     allocations      bigint[],
     reason           text,
     metadata         jsonb,
@@ -92,7 +109,7 @@ BEGIN
     IF p_user_id IS NULL OR p_amount IS NULL OR p_amount < 1 THEN
         RAISE EXCEPTION 'a user and an amount above 0 are required';
     END IF;
-    SELECT monthly, purchased, status, history_seq, last_monthly_reset, next_reset_at, plan_version
+    SELECT monthly, purchased, status, history_seq, period, next_reset_at, plan_version
       INTO a FROM account WHERE user_id = p_user_id FOR UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'no account %', p_user_id;
@@ -110,9 +127,9 @@ BEGIN
        SET monthly = a.monthly - from_monthly, purchased = a.purchased - from_purchased,
            history_seq = a.history_seq + 1, effective_at = now_at
      WHERE user_id = p_user_id;
-    INSERT INTO history (user_id, seq, kind, created_at, effective_at, period_start, next_reset_at, plan_version,
+    INSERT INTO history (user_id, seq, kind, created_at, effective_at, period, next_reset_at, plan_version,
                          amount, monthly_delta, purchased_delta, monthly, purchased, reason, metadata)
-    VALUES (p_user_id, a.history_seq + 1, 'deduct', now_at, now_at, a.last_monthly_reset, a.next_reset_at, a.plan_version,
+    VALUES (p_user_id, a.history_seq + 1, 'deduct', now_at, now_at, a.period, a.next_reset_at, a.plan_version,
             p_amount, -from_monthly, -from_purchased, a.monthly - from_monthly, a.purchased - from_purchased,
             p_reason, p_metadata);
     RETURN jsonb_build_object(
@@ -137,7 +154,7 @@ BEGIN
     IF p_user_id IS NULL OR p_amount IS NULL OR p_amount < 1 THEN
         RAISE EXCEPTION 'a user and an amount above 0 are required';
     END IF;
-    SELECT monthly, purchased, status, history_seq, last_monthly_reset, next_reset_at, plan_version
+    SELECT monthly, purchased, status, history_seq, period, next_reset_at, plan_version
       INTO a FROM account WHERE user_id = p_user_id FOR UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'no account %', p_user_id;
@@ -168,9 +185,9 @@ BEGIN
        SET monthly = a.monthly - from_monthly, purchased = a.purchased - from_purchased,
            history_seq = a.history_seq + 1, effective_at = now_at
      WHERE user_id = p_user_id;
-    INSERT INTO history (user_id, seq, kind, created_at, effective_at, period_start, next_reset_at, plan_version,
+    INSERT INTO history (user_id, seq, kind, created_at, effective_at, period, next_reset_at, plan_version,
                          amount, monthly_delta, purchased_delta, monthly, purchased, idempotency_key, reason, metadata)
-    VALUES (p_user_id, a.history_seq + 1, 'deduct', now_at, now_at, a.last_monthly_reset, a.next_reset_at, a.plan_version,
+    VALUES (p_user_id, a.history_seq + 1, 'deduct', now_at, now_at, a.period, a.next_reset_at, a.plan_version,
             p_amount, -from_monthly, -from_purchased, a.monthly - from_monthly, a.purchased - from_purchased,
             p_key, p_reason, p_metadata);
     RETURN jsonb_build_object(

@@ -7,9 +7,9 @@ INSERT INTO account (monthly, purchased, period_granted, last_monthly_reset, eff
 SELECT 1000000000, 1000000, 1000000000, now(), now(), now() AT TIME ZONE 'UTC', 2, user_id, 'UTC', 'active',
        date_trunc('month', now()) + interval '1 month', date_trunc('month', now()) + interval '1 month', 1, 'bench'
   FROM bench.users ORDER BY n;
-INSERT INTO history (user_id, seq, kind, created_at, effective_at, period_start, next_reset_at, plan_version,
+INSERT INTO history (user_id, seq, kind, created_at, effective_at, period, next_reset_at, plan_version,
                      amount, monthly_delta, purchased_delta, monthly, purchased, payment_ref)
-SELECT user_id, s, CASE s WHEN 1 THEN 'open' ELSE 'purchase' END, now(), now(), now(), next_reset_at, 1,
+SELECT user_id, s, CASE s WHEN 1 THEN 'open' ELSE 'purchase' END, now(), now(), 1, next_reset_at, 1,
        CASE s WHEN 1 THEN 1000000000 ELSE 1000000 END, CASE s WHEN 1 THEN 1000000000 ELSE 0 END,
        CASE s WHEN 1 THEN 0 ELSE 1000000 END, 1000000000, CASE s WHEN 1 THEN 0 ELSE 1000000 END,
        CASE s WHEN 2 THEN 'pay_' || user_id END

@@ -25,9 +25,9 @@ INSERT INTO account (monthly, purchased, period_granted, last_monthly_reset, eff
 SELECT 999, 0, 1000, anchor AT TIME ZONE 'UTC', :'opened', anchor, 2, user_id, 'UTC', 'active',
        anchor AT TIME ZONE 'UTC' + interval '1 month', anchor AT TIME ZONE 'UTC' + interval '1 month', 1, 'bench'
   FROM bench.due ORDER BY n;
-INSERT INTO history (user_id, seq, kind, created_at, effective_at, period_start, next_reset_at, plan_version,
+INSERT INTO history (user_id, seq, kind, created_at, effective_at, period, next_reset_at, plan_version,
                      amount, monthly_delta, purchased_delta, monthly, purchased)
-SELECT user_id, s, CASE s WHEN 1 THEN 'open' ELSE 'deduct' END, effective_at, effective_at, last_monthly_reset, next_reset_at, 1,
+SELECT user_id, s, CASE s WHEN 1 THEN 'open' ELSE 'deduct' END, effective_at, effective_at, 1, next_reset_at, 1,
        CASE s WHEN 1 THEN 1000 ELSE 1 END, CASE s WHEN 1 THEN 1000 ELSE -1 END, 0, 1001 - s, 0
   FROM account, generate_series(1, 2) s ORDER BY s, user_id;
 VACUUM (ANALYZE) account, history;

@@ -125,6 +125,7 @@ cr_close(CrAccount *acc, CrTime at, int64_t seq, CrRow *row)
 	after.closed_seq = seq;
 	cr_set_facts_plan(&after.facts, NULL);
 	after.facts.scheduled_plan = NULL;
+	after.facts.last_undone = false;
 	after.facts.status = CR_CLOSED;
 
 	cr_row_init(row, CR_KIND_CLOSE, at, cr_available(acc));

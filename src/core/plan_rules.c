@@ -103,6 +103,7 @@ cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrTime next_
 		return CR_OVER_CAP;
 	cr_set_facts_plan(facts, plan);
 	facts->scheduled_plan = NULL;
+	facts->last_undone = false; /* what it gave back is part of the allowance now */
 	if (plan)
 		cr_change_cycle(&after, facts->cycle_anchor, facts->time_zone, plan->cycle);
 	after.next_reset_at = next_reset_at;

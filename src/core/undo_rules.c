@@ -8,11 +8,15 @@
  */
 #include "core/private.h"
 
-/* Are plan and version still those that the row left, and nothing else granted since? */
+/*
+ * Are plan and version still those that the row left, and nothing else granted since?  If the
+ * import was undone since, which brought the account, nothing is.
+ */
 static bool
 is_as_left(const CrAccount *acc, const CrRow *target, int64_t granted)
 {
 	return target->period == acc->period && target->has_facts &&
+		acc->facts.cycle != CR_NO_CYCLE &&
 		cr_text_equal(target->facts.plan, acc->facts.plan) &&
 		target->facts.plan_version == acc->facts.plan_version &&
 		acc->facts.period_granted == granted;
@@ -50,6 +54,8 @@ undo_reset(CrAccount *after, const CrRow *target, const CrPlanVersion *regrant)
 	CrFacts *facts = &after->facts;
 	int64_t granted;
 
+	if (target->has_facts && target->facts.status == CR_CLOSED)
+		return CR_NOT_UNDOABLE; /* it granted nothing, and let nothing expire */
 	if (regrant)
 	{
 		if (target->period != after->period || !cr_same_length(regrant->cycle, facts->cycle))
@@ -116,6 +122,7 @@ undo_import(CrAccount *after, const CrRow *target)
 	facts->scheduled_plan = NULL;
 	facts->cycle = CR_NO_CYCLE;
 	facts->period_share = CR_FULL_SHARE;
+	facts->last_undone = false;
 	after->end_from = (CrEndFrom){0};
 	after->next_reset_at = CR_NEVER;
 	return CR_OK;

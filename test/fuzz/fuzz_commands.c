@@ -55,12 +55,14 @@ any_command(CrTime at, int n_plans)
 		cmd.anchor = at - random_between(0, 60) * DAY;
 		cmd.period_start = at - random_between(0, 20) * DAY;
 		cmd.regrant = one_in(2);
-		cmd.total = cmd.op == OP_TRANSFER_OUT ? random_between(0, cmd.amount) : 0;
+		cmd.total = 0;
 		if (one_in(3))
 			cmd.plan = NULL;
 	}
 	if (cmd.amount > 0 && one_in(8))
 		cmd.amount = input_amount();
+	if (cmd.op == OP_TRANSFER_OUT)
+		cmd.total = random_between(0, cmd.amount);
 	return cmd;
 }
 

@@ -91,7 +91,7 @@ my %scheduling = (
 
 # The list is complete: what the extension has besides only reads.
 my %reading = map { ($_ => 1) } qw(
-  credits_balance credits_balance_at credits_explain credits_history credits_account_state credits_now credits_unknown_zones credits_current_user_id
+  credits_balance credits_balance_at credits_explain credits_history credits_account_state credits_account_from_history credits_now credits_unknown_zones credits_current_user_id
   credits_my_balance credits_my_history credits_verify credits_verify_account
   credits_run_verify credits_verify_structure credits_verify_anchor credits_guard credits_drop_guard
   credits_roles credits_dump_customizations);

@@ -29,7 +29,6 @@ my @plans = qw(day_one carry own_day own_carry nothing each_day each_week week_c
 my @zones = qw(UTC Europe/Berlin America/Santiago America/New_York Pacific/Apia
   Asia/Kathmandu Australia/Lord_Howe);
 my @keys = map { "key_$_" } 1 .. 30;
-my @marks = map { "mark_$_" } 1 .. 60;    # keys of holds and of what is spent
 my @refs = map { "ref_$_" } 1 .. $steps / 8;
 
 sub pick { return $_[ int(rand(@_)) ]; }
@@ -95,11 +94,40 @@ sub anchor
 	  (chance(0.5) ? 0 : between(0, 23)), pick(0, 0, 30, 59);
 }
 
-# The row of a call that had a key.  Its seq is another one if events before it were
-# written otherwise.
-sub row_of { return sprintf '(SELECT seq FROM credit_history WHERE user_id = %s AND idempotency_key = %s)', quoted($_[0]), quoted(pick(@marks)); }
+# What later calls are about: holds, what was spent, payments, and those that were revoked.
+# The last ones are kept.
+my (@held, @spent, @paid, @revoked);
+my $mark = 0;
 
-sub paid { return chance(0.4) ? quoted(pick(@refs)) : 'NULL'; }
+sub keep
+{
+	my ($list, $what) = @_;
+
+	push @$list, $what;
+	shift @$list if @$list > ($list == \@held ? 4 : 12);
+	return $what;
+}
+
+# A key by which the call's row is found.
+sub marked { my ($list, $user) = @_; return quoted(keep($list, [ $user, 'mark_' . ++$mark ])->[1]); }
+
+# The row of a call that had a key.  Its seq is another one if events before it were written
+# otherwise.
+sub seq_of { return sprintf q((SELECT seq FROM credit_history WHERE user_id = '%s' AND idempotency_key = '%s')), @_; }
+
+# The user and the row of an earlier call.
+sub earlier
+{
+	my ($list) = @_;
+	my ($user, $key) = @{ @$list ? pick(@$list) : [ 'user_a', 'none' ] };
+
+	return (quoted($user), seq_of($user, $key));
+}
+
+sub payment { return quoted(keep(\@paid, pick(@refs))); }
+
+# A payment of a list, or any.
+sub one_of { my ($list) = @_; return @$list && chance(0.8) ? pick(@$list) : pick(@refs); }
 
 # A random call.
 my @weights = (
@@ -108,37 +136,37 @@ my @weights = (
 		sub {
 			my ($user) = @_;
 			return sprintf q(credits_hold(%s, %s, %s, NULL, %s)), quoted($user), amount($user),
-			  pick(q('1 hour'), q('1 day'), q('9 days'), q('31 days')), quoted(pick(@marks));
+			  pick(q('1 hour'), q('1 day'), q('9 days'), q('31 days'), q('31 days')), marked(\@held, $user);
 		}
 	],
 	[
 		4,
 		sub {
-			my ($user) = @_;
-			return sprintf 'credits_capture(%s, %s, %s, %s, over => %s)', quoted($user), row_of($user), chance(0.3) ? 'NULL' : between(0, 60),
-			  chance(0.2) ? 'true' : 'NULL', chance(0.2) ? q('owe') : 'NULL';
+			my ($user, $hold) = earlier(\@held);
+			return sprintf 'credits_capture(%s, %s, %s, %s, NULL, %s, over => %s)', $user, $hold, chance(0.3) ? 'NULL' : between(0, 60),
+			  chance(0.2) ? 'true' : 'NULL', marked(\@spent, $user =~ s/'//gr), chance(0.2) ? q('owe') : 'NULL';
 		}
 	],
-	[ 2, sub { my ($user) = @_; return sprintf 'credits_release(%s, %s)', quoted($user), row_of($user); } ],
-	[ 4, sub { my ($user) = @_; return sprintf 'credits_refund(%s, %s, %s)', quoted($user), row_of($user), chance(0.3) ? 'NULL' : between(1, 30); } ],
+	[ 2, sub { return sprintf 'credits_release(%s, %s)', earlier(\@held); } ],
+	[ 4, sub { return sprintf 'credits_refund(%s, %s, %s)', earlier(\@spent), chance(0.3) ? 'NULL' : between(1, 30); } ],
 	[
 		8,
-		sub { my ($user) = @_; return sprintf 'credits_deduct(%s, %s, NULL, %s)', quoted($user), amount($user), quoted(pick(@marks)); }
+		sub { my ($user) = @_; return sprintf 'credits_deduct(%s, %s, NULL, %s)', quoted($user), amount($user), marked(\@spent, $user); }
 	],
 	[
 		5,
 		sub {
 			my ($user) = @_;
-			return sprintf 'credits_grant(%s, %s, %s, payment_ref => %s)', quoted($user), between(1, 60), quoted(at($now + between(1, 60 * 86400))), paid();
+			return sprintf 'credits_grant(%s, %s, %s, payment_ref => %s)', quoted($user), between(1, 60), quoted(at($now + between(1, 60 * 86400))), chance(0.4) ? payment() : 'NULL';
 		}
 	],
 	[
 		3,
 		sub {
-			return sprintf 'credits_revoke_purchase(%s, %s)', quoted(pick(@refs)), chance(0.4) ? 'NULL' : pick(between(1, 30), 'total => ' . between(1, 60));
+			return sprintf 'credits_revoke_purchase(%s, %s)', quoted(keep(\@revoked, one_of(\@paid))), chance(0.4) ? 'NULL' : pick(between(1, 30), 'total => ' . between(1, 60));
 		}
 	],
-	[ 2, sub { return sprintf 'credits_reinstate_purchase(%s, %s)', quoted(pick(@refs)), chance(0.5) ? 'NULL' : between(1, 20); } ],
+	[ 2, sub { return sprintf 'credits_reinstate_purchase(%s, %s)', quoted(one_of(\@revoked)), chance(0.5) ? 'NULL' : between(1, 20); } ],
 	[
 		3,
 		sub {
@@ -175,7 +203,7 @@ my @weights = (
 		sub {
 			my ($user) = @_;
 			return sprintf 'credits_add_purchased(%s, %s, %s, NULL, %s)', quoted($user),
-			  chance(0.3) ? 10 : amount($user), quoted(pick(@refs)), chance(0.1) ? quoted(key()) : 'NULL';
+			  chance(0.3) ? 10 : amount($user), payment(), chance(0.1) ? quoted(key()) : 'NULL';
 		}
 	],
 	[
@@ -294,6 +322,28 @@ sub end_step
 	return;
 }
 
+sub step
+{
+	my ($call) = @_;
+
+	begin_step($call);
+	run_call($call);
+	end_step();
+	return;
+}
+
+sub clock_to
+{
+	$now = $_[0];
+	begin_step('the clock moves to ' . at($now));
+	all_of_them("SET credits.clock = '" . at($now) . "';\n");
+	all_of_them(sprintf "SET timezone = '%s';\n", pick(@zones)) if chance(0.2);
+	swept(sweep()) if chance(0.25);
+	early();
+	end_step();
+	return;
+}
+
 $script{$_} .= "SET credits.clock = '" . at($now) . "';\n" for keys %script;
 for my $call (
 	q(credits_define_plan('day_one', 100, 'calendar')),
@@ -319,7 +369,26 @@ for my $call (
 	q(credits_open_account('user_l', 'week_carry', '2024-01-31 02:30', 'Europe/Berlin')),
 	q(credits_open_account('user_m', 'each_year', '2024-02-29 00:00')),
 
-	# One of each refusal and a replay, whatever chance brings.
+	# Three times at one instant: the last one changes nothing but the number of the period.
+	(map { qq(credits_set_plan('user_b', 'day_one', NULL, 'restart $_', restart => true)) } 1 .. 3),
+
+	# One of each kind of row, of each refusal and a replay, whatever chance brings.
+	q(credits_open_account('late', 'day_one')),
+	q(credits_hold('late', 60, '31 days', NULL, 'late')),
+	q(credits_open_account('owes', 'own_day')),
+	q(credits_deduct('owes', 290, NULL, 'much')),
+	q(credits_set_plan('owes', 'own_carry')),
+	q(credits_open_account('moves', 'carry')),
+	q(credits_set_cycle('moves', NULL, 'Asia/Tokyo')),
+	q(credits_add_purchased('moves', 60, 'moved')),
+	q(credits_revoke_purchase('moved', 20)),
+	q(credits_reinstate_purchase('moved', 5)),
+	q(credits_hold('moves', 6, '31 days', NULL, 'held')),
+	sprintf(q(credits_release('moves', %s)), seq_of('moves', 'held')),
+	q(credits_transfer('moves', 'owes', 1)),
+	q(credits_grant('moves', 7, '2024-01-20 00:00+00')),
+	q(credits_open_account('leaves', 'day_one')),
+	q(credits_close_account('leaves')),
 	q(credits_deduct('nobody', 1)),
 	q(credits_deduct('user_a', 1000000)),
 	q(credits_adjust('user_a', 'purchased', 1, 'correction', 'key_1')),
@@ -330,9 +399,15 @@ for my $call (
 	q(credits_deduct('user_a', 1)),
 	q(credits_unfreeze('user_a')))
 {
-	begin_step($call);
-	run_call($call);
-	end_step();
+	step($call);
+}
+clock_to(timegm(0, 0, 12, 11, 1, 2024));
+for my $call (
+	sprintf(q(credits_capture('late', %s, 70)), seq_of('late', 'late')),
+	q(credits_deduct('moves', 140)),
+	q(credits_set_cycle('moves', NULL, 'UTC')))
+{
+	step($call);
 }
 
 while (@sql < $steps)
@@ -341,12 +416,7 @@ while (@sql < $steps)
 	if (chance(0.22))
 	{
 		move_clock();
-		begin_step('the clock moves to ' . at($now));
-		all_of_them("SET credits.clock = '" . at($now) . "';\n");
-		all_of_them(sprintf "SET timezone = '%s';\n", pick(@zones)) if chance(0.2);
-		swept(sweep()) if chance(0.25);
-		early();
-		end_step();
+		clock_to($now);
 	}
 	elsif (chance(0.05))
 	{
@@ -366,11 +436,7 @@ while (@sql < $steps)
 	}
 	else
 	{
-		my $call = call();
-
-		begin_step($call);
-		run_call($call);
-		end_step();
+		step(call());
 	}
 }
 
@@ -398,7 +464,7 @@ EXCEPTION WHEN OTHERS THEN
 	RETURN SQLSTATE || ' ' || SQLERRM || CASE WHEN SQLSTATE LIKE 'UC%' THEN ' ' || (detail::jsonb - 'seq' - 'hold_seq')::text ELSE '' END;
 END $$;
 CREATE VIEW everybody AS
-	SELECT string_agg(concat_ws(' ', substr(user_id, 6), monthly, granted, purchased, available, held, owed, owed_monthly,
+	SELECT string_agg(concat_ws(' ', user_id, monthly, granted, purchased, available, held, owed, owed_monthly,
 			plan, plan_version, status, extract(epoch FROM period_start), extract(epoch FROM next_reset_at),
 			CASE WHEN low THEN 'low' END), '; ' ORDER BY user_id)
 	  FROM credit_balance;
@@ -454,7 +520,7 @@ my $written = q(
 SELECT string_agg(concat_ws(' ', user_id, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased,
        plan, plan_version, scheduled_plan, cycle, cycle_anchor, time_zone, status, forfeited, CASE WHEN plan IS NOT NULL OR monthly > 0
        THEN concat_ws(' ', period, period_granted, period_share, extract(epoch FROM last_monthly_reset), extract(epoch FROM next_reset_at),
-                      last_left, last_limit, end_zone, end_anchor, end_cycle) END), E'\n' ORDER BY user_id) FROM credit_account);
+                      last_left, last_limit, last_undone, end_zone, end_anchor, end_cycle) END), E'\n' ORDER BY user_id) FROM credit_account);
 my %late = map {
 	$_ => $node->safe_psql($_, "SET credits.clock = '" . at($now) . "'; SET timezone = 'UTC'; DO 'BEGIN PERFORM credits_reset_due(); END'; $written")
 } @order;
@@ -476,6 +542,31 @@ DO 'BEGIN PERFORM credits_define_plan(''edge'', 200); END';
 SELECT monthly, plan_version FROM credit_balance WHERE user_id = 'edge'))
 	} @order;
 	is($got{$_}, $got{never}, "$_ or never: a plan changed at the instant of a boundary") for qw(early swept);
+}
+
+# Undoing a boundary gives the same, whether it was applied with others or by itself.  The new
+# zone makes the period before it a short one.
+{
+	my @t = gmtime($now);
+	my @month = map { my $m = $t[4] + $_; timegm(0, 0, 0, 1, $m % 12, $t[5] + 1900 + int($m / 12)) } 1, 2;
+	my $end = q(date_trunc('month', now_at AT TIME ZONE 'Pacific/Honolulu') AT TIME ZONE 'Pacific/Honolulu');
+	my %got = map {
+		my $db = $_;
+		my $sweeps = join '', map { "SET credits.clock = '" . at($_) . "'; DO 'BEGIN PERFORM credits_reset_due(); END';" }
+		  $month[0] + 3600, $month[0] + 86400, $month[0] + 5 * 86400;
+
+		$db => $node->safe_psql($db, "
+SET credits.clock = '" . at($now) . "';
+DO 'BEGIN PERFORM credits_define_plan(''undone'', 100), credits_open_account(''undone'', ''undone''),
+	credits_set_cycle(''undone'', NULL, ''Pacific/Honolulu''); END';
+" . ($db eq 'never' ? '' : $sweeps) . "
+SET credits.clock = '" . at($month[0] + 6 * 86400) . "';
+SELECT 'CALL credits_undo_run(plan => ''undone'', boundary => ' || quote_literal($end) || ')' FROM (SELECT credits_now() AS now_at) c \\gexec
+SELECT '= ' || concat_ws(' ', monthly, owed_monthly, period, period_granted, last_left, last_limit) FROM credit_account WHERE user_id = 'undone'")
+		  =~ s/^\{.*\n//mr
+	} @order;
+	like($got{never}, qr/^= 1 0 3 1 1 0$/, 'a boundary is undone: what the short period had comes back');
+	is($got{$_}, $got{never}, "$_ or never: a boundary is undone") for qw(early swept);
 }
 
 for my $db (@order)

@@ -131,7 +131,7 @@ test_undo_reset(void)
 		   "what expired comes back, what was granted goes");
 	is_about(3, "its row names the reset");
 	ok(last_row()->has_facts && acc->facts.period_granted == 50 &&
-		   acc->facts.last_undone && acc->facts.plan_version == 1,
+		   acc->facts.last_undone && acc->facts.last_limit == 30 && acc->facts.plan_version == 1,
 	   "as if the plan had granted just what had expired");
 	ok(acc->period == 2 && acc->facts.period_start == FEB && acc->next_reset_at == MAR,
 	   "the period stays");
@@ -158,6 +158,22 @@ test_undo_reset(void)
 	world_set_plan(&world, FEB + 4, "free");
 	balance_is(&world, 100, 0, 0, "so a plan change grants no more than the allowance");
 	replays("late returns after an undo");
+
+	/* but not beyond it: before and after the plan change it is the same */
+	for (int first = 0; first <= 1; first++)
+	{
+		acc = fresh(0);
+		world_deduct(&world, T0 + 1, 80);
+		world_fold(&world, FEB);
+		undo(FEB + 1, 0);
+		if (first)
+			world_refund(&world, FEB + 2, 0, 80);
+		world_set_plan(&world, FEB + 3, "free");
+		if (!first)
+			world_refund(&world, FEB + 4, 0, 80);
+		ok(acc->balance.monthly == 100 && acc->facts.period_granted == 100,
+		   "a late return after an undo and a plan change is no second allowance");
+	}
 
 	/* more than there is */
 	acc = fresh(0);
@@ -236,6 +252,19 @@ test_undo_in_debt(void)
 	ok(acc->facts.last_left == 0 && acc->facts.period_granted == 0 && last_row()->expired == 70,
 	   "and is not carried");
 	replays("an undo after a debt");
+
+	/* undone without a plan, and then boundaries that make no row */
+	acc = fresh(0);
+	world_schedule(&world, T0 + 1, NULL);
+	world_fold(&world, FEB);
+	undo(FEB + 1, 0);
+	row_is(&world, CR_KIND_UNDO, 100, B(100, 0, 0), NOTHING, NO_PAIRS,
+		   "a boundary that ended the plan, undone: what had expired is back");
+	world_deduct(&world, FEB + 2, 100);
+	world_purchase(&world, APR + 1, 5);
+	ok(acc->facts.period_granted == 0 && !acc->facts.last_undone && acc->period == 4,
+	   "a boundary without a row clears that");
+	replays("silent boundaries after an undo");
 }
 
 /* Something granted or took in the period since: then the undo would be wrong. */
@@ -294,7 +323,7 @@ test_regrant(void)
 	undo_and_regrant(FEB + 1, 0);
 	row_is(&world, CR_KIND_UNDO, 0, NOTHING, NOTHING, NO_PAIRS,
 		   "granted anew with nothing wrong: nothing");
-	ok(acc->facts.last_limit == 0 && acc->facts.period_granted == 100, "all stays as it was");
+	ok(!acc->facts.last_undone && acc->facts.period_granted == 100, "all stays as it was");
 	replays("a reset granted anew for nothing");
 
 	/* by another version */
@@ -309,7 +338,7 @@ test_regrant(void)
 	ok(acc->owed_monthly == 30 && acc->facts.period_granted == 60 &&
 		   acc->facts.plan_version == 2,
 	   "or is remembered");
-	is_int(last_row()->facts.last_limit, 0, "what was left at the boundary stays expired");
+	ok(!last_row()->facts.last_undone, "what was left at the boundary stays expired");
 	replays("a reset granted anew");
 	row = *last_row();
 	row.plan_version = row.facts.plan_version = 1;
@@ -706,6 +735,25 @@ test_import(void)
 	is_int(acc->owed_monthly, 20, "spent or not");
 	replays("an import undone in a later period");
 
+	/* nothing from before can be undone then */
+	acc = nothing_yet(0);
+	import(T0, "free", 73, 0);
+	world_schedule(&world, T0 + 1, NULL);
+	world_fold(&world, FEB);
+	is_int(last_row()->expired, 73, "without a plan, what was brought expires");
+	undo(FEB + 1, 0);
+	is_int(undo(FEB + 2, 1), CR_NOT_UNDOABLE, "the import undone: its boundary cannot be");
+	is_int(acc->balance.monthly, 0, "so nothing of it comes back");
+
+	acc = nothing_yet(0);
+	import(T0, "free", 73, 0);
+	world_deduct(&world, T0 + 1, 73);
+	world_fold(&world, FEB);
+	undo(FEB + 1, 1);
+	undo(FEB + 2, 0);
+	world_refund(&world, FEB + 3, 0, 73);
+	is_int(acc->balance.monthly, 0, "an undone boundary ends with the import");
+
 	/* in a part of a period */
 	acc = nothing_yet(0);
 	import(T0, "free", 40, 30);
@@ -998,6 +1046,33 @@ test_after_closing(void)
 	world_refund(&world, T0 + 8, 0, 10);
 	balance_is(&world, 0, 0, 10, "and what was spent since comes back");
 	replays("payments around a closing");
+
+	/* the boundary of a closed account */
+	acc = fresh(0);
+	world_deduct(&world, T0 + 1, 100);
+	run(OP_ADJUST, T0 + 2, 50);
+	run(OP_CLOSE, T0 + 3, 0);
+	world_fold(&world, FEB);
+	ok(last_row()->kind == CR_KIND_RESET && acc->facts.last_left == -50, "a boundary in debt");
+	world_refund(&world, FEB + 1, 0, 100);
+	is_int(undo(FEB + 2, 0), CR_NOT_UNDOABLE, "granted nothing, and is not undone");
+
+	/* an undone boundary, closed: what comes back is not more than before it */
+	for (int first = 0; first <= 1; first++)
+	{
+		acc = fresh(0);
+		world_deduct(&world, T0 + 1, 47);
+		world_fold(&world, FEB);
+		world_deduct(&world, FEB + 1, 19);
+		undo(FEB + 2, 0);
+		if (first)
+			world_refund(&world, FEB + 3, 0, 47);
+		run(OP_CLOSE, FEB + 4, 0);
+		if (!first)
+			world_refund(&world, FEB + 5, 0, 47);
+		is_int(acc->owed_monthly, 19, "19 were spent in the period, and are remembered");
+	}
+	replays("a late return after an undone boundary and a closing");
 
 	/* in the next period, and a paid grant */
 	acc = fresh(40);

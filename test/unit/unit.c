@@ -139,6 +139,7 @@ main(int argc, char **argv)
 		{"lots_random", test_lists_random},
 		{"undo_import_close", test_undo_import_close},
 		{"replay", test_replay},
+		{"property", test_property},
 		{"misplaced_rows", test_misplaced_rows},
 		{"chain", test_chain},
 		{"tree", test_tree},

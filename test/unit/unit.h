@@ -133,6 +133,7 @@ typedef struct Command
 	bool		paid;			/* a grant */
 	int64_t		total;			/* of a revocation; 0: none is given */
 	bool		keep_anchor;
+	CrKind		last_of;		/* an undo: of the last row of this kind; 0: of the target */
 } Command;
 
 extern void world_init(World *w);
@@ -199,6 +200,7 @@ extern void test_refunds(void);
 extern void test_lists_random(void);
 extern void test_undo_import_close(void);
 extern void test_replay(void);
+extern void test_property(void);
 extern void test_misplaced_rows(void);
 extern void test_chain(void);
 extern void test_tree(void);

@@ -304,6 +304,11 @@ world_paid(const World *w, const CrAccount *acc, int64_t seq, int n_rows, CrPaid
 		sum_about(w, CR_KIND_REINSTATE, seq, n_rows);
 	paid->forfeited = source_about(w, CR_KIND_REVOKE, seq, n_rows, CR_FROM_FORFEITED, false) -
 		source_about(w, CR_KIND_REINSTATE, seq, n_rows, CR_FROM_FORFEITED, false);
+	for (int i = 0; i < n_rows; i++)
+	{
+		if (w->rows[i].kind == CR_KIND_REVOKE && w->rows[i].ref_seq == seq)
+			paid->revoked_seq = w->rows[i].seq;
+	}
 	for (int i = 0; row->kind == CR_KIND_GRANT && i < acc->lots->n_grants; i++)
 	{
 		if (acc->lots->grants[i].seq == seq)
@@ -450,11 +455,24 @@ run_revoke(World *w, const Command *cmd, const CrPaid *paid, CrTime at, CrRow *r
 	return cr_revoke(&w->acc, at, amount, paid, cmd->total, row);
 }
 
+/* The last row of a kind that can be undone. */
+static const CrRow *
+last_of(const World *w, CrKind kind)
+{
+	for (int i = w->n_rows - 1; i >= 0; i--)
+	{
+		if (w->rows[i].kind == kind && is_undoable(&w->rows[i]))
+			return &w->rows[i];
+	}
+	return NULL;
+}
+
 static CrVerdict
 run_about_row(World *w, const Command *cmd, CrTime at, CrRow *row)
 {
 	CrAccount  *acc = &w->acc;
-	const CrRow *about = world_nth(w, cmd->op, cmd->target);
+	const CrRow *about = cmd->last_of ? last_of(w, cmd->last_of)
+		: world_nth(w, cmd->op, cmd->target);
 	int64_t		amount = cmd->amount;
 	CrCapture	capture = {amount, cmd->keep_open, cmd->owes};
 	CrHold	   *hold;

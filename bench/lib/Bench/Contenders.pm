@@ -28,9 +28,9 @@ my %batch_lines = (
 );
 
 # The columns that an INSERT of a deduction fills.
-my $columns = 'user_id, seq, kind, created_at, effective_at, period_start, next_reset_at, plan_version, '
+my $columns = 'user_id, seq, kind, created_at, effective_at, period, next_reset_at, plan_version, '
   . 'amount, monthly_delta, purchased_delta, monthly, purchased';
-my $returned = 'history_seq, effective_at, last_monthly_reset, next_reset_at, plan_version, monthly, purchased';
+my $returned = 'history_seq, effective_at, period, next_reset_at, plan_version, monthly, purchased';
 
 # Fields: id; label; schema (with SETUP below); ours; keyed; batch: one
 # operation is an item, a transaction has many; history: rows per operation
@@ -50,7 +50,7 @@ my @all = (
 		sql => $amount . "WITH a AS (UPDATE account SET monthly = monthly - :amount, history_seq = history_seq + 1, "
 		  . "effective_at = now() WHERE user_id = :uid AND monthly >= :amount RETURNING user_id, $returned) "
 		  . "INSERT INTO history ($columns) SELECT user_id, history_seq, 'deduct', effective_at, effective_at, "
-		  . "last_monthly_reset, next_reset_at, plan_version, :amount::bigint, -(:amount::bigint), 0, monthly, purchased FROM a "
+		  . "period, next_reset_at, plan_version, :amount::bigint, -(:amount::bigint), 0, monthly, purchased FROM a "
 		  . "RETURNING seq, monthly, purchased;\n",
 	},
 	{
@@ -65,14 +65,14 @@ my @all = (
 		# Five round trips; the client computes what to take from which bucket.
 		id => 'client_tx', label => 'client transaction', schema => 'plain_client_tx', history => 1,
 		sql => $amount . "BEGIN;\n"
-		  . "SELECT monthly, purchased, history_seq, last_monthly_reset, next_reset_at, plan_version "
+		  . "SELECT monthly, purchased, history_seq, period, next_reset_at, plan_version "
 		  . "FROM account WHERE user_id = :uid FOR UPDATE \\gset a_\n"
 		  . "\\set m least(:a_monthly, :amount)\n\\set p :amount - :m\n"
 		  . "\\set monthly :a_monthly - :m\n\\set purchased :a_purchased - :p\n\\set seq :a_history_seq + 1\n"
 		  . "\\set dm - :m\n\\set dp - :p\n"
 		  . "UPDATE account SET monthly = :monthly, purchased = :purchased, history_seq = :seq, effective_at = now() "
 		  . "WHERE user_id = :uid;\n"
-		  . "INSERT INTO history ($columns) VALUES (:uid, :seq, 'deduct', now(), now(), :a_last_monthly_reset, "
+		  . "INSERT INTO history ($columns) VALUES (:uid, :seq, 'deduct', now(), now(), :a_period, "
 		  . ":a_next_reset_at, :a_plan_version, :amount, :dm, :dp, :monthly, :purchased);\n"
 		  . "COMMIT;\n",
 	},
@@ -102,7 +102,7 @@ my @all = (
 		  . "history_seq = history_seq + 1, effective_at = now() FROM i WHERE account.user_id = i.user_id "
 		  . "AND monthly >= i.amount RETURNING account.user_id, i.amount, $returned) "
 		  . "INSERT INTO history ($columns) SELECT user_id, history_seq, 'deduct', effective_at, effective_at, "
-		  . "last_monthly_reset, next_reset_at, plan_version, amount, - amount, 0, monthly, purchased FROM a "
+		  . "period, next_reset_at, plan_version, amount, - amount, 0, monthly, purchased FROM a "
 		  . "RETURNING user_id, seq, monthly, purchased;\n",
 	},
 	{
@@ -156,7 +156,7 @@ sub one_statement
 			  . 'effective_at = now() FROM bench.one_users u WHERE account.user_id = u.user_id AND monthly >= 1 '
 			  . "RETURNING account.user_id, $returned) "
 			  . "INSERT INTO history ($columns) SELECT user_id, history_seq, 'deduct', effective_at, effective_at, "
-			  . 'last_monthly_reset, next_reset_at, plan_version, 1, -1, 0, monthly, purchased FROM a',
+			  . 'period, next_reset_at, plan_version, 1, -1, 0, monthly, purchased FROM a',
 		},
 		{
 			id => 'one_plpgsql', label => 'plpgsql function', schema => 'plain_plpgsql',

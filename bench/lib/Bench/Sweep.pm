@@ -21,16 +21,16 @@ WITH due AS (
     SELECT user_id, monthly AS expired FROM account WHERE next_event_at <= NOW
 ), swept AS (
     UPDATE account
-       SET monthly = 1000, period_granted = 1000, last_monthly_reset = next_reset_at, effective_at = next_reset_at,
+       SET monthly = 1000, period_granted = 1000, period = period + 1, last_monthly_reset = next_reset_at, effective_at = next_reset_at,
            next_reset_at = next_reset_at + interval '1 month', next_event_at = next_reset_at + interval '1 month',
            history_seq = history_seq + 1
       FROM due
      WHERE account.user_id = due.user_id
     RETURNING account.*, expired
 )
-INSERT INTO history (user_id, seq, kind, created_at, effective_at, period_start, next_reset_at, plan_version,
+INSERT INTO history (user_id, seq, kind, created_at, effective_at, period, period_start, next_reset_at, plan_version,
                      amount, monthly_delta, purchased_delta, monthly, purchased, expired, run_id)
-SELECT user_id, history_seq, 'reset', NOW, effective_at, last_monthly_reset, next_reset_at, plan_version,
+SELECT user_id, history_seq, 'reset', NOW, effective_at, period, last_monthly_reset, next_reset_at, plan_version,
        1000, monthly - expired, 0, monthly, purchased, expired, '5f2c0a52-6c40-4b57-9d0c-0f6b8c1d2e3f'
   FROM swept
 SQL

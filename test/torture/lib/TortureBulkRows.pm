@@ -230,7 +230,7 @@ sub row_undo
 	$self->bad("$where: more goes than came") if $kind eq 'grant' && ($row->{amount} > 0 || -$row->{amount} > $target->{amount});
 	$self->bad("$where: takes more back than was applied") if $kind eq 'set_plan' && $row->{amount} != -$target->{amount};
 	$self->bad("$where: grants anew, and $op->{id} did not ask for that")
-	  if $kind eq 'reset' && defined $regrant && ($regrant eq '') != !defined $row->{last_limit};
+	  if $kind eq 'reset' && defined $regrant && ($regrant eq '') != (($row->{last_undone} // '') eq 't');
 	if ($kind eq 'import')
 	{
 		$state->{imported} = 0;

@@ -603,7 +603,7 @@ sub tables
 		my ($payment) = @_;
 		my $row = delete $purchases->{ $payment->{payment_ref} } or return $self->bad("$payment->{payment_ref}: a payment without a purchase");
 
-		for my $column (qw(user_id seq kind amount revoked reported forfeited))
+		for my $column (qw(user_id seq kind amount revoked reported forfeited revoked_seq))
 		{
 			$self->bad("$payment->{payment_ref}: $column is $payment->{$column}, and in the history $row->{$column}")
 			  if differs($payment->{$column}, $row->{$column});

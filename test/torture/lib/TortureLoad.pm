@@ -666,7 +666,7 @@ sub begin
 
 		if ($call eq 'sleep')
 		{
-			$self->{db}->rows("SELECT pg_sleep($user)");
+			usleep($user * 1_000_000);
 			next;
 		}
 		my $key = delete $args{key};

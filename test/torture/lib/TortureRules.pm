@@ -14,7 +14,7 @@ our @EXPORT_OK = qw(parts_of allowance @facts);
 
 # What a row that changes one of them has, all of them.
 our @facts = qw(plan plan_version scheduled_plan cycle_anchor time_zone status overdraft_limit period_granted
-  period_start period_share cycle last_left last_limit);
+  period_start period_share cycle last_left last_limit last_undone);
 
 my $whole = 1_000_000;    # the share of a full period
 
@@ -25,7 +25,7 @@ my ($monthly, $purchased, $last, $older, $expired, $owed, $forfeited, $ended, $r
 sub rules_begin
 {
 	return (
-		period => 1, end => undef, share => $whole, left => 0, limit => 0, cycle => undef, made_from => '', forfeits => 0, closed_seq => 0,
+		period => 1, end => undef, share => $whole, left => 0, limit => 0, undone => 0, cycle => undef, made_from => '', forfeits => 0, closed_seq => 0,
 		grants => {}, spending => {});
 }
 
@@ -104,25 +104,30 @@ sub carried
 	return $left < 0 ? 0 : defined $limit ? min($left, $limit) : $left;
 }
 
+# Those of the period before come back, as if they had been left at the boundary.  If that was
+# undone, what the limit would have let expire counts as granted.
+sub carry
+{
+	my ($acc, $credits) = @_;
+	my $before = $acc->{left};
+	my $after = $acc->{left} = $before + $credits;
+	my $limited = carried($after, $acc->{limit}) - carried($before, $acc->{limit});
+	my $all = carried($after) - carried($before);
+
+	return $limited if !$acc->{undone};
+	$acc->{granted} += $all - $limited if !$acc->{is_before_closing};
+	return $all;
+}
+
 # Monthly credits of a period come back.
 sub give_monthly
 {
 	my ($acc, $period, $credits) = @_;
-	my $state = $acc->{state};
 	my $age = $acc->{period} - $period;
-	my $back = $credits;
+	my $back = $age == 0 ? $credits : $age == 1 ? carry($acc, $credits) : 0;
 
-	$back = min($back, $age == 0 ? $acc->{now}{owed_monthly} : $age == 1 ? max(0, -$acc->{left}) : 0) if $acc->{is_before_closing};
+	$back = min($back, $acc->{now}{owed_monthly}) if $acc->{is_before_closing};
 	$acc->{lost} += $credits - $back;
-	if ($age > 0)
-	{
-		my $free = $age > 1 ? 0 : carried($acc->{left} + $back, $acc->{limit}) - carried($acc->{left}, $acc->{limit});
-
-		$acc->{left} += $back if $age == 1;
-		$acc->{granted} += $free if !defined $acc->{limit};
-		$acc->{lost} += $back - $free;
-		$back = $free;
-	}
 	credit($acc, 'monthly', $back);
 	return;
 }
@@ -279,19 +284,22 @@ sub consume
 	return $wanted;
 }
 
-# A late capture: first what expired with the hold.
+# A late capture: first what expired with the hold, and was not given back or used since.
 sub consume_expired
 {
 	my ($acc, $hold, $wanted) = @_;
-	my $rest = $wanted - min($wanted, $hold->{monthly});
+	my $of_monthly = min($wanted, $hold->{monthly});
+	my $rest = $wanted - $of_monthly;
 
+	$acc->{left} -= $of_monthly if $hold->{period} == $acc->{period} - 1;
 	for my $part (@{ $hold->{parts} })
 	{
-		my $taken = min($rest, $part->[1]);
 		my $grant = $acc->{state}{grants}{ $part->[0] };
+		my $is_paid = $grant && $grant->{paid};
+		my $taken = min($rest, $part->[1], $is_paid ? $grant->{expired} : $rest);
 
 		$rest -= $taken;
-		$grant->{expired} -= min($taken, $grant->{expired}) if $grant && $grant->{paid};
+		$grant->{expired} -= $taken if $is_paid;
 	}
 	put($acc, $expired, $wanted - $rest);
 	clear_hold($hold);
@@ -329,6 +337,7 @@ sub new_period
 
 	$acc->{left} = $before - $now->{owed_monthly};
 	$acc->{limit} = $version ? $version->{rollover_limit} : 0;
+	$acc->{undone} = 0;
 	$now->{owed_monthly} = 0;
 	$now->{monthly} = carried($acc->{left}, $acc->{limit});
 	$acc->{expired} = $before - $now->{monthly};
@@ -457,6 +466,7 @@ my %rule = (
 		}
 		$payment->{forfeited} += $take->(\$acc->{forfeits}, $forfeited) if $payment->{seq} < $acc->{state}{closed_seq};
 		$grant->{elsewhere} += $wanted if $grant;
+		$payment->{revoked_seq} = $row->{seq};
 		$take->(\$acc->{now}{purchased}, $purchased);
 		$acc->{now}{owed_purchased} += $wanted;
 		put($acc, $owed, $wanted);
@@ -476,7 +486,7 @@ my %rule = (
 		my $to_forfeited = min($amount - $to_purchased, $payment->{forfeited});
 		my $to_grant = $amount - $to_purchased - $to_forfeited;
 
-		$acc->{is_before_closing} = $payment->{seq} < $acc->{state}{closed_seq};
+		$acc->{is_before_closing} = $payment->{revoked_seq} < $acc->{state}{closed_seq};
 		give_purchased($acc, $to_purchased);
 		put($acc, $purchased, $to_purchased);
 		$payment->{forfeited} -= $to_forfeited;
@@ -537,14 +547,21 @@ my %rule = (
 		my $net = sub { return $now->{monthly} + $now->{granted} + $now->{purchased} - $now->{owed_monthly} - $now->{owed_purchased} };
 		my $before = $net->();
 
-		if ($target->{kind} eq 'reset' && !defined $row->{last_limit})
+		if ($target->{kind} eq 'reset' && ($row->{last_undone} // '') eq 't')
 		{
 			change_granted($acc, carried($acc->{left}) - carried($acc->{left}, $acc->{limit}));
-			$acc->{limit} = undef;
+			$acc->{undone} = 1;
+			for my $hold (grep { $_->{is} eq 'expired' && $_->{period} == $acc->{period} - 1 } values %{ $acc->{state}{holds} })
+			{
+				$hold->{given_back} += $hold->{monthly};
+				$hold->{monthly} = 0;
+			}
 		}
 		elsif ($target->{kind} eq 'reset')
 		{
-			change_granted($acc, allowance($self->plan_version($row->{plan}, $row->{plan_version}), $acc->{share}));
+			my $version = version_after($self, $acc, $row);
+
+			change_granted($acc, $version ? allowance($version, $acc->{share}) : 0);
 		}
 		elsif ($target->{kind} eq 'set_plan') { change_granted($acc, $acc->{granted} - $target->{amount}); }
 		elsif ($target->{kind} eq 'grant') { $now->{granted} -= close_grant($acc->{state}{grants}{ $target->{seq} }); }
@@ -588,7 +605,7 @@ sub periods
 		$self->bad("$where: the period $row->{period} after $state->{period}")
 		  if $passed < 0 || defined $state->{plan} || defined $state->{scheduled_plan} || !defined $state->{end} || $state->{end} gt $at
 		  || $kind eq 'reset' || !$has_facts || grep { $before->{$_} } qw(monthly held_monthly owed_monthly);
-		@$state{qw(left limit period_granted)} = (0, 0, 0);
+		@$state{qw(left limit undone period_granted)} = (0, 0, 0, 0);
 	}
 	elsif ($kind eq 'reset')
 	{
@@ -631,7 +648,7 @@ sub follows
 	$self->periods($where, $row, $before, $state);
 	my $acc = {
 		now => {%$before}, state => $state, at => TortureRows::instant($row->{effective_at}), lost => 0, parts => [], expired => 0, forfeited => 0,
-		amount => $row->{amount}, left => $state->{left}, limit => $state->{limit}, granted => $state->{period_granted}, share => $state->{share},
+		amount => $row->{amount}, left => $state->{left}, limit => $state->{limit}, undone => $state->{undone}, granted => $state->{period_granted}, share => $state->{share},
 		period => $row->{period}, forfeits => $state->{forfeits} };
 
 	$rule{$kind}->($self, $acc, $row);
@@ -642,18 +659,18 @@ sub follows
 	}
 	my @parts = map { join ' ', map { "@$_" } @$_ } [ parts_of($row) ], $acc->{parts};
 	$wrong{allocations} = \@parts if $parts[0] ne $parts[1];
-	my %fact = (period_granted => $acc->{granted}, last_left => $acc->{left}, last_limit => $acc->{limit} // 'all');
-	my %was = (period_granted => $state->{period_granted}, last_left => $state->{left}, last_limit => $state->{limit} // 'all');
+	my %fact = (period_granted => $acc->{granted}, last_left => $acc->{left}, last_limit => $acc->{limit}, last_undone => $acc->{undone} ? 't' : 'f');
+	my %was = (period_granted => $state->{period_granted}, last_left => $state->{left}, last_limit => $state->{limit}, last_undone => $state->{undone} ? 't' : 'f');
 	for my $field (sort keys %fact)
 	{
-		my $said = defined $row->{status} ? $row->{$field} // 'all' : $was{$field};
+		my $said = defined $row->{status} ? $row->{$field} // 'NULL' : $was{$field};
 
 		$wrong{$field} = [ $said, $fact{$field} ] if $said ne $fact{$field};
 	}
 	$self->bad("$where: $kind has $_ $wrong{$_}[0], and the rules give $wrong{$_}[1]") for sort keys %wrong;
 
 	# What follows is judged by what is there.
-	@$state{qw(left limit)} = defined $row->{status} ? @$row{qw(last_left last_limit)} : @$acc{qw(left limit)};
+	@$state{qw(left limit undone)} = defined $row->{status} ? (@$row{qw(last_left last_limit)}, ($row->{last_undone} // '') eq 't') : @$acc{qw(left limit undone)};
 	@$state{qw(period forfeits)} = ($row->{period}, $acc->{forfeits});
 	return;
 }

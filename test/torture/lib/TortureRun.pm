@@ -141,17 +141,18 @@ sub traits
 my $columns = 'user_id, seq, kind, amount, monthly_delta, granted_delta, purchased_delta, monthly, granted, purchased, '
   . join(', ', map { "coalesce($_, 0) AS $_" } qw(held_monthly held_granted held_purchased owed_monthly owed_purchased expired forfeited))
   . ', ref_seq, skipped, payment_ref, spender, allocations, period, plan, plan_version, period_granted, status, time_zone, scheduled_plan, overdraft_limit, '
-  . 'cycle_anchor, period_start, period_share, cycle, last_left, last_limit, '
+  . 'cycle_anchor, period_start, period_share, cycle, last_left, last_limit, last_undone, '
   . q(idempotency_key, run_id, reason, metadata ->> 'meta' AS meta, num_nonnulls(reason_digest, metadata_digest) > 0 AS erased, )
   . q(num_nonnulls(reason, metadata, text_salt) > 0 AS texts, encode(hash, 'hex') AS hash, created_at, effective_at, ends_at, next_reset_at);
 my %tables = (
 	history => "SELECT $columns, false AS archived FROM credit_history UNION ALL SELECT $columns, true FROM credit_history_archive ORDER BY user_id, seq",
 	account => q(SELECT user_id, history_seq AS seq, monthly, granted, purchased, held_monthly, held_granted, held_purchased,
 		owed_monthly, owed_purchased, status, plan, plan_version, scheduled_plan, time_zone, cycle_anchor, overdraft_limit, effective_at,
-		period, period_granted, period_share, cycle, last_left, last_limit, coalesce(forfeited, 0) AS forfeits,
+		period, period_granted, period_share, cycle, last_left, last_limit, last_undone, coalesce(forfeited, 0) AS forfeits,
 		coalesce(closed_seq, 0) AS closed_seq, last_monthly_reset AS period_start, next_reset_at, encode(history_hash, 'hex') AS hash FROM credit_account),
 	payment => q(SELECT payment_ref, user_id, seq, CASE WHEN granted THEN 'grant' ELSE 'purchase' END AS kind, amount, revoked,
-		coalesce(reported, 0) AS reported, coalesce(forfeited, 0) AS forfeited FROM credit_payment),
+		coalesce(reported, 0) AS reported, coalesce(forfeited, 0) AS forfeited, coalesce(revoked_seq, 0) AS revoked_seq
+		FROM credit_payment),
 	plan => 'SELECT plan, version, effective_from, monthly_credits, rollover_limit, cycle FROM credit_plan',
 	grant => q(SELECT user_id, seq, amount, remaining, closed, ends_at, coalesce(expired, 0) AS expired, coalesce(elsewhere, 0) AS elsewhere
 		FROM credit_grant),
