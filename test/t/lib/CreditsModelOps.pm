@@ -103,6 +103,17 @@ sub open_op
 		zone => pick(undef, undef, 'UTC', zones(), (turn_zone($world)) x 6) };
 }
 
+# A plan, mostly one that the account can have at once.
+sub some_plan
+{
+	my ($world, $user) = @_;
+	my $cycle = (account($world, $user) // {})->{cycle};
+	my $plans = $world->{model}{plans};
+	my @same = grep { $cycle && length_of($plans->{$_}[-1]{cycle}) eq length_of($cycle) } sort keys %$plans;
+
+	return @same && chance(0.6) ? pick(@same) : pick(plans());
+}
+
 sub set_plan_op
 {
 	my ($world) = @_;
@@ -114,7 +125,7 @@ sub set_plan_op
 		call => 'set_plan',
 		tag => next_tag($world),
 		user => $user,
-		plan => chance($restart ? 0.02 : 0.2) ? undef : $when eq 'now' && chance(0.03) ? 'p9' : pick(plans()),
+		plan => chance($restart ? 0.02 : 0.2) ? undef : $when eq 'now' && chance(0.03) ? 'p9' : some_plan($world, $user),
 		when => $when,
 		restart => $restart ? 1 : undef,
 		keep_anchor => chance($restart ? 0.4 : 0.01) ? 1 : undef,

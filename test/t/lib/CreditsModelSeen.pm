@@ -46,21 +46,23 @@ sub seen_row
 		$seen{"$row->{cycle} period"}++;
 		$seen{"$row->{cycle} period in part"}++ if $row->{share} < FULL;
 	}
-	seen_after($row, $before, $what, $boundaries) if $before;
+	seen_after($row, $before, $boundaries) if $before;
 	return;
 }
 
 sub seen_after
 {
-	my ($row, $before, $what, $boundaries) = @_;
+	my ($row, $before, $boundaries) = @_;
 	my $more = $row->{owed_monthly} - $before->{owed_monthly};
+	my $is_late = !$boundaries && $row->{last_left} != $before->{last_left} && $row->{period} == $before->{period};
+	my @what = (
+		$row->{period} - $before->{period} > $boundaries ? 'after silent boundaries' : (),
+		$more > 0 ? 'in debt of monthly credits' : (),
+		$more < 0 ? ($boundaries ? 'ends' : 'pays') . ' a debt of monthly credits' : (),
+		$is_late ? 'back from the last period' : (),
+		$is_late && $row->{last_undone} ? 'back from a period whose end was undone' : ());
 
-	$seen{"$what after silent boundaries"}++ if $row->{period} - $before->{period} > $boundaries;
-	$seen{"$what in debt of monthly credits"}++ if $more > 0;
-	$seen{ "$what " . ($boundaries ? 'ends' : 'pays') . ' a debt of monthly credits' }++ if $more < 0;
-	return if $boundaries || $row->{last_left} == $before->{last_left} || $row->{period} != $before->{period};
-	$seen{"$what back from the last period"}++;
-	$seen{"$what back from the last period after an undo"}++ if $row->{last_undone};
+	$seen{"row $_"}++ for map { ($_, "$row->{kind} $_") } @what;
 	return;
 }
 
