@@ -742,6 +742,17 @@ test_forged(void)
 	cr_deduct(&acc, T0 + 2, 1, &row);
 	world.env.emit(&world, &row);
 	complains(replay_to_last(), last_row(), "a deduction from a frozen account");
+
+	/* the total is only noted, so nothing else depends on it */
+	fresh(0);
+	world_purchase(&world, T0 + 1, 50);
+	world_run(&world, &(Command){.op = OP_REVOKE, .at = T0 + 2, .total = 30});
+	acc = replay_to_last();
+	row = *last_row();
+	alter(&row)[row.n_allocations - 1].credits = 51;
+	complains(acc, &row, "a revocation that notes a total above the payment");
+	altered[row.n_allocations - 1].credits = 50;
+	ok(replay(&acc, &row, (int) row.seq - 1) == NULL, "one up to it is believed");
 }
 
 /* What an account row can say otherwise. */
