@@ -451,6 +451,17 @@ test_reinstate(void)
 								 .bucket = CR_MONTHLY,
 								 .amount = CR_MAX_CREDITS - 10});
 	is_int(reinstate(T0 + 5, 0, 50), CR_OK, "what pays a debt needs no room");
+
+	/* revoked after a closing: it was not lost by that, so it needs room */
+	fresh(0);
+	world_purchase(&world, T0 + 1, 50);
+	world_deduct(&world, T0 + 2, 150);
+	world_run(&world, &(Command){.op = OP_CLOSE, .at = T0 + 3});
+	world_run(&world, &(Command){.op = OP_UNFREEZE, .at = T0 + 4});
+	world_purchase(&world, T0 + 5, 60);
+	world_revoke(&world, T0 + 6, 0, 0);
+	world_purchase(&world, T0 + 7, CR_MAX_CREDITS - 10);
+	is_int(reinstate(T0 + 8, 0, 0), CR_OVER_CAP, "past the cap, after a closing");
 }
 
 static void
