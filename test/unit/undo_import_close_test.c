@@ -216,17 +216,6 @@ test_undo_reset(void)
 	is_int(undo(MAR + 1, 0), CR_NOT_UNDOABLE, "the one before it stays as it is");
 	is_int(undo(MAR + 1, 1), CR_OK, "and itself can be undone");
 
-	/* a boundary without a row ends it, too */
-	acc = fresh(0);
-	world_deduct(&world, T0 + 1, 100);
-	world_fold(&world, FEB);
-	undo(FEB + 1, 0);
-	world_set_plan(&world, FEB + 2, NULL);
-	ok(acc->facts.last_undone, "the boundary before the period is undone");
-	world_purchase(&world, MAR + 1, 5);
-	ok(!acc->facts.last_undone && acc->period == 3, "the next one is not");
-	replays("a silent boundary after an undo");
-
 	/* the cap */
 	acc = fresh(0);
 	world_plan(&world, "free", FEB, 60, CR_CALENDAR, 0);
