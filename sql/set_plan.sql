@@ -135,6 +135,15 @@ SELECT plan, scheduled_plan, monthly, period, last_monthly_reset, next_reset_at,
 SELECT r->'period' AS period, r->'period_start' AS period_start, r->'next_reset_at' AS next_reset_at FROM credits_balance('s') r;
 SELECT * FROM credits_verify_account('s');
 
+-- Nothing ends when the hold that was released would have: the sweep looks once, writes no row, and does not
+-- look at the account again.
+SELECT t.short(credits_add_purchased('s', 5, 'pay s')) AS purchased, credits_hold('s', 5, '20 days') ->> 'seq' AS hold \gset
+SELECT t.short(credits_release('s', :hold)), (SELECT next_event_at FROM credit_account WHERE user_id = 's') AS next_event_at;
+SET credits.clock = '2027-11-15 00:00:00+00';
+CALL credits_run_reset() \gset
+SELECT (SELECT next_event_at FROM credit_account WHERE user_id = 's') AS next_event_at, (SELECT count(*) FROM t.history('s')) AS rows;
+SELECT * FROM credits_verify_account('s');
+
 -- Arguments.
 SELECT t.fingerprint() AS before \gset
 SELECT args, t.sqlstate('SELECT credits_set_plan(' || args || ')')

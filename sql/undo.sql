@@ -257,6 +257,20 @@ CALL credits_undo_run(plan => 'kept', boundary => '2027-03-01 00:00:00+00') \gse
 SELECT pg_temp.said(:'report');
 SELECT * FROM t.history('kept');
 
+-- What expired with a hold comes back when the boundary is undone.  So capturing the hold late spends from the balance.
+SET credits.clock = '2027-03-31 00:00:00+00';
+SELECT credits_define_plan('held', 100) ->> 'version' AS version, credits_open_account('h', 'held') ->> 'monthly' AS monthly;
+SELECT credits_hold('h', 30, '2 days') ->> 'seq' AS hold \gset
+SET credits.clock = '2027-04-03 00:00:00+00';
+CALL credits_run_reset() \gset
+CALL credits_undo_run(plan => 'held', boundary => '2027-04-01 00:00:00+00') \gset
+SELECT pg_temp.said(:'report');
+SELECT monthly, given_back FROM credit_hold WHERE user_id = 'h';
+SELECT * FROM credits_verify_account('h');
+SELECT t.short(credits_capture('h', :hold));
+SELECT seq, kind, amount, delta, balance, expired, allocations FROM t.moves('h') WHERE seq > 1;
+SELECT * FROM credits_verify_account('h');
+
 -- Tampering.
 BEGIN;
 ALTER TABLE credit_history DISABLE TRIGGER credits_guard;
