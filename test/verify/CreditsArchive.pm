@@ -16,7 +16,7 @@ my @SUMS = qw(monthly granted purchased held_monthly held_granted held_purchased
 
 # What a checkpoint has of each grant and payment, in order.
 my @GRANT = qw(seq amount left ends_at closed paid expired elsewhere);
-my @PAYMENT = qw(amount revoked forfeited reported granted);
+my @PAYMENT = qw(amount revoked forfeited reported revoked_seq granted);
 
 sub numbers { return defined $_[0] ? unpack('q>*', $_[0]) : () }
 sub packed  { return @_ ? pack('q>*', @_) : undef }

@@ -15,7 +15,7 @@ use constant INT64_MAX  => 9223372036854775807;
 use constant INT64_MIN  => -9223372036854775807 - 1;
 
 # The columns of each file.  Types: t text, i integer, z time with zone,
-# l local time, b bytea, u uuid, a array of integers.
+# l local time, b bytea, u uuid, a array of integers, f true or false as 1 or 0.
 our %TYPE_OF = (
 	credit_plan => {
 		plan => 't', version => 'i', effective_from => 'z', monthly_credits => 'i',
@@ -26,7 +26,7 @@ our %TYPE_OF = (
 		held_monthly => 'i', held_granted => 'i', held_purchased => 'i',
 		owed_monthly => 'i', owed_purchased => 'i', overdraft_limit => 'i',
 		period_granted => 'i', period => 'i', last_monthly_reset => 'z', period_share => 'i', cycle => 't',
-		last_left => 'i', last_limit => 'i', effective_at => 'z',
+		last_left => 'i', last_limit => 'i', last_undone => 'f', effective_at => 'z',
 		cycle_anchor => 'l', history_seq => 'i', time_zone => 't', status => 't',
 		history_hash => 'b', next_reset_at => 'z', next_event_at => 'z',
 		plan_version => 'i', plan => 't', scheduled_plan => 't',
@@ -44,7 +44,7 @@ our %TYPE_OF = (
 		forfeited => 'i', skipped => 'i', plan => 't', scheduled_plan => 't',
 		cycle_anchor => 'l', time_zone => 't', status => 't', overdraft_limit => 'i',
 		period_granted => 'i', period_start => 'z', period_share => 'i', cycle => 't',
-		last_left => 'i', last_limit => 'i', text_salt => 'b', reason => 't', metadata => 't',
+		last_left => 'i', last_limit => 'i', last_undone => 'f', text_salt => 'b', reason => 't', metadata => 't',
 		reason_digest => 'b', metadata_digest => 'b', hash => 'b',
 	},
 	credit_checkpoint => {
@@ -52,7 +52,7 @@ our %TYPE_OF = (
 		held_monthly => 'i', held_granted => 'i', held_purchased => 'i',
 		owed_monthly => 'i', owed_purchased => 'i', overdraft_limit => 'i',
 		period_granted => 'i', period => 'i', last_monthly_reset => 'z', period_share => 'i', cycle => 't',
-		last_left => 'i', last_limit => 'i', effective_at => 'z',
+		last_left => 'i', last_limit => 'i', last_undone => 'f', effective_at => 'z',
 		cycle_anchor => 'l', history_seq => 'i', time_zone => 't', status => 't',
 		history_hash => 'b', next_reset_at => 'z', next_event_at => 'z',
 		plan_version => 'i', plan => 't', scheduled_plan => 't',
@@ -62,7 +62,7 @@ our %TYPE_OF = (
 	},
 	credit_payment => {
 		user_id => 't', seq => 'i', payment_ref => 't', amount => 'i', revoked => 'i',
-		granted => 't', paid_at => 'z', reported => 'i', forfeited => 'i',
+		granted => 't', paid_at => 'z', reported => 'i', forfeited => 'i', revoked_seq => 'i',
 	},
 	credit_grant => {
 		user_id => 't', seq => 'i', amount => 'i', remaining => 'i', ends_at => 'z', closed => 't',
@@ -92,7 +92,7 @@ our @HISTORY_FIELDS = qw(user_id seq kind created_at effective_at period
   ref_seq ends_at next_reset_at payment_ref idempotency_key request_digest actor
   spender run_id amount expired forfeited skipped);
 our @FACTS = qw(plan plan_version scheduled_plan cycle_anchor time_zone status
-  overdraft_limit period_granted period_start period_share cycle last_left last_limit);
+  overdraft_limit period_granted period_start period_share cycle last_left last_limit last_undone);
 our @AUDIT_FIELDS =
   qw(seq created_at action subject actor client_addr application before after);
 #
@@ -178,6 +178,14 @@ sub integer_array
 	return pack 'q>*', map { integer($_) } split /,/, $1;
 }
 
+# True or false, as COPY writes it.
+sub flag
+{
+	my ($text) = @_;
+	die "'$text' is not t or f\n" unless $text =~ /\A[tf]\z/;
+	return $text eq 't' ? 1 : 0;
+}
+
 # An array of texts; NULL is not among them.
 sub text_array
 {
@@ -202,6 +210,7 @@ my %DECODE = (
 	b => \&raw_bytes,
 	u => \&uuid,
 	a => \&integer_array,
+	f => \&flag,
 );
 
 #
@@ -211,7 +220,7 @@ my %DECODE = (
 sub bytes_field { defined $_[0] ? "\x01" . pack('N', length $_[0]) . $_[0] : "\x00" }
 sub int_field   { defined $_[0] ? "\x01\x00\x00\x00\x08" . pack('q>', $_[0]) : "\x00" }
 
-my %ENCODE = map { ($_ => \&int_field) } qw(i z l);
+my %ENCODE = map { ($_ => \&int_field) } qw(i z l f);
 $ENCODE{$_} = \&bytes_field for qw(t b u a);
 
 sub encode_value { my ($type, $value) = @_; return $ENCODE{$type}->($value) }

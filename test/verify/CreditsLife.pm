@@ -5,7 +5,7 @@ package CreditsLife;
 
 use strict;
 use warnings;
-use CreditsPeriods qw(FULL allowance in_force same same_length clamp least credit change_monthly set_end check_end);
+use CreditsPeriods qw(FULL allowance in_force same same_length clamp at_least_0 least credit change_monthly set_end check_end);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(%LIFE_KIND keep_undoable);
@@ -22,7 +22,7 @@ sub keep_undoable
 	my ($book, $before, $row) = @_;
 	return unless $row->{kind} =~ /\A(?:reset|set_plan|grant|import)\z/;
 	my $target = $book->{undoable}{ $row->{seq} } = { map { ($_ => $row->{$_}) }
-		  qw(seq kind amount period plan plan_version period_granted) };
+		  qw(seq kind amount period plan plan_version period_granted status) };
 	$target->{$_} = $row->{"${_}_delta"} - $row->{"owed_$_"} + $before->{"owed_$_"} for qw(monthly purchased);
 	return;
 }
@@ -46,15 +46,28 @@ sub as_left
 
 my %UNDO;
 
-# The boundary is taken back, or it grants anew: the first leaves no limit.
+# What was monthly of a hold and expired with it counts as given back.
+sub give_back_expired
+{
+	my ($hold) = @_;
+	for my $part (grep { $_->[0] == 0 } @{ $hold->{parts} })
+	{
+		$hold->{given_back} += $part->[1];
+		$part->[1] = 0;
+	}
+	return;
+}
+
+# The boundary is taken back, or it grants anew.
 $UNDO{reset} = sub {
 	my ($c, $target) = @_;
-	my ($facts, $after) = @$c{qw(facts after)};
-	if (!defined $after->{last_limit} && defined $facts->{last_limit})
+	my ($facts, $after, $book) = @$c{qw(facts after book)};
+	if ($after->{last_undone})
 	{
 		my ($left, $limit) = @$facts{qw(last_left last_limit)};
-		grant_otherwise($c, clamp($left) - clamp($left, $limit));
-		$facts->{last_limit} = undef;
+		grant_otherwise($c, at_least_0($left) - clamp($left, $limit));
+		$facts->{last_undone} = 1;
+		give_back_expired($_) for grep { $_->{state} eq 'expired' && $_->{period} == $c->{before}{period} - 1 } values %{ $book->{holds} };
 		return as_left($c, $target);
 	}
 	my ($version, @problems) = in_force($c);
@@ -96,7 +109,8 @@ $UNDO{import} = sub {
 	my $taken = least($target->{purchased}, $now->{purchased});
 	$now->{purchased} -= $taken;
 	$now->{owed_purchased} += $target->{purchased} - $taken;
-	@$facts{qw(plan plan_version scheduled_plan cycle period_granted)} = (undef, undef, undef, undef, 0);
+	@$facts{qw(plan plan_version scheduled_plan cycle period_granted last_undone)} = (undef, undef, undef, undef, 0, 0);
+	$c->{book}{undoable} = {};    # nothing before it can be undone
 	@{ $c->{expect} }{qw(amount next_reset_at)} = ($change - $target->{purchased}, undef);
 	return ();
 };
@@ -108,7 +122,8 @@ $LIFE_KIND{undo} = sub {
 	  or return 'ref_seq is nothing that can be undone, or was undone';
 	my $kind = $target->{kind};
 	return 'it is not of this period' if $kind =~ /\A(?:reset|set_plan)\z/ && $target->{period} != $before->{period};
-	return 'the account was closed since' if $kind ne 'grant' && $target->{seq} < $book->{closed_seq};
+	return 'it is the boundary of a closed account' if $kind eq 'reset' && ($target->{status} // '') eq 'closed';
+	return 'the account was closed since' if $target->{seq} < $book->{closed_seq};
 	return $UNDO{$kind}->($c, $target);
 };
 
@@ -138,6 +153,8 @@ $LIFE_KIND{import} = sub {
 	return @problems if @problems;
 	credit($now, $_, $given{$_}) for keys %given;
 	$c->{expect}{amount} = $given{monthly} + $given{purchased};
+	$c->{expect}{allocations} = [ grep { $_->[1] } [ 0, $given{monthly} ], [ -1, $given{purchased} ] ]
+	  if $before->{owed_monthly} || $before->{owed_purchased};
 	@$facts{qw(plan plan_version cycle_anchor time_zone period_start)} = @$after{qw(plan plan_version cycle_anchor time_zone period_start)};
 	@$facts{qw(cycle period_share period_granted)} = ($version->{cycle}, FULL, allowance($version, FULL));
 	push @problems, 'period_start is after the import' if $facts->{period_start} > $row->{effective_at};
@@ -170,7 +187,7 @@ $LIFE_KIND{close} = sub {
 	$book->{live} = {};
 	$book->{closed_seq} = $row->{seq};
 	$book->{forfeited} += $before->{purchased};
-	@$facts{qw(plan plan_version scheduled_plan status period_granted)} = (undef, undef, undef, 'closed', 0);
+	@$facts{qw(plan plan_version scheduled_plan status period_granted last_undone)} = (undef, undef, undef, 'closed', 0, 0);
 	return @problems;
 };
 

@@ -186,7 +186,7 @@ $KIND{set_plan} = sub {
 	return (@problems, first_plan($c)) if defined $after->{plan} && !defined $cycle;
 	my ($version, @wrong) = in_force($c);
 	return (@problems, @wrong) unless $version;
-	@$facts{qw(plan plan_version)} = @$after{qw(plan plan_version)};
+	@$facts{qw(plan plan_version last_undone)} = (@$after{qw(plan plan_version)}, 0);
 	push @wrong, "the cycle '$version->{cycle}' has not the length of '$cycle'"
 	  if defined $facts->{plan} && !same_length($version->{cycle}, $cycle);
 	$facts->{cycle} = $version->{cycle} if defined $facts->{plan};
@@ -386,6 +386,7 @@ sub spend_expired
 			$taken = least($taken, $grant->{expired});
 			$grant->{expired} -= $taken;
 		}
+		$c->{facts}{last_left} -= $taken if $part->[0] == MONTHLY && $hold->{period} == $c->{before}{period} - 1;
 		$met += $taken;
 	}
 	return $met ? [ EXPIRED, $met ] : ();
@@ -468,6 +469,7 @@ my %HAS = (
 	revoke       => [qw(ref_seq allocations payment_ref)],
 	reinstate    => [qw(ref_seq allocations payment_ref)],
 	transfer_out => ['allocations'],
+	import       => ['allocations'],
 	archive      => ['ref_seq'],
 	deduct       => ['allocations'],
 	adjust       => ['allocations'],

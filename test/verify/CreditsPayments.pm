@@ -20,7 +20,7 @@ sub open_payment
 	my ($c, $granted) = @_;
 	my $row = $c->{row};
 	$c->{book}{payments}{ $row->{seq} } = { amount => $row->{amount}, ref => $row->{payment_ref}, revoked => 0,
-		forfeited => 0, reported => 0, granted => $granted, at => $row->{effective_at} };
+		forfeited => 0, reported => 0, revoked_seq => 0, granted => $granted, at => $row->{effective_at} };
 	return;
 }
 
@@ -96,6 +96,7 @@ $PAYMENT_KIND{revoke} = sub {
 	elsif ($amount < 1) { push @problems, "amount is $amount" }
 	return (@problems, 'more was revoked than was paid') if $payment->{revoked} + $amount > $payment->{amount};
 	$payment->{revoked} += $amount;
+	$payment->{revoked_seq} = $row->{seq};
 
 	my (@parts, %taken);
 	my $want = $amount;
@@ -140,11 +141,11 @@ $PAYMENT_KIND{reinstate} = sub {
 	$payment->{revoked} -= $row->{amount};
 	$payment->{forfeited} -= $forfeited;
 	$book->{forfeited} += $forfeited;
-	$expect->{forfeited} = $forfeited + purchased_back($c, $elsewhere, $row->{ref_seq});
+	$expect->{forfeited} = $forfeited + purchased_back($c, $elsewhere, $payment->{revoked_seq});
 	if ($grant)
 	{
 		$grant->{elsewhere} -= $elsewhere;
-		$expect->{forfeited} += (to_grant($c, $row->{ref_seq}, $rest, $row->{ref_seq}, 0))[1];
+		$expect->{forfeited} += (to_grant($c, $row->{ref_seq}, $rest, $payment->{revoked_seq}, 0))[1];
 	}
 	$expect->{allocations} = [ grep { $_->[1] } [ PURCHASED, $elsewhere ], [ FORFEITED, $forfeited ], [ $row->{ref_seq}, $rest ] ];
 	return @problems;
@@ -181,7 +182,8 @@ sub check_payments
 	{
 		my ($payment, $row) = ($book->{payments}{$seq} // next, $rows->{$seq});
 		my %expected = (revoked => $payment->{revoked}, granted => $payment->{granted} ? 't' : 'f', paid_at => $payment->{at},
-			reported => $payment->{reported} || undef, forfeited => $payment->{forfeited} || undef);
+			reported => $payment->{reported} || undef, forfeited => $payment->{forfeited} || undef,
+			revoked_seq => $payment->{revoked_seq} || undef);
 		delete $expected{paid_at} unless defined $payment->{at};    # of a checkpoint
 		push @problems, map { [ $seq, "credit_payment has $_ " . ($row->{$_} // 'NULL') . ', the history ' . ($expected{$_} // 'NULL') ] }
 		  grep { !same($row->{$_}, $expected{$_}) } sort keys %expected;

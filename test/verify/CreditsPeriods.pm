@@ -11,7 +11,7 @@ use CreditsFormat qw(@FACTS);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(FULL allowance version_of in_force clamp least same shown credit change_monthly
-  is_silent fold set_end check_end first_plan boundary monthly_back end_columns same_length);
+  is_silent fold set_end check_end first_plan boundary at_least_0 monthly_back end_columns same_length);
 
 use constant FULL => 1_000_000;
 use constant DAY  => 86_400_000_000;
@@ -26,13 +26,14 @@ sub shown { my ($v) = @_; return defined $v ? $v : 'NULL' }
 
 sub same { my ($x, $y) = @_; return defined $x ? defined $y && $x eq $y : !defined $y }
 
-# A value, at least 0 and at most a limit, if there is one.
+# A value, at least 0 and at most a limit.
 sub clamp
 {
 	my ($value, $limit) = @_;
-	return 0 if $value < 0;
-	return defined $limit ? least($value, $limit) : $value;
+	return $value < 0 ? 0 : least($value, $limit);
 }
+
+sub at_least_0 { return $_[0] < 0 ? 0 : $_[0] }
 
 # How much a version gives in a period, floor(credits x share / 10^6) without overflow.
 sub allowance
@@ -117,12 +118,12 @@ sub monthly_back
 	if ($period == $n - 1)
 	{
 		my ($left, $limit) = @$facts{qw(last_left last_limit)};
-		my $counts = $closed ? least($credits, clamp(-$left)) : $credits;
-		$back = clamp($left + $counts, $limit) - clamp($left, $limit);
-		$facts->{last_left} += $counts;
-		$facts->{period_granted} += $back unless defined $limit;
+		my $carried = clamp($left + $credits, $limit) - clamp($left, $limit);
+		$back = $facts->{last_undone} ? at_least_0($left + $credits) - at_least_0($left) : $carried;
+		$facts->{last_left} += $credits;
+		$facts->{period_granted} += $back - $carried unless $closed;
 	}
-	elsif ($closed) { $back = least($credits, $now->{owed_monthly}) }
+	$back = least($back, $now->{owed_monthly}) if $closed;
 	credit($now, 'monthly', $back);
 	return $credits - $back;
 }
@@ -188,7 +189,7 @@ sub fold
 	my $passed = $last - $before->{period};
 	return ($before, "period is $row->{period}, it was $before->{period} before a boundary that has passed") if $passed < 1;
 	my $full = $passed > 1 || made_from($before->{book}{made}, $before->{facts});
-	my %facts = (%{ $before->{facts} }, period_granted => 0, last_left => 0, last_limit => 0);
+	my %facts = (%{ $before->{facts} }, period_granted => 0, last_left => 0, last_limit => 0, last_undone => 0);
 	set_end($before->{book}, \%facts);
 	my %folded = (%$before, facts => \%facts, period => $last, next_reset_at => $row->{next_reset_at});
 	return \%folded if $kind eq 'restart';
@@ -247,7 +248,7 @@ sub boundary
 	@$expect{qw(amount expired)} = ($granted, $before->{monthly} - $carried);
 	$now->{monthly} = $carried + $granted;
 	$now->{owed_monthly} = 0;
-	@$facts{qw(period_granted last_left last_limit)} = ($granted, $row->{skipped} ? $granted : $left, $limit);
+	@$facts{qw(period_granted last_left last_limit last_undone)} = ($granted, $row->{skipped} ? $granted : $left, $limit, 0);
 
 	$expect->{period} = $before->{period} + 1 + $row->{skipped};
 	push @problems, check_end($c, $row->{effective_at}, $restart);

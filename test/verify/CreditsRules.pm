@@ -28,7 +28,7 @@ sub new_state
 	return { seq => 0, hash => $hash, effective_at => INT64_MIN, period => 1, keys => {},
 		book => new_book(),
 		facts => { time_zone => 'UTC', status => 'active', overdraft_limit => 0, period_granted => 0,
-			period_share => FULL, last_left => 0, last_limit => 0 },
+			period_share => FULL, last_left => 0, last_limit => 0, last_undone => 0 },
 		map { ($_ => 0) } @BALANCES, @HELD, @OWED };
 }
 
@@ -93,7 +93,7 @@ sub check_facts
 		push @problems, "status is '$row->{status}'"
 		  unless $row->{status} =~ /\A(?:active|frozen|closed)\z/;
 		push @problems, map { "status without $_" }
-		  grep { !defined $row->{$_} } qw(cycle_anchor time_zone overdraft_limit period_granted period_start period_share last_left);
+		  grep { !defined $row->{$_} } qw(cycle_anchor time_zone overdraft_limit period_granted period_start period_share last_left last_limit last_undone);
 		push @problems, map { "$_ is $row->{$_}" }
 		  grep { defined $row->{$_} && ($row->{$_} < 0 || $row->{$_} > MAX_AMOUNT) }
 		  qw(overdraft_limit period_granted last_limit);
