@@ -22,6 +22,7 @@ sub close_account
 	my @parts = parts($acct, @taken);
 	$acct->{owed}{monthly} += max(0, $acct->{period_granted} - $lost{monthly});
 	$acct->{period_granted} = 0;
+	$acct->{last_undone} = 0;
 	for my $grant (values %{ $acct->{grants} })
 	{
 		$grant->{ended} = 1;
