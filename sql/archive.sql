@@ -334,6 +334,14 @@ BEGIN
     SELECT count(*) INTO rows FROM credit_history_archive WHERE user_id = 'u';
 END $$;
 SELECT cut, c.* FROM generate_series(timestamptz '2025-01-01 00:00Z', '2025-06-01 00:00Z', interval '1 week') cut, t.changed(cut) c;
+-- The reference of a paid grant that has ended and is archived stays taken, with the end that it had.
+SELECT credits_grant('pack', 5, '2025-07-02 00:00Z', payment_ref => 'pay_pack') ->> 'granted' AS granted;
+SET credits.clock = '2025-07-10 00:00Z';
+SELECT credits_add_purchased('pack', 1, 'pay_more') ->> 'granted' AS granted, credits_anchor() -> 'ok' AS anchored;
+SELECT t.archive('2025-07-05') -> 'rows' AS rows;
+SELECT credits_grant('pack', 5, '2025-07-02 00:00Z', payment_ref => 'pay_pack');
+SELECT t.sqlstate($$SELECT credits_grant('pack', 5, '2025-07-03 00:00Z', payment_ref => 'pay_pack')$$) AS other_end,
+       t.sqlstate($$SELECT credits_add_purchased('pack', 5, 'pay_pack')$$) AS other_call;
 SELECT * FROM credits_verify();
 DROP FUNCTION t.changed(timestamptz);
 DROP FUNCTION t.tampered(text);

@@ -100,7 +100,6 @@ CREATE TABLE @extschema@.credit_account (
     CONSTRAINT credit_account_head CHECK (history_seq OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(history_hash) OPERATOR(pg_catalog.=) 32)
 ) WITH (fillfactor = 70);
 CREATE INDEX credit_account_next_event_idx ON @extschema@.credit_account (next_event_at);
-CREATE INDEX credit_account_no_plan_idx ON @extschema@.credit_account (next_reset_at) WHERE plan IS NULL;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_account', '');
 COMMENT ON TABLE @extschema@.credit_account IS 'One row per user: what is left, what is held and owed, the plan and the period, and the newest row of the user''s history.';
 COMMENT ON COLUMN @extschema@.credit_account.monthly IS 'Monthly credits left, without held ones. Each boundary sets them anew.';
@@ -818,9 +817,9 @@ COMMENT ON FUNCTION @extschema@.credits_now() IS
  * If nothing is due, the account's row says what the user has.  The function takes 20
  * times as long as reading the row, so it is called only for accounts where something may
  * be due.  The index on next_event_at finds them.  The boundaries of an account without a
- * plan and without monthly credits are not events.  If one has passed, only the period has
- * changed; the index of accounts without a plan finds these.  The view uses outer joins and
- * not UNION ALL.  So it stays flat, and a query that joins it finds accounts by index.
+ * plan and without monthly credits are not events.  If one has passed, only the columns of
+ * the period call the function.  The view uses an outer join and not UNION ALL.  So it stays
+ * flat, and a query that joins it finds accounts by index.
  */
 CREATE VIEW @extschema@.credit_balance AS
     SELECT a.user_id,
@@ -833,8 +832,14 @@ CREATE VIEW @extschema@.credit_balance AS
            CASE WHEN s.user_id IS NULL THEN a.plan ELSE s.plan END AS plan,
            CASE WHEN s.user_id IS NULL THEN a.plan_version ELSE s.plan_version END AS plan_version,
            COALESCE(s.status, a.status) AS status,
-           COALESCE(s.period_start, q.period_start, a.last_monthly_reset) AS period_start,
-           CASE WHEN s.user_id IS NOT NULL THEN s.next_reset_at WHEN q.user_id IS NOT NULL THEN q.next_reset_at ELSE a.next_reset_at END AS next_reset_at,
+           CASE WHEN s.user_id IS NOT NULL THEN s.period_start
+                WHEN a.next_reset_at OPERATOR(pg_catalog.>) (SELECT @extschema@.credits_now()) OR a.next_reset_at IS NULL THEN a.last_monthly_reset
+                ELSE (SELECT f.period_start FROM ONLY @extschema@.credit_account d CROSS JOIN LATERAL @extschema@.credits_account_state(d) f
+                       WHERE d.user_id OPERATOR(pg_catalog.=) a.user_id) END AS period_start,
+           CASE WHEN s.user_id IS NOT NULL THEN s.next_reset_at
+                WHEN a.next_reset_at OPERATOR(pg_catalog.>) (SELECT @extschema@.credits_now()) OR a.next_reset_at IS NULL THEN a.next_reset_at
+                ELSE (SELECT f.next_reset_at FROM ONLY @extschema@.credit_account d CROSS JOIN LATERAL @extschema@.credits_account_state(d) f
+                       WHERE d.user_id OPERATOR(pg_catalog.=) a.user_id) END AS next_reset_at,
            COALESCE(s.low, (a.monthly OPERATOR(pg_catalog.+) a.granted OPERATOR(pg_catalog.+) a.purchased) OPERATOR(pg_catalog.<) p.low_balance_threshold, false) AS low,
            a.history_seq AS seq,
            COALESCE(s.owed_monthly, a.owed_monthly) AS owed_monthly
@@ -844,11 +849,6 @@ CREATE VIEW @extschema@.credit_balance AS
                         FROM ONLY @extschema@.credit_account d CROSS JOIN LATERAL @extschema@.credits_account_state(d) f
                        WHERE d.next_event_at OPERATOR(pg_catalog.<=) @extschema@.credits_now()) s
              ON s.user_id OPERATOR(pg_catalog.=) a.user_id
-           LEFT JOIN (SELECT d.user_id, f.period_start, f.next_reset_at
-                        FROM ONLY @extschema@.credit_account d CROSS JOIN LATERAL @extschema@.credits_account_state(d) f
-                       WHERE d.plan IS NULL AND d.next_reset_at OPERATOR(pg_catalog.<=) @extschema@.credits_now()
-                         AND COALESCE(d.next_event_at OPERATOR(pg_catalog.>) @extschema@.credits_now(), true)) q
-             ON q.user_id OPERATOR(pg_catalog.=) a.user_id
            LEFT JOIN ONLY @extschema@.credit_plan p
              ON p.plan OPERATOR(pg_catalog.=) a.plan AND p.version OPERATOR(pg_catalog.=) a.plan_version;
 COMMENT ON VIEW @extschema@.credit_balance IS 'What each user has now, with everything that is due applied. Typed columns for people, BI and ORMs.';

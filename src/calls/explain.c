@@ -265,14 +265,14 @@ keep_reset(void *ctx, const CrRow *row)
  * last use of the account.
  */
 static void
-put_next_reset(StringInfo buf, CrAccount *acc, Plans *plans)
+put_next_reset(StringInfo buf, CrAccount *acc, Plans *plans, CrRow *reset)
 {
-	CrRow reset = {.kind = CR_KIND_COUNT};
 	CrTime at = acc->next_reset_at;
 
+	memset(reset, 0, sizeof(*reset));
 	put_key(buf, "next_reset");
 	plans->emit = keep_reset;
-	plans->emit_ctx = &reset;
+	plans->emit_ctx = reset;
 	if (at == CR_NEVER || state_bring_up_to(acc, plans, at).waits_for_zone)
 	{
 		appendStringInfoString(buf, "null");
@@ -281,9 +281,9 @@ put_next_reset(StringInfo buf, CrAccount *acc, Plans *plans)
 	appendStringInfoChar(buf, '{');
 	json_time(buf, "at", at);
 	json_text(buf, "plan", acc->facts.plan);
-	json_int(buf, "credits", reset.amount);
-	json_int(buf, "rolls_over", acc->balance.monthly - reset.amount);
-	json_int(buf, "expires", reset.expired);
+	json_int(buf, "credits", reset->amount);
+	json_int(buf, "rolls_over", acc->balance.monthly - reset->amount);
+	json_int(buf, "expires", reset->expired);
 	json_int(buf, "period_share", acc->facts.period_share);
 	appendStringInfoChar(buf, '}');
 }
@@ -296,6 +296,7 @@ credits_explain(PG_FUNCTION_ARGS)
 	CrTime now;
 	State state;
 	Flows flows;
+	CrRow reset;
 	Plans plans;
 	StringInfoData buf;
 
@@ -350,6 +351,6 @@ credits_explain(PG_FUNCTION_ARGS)
 	put_flows(&buf, flows.purchased, 0);
 	appendStringInfoChar(&buf, '}');
 	put_holds(&buf, &acc);
-	put_next_reset(&buf, &acc, &plans);
+	put_next_reset(&buf, &acc, &plans, &reset);
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json_end(&buf)));
 }

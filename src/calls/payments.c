@@ -21,6 +21,7 @@
 #include "store/writer.h"
 #include "tables/checkpoint.h"
 #include "tables/find.h"
+#include "tables/lot_rows.h"
 #include "tables/rows.h"
 
 /*
@@ -52,6 +53,7 @@ insert_payment(const Ledger *ledger, const Paying *paying)
 static Datum
 replay_payment(const Request *request, const Payment *payment, const Paying *paying)
 {
+	CrGrant grant;
 	CrRow row;
 
 	if (payment->amount != paying->amount ||
@@ -61,8 +63,14 @@ replay_payment(const Request *request, const Payment *payment, const Paying *pay
 	if (!find_row(payment->user_id, payment->seq, SnapshotSelf, &row))
 	{
 		if (checkpoint_covers(payment->user_id, payment->seq, SnapshotSelf))
+		{
+			/* the row of a paid grant stays when the history row is archived */
+			if (find_grant(payment->user_id, payment->seq, SnapshotSelf, &grant) &&
+				grant.ends_at != paying->ends_at)
+				error_payment_conflict(request->payment_ref);
 			return receipt_archived(cr_kind_name(request->kind), payment->user_id,
 									payment->seq, paying->amount, payment->payment_ref);
+		}
 		error_corrupted("credit_payment", "a payment has no history row");
 	}
 	if (row.malformed)

@@ -94,13 +94,13 @@ taken_from_purchased(const CrPaid *paid)
 
 /* How many credits the account gets.  What pays a debt and what is lost are not among them. */
 static int64_t
-gets(const CrAccount *acc, CrTime at, const CrPaid *paid, int64_t purchased, int64_t granted)
+gets(const CrGiving *giving, const CrPaid *paid, int64_t purchased, int64_t granted)
 {
 	int64_t credits = 0;
 
-	if (!is_before_closing(acc, paid))
-		credits = purchased - cr_min(purchased, acc->owed_purchased);
-	if (paid->grant && cr_grant_is_open(paid->grant, at, false))
+	if (!giving->is_before_closing)
+		credits = purchased - cr_min(purchased, giving->acc->owed_purchased);
+	if (paid->grant && cr_grant_is_open(paid->grant, giving->at, false))
 		credits += granted;
 	return credits;
 }
@@ -118,7 +118,7 @@ cr_reinstate(CrAccount *acc, CrTime at, int64_t amount, const CrPaid *paid, CrRo
 
 	if (amount > paid->revoked)
 		return CR_MORE_THAN_REVOKED;
-	if (gets(acc, at, paid, purchased, granted) >
+	if (gets(&giving, paid, purchased, granted) >
 		CR_MAX_CREDITS - cr_available(acc) - cr_held(acc))
 		return CR_OVER_CAP;
 	cr_parts_begin(acc->lots);

@@ -43,7 +43,10 @@ typedef int64_t CrLocal;
 #define CR_DAY			 INT64_C(86400000000) /* microseconds */
 #define CR_LONGEST_HOLD	 (31 * CR_DAY)
 #define CR_MAX_OVERDRAFT CR_MAX_CREDITS
-/* grants of an account that have not ended and are not paid for; a deduction reads them */
+/*
+ * An account that has so many grants that have not ended takes no more, except grants that
+ * are paid for.  A deduction reads them all.
+ */
 #define CR_MAX_GRANTS	 10000
 #define CR_FULL_SHARE	 1000000 /* parts per million: the share of a whole period */
 

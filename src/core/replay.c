@@ -403,6 +403,8 @@ payment_problem(Replay *r)
 		return "ref_seq names no payment";
 	if (r->row->amount < (total > 0 ? 0 : 1) || total < 0)
 		return "amount is out of range";
+	if (total > r->about->paid->amount)
+		return "allocations are out of range";
 	return r->row->kind == CR_KIND_REVOKE &&
 			r->row->amount > r->about->paid->amount - r->about->paid->revoked
 		? "more is revoked than was paid for"

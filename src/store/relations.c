@@ -25,65 +25,55 @@
 #include "store/columns.h"
 #include "store/relations.h"
 
-/* Which rows of its table an index has. */
-typedef enum Rows
-{
-	ALL_ROWS,
-	LAST_COLUMN_NOT_NULL, /* the index's last column */
-	NO_PLAN
-} Rows;
-
 typedef struct IndexName
 {
 	const char *name;
 	StoreTable table;
 	bool unique;
-	Rows rows;
+	bool partial; /* has only rows in which its last column is not NULL */
 	int nkeys;
 	AttrNumber keys[3];
 } IndexName;
 
 /* clang-format off */
 static const IndexName indexes[INDEX_COUNT] = {
-	[INDEX_PLAN] = {"credit_plan_pkey", TABLE_PLAN, true, ALL_ROWS,
+	[INDEX_PLAN] = {"credit_plan_pkey", TABLE_PLAN, true, false,
 	2, {PLAN_PLAN, PLAN_VERSION}},
-	[INDEX_ACCOUNT] = {"credit_account_pkey", TABLE_ACCOUNT, true, ALL_ROWS,
+	[INDEX_ACCOUNT] = {"credit_account_pkey", TABLE_ACCOUNT, true, false,
 	1, {ACC_USER_ID, 0}},
-	[INDEX_ACCOUNT_NEXT_EVENT] = {"credit_account_next_event_idx", TABLE_ACCOUNT, false, ALL_ROWS,
+	[INDEX_ACCOUNT_NEXT_EVENT] = {"credit_account_next_event_idx", TABLE_ACCOUNT, false, false,
 	1, {ACC_NEXT_EVENT_AT, 0}},
-	[INDEX_ACCOUNT_NO_PLAN] = {"credit_account_no_plan_idx", TABLE_ACCOUNT, false, NO_PLAN,
-	1, {ACC_NEXT_RESET_AT, 0}},
-	[INDEX_HISTORY] = {"credit_history_pkey", TABLE_HISTORY, true, ALL_ROWS,
+	[INDEX_HISTORY] = {"credit_history_pkey", TABLE_HISTORY, true, false,
 	2, {HIST_USER_ID, HIST_SEQ}},
-	[INDEX_HISTORY_KEY] = {"credit_history_key_idx", TABLE_HISTORY, true, LAST_COLUMN_NOT_NULL,
+	[INDEX_HISTORY_KEY] = {"credit_history_key_idx", TABLE_HISTORY, true, true,
 	2, {HIST_USER_ID, HIST_IDEMPOTENCY_KEY}},
-	[INDEX_PAYMENT] = {"credit_payment_pkey", TABLE_PAYMENT, true, ALL_ROWS,
+	[INDEX_PAYMENT] = {"credit_payment_pkey", TABLE_PAYMENT, true, false,
 	1, {PAY_PAYMENT_REF, 0}},
-	[INDEX_PAYMENT_USER] = {"credit_payment_user_idx", TABLE_PAYMENT, false, ALL_ROWS,
+	[INDEX_PAYMENT_USER] = {"credit_payment_user_idx", TABLE_PAYMENT, false, false,
 	2, {PAY_USER_ID, PAY_PAID_AT}},
-	[INDEX_RESET_RUN] = {"credit_reset_run_pkey", TABLE_RESET_RUN, true, ALL_ROWS,
+	[INDEX_RESET_RUN] = {"credit_reset_run_pkey", TABLE_RESET_RUN, true, false,
 	1, {RUN_RUN_ID, 0}},
-	[INDEX_RESET_RUN_STATE] = {"credit_reset_run_state_idx", TABLE_RESET_RUN, false, ALL_ROWS,
+	[INDEX_RESET_RUN_STATE] = {"credit_reset_run_state_idx", TABLE_RESET_RUN, false, false,
 	1, {RUN_STATE, 0}},
-	[INDEX_AUDIT_LOG] = {"credit_audit_log_pkey", TABLE_AUDIT_LOG, true, ALL_ROWS,
+	[INDEX_AUDIT_LOG] = {"credit_audit_log_pkey", TABLE_AUDIT_LOG, true, false,
 	1, {AUDIT_SEQ, 0}},
-	[INDEX_ROLE] = {"credit_role_pkey", TABLE_ROLE, true, ALL_ROWS,
+	[INDEX_ROLE] = {"credit_role_pkey", TABLE_ROLE, true, false,
 	3, {ROLE_SYSTEM_IDENTIFIER, ROLE_ROLE_OID, ROLE_PRESET}},
-	[INDEX_HISTORY_REF] = {"credit_history_ref_idx", TABLE_HISTORY, false, LAST_COLUMN_NOT_NULL,
+	[INDEX_HISTORY_REF] = {"credit_history_ref_idx", TABLE_HISTORY, false, true,
 	2, {HIST_USER_ID, HIST_REF_SEQ}},
-	[INDEX_GRANT] = {"credit_grant_pkey", TABLE_GRANT, true, ALL_ROWS,
+	[INDEX_GRANT] = {"credit_grant_pkey", TABLE_GRANT, true, false,
 	2, {GRANT_USER_ID, GRANT_SEQ}},
-	[INDEX_GRANT_ENDS] = {"credit_grant_ends_idx", TABLE_GRANT, false, ALL_ROWS,
+	[INDEX_GRANT_ENDS] = {"credit_grant_ends_idx", TABLE_GRANT, false, false,
 	2, {GRANT_USER_ID, GRANT_ENDS_AT}},
-	[INDEX_HOLD] = {"credit_hold_pkey", TABLE_HOLD, true, ALL_ROWS,
+	[INDEX_HOLD] = {"credit_hold_pkey", TABLE_HOLD, true, false,
 	2, {HOLD_USER_ID, HOLD_SEQ}},
-	[INDEX_HOLD_OPEN] = {"credit_hold_open_idx", TABLE_HOLD, false, LAST_COLUMN_NOT_NULL,
+	[INDEX_HOLD_OPEN] = {"credit_hold_open_idx", TABLE_HOLD, false, true,
 	2, {HOLD_USER_ID, HOLD_ENDS_AT}},
-	[INDEX_ANCHOR] = {"credit_anchor_pkey", TABLE_ANCHOR, true, ALL_ROWS,
+	[INDEX_ANCHOR] = {"credit_anchor_pkey", TABLE_ANCHOR, true, false,
 	1, {ANCHOR_NO, 0}},
-	[INDEX_ANCHOR_LEAF] = {"credit_anchor_leaf_pkey", TABLE_ANCHOR_LEAF, true, ALL_ROWS,
+	[INDEX_ANCHOR_LEAF] = {"credit_anchor_leaf_pkey", TABLE_ANCHOR_LEAF, true, false,
 	2, {LEAF_USER_ID, LEAF_ANCHOR_NO}},
-	[INDEX_CHECKPOINT] = {"credit_checkpoint_pkey", TABLE_CHECKPOINT, true, ALL_ROWS,
+	[INDEX_CHECKPOINT] = {"credit_checkpoint_pkey", TABLE_CHECKPOINT, true, false,
 	1, {ACC_USER_ID, 0}},
 };
 /* clang-format on */
@@ -161,29 +151,13 @@ check_columns(StoreTable table, Oid relid)
 		error_corrupted(tables[table].name, STORE_WRONG_COLUMNS);
 }
 
-/* Is this the only condition of the index: that a column is NULL, or that it is not? */
 static bool
-is_null_test(Relation rel, AttrNumber column, NullTestType type)
+is_not_null(List *predicate, AttrNumber column)
 {
-	List *predicate = RelationGetIndexPredicate(rel);
 	NullTest *test = list_length(predicate) == 1 ? linitial(predicate) : NULL;
 
-	return test && IsA(test, NullTest) && test->nulltesttype == type && IsA(test->arg, Var) &&
-		((Var *) test->arg)->varattno == column;
-}
-
-static bool
-has_rows(Relation rel, const IndexName *index)
-{
-	switch (index->rows)
-	{
-		case LAST_COLUMN_NOT_NULL:
-			return is_null_test(rel, index->keys[index->nkeys - 1], IS_NOT_NULL);
-		case NO_PLAN:
-			return is_null_test(rel, ACC_PLAN, IS_NULL);
-		default:
-			return RelationGetIndexPredicate(rel) == NIL;
-	}
+	return test && IsA(test, NullTest) && test->nulltesttype == IS_NOT_NULL &&
+		IsA(test->arg, Var) && ((Var *) test->arg)->varattno == column;
 }
 
 /* Does an index key find values that are equal byte for byte, and no others? */
@@ -207,7 +181,9 @@ check_index(const IndexName *index, Oid relid)
 	bool good = rel->rd_rel->relkind == RELKIND_INDEX && rel->rd_rel->relam == BTREE_AM_OID &&
 		form->indrelid == find_relation(tables[index->table].name) && form->indisvalid &&
 		form->indisunique == index->unique && form->indnkeyatts == index->nkeys &&
-		has_rows(rel, index);
+		(index->partial
+			 ? is_not_null(RelationGetIndexPredicate(rel), index->keys[index->nkeys - 1])
+			 : RelationGetIndexPredicate(rel) == NIL);
 
 	for (int i = 0; good && i < index->nkeys; i++)
 		good = form->indkey.values[i] == index->keys[i] &&

@@ -19,7 +19,6 @@ typedef enum StoreIndex
 	INDEX_PLAN,
 	INDEX_ACCOUNT,
 	INDEX_ACCOUNT_NEXT_EVENT,
-	INDEX_ACCOUNT_NO_PLAN, /* for the view credit_balance */
 	INDEX_HISTORY,
 	INDEX_HISTORY_KEY,
 	INDEX_PAYMENT,

@@ -135,6 +135,28 @@ load_grants(CrAccount *acc, Snapshot snapshot)
 	lookup_end(&lookup);
 }
 
+/* Finds a grant, also one that has ended. */
+bool
+find_grant(const char *user_id, int64 seq, Snapshot snapshot, CrGrant *grant)
+{
+	Lookup lookup;
+	bool found;
+
+	lookup_begin(&lookup, TABLE_GRANT, INDEX_GRANT, snapshot);
+	lookup_text_key(&lookup, 1, user_id);
+	lookup_key(&lookup, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(seq));
+	found = lookup_next(&lookup, ForwardScanDirection);
+	if (found)
+	{
+		const char *problem = grant_read(grant, lookup.slot);
+
+		if (problem)
+			error_corrupted("credit_grant", problem);
+	}
+	lookup_end(&lookup);
+	return found;
+}
+
 /*
  * Reads a grant that is not in the list: one that has ended.  Only paid grants can still
  * change then.
@@ -142,24 +164,12 @@ load_grants(CrAccount *acc, Snapshot snapshot)
 static void
 load_ended(CrAccount *acc, int64 seq, Snapshot snapshot)
 {
-	Lookup lookup;
+	CrGrant grant;
 
 	if (seq <= 0 || cr_find_grant(acc, seq))
 		return;
-	lookup_begin(&lookup, TABLE_GRANT, INDEX_GRANT, snapshot);
-	lookup_text_key(&lookup, 1, acc->user_id);
-	lookup_key(&lookup, 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(seq));
-	if (lookup_next(&lookup, ForwardScanDirection))
-	{
-		CrGrant grant;
-		const char *problem = grant_read(&grant, lookup.slot);
-
-		if (problem)
-			error_corrupted("credit_grant", problem);
-		if (grant.paid)
-			*cr_lots_add_grant(acc->lots, grant.seq, grant.ends_at) = grant;
-	}
-	lookup_end(&lookup);
+	if (find_grant(acc->user_id, seq, snapshot, &grant) && grant.paid)
+		*cr_lots_add_grant(acc->lots, grant.seq, grant.ends_at) = grant;
 }
 
 /* Reads the paid grants that the parts come from, also those that have ended. */

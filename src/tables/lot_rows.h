@@ -11,6 +11,7 @@
 #include "core/core.h"
 #include "store/writer.h"
 
+extern bool find_grant(const char *user_id, int64 seq, Snapshot snapshot, CrGrant *grant);
 extern CrLots *lots_make(void);
 extern void lots_load(CrAccount *acc, CrTime upto, Snapshot snapshot);
 extern CrHold *lots_find_hold(CrAccount *acc, int64 seq, Snapshot snapshot);

@@ -122,7 +122,7 @@ remove_expired_holds(JudgeLots *book, CrAccount *acc)
 	{
 		CrHold *hold = &lots->holds[--lots->n_holds];
 
-		find_mark(book, hold->seq)->hold = *hold;
+		make_mark(book, hold->seq)->hold = *hold;
 	}
 }
 

@@ -544,6 +544,31 @@ SELECT monthly, plan_version FROM credit_balance WHERE user_id = 'edge'))
 	is($got{$_}, $got{never}, "$_ or never: a plan changed at the instant of a boundary") for qw(early swept);
 }
 
+# Undoing a boundary gives the same, whether it was applied with others or by itself.  The new
+# zone makes the period before it a short one.
+{
+	my @t = gmtime($now);
+	my @month = map { my $m = $t[4] + $_; timegm(0, 0, 0, 1, $m % 12, $t[5] + 1900 + int($m / 12)) } 1, 2;
+	my $end = q(date_trunc('month', now_at AT TIME ZONE 'Pacific/Honolulu') AT TIME ZONE 'Pacific/Honolulu');
+	my %got = map {
+		my $db = $_;
+		my $sweeps = join '', map { "SET credits.clock = '" . at($_) . "'; DO 'BEGIN PERFORM credits_reset_due(); END';" }
+		  $month[0] + 3600, $month[0] + 86400, $month[0] + 5 * 86400;
+
+		$db => $node->safe_psql($db, "
+SET credits.clock = '" . at($now) . "';
+DO 'BEGIN PERFORM credits_define_plan(''undone'', 100), credits_open_account(''undone'', ''undone''),
+	credits_set_cycle(''undone'', NULL, ''Pacific/Honolulu''); END';
+" . ($db eq 'never' ? '' : $sweeps) . "
+SET credits.clock = '" . at($month[0] + 6 * 86400) . "';
+SELECT 'CALL credits_undo_run(plan => ''undone'', boundary => ' || quote_literal($end) || ')' FROM (SELECT credits_now() AS now_at) c \\gexec
+SELECT '= ' || concat_ws(' ', monthly, owed_monthly, period, period_granted, last_left, last_limit) FROM credit_account WHERE user_id = 'undone'")
+		  =~ s/^\{.*\n//mr
+	} @order;
+	like($got{never}, qr/^= 1 0 3 1 1 0$/, 'a boundary is undone: what the short period had comes back');
+	is($got{$_}, $got{never}, "$_ or never: a boundary is undone") for qw(early swept);
+}
+
 for my $db (@order)
 {
 	is_clean($node, $db, "$db: credits_verify() is clean");

@@ -14,7 +14,9 @@ use lib "$FindBin::RealBin/lib";
 use CreditsModelCompare;
 use CreditsModelGen;
 use CreditsModelRun;
+use CreditsModelSeen;
 use CreditsModelSql;
+use CreditsModelTime;
 use CreditsTest;
 use Test::More;
 
@@ -171,10 +173,11 @@ if (!@failures && $steps >= 4000 && !defined $ENV{CREDITS_SORT} && !defined $ENV
 		set_cycle => '00000',
 		grant => '00000 22023',
 		hold => '00000 22023 UC001 UC004',
-		capture => '00000 UC001 UC005 UC006',
+		capture => '00000 22023 UC001 UC005 UC006',
 		release => '00000 UC006',
 		refund => '00000 22023 UC010',
 		revoke => '00000 UC010 UC011 replayed',
+		reinstate => '00000 UC010',
 		transfer => '00000 UC001 UC002 UC004',
 		close_account => '00000',
 		erase_user => '00000',
@@ -190,15 +193,26 @@ if (!@failures && $steps >= 4000 && !defined $ENV{CREDITS_SORT} && !defined $ENV
 		sweep => '00000');
 	my @wanted = map { my $call = $_; map { "$call $_" } split / /, $states{$call} } sort keys %states;
 
-	push @wanted, map { "row $_" } qw(open deduct purchase adjust set_plan schedule_plan plan_change reset freeze
-	  unfreeze grant grant_end hold hold_end capture release refund revoke set_overdraft set_cycle
+	push @wanted, map { "row $_" } qw(open deduct purchase adjust set_plan schedule_plan plan_change reset restart
+	  freeze unfreeze grant grant_end hold hold_end capture release refund revoke reinstate set_overdraft set_cycle
 	  transfer_out transfer_in close archive import);
+	push @wanted, map { "$_ period" } cycles();
 	push @wanted, map { "audited $_" } qw(define_plan freeze unfreeze close_account erase_user
 	  grant apply_plan undo import archive);
 	push @wanted, 'undo of boundary', 'erased rows', 'row with forfeited credits', 'boundaries skipped',
-	  'periods with two plan changes or more';
+	  'prorated periods', 'row after silent boundaries', 'row in debt of monthly credits',
+	  'row reset ends a debt of monthly credits', 'row back from the last period', 'row revoke: a total',
+	  'row revoke: nothing: it is owed', 'row revoke: what had ended', 'row reinstate: a grant',
+	  'row transfer_out: what was bought lately';
 
 	# These are rarer: capped plans came up in none of 60,000 steps (seed 751959166).
+	push @wanted, 'capture of nothing', 'reinstate UC011', 'revoke 22023', 'transfer 55000', 'undo skipped',
+	  'periods with two plan changes or more', 'row pays a debt of monthly credits',
+	  'row restart ends a debt of monthly credits', 'row import pays a debt of monthly credits',
+	  'row back from a period whose end was undone', 'row restart after silent boundaries',
+	  'row capture: what had expired', 'row capture: the last period', 'row revoke: what closings forfeited',
+	  'row reinstate: what closings forfeited', map { "$_ period in part" } cycles()
+	  if $steps >= 200_000;
 	push @wanted, 'close_account UC004', 'close_account 55000', 'erase_user UC002', 'grant_many 22023',
 	  'grant_many already', 'grant_many capped', 'apply_plan UC009', 'apply_plan capped', 'undo 22023',
 	  'undo already', 'undo not_taken', 'undo of grant', 'undo of apply_plan', 'undo of import', 'import 22023',

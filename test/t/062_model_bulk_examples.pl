@@ -1,5 +1,6 @@
 # The reference model gives what examples say that were worked out by hand: calls for many
-# accounts at once, archives, imports, and the end of an account.  No server is needed.
+# accounts at once, archives, imports, grants that were paid for, disputes, and the end of an
+# account.  No server is needed.
 
 use strict;
 use warnings FATAL => 'all';
@@ -28,8 +29,6 @@ sub says
 
 sub users { call('open_account', user => $_, plan => 'p') for @_; return; }
 
-sub kinds { return join ' ', map { $_->{kind} } @{ $model->{rows}{ $_[0] // 'u' } }; }
-
 #
 # The end of an account
 #
@@ -43,14 +42,15 @@ my $of_grant = $tag;
 call('hold', amount => 1, lasts => DAY);
 gives('55000', 'close_account');
 call('release', hold => $tag - 1);
-gives('0/0/0', 'close_account');
+gives('0/0/0 owed_monthly 100', 'close_account');
 is(join(' ', @{ last_row() }{qw(amount expired forfeited)}), '25 5 20', 'closed: all is gone');
 gives('UC004', 'close_account');
 gives('UC004', $_->[0], @$_[ 1 .. $#$_ ])
   for [ 'deduct', amount => 1 ], [ 'set_plan', plan => 'p', when => 'now' ], ['freeze'],
   [ 'grant', amount => 1, ends => at('2026-02-10') ];
-gives('0/0/5', 'purchase', amount => 5, ref => 'r2');
-gives('10/0/5', 'refund', of => $of_grant, amount => 13);
+gives('UC004', 'adjust', bucket => 'purchased', delta => 1);
+gives('0/0/5 owed_monthly 100', 'purchase', amount => 5, ref => 'r2');
+gives('0/0/5 owed_monthly 90', 'refund', of => $of_grant, amount => 13);
 is(last_row()->{forfeited}, 3, 'a grant that had been spent has ended, too');
 call('unfreeze');
 gives('10/0/5', 'set_plan', plan => 'p', when => 'now');
@@ -58,6 +58,112 @@ is(call('erase_user')->{report}{rows}, scalar(grep { defined $_->{tag} } @{ $mod
 call('deduct', amount => 1);
 is(call('erase_user')->{report}{rows}, $_, 'only what is not erased yet') for 1, 0;
 is(call('erase_user', user => 'w')->{state}, 'UC002', 'nobody');
+
+# What was there pays for what was spent: 70 are left of 100, so 30 are remembered.
+begin('2026-01-10', 100);
+call('purchase', amount => 20, ref => 'r');
+call('deduct', amount => 30);
+my $spent = $tag;
+gives('0/0/0 owed_monthly 30', 'close_account');
+gives('0/0/0 owed_monthly 10', 'refund', of => $spent, amount => 20);
+is(last_row()->{forfeited}, 0, 'what comes back pays that');
+call('unfreeze');
+gives('90/0/0', 'set_plan', plan => 'p', when => 'now');
+gives('90/0/0', 'refund', of => $spent, amount => 5);
+is(last_row()->{forfeited}, 5, 'and nothing else, opened again or not');
+
+# 12 purchased credits were spent, 8 are lost: all that is lost covers a chargeback.
+begin('2026-01-10', 0);
+call('purchase', amount => 20, ref => 'r');
+call('deduct', amount => 12);
+$spent = $tag;
+call('close_account');
+gives('0/0/0', 'refund', of => $spent, amount => 4);
+is(join(' ', last_row()->{forfeited}, $model->view('u')->{forfeited}), '4 12', '4 more are lost');
+gives('0/0/5', 'purchase', amount => 5, ref => 'later');
+gives('0/0/2', 'revoke', ref => 'r', amount => 15);
+is(alloc(), '-6:12 -1:3', 'what is lost first, then what there is');
+gives('0/0/0 owed 3', 'revoke', ref => 'later');
+gives('0/0/0', 'refund', of => $spent, amount => 5);
+is(last_row()->{forfeited}, 2, 'what comes back pays the debt; the rest is lost');
+gives('0/0/3', 'reinstate', ref => 'r');
+is(alloc(), '-1:3 -6:12', 'a dispute that was won: each where it came from');
+is($model->view('u')->{forfeited}, 14, 'so that is lost again');
+
+#
+# Grants that were paid for
+#
+
+begin('2026-01-10', 0);
+my @pack = ('grant', amount => 10, ends => at('2026-01-20'), ref => 'r');
+gives('0/10/0', @pack);
+my $pack = $tag;
+is(gives('0/10/0', @pack)->{receipt}{replayed}, 'true', 'once for ever');
+gives('UC003', @pack, ends => at('2026-01-21'));
+gives('UC003', 'purchase', amount => 10, ref => 'r');
+is(call(@pack, user => 'v', ref => 'r2')->{state}, '00000', 'opens an account');
+is($model->view('v')->{plan}, undef, 'without a plan');
+
+# 4 are spent, 6 are left.  The rest of a chargeback comes from what was purchased.
+gives('0/6/0', 'deduct', amount => 4);
+$spent = $tag;
+call('purchase', amount => 3, ref => 's');
+gives('0/0/0 owed 1', 'revoke', ref => 'r');
+is(alloc(), "$pack:6 -1:3 -5:1", 'what is left of it, what was purchased, a debt');
+gives('0/0/1', 'refund', of => $spent, amount => 2);
+is(alloc(), '', 'what comes back goes where the chargeback took it');
+gives('0/2/3', 'reinstate', ref => 'r', amount => 4);
+is(alloc(), "-1:2 $pack:2", 'so does what is given back');
+gives('0/8/3', 'reinstate', ref => 'r');
+gives('UC010', 'reinstate', ref => 'r');
+gives('UC011', 'reinstate', ref => 'other');
+
+# 8 end.  They cover a chargeback, and so does what comes back after the end.
+clock('2026-01-20');
+gives('0/0/3', 'refund', of => $spent, amount => 1);
+is(last_row()->{forfeited}, 1, 'it has ended');
+gives('0/0/2', 'revoke', ref => 'r');
+is(alloc(), '-7:9 -1:1', '9 of 10 ended');
+gives('0/0/3', 'reinstate', ref => 'r');
+is(last_row()->{forfeited}, 9, 'of a grant that has ended nothing comes back');
+gives('0/0/2', 'revoke', ref => 'r');
+
+# A late capture uses what ended, but not what a chargeback has used.
+begin('2026-01-10', 0);
+gives('0/10/0', @pack);
+gives('0/0/0 held 10', 'hold', amount => 10, lasts => 11 * DAY);
+my $hold = $tag;
+clock('2026-01-21');
+gives('0/0/0', 'revoke', ref => 'r', amount => 7);
+gives('UC001', 'capture', hold => $hold, amount => 5);
+gives('0/0/0', 'capture', hold => $hold, amount => 3);
+is(alloc(), '-4:3', '3 that ended are left for it');
+
+# Totals are compared with totals.
+begin('2026-01-10', 0);
+call('purchase', amount => 10, ref => 'r');
+gives('22023', 'revoke', ref => 'r', amount => 4, total => 4);
+gives('UC010', 'revoke', ref => 'r', total => 11);
+gives('0/0/6', 'revoke', ref => 'r', total => 4);
+is(gives('0/0/6', 'revoke', ref => 'r', total => $_)->{receipt}{replayed}, 'true', "$_ in all is no more") for 4, 3;
+gives('0/0/4', 'revoke', ref => 'r', amount => 2);
+gives('0/0/2', 'revoke', ref => 'r', total => 6);
+is(alloc(), '-1:2 -9:6', 'an amount is not among the totals');
+gives('0/0/10', 'reinstate', ref => 'r');
+is(gives('0/0/10', 'revoke', ref => 'r', total => 6)->{receipt}{replayed}, 'true', 'nor does a reinstatement lower them');
+gives('0/0/6', 'revoke', ref => 'r', total => 10);
+gives('0/0/0', 'revoke', ref => 'r');
+
+# The last chargeback, not the payment, says what a reinstatement comes back to.
+begin('2026-01-10', 0);
+call('purchase', amount => 10, ref => $_) for qw(r s);
+gives('0/0/10', 'revoke', ref => 'r');
+call('close_account');
+gives('0/0/0', 'reinstate', ref => 'r');
+is(last_row()->{forfeited}, 10, 'taken before the closing: lost with the rest');
+gives('0/0/0', 'revoke', ref => 's');
+gives('0/0/0', 'reinstate', ref => 's');
+is(alloc(), '-6:10', 'taken from what is lost');
 
 #
 # Bulk grants
@@ -111,7 +217,7 @@ stands('20/0/0', 'the difference');
 is(kinds(), 'open schedule_plan deduct set_plan schedule_plan', 'and what was scheduled stays so');
 call('deduct', amount => 15);
 says('2 +0 -25 not_taken 15', 'undo', run => $run);
-stands('0/0/0 owed 15', 'undone');
+stands('0/0/0 owed_monthly 15', 'undone');
 clock('2026-02-01');
 stands('1/0/0', 'the scheduled plan');
 
@@ -125,7 +231,7 @@ call('purchase', amount => 20, ref => 'r');
 call('deduct', amount => 3, key => 'k');
 my $old = $tag;
 call('deduct', amount => 4);
-my $spent = $tag;
+$spent = $tag;
 clock('2026-01-12');
 says('0 +0 -0', 'archive', before => at('2026-01-12'));
 is(call('anchor')->{report}{changed}, 1, 'anchored');

@@ -473,6 +473,11 @@ test_merging(void)
 	world_capture(&world, FEB - DAY, 1, 5, true);
 	world_fold(&world, MAY);
 	ok(world.rows[4].kind == CR_KIND_RESET && world.rows[4].skipped == 0, "of an open hold, too");
+	acc = fresh(100, 0);
+	world_hold(&world, FEB - DAY, 10, MAR + DAY);
+	world_fold(&world, MAR);
+	ok(world.n_rows == 4 && world.rows[2].skipped == 0 && world.rows[3].skipped == 0,
+	   "also if the hold ends later than both boundaries");
 
 	/* asleep for years, every day */
 	world_init(&world);

@@ -451,6 +451,20 @@ test_reinstate(void)
 								 .bucket = CR_MONTHLY,
 								 .amount = CR_MAX_CREDITS - 10});
 	is_int(reinstate(T0 + 5, 0, 50), CR_OK, "what pays a debt needs no room");
+
+	/* revoked after a closing: it was not lost by that, so it comes back, and needs room */
+	fresh(0);
+	world_purchase(&world, T0 + 1, 50);
+	world_deduct(&world, T0 + 2, 150);
+	world_run(&world, &(Command){.op = OP_CLOSE, .at = T0 + 3});
+	world_run(&world, &(Command){.op = OP_UNFREEZE, .at = T0 + 4});
+	world_purchase(&world, T0 + 5, 60);
+	world_revoke(&world, T0 + 6, 0, 0);
+	reinstate(T0 + 7, 0, 5);
+	row_is(&world, CR_KIND_REINSTATE, 5, B(0, 0, 5), NOTHING, PAIRS(-1, 5),
+		   "an older payment, revoked after a closing");
+	world_purchase(&world, T0 + 8, CR_MAX_CREDITS - 15);
+	is_int(reinstate(T0 + 9, 0, 0), CR_OVER_CAP, "past the cap it does not");
 }
 
 static void

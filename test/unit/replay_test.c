@@ -742,6 +742,36 @@ test_forged(void)
 	cr_deduct(&acc, T0 + 2, 1, &row);
 	world.env.emit(&world, &row);
 	complains(replay_to_last(), last_row(), "a deduction from a frozen account");
+
+	/* as if the plan granted nothing and let nothing expire */
+	fresh(0);
+	acc = world.acc;
+	acc.period++;
+	acc.is_ahead = true;
+	acc.next_reset_at = MAR;
+	acc.facts.period_start = FEB;
+	acc.facts.period_granted = 0;
+	cr_deduct(&acc, FEB + 1, 10, &row);
+	world.env.emit(&world, &row);
+	complains(replay_to_last(), last_row(), "a boundary of a plan passed without a row");
+
+	fresh(0);
+	world_set_cycle(&world, T0 + 1, T0, "Asia/Tokyo");
+	acc = world.acc;
+	cr_apply_boundary(&acc, MAR, &world.versions[0], (CrPeriod){APR, CR_FULL_SHARE / 2}, 1, &row);
+	world.env.emit(&world, &row);
+	complains(replay_to_last(), last_row(), "a part of a period after whole ones");
+
+	/* the total is only noted, so nothing else depends on it */
+	fresh(0);
+	world_purchase(&world, T0 + 1, 50);
+	world_run(&world, &(Command){.op = OP_REVOKE, .at = T0 + 2, .total = 30});
+	acc = replay_to_last();
+	row = *last_row();
+	alter(&row)[row.n_allocations - 1].credits = 51;
+	complains(acc, &row, "a revocation that notes a total above the payment");
+	altered[row.n_allocations - 1].credits = 50;
+	ok(replay(&acc, &row, (int) row.seq - 1) == NULL, "one up to it is believed");
 }
 
 /* What an account row can say otherwise. */

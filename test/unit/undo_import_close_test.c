@@ -159,6 +159,29 @@ test_undo_reset(void)
 	balance_is(&world, 100, 0, 0, "so a plan change grants no more than the allowance");
 	replays("late returns after an undo");
 
+	/* what expired with a hold is back, so a late capture of the hold spends it */
+	acc = fresh(0);
+	world_hold(&world, T0 + 1, 30, FEB + DAY);
+	world_fold(&world, FEB + DAY);
+	is_int(last_row()->expired, 30, "a hold of the last period expires");
+	undo(FEB + 2 * DAY, 0);
+	balance_is(&world, 100, 0, 0, "an undo gives that back, too");
+	world_capture(&world, FEB + 3 * DAY, 0, 30, false);
+	balance_is(&world, 70, 0, 0, "so capturing it late is an ordinary deduction");
+	replays("a late capture after an undo");
+
+	/* what expired with a hold of the period before that is not */
+	acc = fresh(0);
+	world_hold(&world, FEB - DAY, 30, MAR + DAY);
+	world_fold(&world, MAR + DAY);
+	is_int(last_row()->expired, 30, "a hold of an older period expires");
+	undo(MAR + 2 * DAY, 1);
+	balance_is(&world, 100, 0, 0, "and stays expired when the last boundary is undone");
+	world_capture(&world, MAR + 3 * DAY, 0, 30, false);
+	row_is(&world, CR_KIND_CAPTURE, 30, NOTHING, NOTHING, PAIRS(-4, 30),
+		   "so a late capture uses that");
+	replays("a late capture of an older hold after an undo");
+
 	/* but not beyond it: before and after the plan change it is the same */
 	for (int first = 0; first <= 1; first++)
 	{
@@ -192,6 +215,17 @@ test_undo_reset(void)
 	ok(acc->owed_monthly == 0 && acc->balance.monthly == 100, "the next reset is a reset");
 	is_int(undo(MAR + 1, 0), CR_NOT_UNDOABLE, "the one before it stays as it is");
 	is_int(undo(MAR + 1, 1), CR_OK, "and itself can be undone");
+
+	/* a boundary without a row ends it, too */
+	acc = fresh(0);
+	world_deduct(&world, T0 + 1, 100);
+	world_fold(&world, FEB);
+	undo(FEB + 1, 0);
+	world_set_plan(&world, FEB + 2, NULL);
+	ok(acc->facts.last_undone, "the boundary before the period is undone");
+	world_purchase(&world, MAR + 1, 5);
+	ok(!acc->facts.last_undone && acc->period == 3, "the next one is not");
+	replays("a silent boundary after an undo");
 
 	/* the cap */
 	acc = fresh(0);
@@ -279,6 +313,20 @@ test_undo_not_as_left(void)
 	world_set_plan(&world, FEB + 2, "free");
 	is_int(undo(FEB + 3, 0), CR_NOT_UNDOABLE, "another version with the same allowance is not");
 	ok(world.broken == NULL && acc->balance.monthly == 100, "nothing was changed");
+	acc = fresh(0);
+	world_plan(&world, "same", T0, 100, CR_CALENDAR, 0);
+	world_fold(&world, FEB);
+	world_set_plan(&world, FEB + 1, "same");
+	is_int(undo(FEB + 2, 0), CR_NOT_UNDOABLE, "nor is another plan");
+	/* the cap let only a part be granted; its plan, set again, has given the rest */
+	acc = fresh(0);
+	world_deduct(&world, T0 + 1, 40);
+	world_purchase(&world, T0 + 2, CR_MAX_CREDITS - 60);
+	world_fold(&world, FEB);
+	is_int(acc->facts.period_granted, 60, "a boundary at the cap");
+	world_deduct(&world, FEB + 1, 100);
+	world_set_plan(&world, FEB + 2, "free");
+	is_int(undo(FEB + 3, 0), CR_NOT_UNDOABLE, "nor the same, which has granted more since");
 	acc = fresh(0);
 	world_fold(&world, FEB);
 	run(OP_CLOSE, FEB + 1, 0);
@@ -979,6 +1027,34 @@ test_after_closing(void)
 		   "won back: it is forfeited again");
 	ok(acc->forfeited == 40 && last_row()->forfeited == 40, "as the row says");
 	replays("a reinstatement after a closing");
+
+	/* as in issue 14, but opened again before the chargeback */
+	acc = fresh(0);
+	world_purchase(&world, T0 + 1, 100);
+	run(OP_CLOSE, T0 + 2, 0);
+	run(OP_UNFREEZE, T0 + 3, 0);
+	world_purchase(&world, T0 + 4, 30);
+	world_revoke(&world, T0 + 5, 0, 0);
+	row_is(&world, CR_KIND_REVOKE, 100, NOTHING, NOTHING, PAIRS(-6, 100),
+		   "what was lost by closing is taken first");
+	balance_is(&world, 0, 0, 30, "in any order: 30");
+
+	/* taken from both: last taken first */
+	acc = fresh(0);
+	world_purchase(&world, T0 + 1, 100);
+	world_deduct(&world, T0 + 2, 170);
+	run(OP_CLOSE, T0 + 3, 0);
+	run(OP_UNFREEZE, T0 + 4, 0);
+	world_purchase(&world, T0 + 5, 80);
+	world_revoke(&world, T0 + 6, 0, 0);
+	row_is(&world, CR_KIND_REVOKE, 100, B(0, 0, -70), NOTHING, PAIRS(-6, 30, -1, 70),
+		   "what was lost does not cover all of it");
+	world_run(&world, &(Command){.op = OP_REINSTATE, .at = T0 + 7, .amount = 40});
+	row_is(&world, CR_KIND_REINSTATE, 40, B(0, 0, 40), NOTHING, PAIRS(-1, 40),
+		   "won back: first what the balance gave");
+	world_run(&world, &(Command){.op = OP_REINSTATE, .at = T0 + 8});
+	row_is(&world, CR_KIND_REINSTATE, 60, B(0, 0, 30), NOTHING, PAIRS(-1, 30, -6, 30),
+		   "then what was lost");
 
 	/* spent before: only what was unspent covers it */
 	acc = fresh(0);

@@ -14,6 +14,7 @@ use CreditsModelArchive;
 use CreditsModelImport;
 use CreditsModelLife;
 use CreditsModelLots;
+use CreditsModelPay;
 use CreditsModelRuns;
 use CreditsModelSpend;
 use CreditsModelTime;
@@ -30,6 +31,8 @@ sub new
 		clock => undef,
 		default_plan => $opt{default_plan},
 		retention => $opt{retention} // 90 * DAY,
+		chargeback_days => $opt{chargeback_days} // 120,
+		refuse_recent => $opt{refuse_recent} // 0,
 		plans => {},
 		payments => {},
 		accounts => {},
@@ -76,22 +79,26 @@ sub restore
 # does it.  try_deduct is deduct.
 my %call = (
 	deduct => { compared => [qw(amount)], check => [qw(amount)], does => \&CreditsModelSpend::deduct },
-	purchase => { compared => [qw(amount ref)], check => [qw(amount)], does => \&purchase },
-	adjust => { compared => [qw(bucket delta)], check => [qw(delta bucket)], does => \&adjust },
-	set_plan => { compared => [qw(plan when)], does => \&CreditsModelPlans::set_plan },
+	purchase => { compared => [qw(amount ref)], check => [qw(amount)], does => \&CreditsModelPay::purchase },
+	adjust => { compared => [qw(bucket delta)], check => [qw(delta bucket)], does => \&CreditsModelPay::adjust },
+	set_plan => { compared => [qw(plan when restart keep_anchor)], check => [qw(restart)], does => \&CreditsModelPlans::set_plan },
 	set_cycle => {
 		compared => [qw(anchor zone)],
 		check => [qw(zone)],
 		does => \&CreditsModelPlans::set_cycle
 	},
-	grant => { compared => [qw(amount ends)], check => [qw(amount)], does => \&grant },
+	grant => { compared => [qw(amount ends ref)], check => [qw(amount)], does => \&CreditsModelPay::grant },
 	hold => { compared => [qw(amount lasts)], check => [qw(amount lasts)], does => \&CreditsModelSpend::hold },
-	capture =>
-	  { compared => [qw(hold amount keep_open)], check => [qw(some)], does => \&CreditsModelSpend::capture },
+	capture => {
+		compared => [qw(hold amount keep_open over)],
+		check => [qw(settled)],
+		does => \&CreditsModelSpend::capture
+	},
 	release => { compared => [qw(hold)], does => \&CreditsModelSpend::release },
 	refund => { compared => [qw(of amount)], check => [qw(some)], does => \&CreditsModelSpend::refund },
-	revoke => { compared => [qw(ref amount)], check => [qw(some)], does => \&revoke },
-	transfer => { compared => [qw(to amount)], check => [qw(some other)], does => \&transfer },
+	revoke => { compared => [qw(ref amount total)], check => [qw(some total)], does => \&CreditsModelPay::revoke },
+	reinstate => { compared => [qw(ref amount)], check => [qw(some)], does => \&CreditsModelPay::reinstate },
+	transfer => { compared => [qw(to amount)], check => [qw(some other)], does => \&CreditsModelPay::transfer },
 	set_overdraft => { compared => [qw(limit)], check => [qw(limit)], does => \&set_overdraft },
 	freeze => { does => sub { set_status(@_, 'frozen') } },
 	unfreeze => { does => sub { set_status(@_, 'active') } },
@@ -109,6 +116,12 @@ my %run = (
 my %check = (
 	amount => sub { check_number($_[0]{amount}, 1) },
 	some => sub { check_number($_[0]{amount}, 1) if defined $_[0]{amount} },
+	total => sub { check_number($_[0]{total}, 1) if defined $_[0]{total} },
+	settled => sub { check_number($_[0]{amount}, $_[0]{keep_open} ? 1 : 0) if defined $_[0]{amount} },
+	restart => sub {
+		refuse('22023') if $_[0]{keep_anchor} && !$_[0]{restart};
+		refuse('22023') if $_[0]{restart} && ($_[0]{when} eq 'next_reset' || !defined $_[0]{plan});
+	},
 	other => sub { refuse('22023') if $_[0]{to} eq $_[0]{user} },
 	limit => sub { check_number($_[0]{limit}, 0) },
 	delta => sub {
@@ -173,10 +186,13 @@ sub dispatch
 	$check{$_}->($op) for @{ $call->{check} // [] };
 	# Who is to get it is looked for before the key is.
 	$self->copy_or_open($op->{to}, 0) if $op->{call} eq 'transfer';
-	return $self->revoke_purchase($op) if $op->{call} eq 'revoke';
-	return $self->add_purchased($op) if $op->{call} eq 'purchase';
+	return CreditsModelPay::revoke_purchase($self, $op) if $op->{call} eq 'revoke';
+	return CreditsModelPay::reinstate_purchase($self, $op) if $op->{call} eq 'reinstate';
+	return CreditsModelPay::pay($self, $op) if is_payment($op);
 	return $self->on_account($op->{user}, $op);
 }
+
+sub is_payment { my ($op) = @_; return $op->{call} eq 'purchase' || ($op->{call} eq 'grant' && defined $op->{ref}); }
 
 # Calls on one account that are in the audit log, and as what.
 my %audited = (
@@ -213,8 +229,11 @@ sub on_account
 	my $known = known_key($self->{accounts}{$user}, $op);
 
 	return $known if $known;
-	my $acct = $self->copy_or_open($user, $op->{call} eq 'purchase');
+	my $acct = $self->copy_or_open($user, is_payment($op));
 	my $at = max($self->{clock}, $acct->{at});
+
+	# A transfer is one instant for both.
+	$at = max($at, $self->copy_or_open($op->{to}, 0)->{at}) if $op->{call} eq 'transfer';
 
 	if ($op->{call} eq 'repair_clock')
 	{
@@ -231,7 +250,7 @@ sub on_account
 	  if defined $op->{key};
 	$self->keep($acct);
 	push @{ $self->{audit} }, "$audited{ $op->{call} } $user" if $audited{ $op->{call} };
-	return { state => '00000', receipt => $receipt };
+	return { state => '00000', receipt => $receipt, took => $row->{took} };
 }
 
 sub row_kind
@@ -239,6 +258,7 @@ sub row_kind
 	my ($op) = @_;
 
 	return 'schedule_plan' if $op->{call} eq 'set_plan' && $op->{when} eq 'next_reset';
+	return 'restart' if $op->{restart};
 	return { repair_clock => 'clock_repair', transfer => 'transfer_out', close_account => 'close' }->{ $op->{call} } // $op->{call};
 }
 
@@ -290,135 +310,8 @@ sub deduct_many
 }
 
 #
-# Purchases, grants, corrections
+# Settings
 #
-
-sub add_purchased
-{
-	my ($self, $op) = @_;
-	my $known = known_key($self->{accounts}{ $op->{user} }, $op);
-
-	return $known if $known;
-	if (my $payment = $self->{payments}{ $op->{ref} })
-	{
-		refuse('UC003') if $payment->{user} ne $op->{user} || $payment->{amount} != $op->{amount};
-		return replay($payment->{receipt});
-	}
-	my $answer = $self->on_account($op->{user}, $op);
-	$self->{payments}{ $op->{ref} } = {
-		user => $op->{user},
-		amount => $op->{amount},
-		tag => $op->{tag},
-		revoked => 0,
-		receipt => $answer->{receipt} };
-	return $answer;
-}
-
-sub purchase
-{
-	my ($self, $acct, $op) = @_;
-
-	credit($acct, 'purchased', $op->{amount});
-	check_cap($acct);
-	return (amount => $op->{amount}, payment_ref => $op->{ref});
-}
-
-sub revoke_purchase
-{
-	my ($self, $op) = @_;
-	my $payment = $self->{payments}{ $op->{ref} } // refuse('UC011');
-	my $known = known_key($self->{accounts}{ $payment->{user} }, $op);
-
-	return $known if $known;
-	my $open = $payment->{amount} - $payment->{revoked};
-	return replay($payment->{last_revoke}) if !defined $op->{amount} && $open == 0;
-	my $amount = $op->{amount} // $open;
-	refuse('UC010') if $amount > $open;
-
-	my $answer = $self->on_account($payment->{user}, $op);
-	$payment->{revoked} += $amount;
-	$payment->{last_revoke} = $answer->{receipt};
-	return $answer;
-}
-
-sub revoke
-{
-	my ($self, $acct, $op) = @_;
-	my $payment = $self->{payments}{ $op->{ref} };
-	my $amount = $op->{amount} // $payment->{amount} - $payment->{revoked};
-	my @taken = take($acct, $amount, free($acct, 'purchased'));
-
-	$acct->{owed}{purchased} += $amount - total(@taken);
-	refuse('22003') if $acct->{owed}{purchased} > MAX;
-	return (amount => $amount, payment_ref => $op->{ref}, ref => $payment->{tag});
-}
-
-sub grant
-{
-	my ($self, $acct, $op, $at) = @_;
-
-	not_closed($acct);
-	refuse('22023') if $op->{ends} <= $at;
-	$acct->{grants}{ $op->{tag} } = { tag => $op->{tag}, ends => $op->{ends} };
-	credit($acct, 'granted', $op->{amount}, grant => $op->{tag}, ends => $op->{ends});
-	check_cap($acct);
-	return (amount => $op->{amount}, ends_at => $op->{ends});
-}
-
-sub adjust
-{
-	my ($self, $acct, $op) = @_;
-	my ($bucket, $delta) = @$op{qw(bucket delta)};
-	my @taken;
-
-	refuse('22023') if $bucket eq 'granted' && $delta > 0;
-	if ($delta > 0)
-	{
-		credit($acct, $bucket, $delta, $bucket eq 'monthly' ? (period => $acct->{period_start}) : ());
-		check_cap($acct);
-	}
-	else
-	{
-		my $available = total(free($acct, $bucket));
-
-		refuse('UC001', required => -$delta, available => $available) if $available < -$delta;
-		@taken = take($acct, -$delta, spend_order(free($acct, $bucket)));
-	}
-	return (amount => $delta, alloc => grant_parts(parts($acct, @taken)));
-}
-
-# Purchased credits to another user, whose account has a row of its own.  Nothing is
-# refused after that is kept.
-sub transfer
-{
-	my ($self, $acct, $op) = @_;
-	my $to = $self->copy_or_open($op->{to}, 0);
-	my $available = total(free($acct, 'purchased'));
-	my $amount = $op->{amount} // max(1, $available);
-	my $at = max($self->{clock}, $to->{at});
-
-	# Of two reasons to refuse the contract does not say the first: all of nothing
-	# is no amount, whoever asks; nor does a closed account get what there is not.
-	refuse('UC001', required => 1, available => 0) if !defined $op->{amount} && !$available;
-	not_frozen($acct) if $acct->{status} ne 'closed';
-	$self->apply_due($to, $at);
-	refuse('UC001', required => $amount, available => $available) if $available < $amount;
-	not_closed($to);
-	take($acct, $amount, free($acct, 'purchased'));
-	my $row = write_row(
-		$to,
-		'transfer_in',
-		$at,
-		sub {
-			credit($to, 'purchased', $amount);
-			check_cap($to);
-			return (amount => $amount, spender => $op->{user});
-		});
-	$row->{$_} = $op->{$_} for qw(tag metadata);
-	$row->{created_at} = $self->{clock};
-	$self->keep($to);
-	return (amount => $amount, spender => $op->{to});
-}
 
 sub set_overdraft
 {
@@ -500,7 +393,8 @@ sub balance
 			user_id => $user,
 			available => $available,
 			held => total(held($acct)),
-			owed => $acct->{owed}{monthly} + $acct->{owed}{purchased},
+			owed => $acct->{owed}{purchased},
+			owed_monthly => $acct->{owed}{monthly},
 			overdraft_limit => $acct->{overdraft},
 			plan => $acct->{plan},
 			scheduled_plan => $acct->{scheduled},

@@ -5,18 +5,20 @@ use strict;
 use warnings FATAL => 'all';
 
 use CreditsModel;
+use CreditsModelCompareHistory;
+use CreditsModelCompareLots;
 use CreditsModelGen;
 use CreditsModelLots;
+use CreditsModelPeriods;
+use CreditsModelSame;
+use CreditsModelSeen;
 use CreditsModelSql;
 use CreditsModelTime;
 use Exporter 'import';
-use List::Util qw(max uniq);
+use List::Util qw(max);
 use Storable qw(dclone);
 
-our @EXPORT = qw(compare_world %seen);
-
-# How often what was seen, so that a test can say what it tested.
-our %seen;
+our @EXPORT = qw(compare_world);
 
 # A flat JSON object; names lose the world's prefix, times become microseconds.
 sub fields
@@ -35,29 +37,10 @@ sub fields
 	return \%fields;
 }
 
-sub shown { return defined $_[0] ? $_[0] eq '' ? "''" : $_[0] : 'NULL'; }
-
-# Dies with what differs.  Only what is expected is looked at.
-sub same
-{
-	my ($what, $expected, $got) = @_;
-	my @differ;
-
-	for my $name (sort keys %$expected)
-	{
-		my ($e, $g) = map { shown($_) } $expected->{$name}, $got->{$name};
-		next if $e eq $g;
-		($e, $g) = map { /^\d{14,16}$/ && $name =~ /_at$|_start$|anchor|_of$/ ? iso($_) : $_ } $e, $g;
-		push @differ, "$name: model $e, product $g";
-	}
-	die "$what: " . join('; ', @differ) . "\n" if @differ;
-	return;
-}
-
 sub compare_world
 {
 	my ($world, $prefix, $out) = @_;
-	my $model = CreditsModel->new(default_plan => $world->{default_plan}, retention => $world->{retention});
+	my $model = CreditsModel->new(map { $_ => $world->{$_} } qw(default_plan retention refuse_recent chargeback_days));
 	my @steps = split /^# (?=\d+$|end$)/m, $out;
 	my $state = { prefix => $prefix, model => $model, seqs => {}, account => {} };
 
@@ -81,7 +64,8 @@ sub compare_world
 	my %archived = map { /^-\|\Q$prefix\E(.*)\|(\d+)/ ? ($1 => $2) : () } @rows;
 	same('archived rows', { map { $_ => 0 } keys %archived }, {}) if grep { !$model->{archived}{$_} } keys %archived;
 	same('archived rows', $model->{archived}, \%archived);
-	compare_history($state, map { [ map { $_ eq '~' ? undef : $_ } split /\|/, $_, -1 ] } grep { !/^[+-]\|/ } @rows);
+	compare_history($state, map { [ map { $_ eq '~' ? undef : $_ } split /\|/, $_, -1 ] } grep { !/^[*+-]\|/ } @rows);
+	compare_lots($state, map { /^\*\|(.*)/ ? [ map { $_ eq '~' ? undef : $_ } split /\|/, $1, -1 ] : () } @rows);
 	return;
 }
 
@@ -234,7 +218,7 @@ sub compare_look
 		my $acct = $state->{model}{accounts}{$user};
 		my $fields = fields($text, $state->{prefix});
 
-		same("account row of $user", account_row($acct), $fields);
+		same("account row of $user", account_row($acct, $state->{seqs}{$user}), $fields);
 		check_next_event($acct, $fields->{next_event_at});
 		$state->{account}{$user} = $text;
 	}
@@ -250,15 +234,24 @@ sub compare_look
 
 sub account_row
 {
-	my ($acct) = @_;
+	my ($acct, $seqs) = @_;
 
 	return {
+		end_of($acct),
+		defined $acct->{closed} && defined $seqs->{ $acct->{closed} } ? (closed_seq => $seqs->{ $acct->{closed} }) : (),
 		(map { ($_ => total(free($acct, $_)), "held_$_" => total(held($acct, $_))) } buckets()),
 		owed_monthly => $acct->{owed}{monthly},
 		owed_purchased => $acct->{owed}{purchased},
 		overdraft_limit => $acct->{overdraft},
 		period_granted => $acct->{period_granted},
 		period_start => $acct->{period_start},
+		period => $acct->{period},
+		period_share => $acct->{share},
+		cycle => $acct->{cycle},
+		last_left => $acct->{last_left},
+		last_limit => $acct->{last_limit},
+		last_undone => $acct->{last_undone} ? 'true' : 'false',
+		forfeited => $acct->{forfeited} || undef,
 		effective_at => $acct->{at},
 		cycle_anchor => $acct->{anchor},
 		time_zone => $acct->{zone},
@@ -269,13 +262,26 @@ sub account_row
 		scheduled_plan => $acct->{scheduled} };
 }
 
+# What the end was made from, where that is not what the account has now.
+sub end_of
+{
+	my ($acct) = @_;
+	my @end = @{ $acct->{end_of} // [] };
+	my @names = qw(end_cycle end_anchor end_zone);
+
+	return (end_zone => '') if @end && $end[2] eq '';
+	return map { $_ => undef } @names
+	  if !@end || ($end[0] eq $acct->{cycle} && $end[1] == $acct->{anchor} && $end[2] eq $acct->{zone});
+	return map { $names[$_] => $end[$_] } 0 .. 2;
+}
+
 # next_event_at may be early, never late.
 sub check_next_event
 {
 	my ($acct, $got) = @_;
 	my %left = map { $_->{grant} => 1 } free($acct, 'granted');
 	my @events = (
-		$acct->{period_end} // (),
+		is_silent($acct) ? () : $acct->{period_end} // (),
 		(map { $_->{ends} } grep { $_->{state} eq 'open' } values %{ $acct->{holds} }),
 		(map { $_->{ends} } grep { !$_->{ended} && $left{ $_->{tag} } } values %{ $acct->{grants} }));
 
@@ -283,189 +289,6 @@ sub check_next_event
 	{
 		die 'next_event_at: ' . (defined $got ? iso($got) : 'NULL') . ' is after ' . iso($event) . "\n"
 		  if !defined $got || $got > $event;
-	}
-	return;
-}
-
-#
-# Histories
-#
-
-my @columns = qw(user seq kind amount monthly_delta granted_delta purchased_delta monthly granted purchased
-  held_monthly held_granted held_purchased owed_monthly owed_purchased expired forfeited skipped
-  effective_at created_at period_start next_reset_at ends_at ref payment_ref key spender reason erased metadata alloc
-  version status plan scheduled anchor zone overdraft period_granted);
-
-sub compare_history
-{
-	my ($state, @rows) = @_;
-	my %got;
-
-	for my $row (@rows)
-	{
-		my %row;
-
-		@row{@columns} = @$row;
-		s/^\Q$state->{prefix}\E// for grep { defined } @row{qw(user payment_ref spender plan scheduled)};
-		$row{$_} //= 0 for qw(held_monthly held_granted held_purchased owed_monthly owed_purchased expired forfeited);
-		($row{tag}) = ($row{reason} // '') =~ /^t(\d+)$/;
-		push @{ $got{ $row{user} } }, \%row;
-	}
-	for my $user (uniq(sort(keys %got), sort keys %{ $state->{model}{rows} }))
-	{
-		compare_rows($state, $user, $state->{model}{rows}{$user} // [], $got{$user} // []);
-		best_plan($state->{model}, $user, $got{$user} // []);
-	}
-	return;
-}
-
-my @facts = qw(status plan scheduled anchor zone overdraft period_granted);
-my %compare_alloc = map { $_ => 1 } qw(deduct hold adjust capture refund close);
-
-sub compare_rows
-{
-	my ($state, $user, $model, $product) = @_;
-	my %tag_of = map { $_->{seq} => $_->{tag} } grep { defined $_->{tag} } @$product;
-	my @model = @$model;
-	my $erased = $state->{model}{erased}{$user} // 0;
-	my ($n, %facts) = (0);
-
-	for my $row (@$product)
-	{
-		my $what = "history of $user, row " . ++$n . " ($row->{kind}" . ($row->{tag} ? " t$row->{tag}" : '') . ')';
-		my $expected = shift @model // die "$what: the model has no such row\n";
-
-		if ($row->{skipped} > 0)
-		{
-			my $what_folded = "$what, $row->{skipped} skipped";
-			$expected = folded($what_folded, $expected, splice @model, 0, $row->{skipped});
-			$seen{'boundaries skipped'} += $row->{skipped};
-		}
-		die "$what: its seq is $row->{seq}\n" if $row->{seq} != $n;
-		if (defined $row->{status})
-		{
-			%facts = map { $_ => $row->{$_} } @facts;
-			$facts{scheduled} = $row->{scheduled};
-		}
-		my %got = (%$row, %facts);
-		my %expected = map { $_ => $expected->{$_} }
-		  qw(kind amount monthly_delta granted_delta purchased_delta monthly granted purchased held_monthly
-		  held_granted held_purchased owed_monthly owed_purchased effective_at period_start next_reset_at version
-		  payment_ref spender key tag metadata), @facts;
-
-		# What is only told moves nothing.
-		%expected = map { $_ => $expected->{$_} // 0 } qw(kind amount monthly granted purchased effective_at)
-		  if $row->{kind} eq 'imported';
-
-		# The texts of an erased row are gone; its tag was kept elsewhere.
-		my $is_erased = @$model - @model <= $erased && defined $expected->{tag};
-		$expected{erased} = $is_erased ? 't' : 'f';
-		$expected{metadata} = undef if $is_erased;
-		$seen{'erased rows'}++ if $is_erased;
-
-		# An opening without a tag says when it was made; an event's row need not.
-		$expected{created_at} = $expected->{created_at} if defined $expected->{tag};
-		$expected{expired} = $expected->{expired} // 0;
-		$expected{forfeited} = $expected->{forfeited} // 0;
-		$expected{ends_at} = $expected->{ends_at};
-		$expected{ref} = $expected->{ref};
-		if (defined $row->{ref})
-		{
-			my $to = $product->[ $row->{ref} - 1 ];
-			$got{ref} = $to->{tag} // "$to->{kind} at " . iso($to->{effective_at});
-		}
-		if ($compare_alloc{ $row->{kind} })
-		{
-			$expected{alloc} = pairs($expected->{alloc});
-			$got{alloc} = pairs(product_alloc(\%tag_of, $row->{alloc}));
-		}
-		same($what, \%expected, \%got);
-		my $known = $state->{seqs}{$user}{ $row->{tag} // '' };
-		die "$what: the receipt said seq $known\n" if defined $known && $known != $row->{seq};
-		$seen{"row $row->{kind}"}++;
-		$seen{'row with forfeited credits'}++ if $row->{forfeited};
-		$seen{"row $row->{kind} with expired credits"}++ if $row->{expired};
-	}
-	die "history of $user: the model has one more row, $model[0]{kind}\n" if @model;
-	return;
-}
-
-# Boundaries that the product wrote as one row: nothing else between them; one
-# grant, and what is left is what they came to one by one.
-sub folded
-{
-	my ($what, @rows) = @_;
-
-	die "$what: there are not that many\n" if grep { !defined } @rows;
-	die "$what: but $_->{kind} at " . iso($_->{effective_at}) . "\n" for grep { $_->{kind} ne 'reset' } @rows;
-	my %last = %{ $rows[-1] };
-	my $delta = 0;
-
-	$delta += $_->{monthly_delta} for @rows;
-	$last{monthly_delta} = $delta;
-	$last{expired} = $last{amount} - $delta;
-	return \%last;
-}
-
-sub product_alloc
-{
-	my ($tag_of, $text) = @_;
-	my @numbers = ($text // '') =~ /-?\d+/g;
-	my @pairs;
-
-	while (my ($from, $n) = splice @numbers, 0, 2)
-	{
-		push @pairs, [ $from > 0 ? $tag_of->{$from} // "seq $from" : $from, $n ];
-	}
-	return \@pairs;
-}
-
-# Pairs as text, equal neighbours together.
-sub pairs
-{
-	my @pairs;
-
-	for my $pair (@{ $_[0] // [] })
-	{
-		my ($from, $n) = @$pair;
-
-		if (@pairs && $pairs[-1][0] eq $from)
-		{
-			$pairs[-1][1] += $n;
-		}
-		else
-		{
-			push @pairs, [ $from, $n ];
-		}
-	}
-	return join ' ', map { "$_->[0]:$_->[1]" } @pairs;
-}
-
-# What plan changes and the boundary gave in a period, less what plan changes
-# took, is never more than the best plan held in it gives.
-sub best_plan
-{
-	my ($model, $user, $rows) = @_;
-	my (%given, %best, $plan, %changes, %undone);
-
-	for my $row (@$rows)
-	{
-		my $period = $row->{period_start};
-
-		$plan = $row->{plan} if defined $row->{status};
-		$given{$period} += $row->{amount} if $row->{kind} =~ /^(open|reset|set_plan)$/;
-		$changes{$period}++ if $row->{kind} eq 'set_plan';
-		$undone{$period} = 1 if $row->{kind} =~ /^(undo|close)$/;
-		next if $row->{kind} eq 'plan_change' || !defined $plan;
-		my ($version) = grep { $_->{version} == $row->{version} } @{ $model->{plans}{$plan} };
-		$best{$period} = max($best{$period} // 0, $version->{credits});
-	}
-	for my $period (grep { !$undone{$_} } keys %given)
-	{
-		my ($given, $best) = ($given{$period}, $best{$period} // 0);
-
-		die "$user: the period from " . iso($period) . " gave $given, its best plan $best\n" if $given > $best;
-		$seen{'periods with two plan changes or more'}++ if ($changes{$period} // 0) >= 2;
 	}
 	return;
 }

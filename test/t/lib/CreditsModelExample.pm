@@ -11,7 +11,7 @@ use Exporter 'import';
 use Test::More;
 
 our ($model, $tag);
-our @EXPORT = qw($model $tag at begin clock call gives balances stands last_row alloc);
+our @EXPORT = qw($model $tag at begin clock call gives balances stands period_is kinds last_row alloc);
 
 sub at
 {
@@ -45,7 +45,7 @@ sub call
 }
 
 # The same, and what the balances are then: monthly/granted/purchased, and what
-# is held and owed if there is any.
+# is held, owed and remembered if there is any.
 sub gives
 {
 	my ($expected, $call, %arg) = @_;
@@ -62,10 +62,26 @@ sub balances
 	my $b = $model->balance('u')->{receipt};
 
 	return join ' ', "$b->{monthly}/$b->{granted}/$b->{purchased}",
-	  map { $b->{$_} ? "$_ $b->{$_}" : () } qw(held owed);
+	  map { $b->{$_} ? "$_ $b->{$_}" : () } qw(held owed owed_monthly);
 }
 
 sub stands { my ($expected, $test) = @_; is(balances(), $expected, $test); return; }
+
+# The running period: its number, start and end, and its share if it is not a full one.
+sub period_is
+{
+	my ($expected, $test) = @_;
+	my $acct = $model->view('u');
+	my ($from, $to) = map { defined $acct->{$_} ? iso($acct->{$_}) =~ s/ 00:00:00//r : 'no end' } qw(period_start period_end);
+	my $share = $acct->{share} == FULL ? '' : ", $acct->{share}";
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is("$acct->{period}: $from to $to$share", $expected, $test);
+	return;
+}
+
+# The kinds of a user's rows, one after the other.
+sub kinds { return join ' ', map { $_->{kind} } @{ $model->{rows}{ $_[0] // 'u' } }; }
 
 sub last_row { return $model->{rows}{u}[-1]; }
 

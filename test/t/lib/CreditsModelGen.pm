@@ -51,7 +51,8 @@ sub play
 }
 
 # A world of $n operations.  Of what sort: mixed; plans (plan changes above all); undo
-# (boundaries and runs are undone); archive (histories are archived); import (accounts
+# (boundaries and runs are undone); life (accounts are closed and
+# opened again, payments revoked); late (holds over boundaries that are undone); archive (histories are archived); import (accounts
 # are imported); back (the clock goes back, too); whale (close to the cap).
 sub new_world
 {
@@ -64,11 +65,15 @@ sub new_world
 	  : utc(pick(2023 .. 2027), between(1, 12), between(1, 28), between(0, 23), pick(0, 0, 17, 30));
 	my $default_plan = chance(0.15) ? 'p1' : undef;
 	my $retention = $sort eq 'archive' ? between(0, 40) * DAY : undef;
-	my $world = {
-		model => CreditsModel->new(default_plan => $default_plan, retention => $retention),
-		retention => $retention,
-		sort => $sort,
+	my %settings = (
 		default_plan => $default_plan,
+		retention => $retention,
+		refuse_recent => chance(0.1) ? 1 : 0,
+		chargeback_days => chance(0.5) ? pick(0, 1, between(2, 40)) : 120);
+	my $world = {
+		%settings,
+		model => CreditsModel->new(%settings),
+		sort => $sort,
 		ops => [],
 		tag => 0,
 		turn => $turn,
@@ -76,8 +81,8 @@ sub new_world
 
 	add($world, { call => 'clock', to => $start });
 	add($world, plan_op($world, $_)) for plans();
-	add($world, import_op($world, (users())[ 0 .. 2 ])) if $sort eq 'import';
-	add($world, open_op($world, $_)) for (users())[ 0 .. 3 ];
+	add($world, import_op($world, grep { defined } (users())[ 0 .. 2 ])) if $sort eq 'import';
+	add($world, open_op($world, $_)) for grep { defined } (users())[ 0 .. 3 ];
 	add($world, random_op($world)) while @{ $world->{ops} } < $n;
 	delete $world->{model};
 	return $world;
@@ -87,7 +92,7 @@ sub add
 {
 	my ($world, $op) = @_;
 
-	return if !$op || unsettled($world, $op);
+	return if !$op;
 
 	# Where rows are counted there must be one for each boundary.
 	$op->{swept} = 1 if $op->{call} eq 'clock' && $world->{sort} eq 'archive';
@@ -101,37 +106,39 @@ sub add
 # All operations, with their weights in a world of each sort.
 my @weights = (
 	[ \&clock_op, 16, plans => 2 ],
-	[ \&sweep_op, 5 ],
+	[ \&sweep_op, 5, life => 0, late => 0 ],
 	[ \&deduct_op, 18, plans => 0.5 ],
 	[ \&deduct_many_op, 3, plans => 0 ],
-	[ \&purchase_op, 7, plans => 0.2 ],
+	[ \&purchase_op, 7, plans => 0.2, life => 1.5 ],
 	[ \&adjust_op, 4 ],
-	[ \&set_plan_op, 5, plans => 6 ],
+	[ \&set_plan_op, 5, plans => 6, life => 2, late => 2 ],
 	[ sub { plan_op($_[0], pick(plans())) }, 1, plans => 2 ],
 	[ sub { open_op($_[0], pick(users())) }, 1.5 ],
-	[ \&set_cycle_op, 1.5, plans => 2 ],
-	[ \&freeze_op, 3 ],
+	[ \&set_cycle_op, 1.5, plans => 2, life => 0.3, late => 0.3 ],
+	[ \&freeze_op, 3, life => 3 ],
 	[ \&repair_op, 0, back => 2 ],
-	[ \&grant_many_op, 2, undo => 2, back => 0, plans => 0.2 ],
-	[ \&apply_plan_op, 1, undo => 3, back => 0, plans => 3 ],
-	[ \&undo_op, 0, undo => 4, mixed => 0.7, archive => 0.7 ],
-	[ \&undo_run_op, 1.5, undo => 3, back => 0 ],
+	[ \&grant_many_op, 2, undo => 2, back => 0, plans => 0.2, life => 0.2, late => 0 ],
+	[ \&apply_plan_op, 1, undo => 3, back => 0, plans => 3, late => 2 ],
+	[ \&undo_op, 0, undo => 4, mixed => 0.7, archive => 0.7, late => 6 ],
+	[ \&undo_run_op, 1.5, undo => 3, back => 0, life => 0, late => 0.3 ],
 	[ \&grant_op, 9, plans => 0.2 ],
-	[ \&hold_op, 11, plans => 0.5 ],
-	[ \&capture_op, 9, plans => 0.5 ],
+	[ \&paid_grant_op, 4, plans => 0.2, life => 3 ],
+	[ \&hold_op, 11, plans => 0.5, life => 0.3, late => 2 ],
+	[ \&capture_op, 9, plans => 0.5, late => 2 ],
 	[ \&release_op, 5, plans => 0.5 ],
 	[ \&refund_op, 10, plans => 0.5 ],
-	[ \&revoke_op, 4, plans => 0.2 ],
-	[ \&transfer_op, 4, plans => 0.2 ],
-	[ \&close_op, 1.5, plans => 0.5 ],
+	[ \&revoke_op, 4, plans => 0.2, life => 3 ],
+	[ \&reinstate_op, 2.5, plans => 0.2, life => 3 ],
+	[ \&transfer_op, 4, plans => 0.2, life => 0.2, late => 0 ],
+	[ \&close_op, 1.5, plans => 0.5, life => 5 ],
 	[ \&erase_op, 0.7, plans => 0.2 ],
 	[ \&import_op, 0, mixed => 0.5, import => 5 ],
 	[ \&anchor_op, 0, archive => 4 ],
 	[ \&archive_op, 0, archive => 6 ],
 	[ \&overdraft_op, 3, plans => 0 ],
 	[ \&retry_op, 6 ],
-	[ \&balance_at_op, 4, back => 0 ],
-	[ \&txn_op, 3 ]);
+	[ \&balance_at_op, 4, back => 0, life => 0, late => 0 ],
+	[ \&txn_op, 3, life => 0, late => 0 ]);
 
 sub weight
 {
@@ -161,7 +168,7 @@ sub random_op
 }
 
 my %takes_metadata = map { $_ => 1 } qw(deduct try_deduct purchase adjust set_plan set_cycle grant hold capture
-  release refund revoke transfer set_overdraft);
+  release refund revoke reinstate transfer set_overdraft);
 
 # Now and then an argument that cannot be, or a user that nobody knows, or metadata.
 sub spoil
@@ -172,7 +179,7 @@ sub spoil
 	{
 		$op->{amount} = pick(0, -3, MAX + 1, $op->{call} =~ /capture|refund|revoke/ ? 1 : undef);
 	}
-	if (exists $op->{user} && !$world->{default_plan} && $op->{call} !~ /purchase|open|balance_at/ && chance(0.01))
+	if (exists $op->{user} && !$world->{default_plan} && $op->{call} !~ /purchase|open|balance_at/ && !defined $op->{ref} && chance(0.01))
 	{
 		$op->{user} = 'nobody';
 	}
@@ -220,11 +227,11 @@ sub sweep_op
 sub retry_op
 {
 	my ($world) = @_;
-	my @before = grep { defined $_->{key} || $_->{call} =~ /purchase|open_account|revoke/ } @{ $world->{ops} };
+	my @before = grep { defined $_->{key} || $_->{call} =~ /purchase|open_account|revoke|reinstate/ } @{ $world->{ops} };
 	my $again = @before ? $before[ -between(1, min(15, scalar @before)) ] : return undef;
 
 	my %op = (%$again, defined $again->{tag} ? (tag => next_tag($world)) : ());
-	my @fields = grep { exists $op{$_} } qw(amount lasts ends hold of limit delta);
+	my @fields = grep { exists $op{$_} } qw(amount total lasts ends hold of limit delta);
 
 	if (@fields && chance(0.4))
 	{
@@ -262,7 +269,6 @@ sub txn_op
 
 		$op = { %{ sweep_op($world) }, sql => 'credits_reset_due(100000)' } if chance(0.15);
 		$op = { call => 'look', look => pick(users()) } if $op->{call} eq 'repair_clock' && $world->{sort} ne 'back';
-		next if unsettled($world, $op);
 		play($world->{model}, $op);
 		push @ops, $op;
 	}

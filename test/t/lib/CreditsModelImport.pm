@@ -5,6 +5,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use CreditsModelLots;
+use CreditsModelPeriods;
 use CreditsModelRuns;
 use CreditsModelTime;
 use List::Util qw(max min);
@@ -61,6 +62,10 @@ sub import_one
 	my %done = CreditsModelRuns::run_row(
 		$self, $acct, $op, 'import', $at,
 		sub {
+			my %owed = %{ $acct->{owed} };
+			my @here = @$acct{qw(period last_left last_limit last_undone)};
+
+			$acct->{owed} = { monthly => 0, purchased => 0 };
 			begin($self, $acct, $from, $at);
 			my $before = total(free($acct));
 			local $self->{importing} = 1;
@@ -68,7 +73,18 @@ sub import_one
 			$self->apply_due($acct, $at);
 			$due = total(free($acct)) - $before;
 			$acct->{reset} = undef;
-			return (amount => total(free($acct)), $is_keyed ? () : (key => ''));
+
+			# Its periods there have no numbers here, and say nothing of the last one here.
+			@$acct{qw(period last_left last_limit last_undone)} = @here;
+			$_->{period} = $acct->{period} for free($acct, 'monthly');
+			my %brought = map { $_ => total(free($acct, $_)) } qw(monthly purchased);
+			pay_debts($acct, %owed);
+			return (
+				amount => $brought{monthly} + $brought{purchased},
+				closings => $acct->{closings},
+				brought => \%brought,
+				alloc => $owed{monthly} || $owed{purchased} ? brought_alloc(%brought) : [],
+				$is_keyed ? () : (key => ''));
 		});
 	my $amount = $acct->{new_rows}[-1]{amount};
 	my %counts = (source_credits => $amount - $due, due_credits => $due, target_credits => $amount);
@@ -80,7 +96,27 @@ sub import_one
 		$acct->{open_receipt} = receipt($acct->{new_rows}[-1]);
 	}
 	$self->keep($acct);
-	return { %done, %counts, history_rows => $rows };
+	return { %done, credits_granted => $amount, %counts, history_rows => $rows };
+}
+
+sub brought_alloc
+{
+	my (%brought) = @_;
+
+	return [ grep { $_->[1] } [ 0, $brought{monthly} ], [ PURCHASED, $brought{purchased} ] ];
+}
+
+# What was owed before an import is paid from all that it brings.
+sub pay_debts
+{
+	my ($acct, %owed) = @_;
+
+	for my $bucket (keys %owed)
+	{
+		my $paid = total(take($acct, $owed{$bucket}, free($acct, $bucket)));
+		$acct->{owed}{$bucket} = $owed{$bucket} - $paid;
+	}
+	return;
 }
 
 sub check
@@ -93,15 +129,13 @@ sub check
 	return;
 }
 
-# Credits, debts or a period, which an import would not go with.
+# Credits or a period, which an import would not go with.  Debts it pays first.
 sub has_its_own
 {
 	my ($self, $acct) = @_;
 
 	return
 		 @{ $acct->{lots} }
-	  || $acct->{owed}{monthly}
-	  || $acct->{owed}{purchased}
 	  || defined $acct->{period_end}
 	  || $acct->{status} eq 'closed'
 	  || $self->{archived}{ $acct->{user} };
@@ -154,36 +188,40 @@ sub begin
 	my $version = $self->version_at($from->{plan}, $begun) // $self->version_at($from->{plan}, $at);
 
 	refuse('UC009') if defined $from->{plan} && !$version;
-	@$acct{qw(zone anchor period_start)} = ($zone, $from->{anchor} // utc_to_local($zone, $begun), $begun);
-	CreditsModelPlans::set_version($acct, $from->{plan}, $version);
-	$acct->{cycle} = $version ? CreditsModelPlans::own($acct, $version->{cycle}) : undef;
-	$acct->{period_end} = $version ? next_boundary(@{ $acct->{cycle} }, $begun) : undef;
+	@$acct{qw(zone anchor period_start share)} = ($zone, $from->{anchor} // utc_to_local($zone, $begun), $begun, FULL);
+	set_version($acct, $from->{plan}, $version);
+	my @cycle = $version ? ($version->{cycle}, @$acct{qw(anchor zone)}) : ();
+	@$acct{qw(cycle end_of period_end)} = $version ? ($cycle[0], \@cycle, next_boundary(@cycle, $begun)) : ();
 	$acct->{period_granted} = $version ? $version->{credits} : 0;
-	credit($acct, 'monthly', $from->{monthly}, period => $begun) if $from->{monthly};
+	credit($acct, 'monthly', $from->{monthly}, period => $acct->{period}) if $from->{monthly};
+	$acct->{carried_in} += $from->{monthly} // 0;
 	credit($acct, 'purchased', $from->{purchased}) if $from->{purchased};
 	check_cap($acct);
 	return;
 }
 
-# What is left of it, and the plan.
+# What it brought, and the plan.  What the period grants now is the import's as well.
 sub undo_import
 {
 	my ($self, $acct, $op, $at, $row) = @_;
-	my $before = total(free($acct));
 
+	return { skipped => 1 } if $acct->{closings} != $row->{closings};
 	delete $acct->{import};
 	$acct->{undone}{ $row->{tag} } = 1;
-	my $done = CreditsModelRuns::undo_row(
+	return CreditsModelRuns::undo_row(
 		$self, $acct, $op, $at,
 		sub {
-			my $monthly = total(take($acct, total(free($acct, 'monthly')), free($acct, 'monthly')));
-			my $purchased = total(take($acct, $row->{purchased_delta}, free($acct, 'purchased')));
+			my $here = $acct->{period} == $row->{period} ? $row->{brought}{monthly} - $row->{period_granted} : 0;
+			my $monthly = $here + $acct->{period_granted};
+			my $purchased = $row->{brought}{purchased};
+			my $taken = total(take($acct, $purchased, free($acct, 'purchased')));
 
+			$acct->{owed}{purchased} += $purchased - $taken;
+			spent_or_owed($acct, $monthly);
 			$acct->{period_granted} = 0;
-			@$acct{qw(plan version scheduled cycle period_end)} = ();
+			@$acct{qw(plan version scheduled cycle end_of period_end)} = ();
 			return (amount => -$monthly - $purchased, ref => CreditsModelRuns::name_of($row));
 		});
-	return { %$done, not_taken => max(0, $row->{amount} - $before + total(free($acct))) };
 }
 
 1;

@@ -8,18 +8,28 @@ use CreditsModelLots;
 use List::Util qw(max);
 
 # All is gone: the plan, what there is of each bucket, and every grant, so that
-# nothing returns to one later, also where all of it had been spent.  The period
-# goes on, and what it granted and was not spent counts as not granted.
+# nothing returns to one later, also where all of it had been spent.  What the period
+# granted and is not there any more is remembered, should it come back.  What is lost of
+# payments covers their chargebacks.
 sub close_account
 {
-	my ($self, $acct) = @_;
+	my ($self, $acct, $op) = @_;
 	my %lost = map { $_ => total(free($acct, $_)) } buckets();
 
 	not_closed($acct);
 	refuse('55000') if grep { $_->{state} eq 'open' } values %{ $acct->{holds} };
-	my @parts = parts($acct, take($acct, total(free($acct)), spend_order(free($acct))));
-	$_->{ended} = 1 for values %{ $acct->{grants} };
-	$acct->{period_granted} = max(0, $acct->{period_granted} - $lost{monthly});
+	my @taken = take($acct, total(free($acct)), spend_order(free($acct)));
+	my @parts = parts($acct, @taken);
+	$acct->{owed}{monthly} += max(0, $acct->{period_granted} - $lost{monthly});
+	$acct->{period_granted} = 0;
+	for my $grant (values %{ $acct->{grants} })
+	{
+		$grant->{ended} = 1;
+		$grant->{expired} += total(grep { ($_->{grant} // 0) == $grant->{tag} } @taken) if $grant->{paid};
+	}
+	$acct->{forfeited} += $lost{purchased};
+	$acct->{closings}++;
+	$acct->{closed} = $op->{tag};
 	@$acct{qw(plan version scheduled status)} = (undef, undef, undef, 'closed');
 	return (
 		amount => $lost{monthly} + $lost{granted} + $lost{purchased},

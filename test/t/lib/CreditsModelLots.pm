@@ -11,15 +11,19 @@ use warnings FATAL => 'all';
 use Exporter 'import';
 use List::Util qw(sum0 min max);
 
-our @EXPORT = qw(MAX refuse total free held held_by take credit give_all_back give_back
-  check_cap write_row receipt buckets spend_order check_funds
-  spend parts grant_parts lot_of insufficient
-  not_frozen not_closed);
+our @EXPORT = qw(MAX refuse total free held held_by take credit check_cap write_row receipt buckets
+  spend_order check_funds spend parts grant_parts lot_of insufficient not_frozen not_closed
+  PURCHASED EXPIRED);
 
 use constant MAX => 9007199254740991;
 
 # Where spent credits came from, as the allocations of a capture say it.
-use constant { THIS_PERIOD => 0, PURCHASED => -1, EARLIER_PERIOD => -2 };
+use constant {
+	THIS_PERIOD => 0,
+	PURCHASED => -1,
+	LAST_PERIOD => -2,
+	OLDER_PERIOD => -3,
+	EXPIRED => -4 };
 
 my %bucket_rank = (monthly => 0, granted => 1, purchased => 2);
 
@@ -100,28 +104,6 @@ sub credit
 	return;
 }
 
-# A lot comes back from a hold or a refund.  False: its period is closed or its
-# grant has ended, and the credits are gone.
-sub give_back
-{
-	my ($acct, $lot) = @_;
-
-	if ($lot->{bucket} eq 'monthly')
-	{
-		return 0 if $lot->{period} != $acct->{period_start};
-	}
-	elsif ($lot->{bucket} eq 'granted')
-	{
-		return 0 if $acct->{grants}{ $lot->{grant} }{ended};
-	}
-	my %same = map { defined $lot->{$_} ? ($_ => $lot->{$_}) : () } qw(period grant ends);
-	credit($acct, $lot->{bucket}, $lot->{credits}, %same);
-	return 1;
-}
-
-# Give back several; the credits that were lost.
-sub give_all_back { my ($acct, @lots) = @_; return total(grep { !give_back($acct, $_) } @lots); }
-
 # A correction, a purchase: a caller may not pass the cap.
 sub check_cap
 {
@@ -135,7 +117,8 @@ sub check_cap
 # Rows
 #
 
-my @facts = qw(plan version scheduled anchor zone status overdraft period_granted);
+my @facts = qw(plan version scheduled anchor zone status overdraft period_granted period_start share cycle
+  last_left last_limit last_undone);
 
 # Write a row about what $change does to the account.  $change gives the row's
 # own fields.
@@ -153,7 +136,8 @@ sub write_row
 		amount => 0,
 		alloc => [],
 		%own,
-		period_start => $acct->{period_start},
+		period => $acct->{period},
+		carried_in => $acct->{carried_in},
 		next_reset_at => $acct->{period_end},
 		owed_monthly => $acct->{owed}{monthly},
 		owed_purchased => $acct->{owed}{purchased},
@@ -178,8 +162,9 @@ sub receipt
 	$receipt{user_id} = $row->{user};
 	$receipt{available} = $row->{monthly} + $row->{granted} + $row->{purchased};
 	$receipt{held} = $row->{held_monthly} + $row->{held_granted} + $row->{held_purchased};
-	$receipt{owed} = $row->{owed_monthly} + $row->{owed_purchased};
-	$receipt{$_} = $row->{$_} || undef for qw(expired forfeited);
+	$receipt{owed} = $row->{owed_purchased};
+	$receipt{$_} = $row->{$_} || undef for qw(expired forfeited owed_monthly);
+	$receipt{recently_purchased} = $row->{recently_purchased};
 	$receipt{replayed} = 'false';
 	$receipt{ok} = 'true';
 	return \%receipt;
@@ -200,7 +185,7 @@ sub insufficient
 		required => $required,
 		available => total(free($acct)),
 		held => total(held($acct)),
-		owed => $acct->{owed}{monthly} + $acct->{owed}{purchased},
+		owed => $acct->{owed}{purchased},
 		overdraft_limit => $acct->{overdraft});
 }
 
@@ -229,19 +214,31 @@ sub check_funds
 	return;
 }
 
-# An ordinary deduction: what lacks may be owed, within the overdraft.  Gives
-# the parts spent, in order.
+# An ordinary deduction: what lacks may be owed, within the overdraft, or without a
+# limit if the caller says so.  Gives the parts spent, in order.
 sub spend
 {
-	my ($acct, $n) = @_;
+	my ($acct, $n, $without_limit) = @_;
 
-	check_funds($acct, $n);
+	check_funds($acct, $n) unless $without_limit;
 	my @taken = take($acct, $n, spend_order(free($acct)));
 	my $shortfall = $n - total(@taken);
 
 	$acct->{owed}{purchased} += $shortfall;
+	refuse('22003') if $acct->{owed}{purchased} > MAX;
 	push @taken, { bucket => 'purchased', credits => $shortfall } if $shortfall;
 	return @taken;
+}
+
+# Where a lot is from, as a row of the running period says it.
+sub source_of
+{
+	my ($acct, $lot) = @_;
+
+	return $lot->{grant} if $lot->{bucket} eq 'granted';
+	return PURCHASED if $lot->{bucket} eq 'purchased';
+	my $age = $acct->{period} - $lot->{period};
+	return $age == 0 ? THIS_PERIOD : $age == 1 ? LAST_PERIOD : OLDER_PERIOD;
 }
 
 # Lots as parts [where from, credits], equal neighbours together.
@@ -252,11 +249,7 @@ sub parts
 
 	for my $lot (@lots)
 	{
-		my $from =
-			$lot->{bucket} eq 'granted' ? $lot->{grant}
-		  : $lot->{bucket} eq 'purchased' ? PURCHASED
-		  : $lot->{period} == $acct->{period_start} ? THIS_PERIOD
-		  : EARLIER_PERIOD;
+		my $from = source_of($acct, $lot);
 
 		if (@parts && $parts[-1][0] == $from)
 		{
@@ -272,14 +265,14 @@ sub parts
 
 sub grant_parts { return [ grep { $_->[0] > 0 } @_ ]; }
 
-# A part of something spent, as the lot that it was.
+# A part of something spent in a period, as the lot that it was.  None: it had expired.
 sub lot_of
 {
 	my ($acct, $from, $n, $period) = @_;
 
+	return undef if $from == EXPIRED;
 	return { bucket => 'purchased', credits => $n } if $from == PURCHASED;
-	return { bucket => 'monthly', credits => $n, period => $period } if $from == THIS_PERIOD;
-	return { bucket => 'monthly', credits => $n, period => -1 } if $from == EARLIER_PERIOD;
+	return { bucket => 'monthly', credits => $n, period => $period + ($from == THIS_PERIOD ? 0 : $from + 1) } if $from <= 0;
 	return {
 		bucket => 'granted',
 		credits => $n,

@@ -11,9 +11,9 @@ use CreditsModelTime;
 use Exporter 'import';
 use List::Util qw(max min);
 
-our @EXPORT = qw(deduct_op deduct_many_op purchase_op adjust_op plan_op open_op set_plan_op unsettled set_cycle_op
-  freeze_op repair_op grant_op hold_op stale_holds capture_op release_op refund_op revoke_op transfer_op
-  overdraft_op close_op erase_op);
+our @EXPORT = qw(deduct_op deduct_many_op purchase_op adjust_op plan_op open_op set_plan_op set_cycle_op
+  freeze_op repair_op grant_op paid_grant_op hold_op stale_holds capture_op release_op refund_op revoke_op
+  reinstate_op transfer_op overdraft_op close_op erase_op);
 
 sub deduct_op
 {
@@ -68,6 +68,9 @@ sub adjust_op
 	return { call => 'adjust', tag => next_tag($world), user => $user, bucket => $bucket, delta => $delta, key() };
 }
 
+# Most are monthly, as a change between cycles of two lengths waits for a boundary.
+sub some_cycle { return pick((qw(calendar anniversary)) x 3, qw(daily weekly weekly yearly)); }
+
 sub plan_op
 {
 	my ($world, $plan) = @_;
@@ -82,7 +85,7 @@ sub plan_op
 		credits => $credits,
 		rollover => pick(0, 0, 0, 4, 15, 1000),
 		low => pick(grep { $first || $_ != $versions->[-1]{low} } 0 .. 12),
-		cycle => pick('calendar', 'anniversary', $first ? () : (undef) x 4),
+		cycle => pick(some_cycle(), $first ? () : (undef) x 6),
 		from => $first
 		? undef
 		: max($world->{latest} + 1, map { $_->{from} + 1 } @$versions)
@@ -100,29 +103,33 @@ sub open_op
 		zone => pick(undef, undef, 'UTC', zones(), (turn_zone($world)) x 6) };
 }
 
+# A plan, mostly one that the account can have at once.
+sub some_plan
+{
+	my ($world, $user) = @_;
+	my $cycle = (account($world, $user) // {})->{cycle};
+	my $plans = $world->{model}{plans};
+	my @same = grep { $cycle && length_of($plans->{$_}[-1]{cycle}) eq length_of($cycle) } sort keys %$plans;
+
+	return @same && chance(0.6) ? pick(@same) : pick(plans());
+}
+
 sub set_plan_op
 {
 	my ($world) = @_;
 	my $user = pick(users());
 	my $when = pick(qw(now now next_reset));
+	my $restart = chance($when eq 'now' ? 0.25 : 0.02);
 
 	return {
 		call => 'set_plan',
 		tag => next_tag($world),
 		user => $user,
-		plan => chance(0.2) ? undef : $when eq 'now' && chance(0.03) ? 'p9' : pick(plans()),
+		plan => chance($restart ? 0.02 : 0.2) ? undef : $when eq 'now' && chance(0.03) ? 'p9' : some_plan($world, $user),
 		when => $when,
+		restart => $restart ? 1 : undef,
+		keep_anchor => chance($restart ? 0.4 : 0.01) ? 1 : undef,
 		key() };
-}
-
-# What nobody says: whether the rest of a cancelled calendar plan's period still
-# ends by the calendar when the anchor is another.
-sub unsettled
-{
-	my ($world, $op) = @_;
-	my $acct = $op->{call} eq 'set_cycle' ? account($world, $op->{user}) : undef;
-
-	return $acct && defined $acct->{period_end} && !defined $acct->{plan} && $acct->{cycle}[0] eq 'calendar';
 }
 
 sub set_cycle_op
@@ -208,13 +215,21 @@ sub hold_op
 		chance(0.1) ? (spender => 'somebody') : () };
 }
 
-# Something held that has nowhere to go back to.
+# A payment of a grant; now and then of one that a purchase paid for.
+sub paid_grant_op
+{
+	my ($world) = @_;
+
+	return { %{ grant_op($world) }, ref => pick(refs()) };
+}
+
+# Something held that has nowhere to go back to, or not all of it.
 sub is_stale
 {
 	my ($acct, $hold) = @_;
 
 	return grep {
-			$_->{bucket} eq 'monthly' ? $_->{period} != $acct->{period_start}
+			$_->{bucket} eq 'monthly' ? $_->{period} != $acct->{period}
 		  : $_->{bucket} eq 'granted' ? $acct->{grants}{ $_->{grant} }{ended}
 		  : 0
 	} held_by($acct, $hold->{tag});
@@ -265,7 +280,7 @@ sub capture_op
 	my $held = $acct ? total(held_by($acct, $hold->{tag})) : 0;
 	my @more = $acct && $acct->{status} eq 'frozen' ? ($held + 1) x 3 : ();
 	my $amount = pick(
-		(undef) x 2, @more, $held,
+		(undef) x 2, @more, $held, 0,
 		$held + between(1, 9),
 		(between(1, max(1, $held))) x 2,
 		$held + ($acct ? total(free($acct)) : 0) + pick(0, 1));
@@ -275,8 +290,9 @@ sub capture_op
 		tag => next_tag($world),
 		user => $user,
 		hold => $hold->{tag},
-		amount => defined $amount ? min(MAX, max(1, $amount)) : undef,
+		amount => defined $amount ? min(MAX, $amount) : undef,
 		keep_open => chance(0.4) ? 1 : 0,
+		over => chance(0.2) ? 'owe' : undef,
 		key() };
 }
 
@@ -314,19 +330,53 @@ sub refund_op
 		key() };
 }
 
+# Something paid, of late or long ago; rarely what nobody paid.
+sub some_payment
+{
+	my ($world) = @_;
+	my $payments = $world->{model}{payments};
+	my @known = sort keys %$payments;
+	my $ref = @known && chance(0.95) ? pick(@known) : pick(refs());
+
+	return ($ref, $payments->{$ref} // { amount => 1, revoked => 0 });
+}
+
 sub revoke_op
 {
 	my ($world) = @_;
-	my @known = sort keys %{ $world->{model}{payments} };
-	my $ref = @known && chance(0.95) ? pick(@known) : pick(refs());
-	my $payment = $world->{model}{payments}{$ref};
-	my $left = $payment ? $payment->{amount} - $payment->{revoked} : 1;
+	my ($ref, $payment) = some_payment($world);
+	my $left = $payment->{amount} - $payment->{revoked};
+	my $by_total = chance(0.4);
 
 	return {
 		call => 'revoke',
 		tag => next_tag($world),
 		ref => $ref,
-		amount => chance(0.5) ? undef : max(1, pick($left, between(1, max(1, $left)), $left + 1)),
+		amount => chance($by_total ? 0.98 : 0.4) ? undef : max(1, pick($left, between(1, max(1, $left)), $left + 1)),
+		total => $by_total ? pick($payment->{amount}, between(1, $payment->{amount} + (chance(0.1) ? 1 : 0))) : undef,
+		key() };
+}
+
+# A dispute that was won; rarely where none was lost.
+sub reinstate_op
+{
+	my ($world) = @_;
+	my $payments = $world->{model}{payments};
+	my @revoked = sort grep { $payments->{$_}{revoked} } keys %$payments;
+	my ($ref, $payment) = some_payment($world);
+
+	return undef if !@revoked && chance(0.9);
+	if (@revoked && chance(0.9))
+	{
+		$ref = pick(@revoked);
+		$payment = $payments->{$ref};
+	}
+	my $most = max(1, $payment->{revoked});
+	return {
+		call => 'reinstate',
+		tag => next_tag($world),
+		ref => $ref,
+		amount => chance(0.4) ? undef : pick($most, between(1, $most), between(1, $most), $payment->{revoked} + 1),
 		key() };
 }
 

@@ -9,7 +9,7 @@ use CreditsModelTime;
 use Exporter 'import';
 use List::Util qw(max min);
 
-our @EXPORT = qw(pick between chance users plans refs some_key key next_tag account instants some_amount turns
+our @EXPORT = qw(pick between chance users only_users plans refs some_key key next_tag account instants some_amount turns
   turn_zone anchor archived_tag);
 
 my @users = qw(u1 u2 u3 u4 u5);
@@ -18,6 +18,9 @@ my @refs = map { "r$_" } 1 .. 25;
 my @keys = map { "k$_" } 1 .. 12;
 
 sub users { return @users; }
+
+# From now on there are only so many.
+sub only_users { @users = @users[ 0 .. $_[0] - 1 ]; return; }
 
 sub plans { return @plans; }
 

@@ -25,7 +25,7 @@ sub grant_many_op
 	my ($world) = @_;
 	my $now = $world->{model}{clock};
 	my @at = instants($world);
-	my @users = (shuffle(users()))[ 0 .. between(0, 4) ];
+	my @users = grep { defined } (shuffle(users()))[ 0 .. between(0, 4) ];
 
 	push @users, pick(@users) if chance(0.3);
 	push @users, 'nobody' if !$world->{default_plan} && chance(0.2);
@@ -53,16 +53,13 @@ sub apply_plan_op
 		how() };
 }
 
-# A boundary that accounts had not long ago.  Not where one has another plan now:
-# whose boundary that was is a matter of taste.
+# A boundary that accounts had not long ago.
 sub undo_op
 {
 	my ($world) = @_;
 	my @resets = grep { $_->[0] } map { my $acct = account($world, $_); $acct ? [ $acct->{reset}, $acct ] : () } users();
 	my $reset = @resets ? pick(@resets)->[0] : return undef;
 
-	return undef
-	  if grep { $_->[0]{at} == $reset->{at} && ($_->[0]{plan} // '') ne ($_->[1]{plan} // '') } @resets;
 	return undef unless defined $reset->{plan};
 	return {
 		call => 'undo',
@@ -128,7 +125,7 @@ sub import_op
 	}
 	else
 	{
-		@users = (shuffle(users()))[ 0 .. between(0, 3) ] if !@users;
+		@users = grep { defined } (shuffle(users()))[ 0 .. between(0, 3) ] if !@users;
 		@source = map { source_row($world, $_) } @users;
 	}
 	for my $row (@source)

@@ -6,6 +6,8 @@ use strict;
 use warnings FATAL => 'all';
 
 use CreditsModelLots;
+use CreditsModelPeriods;
+use CreditsModelReturn;
 use CreditsModelTime;
 use List::Util qw(max min uniq);
 use Storable qw(dclone);
@@ -136,6 +138,7 @@ sub grant_many
 # As set_plan now, with the plan that the account has; a scheduled change is
 # scheduled again, in a row of its own.  Who
 # left the plan, with nothing written of it yet, may be counted as skipped or not.
+# Whose period is of another length gets the version at its boundary.
 sub apply_plan
 {
 	my ($self, $op) = @_;
@@ -149,6 +152,7 @@ sub apply_plan
 
 			return undef if ($acct->{plan} // '') ne $op->{plan};
 			return { already => 1 } if $acct->{version} == $version->{version};
+			return { skipped => 1 } if CreditsModelPlans::has_another_length($acct, $version);
 			my $scheduled = $acct->{scheduled};
 			my %done = run_row(
 				$self, $acct, $op,
@@ -190,37 +194,80 @@ sub undo
 			my ($row) = grep { ($_->{run} // 0) == $op->{run} && $_->{kind} !~ /^(imported|undo)$/ } $self->live_rows($acct->{user});
 			return undef if !$row || !$undo{$run};
 			return { already => 1 } if $acct->{undone}{ $row->{tag} };
-			$acct->{undone}{ $row->{tag} } = 1;
-			return $undo{$run}->($self, $acct, $op, $at, $row);
+			my $done = $undo{$run}->($self, $acct, $op, $at, $row);
+			$acct->{undone}{ $row->{tag} } = 1 if $done->{accounts};
+			return $done;
 		});
 	delete $answer->{report}{skipped} if !$run;
 	$answer->{undone} = $run // 'boundary';
 	return $answer;
 }
 
-# As long as its period goes on.  What is not there any more is owed.  The contract
-# does not say which of those where it is too late count as skipped.
+# As long as its period goes on: the leftover that the boundary let expire instead of
+# what it granted, or the allowance of the version in force now.  Where something else has
+# changed what the period grants, only a new allowance can be said.
 sub undo_boundary
 {
 	my ($self, $acct, $op, $at) = @_;
 	my $reset = $acct->{reset};
 
-	return undef if !$reset || ($reset->{plan} // '') ne $op->{plan};
-	return undef if $reset->{at} != $op->{boundary};
-	return undef if $acct->{period_start} != $op->{boundary};
+	return undef if !$reset || ($acct->{plan} // '') ne $op->{plan};
+	return undef if $reset->{at} != $op->{boundary} || $acct->{period} != $reset->{period};
 	return { already => 1 } if $reset->{undone};
+	return { skipped => 1 } if $acct->{closings} != $reset->{closings};
+	my $version = $op->{regrant} ? $self->version_at($acct->{plan}, $at) : undef;
+	my $may =
+	    $op->{regrant}
+	  ? $version && !CreditsModelPlans::has_another_length($acct, $version)
+	  : is_as_left($acct, $reset) && $acct->{period_granted} == $reset->{amount};
+	return { skipped => 1 } if !$may;
+
 	$reset->{undone} = 1;
 	return undo_row(
 		$self, $acct, $op, $at,
 		sub {
-			my $more = $reset->{expired} - $reset->{granted};
+			my $grants = $version ? allowance($acct, $version) : unused_at_boundary($acct);
+			my $ref = 'reset at ' . iso($reset->{at});
 
-			change_monthly($acct, $more);
-			$acct->{period_granted} = max(0, $acct->{period_granted} - $reset->{granted});
+			if ($version)
+			{
+				set_version($acct, $acct->{plan}, $version);
+				$acct->{cycle} = $version->{cycle};
+			}
+			else
+			{
+				$acct->{last_undone} = 1;
+				nothing_expired($acct);
+			}
 			return (
-				amount => $more + ($op->{regrant} ? $self->grant_anew($acct, $at) : 0),
-				ref => 'reset at ' . iso($reset->{at}));
+				amount => CreditsModelPlans::grants_exactly($acct, $grants),
+				ref => $ref,
+				restored => $version ? undef : $grants);
 		});
+}
+
+# What expired at the ends of holds of the period before is there again, so a late capture
+# has to take it like everything else.
+sub nothing_expired
+{
+	my ($acct) = @_;
+
+	for my $hold (grep { $_->{state} eq 'expired' } values %{ $acct->{holds} })
+	{
+		my @monthly = grep { $_->{bucket} eq 'monthly' && $_->{period} == $acct->{period} - 1 } @{ $hold->{lost} };
+
+		$hold->{given_back} += total(@monthly);
+		$hold->{lost} = [ grep { my $lot = $_; !grep { $_ == $lot } @monthly } @{ $hold->{lost} } ];
+	}
+	return;
+}
+
+# Plan and version are those that a row left.
+sub is_as_left
+{
+	my ($acct, $row) = @_;
+
+	return ($acct->{plan} // '') eq ($row->{plan} // '') && ($acct->{version} // 0) == ($row->{version} // 0);
 }
 
 # Until it ends.  What is spent or held stays so; nothing returns to it.
@@ -242,46 +289,32 @@ sub undo_grant
 	return { %$done, not_taken => $row->{amount} - $taken };
 }
 
-# In the same period; the version stays.
+# In the same period, and if nothing else has changed what it grants; the version stays.
 sub undo_plan
 {
 	my ($self, $acct, $op, $at, $row) = @_;
 
-	return { skipped => 1 } if $acct->{period_start} != $row->{period_start};
+	return { skipped => 1 }
+	  if $acct->{period} != $row->{period}
+	  || !is_as_left($acct, $row)
+	  || $acct->{period_granted} != $row->{period_granted};
 	return undo_row(
 		$self, $acct, $op, $at,
 		sub {
-			change_monthly($acct, -$row->{amount});
-			$acct->{period_granted} = max(0, $acct->{period_granted} - $row->{amount});
-			return (amount => -$row->{amount}, ref => $row->{tag});
+			my $grants = $acct->{period_granted} - $row->{amount};
+
+			return (amount => CreditsModelPlans::grants_exactly($acct, $grants), ref => $row->{tag});
 		});
 }
 
-# The row, and what came to be owed as what could not be taken.
+# The row, and what could not be taken, which is remembered or owed.
 sub undo_row
 {
 	my ($self, $acct, $op, $at, $change) = @_;
-	my $owed = $acct->{owed}{monthly};
+	my $owed = $acct->{owed}{monthly} + $acct->{owed}{purchased};
 	my %done = run_row($self, $acct, $op, 'undo', $at, $change);
 
-	return { %done, not_taken => max(0, $acct->{owed}{monthly} - $owed) };
-}
-
-# Monthly credits come back, or go; what is not there is owed.
-sub change_monthly
-{
-	my ($acct, $more) = @_;
-
-	if ($more > 0)
-	{
-		credit($acct, 'monthly', $more, period => $acct->{period_start});
-		check_cap($acct);
-	}
-	else
-	{
-		$acct->{owed}{monthly} += -$more - total(take($acct, -$more, free($acct, 'monthly')));
-	}
-	return;
+	return { %done, not_taken => max(0, $acct->{owed}{monthly} + $acct->{owed}{purchased} - $owed) };
 }
 
 1;

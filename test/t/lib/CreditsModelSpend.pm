@@ -5,14 +5,19 @@ use strict;
 use warnings FATAL => 'all';
 
 use CreditsModelLots;
+use CreditsModelReturn;
 use List::Util qw(min);
 
 sub remember_spending
 {
 	my ($acct, $op, $amount, @parts) = @_;
 
-	$acct->{spent}{ $op->{tag} } =
-	  { amount => $amount, period => $acct->{period_start}, parts => \@parts, refunded => 0 };
+	$acct->{spent}{ $op->{tag} } = {
+		amount => $amount,
+		period => $acct->{period},
+		closings => $acct->{closings},
+		parts => \@parts,
+		refunded => 0 };
 	return;
 }
 
@@ -21,9 +26,10 @@ sub deduct
 	my ($self, $acct, $op) = @_;
 
 	not_frozen($acct);
-	my @parts = parts($acct, spend($acct, $op->{amount}));
+	my @lots = spend($acct, $op->{amount});
+	my @parts = parts($acct, @lots);
 	remember_spending($acct, $op, $op->{amount}, @parts);
-	return (amount => $op->{amount}, alloc => grant_parts(@parts));
+	return (amount => $op->{amount}, alloc => grant_parts(@parts), spent => \@lots);
 }
 
 #
@@ -40,7 +46,7 @@ sub hold
 	my @taken = take($acct, $amount, spend_order(free($acct)));
 	push @{ $acct->{lots} }, map { { %$_, hold => $op->{tag} } } @taken;
 	my $ends = $at + $op->{lasts};
-	$acct->{holds}{ $op->{tag} } = { tag => $op->{tag}, ends => $ends, state => 'open' };
+	$acct->{holds}{ $op->{tag} } = { tag => $op->{tag}, ends => $ends, state => 'open', period => $acct->{period} };
 	return (amount => $amount, ends_at => $ends, alloc => grant_parts(parts($acct, @taken)));
 }
 
@@ -68,10 +74,11 @@ sub capture
 	if ($excess)
 	{
 		not_frozen($acct);
-		check_funds($acct, $excess);
+		check_funds($acct, $excess) unless $op->{over};
 	}
-	my @taken = take($acct, $within, spend_order(held_by($acct, $hold->{tag})));
-	my @parts = parts($acct, @taken, $excess ? spend($acct, $excess) : ());
+	my @lots = take($acct, $within, spend_order(held_by($acct, $hold->{tag})));
+	push @lots, spend($acct, $excess, $op->{over}) if $excess;
+	my @parts = parts($acct, @lots);
 	my $lost = 0;
 
 	if (!$stays)
@@ -83,22 +90,57 @@ sub capture
 	return (
 		amount => $amount,
 		alloc => \@parts,
+		spent => \@lots,
 		expired => $lost,
 		ref => $hold->{tag},
 		ends_at => $stays ? $hold->{ends} : undef);
 }
 
-# Once, an expired hold can still be settled, from what there is.
+# Once, an expired hold can still be settled: first with what expired with it, then from
+# what there is.
 sub late_capture
 {
 	my ($acct, $op, $hold) = @_;
-	my $amount = $op->{amount} // $hold->{expired};
+	my $amount = $op->{amount} // total(@{ $hold->{lost} }) + $hold->{given_back};
+	my $rest = $amount;
+	my @expired;
 
-	not_frozen($acct);
-	my @parts = parts($acct, spend($acct, $amount));
+	for my $lot (@{ $hold->{lost} })
+	{
+		my $n = use_expired($acct, $lot, $rest);
+
+		push @expired, { %$lot, credits => $n };
+		$rest -= $n;
+	}
+	not_frozen($acct) if $rest;
+	my @lots = spend($acct, $rest, $op->{over});
+	my @parts = ($amount > $rest ? [ EXPIRED, $amount - $rest ] : (), parts($acct, @lots));
 	$hold->{state} = 'closed';
 	remember_spending($acct, $op, $amount, @parts);
-	return (amount => $amount, alloc => \@parts, ref => $hold->{tag});
+	return (
+		amount => $amount,
+		alloc => \@parts,
+		spent => [ @expired, @lots ],
+		from_expired => $amount - $rest,
+		ref => $hold->{tag});
+}
+
+# What ended of a paid grant may have covered a chargeback since.
+sub use_expired
+{
+	my ($acct, $lot, $most) = @_;
+	my $n = min($most, $lot->{credits});
+	my $grant = $lot->{bucket} eq 'granted' ? $acct->{grants}{ $lot->{grant} } : undef;
+
+	if ($grant && $grant->{paid})
+	{
+		$n = min($n, $grant->{expired});
+		$grant->{expired} -= $n;
+	}
+
+	# An undo of the boundary has no longer to give it back.
+	$acct->{last_left} -= $n if $lot->{bucket} eq 'monthly' && $lot->{period} == $acct->{period} - 1;
+	return $n;
 }
 
 sub release
@@ -125,7 +167,7 @@ sub refund
 	my $spent = $acct->{spent}{ $op->{of} } // refuse('22023');
 	my $open = $spent->{amount} - $spent->{refunded};
 	my $amount = $op->{amount} // $open;
-	my ($pass, $want, $forfeited, @given) = ($spent->{refunded}, $amount, 0);
+	my ($pass, $want, $forfeited, @given, @back) = ($spent->{refunded}, $amount, 0);
 
 	refuse('UC010') if $amount > $open || $open == 0;
 	for my $part (reverse @{ $spent->{parts} })
@@ -137,18 +179,19 @@ sub refund
 		$pass -= $passed;
 		$want -= $now;
 		next if $now == 0;
-		if (!give_back($acct, lot_of($acct, $from, $now, $spent->{period})))
-		{
-			$forfeited += $now;
-		}
-		elsif ($from > 0)
-		{
-			push @given, [ $from, $now ];
-		}
+		my $lot = lot_of($acct, $from, $now, $spent->{period});
+		my $grant = $from > 0 ? $acct->{grants}{$from} : undef;
+		my $elsewhere = $grant ? $grant->{elsewhere} : 0;
+
+		$forfeited += $lot ? give_back($acct, $lot, $spent->{closings} < $acct->{closings}) : $now;
+		push @back, $lot if $lot;
+		next if !$grant || $grant->{ended};
+		my $to_grant = $now - ($elsewhere - $grant->{elsewhere});
+		push @given, [ $from, $to_grant ] if $to_grant;
 	}
 	check_cap($acct);
 	$spent->{refunded} += $amount;
-	return (amount => $amount, forfeited => $forfeited, ref => $op->{of}, alloc => \@given);
+	return (amount => $amount, forfeited => $forfeited, ref => $op->{of}, alloc => \@given, back => \@back);
 }
 
 1;

@@ -68,7 +68,7 @@ DECLARE
 	t timestamptz := coalesce(nullif(current_setting('credits.clock', true), '')::timestamptz, target);
 BEGIN
 	LOOP
-		t := least(t + interval '20 days', target);
+		t := least(t + interval '20 hours', target);
 		PERFORM set_config('credits.clock', t::text, false);
 		PERFORM credits_reset_due(100000);
 		EXIT WHEN t = target;
@@ -78,7 +78,8 @@ CREATE FUNCTION seq_of(u text, tag text) RETURNS bigint LANGUAGE sql AS
 	'SELECT coalesce(max(seq), 999999999) FROM tagged WHERE user_id = u AND reason = tag';
 CREATE VIEW account AS
 	SELECT user_id, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly,
-	       owed_purchased, overdraft_limit, period_granted, us(last_monthly_reset) AS period_start,
+	       owed_purchased, overdraft_limit, period_granted, us(last_monthly_reset) AS period_start, period, period_share,
+	       cycle, last_left, last_limit, last_undone, us(end_anchor) AS end_anchor, end_zone, end_cycle, closed_seq, forfeited,
 	       us(effective_at) AS effective_at, us(cycle_anchor) AS cycle_anchor, time_zone, status, history_seq,
 	       us(next_reset_at) AS next_reset_at, us(next_event_at) AS next_event_at, plan_version, plan,
 	       scheduled_plan
@@ -100,6 +101,7 @@ END $$;
 my %sql_name = (
 	purchase => 'add_purchased',
 	revoke => 'revoke_purchase',
+	reinstate => 'reinstate_purchase',
 	undo => 'undo_run');
 
 # Arguments of each call: its own name, where the operation has it, how it is
@@ -109,7 +111,13 @@ my %argument = (
 	deduct => [ [qw(user_id user name)], [qw(amount amount number)], [qw(spender spender text)] ],
 	purchase => [ [qw(user_id user name)], [qw(amount amount number)], [qw(payment_ref ref name)] ],
 	adjust => [ [qw(user_id user name)], [qw(bucket bucket text)], [qw(delta delta number)] ],
-	set_plan => [ [qw(user_id user name)], [qw(plan plan name_or_null)], [qw(at when text)] ],
+	set_plan => [
+		[qw(user_id user name)],
+		[qw(plan plan name_or_null)],
+		[qw(at when text)],
+		[qw(restart restart bool)],
+		[qw(keep_anchor keep_anchor bool)]
+	],
 	define_plan => [
 		[qw(plan plan name)],
 		[qw(monthly_credits credits number)],
@@ -122,17 +130,21 @@ my %argument = (
 		[qw(user_id user name)], [qw(plan plan name)], [qw(cycle_anchor anchor wall)], [qw(time_zone zone text)]
 	],
 	set_cycle => [ [qw(user_id user name)], [qw(cycle_anchor anchor wall)], [qw(time_zone zone text)] ],
-	grant => [ [qw(user_id user name)], [qw(amount amount number)], [qw(expires_at ends time)] ],
+	grant => [
+		[qw(user_id user name)], [qw(amount amount number)], [qw(expires_at ends time)], [qw(payment_ref ref name)]
+	],
 	hold => [
 		[qw(user_id user name)], [qw(amount amount number)], [qw(expires_in lasts interval)],
 		[qw(spender spender text)]
 	],
 	capture => [
-		[qw(user_id user name)], [qw(hold_seq hold seq)], [qw(amount amount some)], [qw(keep_open keep_open bool)]
+		[qw(user_id user name)], [qw(hold_seq hold seq)], [qw(amount amount some)], [qw(keep_open keep_open bool)],
+		[qw(over over text)]
 	],
 	release => [ [qw(user_id user name)], [qw(hold_seq hold seq)] ],
 	refund => [ [qw(user_id user name)], [qw(seq of seq)], [qw(amount amount some)] ],
-	revoke => [ [qw(payment_ref ref name)], [qw(amount amount some)] ],
+	revoke => [ [qw(payment_ref ref name)], [qw(amount amount some)], [qw(total total some)] ],
+	reinstate => [ [qw(payment_ref ref name)], [qw(amount amount some)] ],
 	transfer => [ [qw(user_id user name)], [qw(to_user_id to name)], [qw(amount amount some)] ],
 	set_overdraft => [ [qw(user_id user name)], [qw(overdraft_limit limit number)] ],
 	freeze => [ [qw(user_id user name)] ],
@@ -269,7 +281,7 @@ sub users_of
 
 	return uniq(map { users_of($_, $payments) } @{ $op->{ops} }) if $op->{call} eq 'txn';
 	return uniq(map { $_->{user} } @{ $op->{items} }) if $op->{call} eq 'deduct_many';
-	return grep { defined } $payments->{ $op->{ref} // '' }{user} if $op->{call} eq 'revoke';
+	return grep { defined } $payments->{ $op->{ref} // '' }{user} if $op->{call} =~ /^(revoke|reinstate)$/;
 	return @$op{qw(user to)} if $op->{call} eq 'transfer';
 	return users() if $is_run{ $op->{call} };
 	return grep { defined } $op->{user};
@@ -311,11 +323,13 @@ sub op_sql
 	return "${first}SELECT $call;\n\\echo = :SQLSTATE\n";
 }
 
-sub retention_sql
+sub settings_sql
 {
 	my ($world) = @_;
 
-	return defined $world->{retention} ? sprintf("SET credits.key_retention = '%dmin';\n", $world->{retention} / MINUTE) : '';
+	return sprintf "SET credits.key_retention = '%dmin';\nSET credits.chargeback_days = %d;\n"
+	  . "SET credits.refuse_recent_transfers = %d;\n",
+	  ($world->{retention} // 90 * DAY) / MINUTE, @$world{qw(chargeback_days refuse_recent)};
 }
 
 # A world as a script.  Every step: "# number", the answers, what accounts look
@@ -324,9 +338,9 @@ sub world_script
 {
 	my ($world, $prefix) = @_;
 	my $default_plan = defined $world->{default_plan} ? "$prefix$world->{default_plan}" : '';
-	my $sql = "SET credits.default_plan = '$default_plan';\n" . retention_sql($world);
+	my $sql = "SET credits.default_plan = '$default_plan';\n" . settings_sql($world);
 	my @calls = map { $_->{call} eq 'txn' ? @{ $_->{ops} } : $_ } @{ $world->{ops} };
-	my %payments = map { $_->{ref} => $_ } grep { $_->{call} eq 'purchase' } reverse @calls;
+	my %payments = map { $_->{ref} => $_ } grep { $_->{call} =~ /^(purchase|grant)$/ && defined $_->{ref} } reverse @calls;
 
 	for my $i (0 .. $#{ $world->{ops} })
 	{
@@ -343,15 +357,22 @@ SELECT credits_reset_due(100000);
 \\o
 SELECT user_id, seq, kind, amount, monthly_delta, granted_delta, purchased_delta, monthly, granted, purchased,
        held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased, expired, forfeited, skipped,
-       us(effective_at), us(created_at), us(period_start), us(next_reset_at), us(ends_at), ref_seq, payment_ref,
+       us(effective_at), us(created_at), period, us(next_reset_at), us(ends_at), ref_seq, payment_ref,
        idempotency_key, spender, coalesce(reason, tag), reason IS NULL AND reason_digest IS NOT NULL, metadata,
        allocations, plan_version, status, plan, scheduled_plan,
-       us(cycle_anchor), time_zone, overdraft_limit, period_granted
+       us(cycle_anchor), time_zone, overdraft_limit, period_granted, us(period_start), period_share, cycle,
+       last_left, last_limit, last_undone::integer
   FROM whole_history h LEFT JOIN tags t USING (user_id, seq)
  WHERE starts_with(user_id, '$prefix') ORDER BY user_id, seq;
 SELECT '+', concat_ws(' ', action, coalesce(tag, subject), CASE action WHEN 'erase_user' THEN after ->> 'rows' END)
   FROM credit_audit_log LEFT JOIN runs ON run_id::text = subject
  WHERE starts_with(coalesce(tag, subject), '$prefix') ORDER BY seq;
+SELECT '*', 'payment', user_id, seq, payment_ref, amount, revoked, us(paid_at), granted, reported, forfeited, revoked_seq
+  FROM credit_payment WHERE starts_with(user_id, '$prefix');
+SELECT '*', 'grant', user_id, seq, amount, remaining, us(ends_at), paid, expired, elsewhere
+  FROM credit_grant WHERE starts_with(user_id, '$prefix');
+SELECT '*', 'hold', user_id, seq, state, amount, monthly, purchased, us(ends_at), period, given_back, allocations
+  FROM credit_hold WHERE starts_with(user_id, '$prefix');
 SELECT '-', user_id, count(*) FROM credit_history_archive WHERE starts_with(user_id, '$prefix') GROUP BY user_id;
 SELECT '!', bad_user_id, bad_seq, problem FROM credit_account, credits_verify_account(user_id)
  WHERE starts_with(user_id, '$prefix');
@@ -362,7 +383,7 @@ SELECT '!', bad_user_id, bad_seq, problem FROM credit_account, credits_verify_ac
 sub world_sql
 {
 	my ($world) = @_;
-	my $sql = setup_database() . retention_sql($world);
+	my $sql = setup_database() . settings_sql($world);
 
 	$sql .= "SET credits.default_plan = '$world->{default_plan}';\n" if defined $world->{default_plan};
 	for my $i (0 .. $#{ $world->{ops} })

@@ -8,13 +8,29 @@ use warnings FATAL => 'all';
 use Exporter 'import';
 use Time::Local qw(timegm);
 
-our @EXPORT = qw(utc local_to_utc utc_to_local next_boundary iso from_iso zones
-  SECOND MINUTE HOUR DAY);
+our @EXPORT = qw(utc local_to_utc utc_to_local next_boundary last_boundary one_cycle_later length_of cycles
+  share_of share_part iso from_iso zones SECOND MINUTE HOUR DAY FULL);
 
 use constant SECOND => 1_000_000;
 use constant MINUTE => 60 * SECOND;
 use constant HOUR => 3600 * SECOND;
 use constant DAY => 86400 * SECOND;
+
+# The share of a full period, in parts per million.
+use constant FULL => 1_000_000;
+
+# A cycle: what it is as long as, how many months or days that is, and whether it is
+# counted from the account's anchor or from the calendar.
+my %cycle = (
+	daily => { length => 'day', days => 1 },
+	weekly => { length => 'week', days => 7, anchored => 1 },
+	calendar => { length => 'month', months => 1 },
+	anniversary => { length => 'month', months => 1, anchored => 1 },
+	yearly => { length => 'year', months => 12, anchored => 1 });
+
+sub cycles { return sort keys %cycle; }
+
+sub length_of { return $cycle{ $_[0] }{length}; }
 
 # Microseconds of a UTC time; also of a wall-clock time, which is kept as if it
 # were UTC.
@@ -47,6 +63,7 @@ sub month_length
 my %zone = (
 	'UTC' => [0],
 	'Asia/Kathmandu' => [ 5.75 * HOUR ],
+	'Asia/Tokyo' => [ 9 * HOUR ],
 	'Europe/Berlin' => [
 		1 * HOUR, 2 * HOUR,
 		sub { utc($_[0], 3, sunday($_[0], 3, 0), 1) },
@@ -100,20 +117,70 @@ sub add_months
 	return utc($y, $m, $d > $last ? $last : $d, $hh, $mm, $ss) + $anchor % SECOND;
 }
 
-# The first boundary after $t, or with $or_at the first at or after $t.
-sub next_boundary
+# $n cycles after a wall-clock time, as an instant.
+sub cycles_after
 {
-	my ($cycle, $anchor, $name, $t, $or_at) = @_;
-	my $from = $cycle eq 'calendar' ? utc(2000, 1, 1) : $anchor;
-	my @from = gmtime($from / SECOND);
-	my @t = gmtime($t / SECOND);
-	my $n = ($t[5] - $from[5]) * 12 + $t[4] - $from[4] - 2;
+	my ($cycle, $from, $name, $n) = @_;
+	my ($months, $days) = @{ $cycle{$cycle} }{qw(months days)};
+
+	return local_to_utc($name, $months ? add_months($from, $n * $months) : $from + $n * $days * DAY);
+}
+
+# The first boundary after $t, and the last one that is not after it.
+sub boundaries_around
+{
+	my ($cycle, $anchor, $name, $t) = @_;
+	my $from = $cycle{$cycle}{anchored} ? $anchor : utc(2000, 1, 1);
+	my $days = $cycle{$cycle}{days} // $cycle{$cycle}{months} * ($t < $from ? 28 : 31);
+	my $n = int(($t - $from) / ($days * DAY)) - 3;
+	my ($last, $next);
 
 	for (;; $n++)
 	{
-		my $boundary = local_to_utc($name, add_months($from, $n));
-		return $boundary if $boundary > $t || ($or_at && $boundary == $t);
+		$next = cycles_after($cycle, $from, $name, $n);
+		last if $next > $t;
+		$last = $next;
 	}
+	return ($last, $next);
+}
+
+sub next_boundary { return (boundaries_around(@_))[1]; }
+
+sub last_boundary { return (boundaries_around(@_))[0]; }
+
+# The same wall-clock time one cycle later.
+sub one_cycle_later
+{
+	my ($cycle, $name, $t) = @_;
+
+	return cycles_after($cycle, utc_to_local($name, $t), $name, 1);
+}
+
+# What part of a full period some of it is, at least one part in a million: digit by
+# digit, as the product is too long for a number here.
+sub share_of
+{
+	my ($some, $full) = @_;
+	my $share = 0;
+
+	return FULL if $some >= $full;
+	for (1 .. 6)
+	{
+		use integer;
+		$some *= 10;
+		$share = $share * 10 + $some / $full;
+		$some %= $full;
+	}
+	return $share || 1;
+}
+
+# That share of some credits, rounded down, without a product that is too long.
+sub share_part
+{
+	my ($credits, $share) = @_;
+
+	use integer;
+	return $credits / FULL * $share + $credits % FULL * $share / FULL;
 }
 
 # 2026-01-31 10:00:00.000001; add a zone where one is meant.
