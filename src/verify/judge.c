@@ -164,6 +164,8 @@ judge_row(Judge *judge, CrAccount *acc, const CrRow *row)
 		problem = "it needs the account's grants and holds";
 	if (problem == NULL)
 		problem = cr_replay(acc, &judge->env, row, &about);
+	if (problem == NULL && acc->lots)
+		problem = judge_lots_check_total(&judge->lots, row, about.paid);
 	if (problem == NULL && row->spender == NULL &&
 		(row->kind == CR_KIND_TRANSFER_OUT || row->kind == CR_KIND_TRANSFER_IN))
 		problem = "a transfer names no other user";

@@ -269,6 +269,24 @@ count_payment(JudgeLots *book, const CrRow *row, const Payment *payment)
 	}
 }
 
+/*
+ * A revocation that notes a total revokes what this has more than the highest total before, up to
+ * what is left.  paid: the payment as it was before the row, NULL: the row has none.
+ */
+const char *
+judge_lots_check_total(JudgeLots *book, const CrRow *row, const CrPaid *paid)
+{
+	int64 total = paid && row->kind == CR_KIND_REVOKE ? part_of(row, CR_TOTAL) : 0;
+	Mark *mark = total > 0 ? find_mark(book, paid->seq) : NULL;
+	int64 reported = mark ? mark->reported : 0;
+
+	if (total == 0 ||
+		(total > reported &&
+		 row->amount == Min(total - reported, paid->amount - paid->revoked)))
+		return NULL;
+	return "amount is out of range";
+}
+
 /* Has anything happened to the payment since it was made? */
 bool
 judge_lots_has_changed(const Payment *payment)

@@ -35,6 +35,8 @@ extern void judge_lots_before(JudgeLots *book, CrAccount *acc, const CrRow *row,
 							  const Payment *payment, CrReplayed *about);
 extern void judge_lots_after(JudgeLots *book, CrAccount *acc, const CrRow *row,
 							 const Payment *payment);
+extern const char *judge_lots_check_total(JudgeLots *book, const CrRow *row,
+										  const CrPaid *paid);
 extern bool judge_lots_has_changed(const Payment *payment);
 extern void judge_lots_load(JudgeLots *book, CrAccount *acc, const Checkpoint *ckpt);
 extern void judge_lots_load_purchase(JudgeLots *book, const int64 *numbers,

@@ -10,6 +10,7 @@ use lib "$FindBin::RealBin/lib", "$FindBin::RealBin/../verify";
 
 use AuditLife;
 use AuditOpen;
+use AuditPeriods;
 use CreditsFormat ();
 use CreditsTest;
 use IPC::Run ();
@@ -140,7 +141,7 @@ my %case = (
 	facts_overdraft => [ history('overdraft_limit = 1000', ':{set_plan 1}') ],
 	facts_granted   => [ history('period_granted = 0', ':{set_plan 1}') ],
 	facts_status    => [ history(q(status = 'active'), ':{freeze 1}') ],
-	facts_gone      => [ history('status = NULL, plan = NULL, cycle_anchor = NULL, time_zone = NULL, overdraft_limit = NULL, period_granted = NULL, scheduled_plan = NULL, period_start = NULL, period_share = NULL, cycle = NULL, last_left = NULL, last_limit = NULL',
+	facts_gone      => [ history('status = NULL, plan = NULL, cycle_anchor = NULL, time_zone = NULL, overdraft_limit = NULL, period_granted = NULL, scheduled_plan = NULL, period_start = NULL, period_share = NULL, cycle = NULL, last_left = NULL, last_limit = NULL, last_undone = NULL',
 		':{unfreeze 1}') ],
 	facts_new       => [ 'ALTER TABLE credit_history DROP CONSTRAINT IF EXISTS credit_history_facts; '
 		  . (history(q(time_zone = 'UTC'), ':{deduct 2}'))[0], ':{deduct 2}' ],
@@ -225,6 +226,8 @@ my %forgery = (
 );
 %case = (%case, %OPEN_CASE);
 %forgery = (%forgery, %OPEN_FORGERY);
+%LIFE_CASE = (%LIFE_CASE, %PERIOD_CASE);
+%LIFE_FORGERY = (%LIFE_FORGERY, %PERIOD_FORGERY);
 
 my @special = ('clean_1', "zoë \x{2615}", "tab\tquote\"back\\slash'", 'only_purchases', 'no_plan');
 my $quoted = sub { my ($s) = @_; utf8::encode($s); $s =~ s/'/''/g; return "'$s'" };
@@ -233,6 +236,8 @@ sql('postgres', q(SET credits.clock = '2026-01-01 00:00:00+00';
 SELECT credits_define_plan('free', 100);
 SELECT credits_define_plan('pro', 1000, 'anniversary', 50, 20);
 SELECT credits_define_plan('max', 5000, 'anniversary');
+SELECT credits_define_plan('roll', 100, 'calendar', 20);
+SELECT credits_define_plan('day', 5, 'daily');
 SELECT credits_define_plan('spare_' || n, 5) FROM generate_series(1, 5) n;
 SELECT credits_define_plan('pro', 1200, effective_from => '2026-08-01');
 CREATE ROLE app;
@@ -284,9 +289,11 @@ everybody('2026-12-24 09:00:00+00', q(credits_deduct(u, 2)));
 everybody('2026-08-10 09:00:00+00', q(credits_repair_clock(u, 'the clock ran ahead')));
 everybody(@$_) for @OPEN_LAST;
 everybody('2026-08-11 09:00:00+00', q(credits_deduct(u, 3, 'the last')));
-for (@LIFE_STORY)
+
+# A step of the story of those that came from another system.
+sub life
 {
-	my ($clock, $statement) = @$_;
+	my ($clock, $statement) = @_;
 	my ($run) = rows($node, 'postgres',
 		"SELECT run_id FROM credit_reset_run WHERE kind <> 'verify' AND started_at <= '$clock' ORDER BY started_at DESC LIMIT 1");
 	my %is = (life => q('{) . join(',', sort(keys %LIFE_CASE, keys %LIFE_FORGERY), 'life_clean') . q(}'),
@@ -294,10 +301,12 @@ for (@LIFE_STORY)
 		run => "'" . ($run ? $run->[0] : '') . "'");
 	$statement =~ s/\(:(\w+)\)/$is{$1}/g;
 	$statement = "SELECT count($1) FROM life" if $statement =~ /\AEACH\((.*)\)\z/;
-	at($clock, $statement);
+	return at($clock, $statement);
 }
+life(@$_) for @LIFE_STORY;
 is(at('2026-07-06 11:00:00+00', q(SELECT DISTINCT try(format('SELECT credits_deduct(%L, 1)', u)) FROM life)),
 	'UC004', 'a closed account spends nothing');
+life(@$_) for @PERIOD_STORY;
 at('2026-02-01 09:00:00+00', q(
 SELECT credits_add_purchased('only_purchases', 9007199254740000, 'big');
 SELECT credits_add_purchased('only_purchases', 991, 'small');
@@ -324,7 +333,7 @@ sub seqs_of
 }
 my %seq = seqs_of('clean_1');
 my %life_seq = seqs_of('life_clean');
-ok($life_seq{$_}, "there are rows of kind $_") for @LIFE_KINDS;
+ok($life_seq{$_}, "there are rows of kind $_") for @LIFE_KINDS, @PERIOD_KINDS;
 is(sql('postgres', 'SELECT count(DISTINCT kinds) FROM (SELECT array_agg(kind ORDER BY seq) AS kinds FROM credit_history JOIN life ON u = user_id GROUP BY user_id) s'),
 	'1', 'all that came from another system have the same history');
 is(sql('postgres', q(SELECT count(*) FROM credit_history WHERE user_id = 'life_clean' AND kind = 'reset' AND skipped > 0)),

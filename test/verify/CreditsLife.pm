@@ -109,7 +109,8 @@ $UNDO{import} = sub {
 	my $taken = least($target->{purchased}, $now->{purchased});
 	$now->{purchased} -= $taken;
 	$now->{owed_purchased} += $target->{purchased} - $taken;
-	@$facts{qw(plan plan_version scheduled_plan cycle period_granted last_undone)} = (undef, undef, undef, undef, 0, 0);
+	@$facts{qw(plan plan_version scheduled_plan cycle)} = ();
+	@$facts{qw(period_granted period_share last_undone)} = (0, FULL, 0);
 	$c->{book}{undoable} = {};    # nothing before it can be undone
 	@{ $c->{expect} }{qw(amount next_reset_at)} = ($change - $target->{purchased}, undef);
 	return ();

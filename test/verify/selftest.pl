@@ -151,10 +151,11 @@ sub changed
 {
 	my ($type, $text) = @_;
 	return { i => 1, t => 'x', z => '2026-01-01 00:00:00+00', l => '2026-01-01 00:00:00',
-		b => '\\\\x00', u => '00000000-0000-0000-0000-000000000000', a => '{1,1}' }->{$type}
+		b => '\\\\x00', u => '00000000-0000-0000-0000-000000000000', a => '{1,1}', f => 't' }->{$type}
 	  if $text eq '\N';
 	return $text + 1 if $type eq 'i';
 	return $text . 'x' if $type eq 't';
+	return $text eq 't' ? 'f' : 't' if $type eq 'f';
 	return $text =~ s/(\d+)\}\z/$1 + 1 . '}'/er if $type eq 'a';
 	return $text =~ s/(\d\d)(?=\.|\+|\z)/sprintf '%02d', ($1 + 1) % 60/er if $type =~ /[zl]/;
 	return $text =~ s/(.)\z/$1 eq '0' ? 1 : 0/er;
@@ -226,6 +227,35 @@ subtest 'vectors' => sub {
 		$count++;
 	}
 	is($count, 5, 'leaf and anchor vectors found');
+};
+
+# A row that has every field, which no ledger has.  It is on the page, and test/unit/chain_test.c
+# holds the extension to the same hash.
+subtest 'the row with everything' => sub {
+	my $counting = pack 'C*', 0 .. 31;
+	my $descending = pack 'C*', reverse 224 .. 255;
+	my %row = (user_id => "usr_\xc3\xbc", seq => 258, kind => 'deduct', period => 3, plan => 'pro', plan_version => 14,
+		scheduled_plan => '', status => 'frozen', time_zone => 'Europe/Berlin', cycle => 'weekly', overdraft_limit => 50,
+		period_granted => 500, period_share => 903225, last_left => -40, last_limit => 60, last_undone => 0,
+		monthly_delta => -10, granted_delta => -20, purchased_delta => -7, monthly => 1, granted => 2,
+		purchased => 9007199254740000, held_monthly => 4, held_granted => 5, held_purchased => 6, owed_monthly => 8,
+		owed_purchased => 9, amount => 37, expired => 11, forfeited => 12, skipped => 13, ref_seq => 15,
+		allocations => pack('q>*', 3, 25, 7, 10), payment_ref => 'pi_3Q', idempotency_key => '', actor => 'app',
+		spender => 'user_9', run_id => substr($descending, 0, 16), request_digest => $counting,
+		reason_digest => $descending, metadata_digest => $counting,
+		cycle_anchor => microseconds('2026-01-31 10:30:00', 0),
+		map { $_->[0] => microseconds("$_->[1]+00", 1) } [ created_at => '2026-02-03 04:05:07' ],
+		[ effective_at => '2026-02-03 04:05:06.789012' ], [ next_reset_at => '2026-03-01 00:00:00' ],
+		[ ends_at => '1999-12-31 23:59:59' ], [ period_start => '2026-02-01 00:00:00' ]);
+	my $preimage = history_preimage($counting, \%row);
+	my $sha = Digest::SHA::sha256_hex($preimage);
+	open my $fh, '<:raw', "$here/../../docs/audit-format.md" or die "docs/audit-format.md: $!";
+	my ($hex, $page) = join('', <$fh>) =~ /^row with everything\npreimage\n([0-9a-f\n]+)sha256\n([0-9a-f]{64})$/m;
+	is(unpack('H*', $preimage), ($hex // '') =~ tr/\n//dr, 'the preimage of the page');
+	is($sha, $page, 'the hash of the page');
+	open $fh, '<:raw', "$here/../unit/chain_test.c" or die "chain_test.c: $!";
+	my ($unit) = join('', <$fh>) =~ /"([0-9a-f]{64})",\s*"h\(n\) of a row with everything"/;
+	is($sha, $unit, 'the hash of the unit test');
 };
 
 # The trees of Certificate Transparency's tests.

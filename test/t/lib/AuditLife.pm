@@ -78,7 +78,7 @@ our %LIFE_CASE = (
 	life_grant_alive      => [ 'UPDATE credit_grant SET closed = false WHERE user_id = :u AND seq = :{grant 2}', ':{grant 2}' ],
 	life_grant_left       => [ 'UPDATE credit_grant SET remaining = 20, closed = false WHERE user_id = :u AND seq = :{grant 2}', ':{grant 2}' ],
 	life_grant_open       => [ 'UPDATE credit_grant SET closed = false WHERE user_id = :u AND seq = :{grant 1}', ':{grant 1}' ],
-	life_account_status   => [ q(UPDATE credit_account SET status = 'active' WHERE user_id = :u), ':last' ],
+	life_account_status   => [ q(UPDATE credit_account SET status = 'frozen' WHERE user_id = :u), ':last' ],
 );
 
 # As %forgery in 030_tampering_is_found.pl.
@@ -137,7 +137,7 @@ our %LIFE_FORGERY = (
 	life_f_closed_in      => [ ':{transfer_out 2}', { kind => 'transfer_in', amount => 1, purchased_delta => 1, spender => 'x' } ],
 	life_f_closed_freeze  => [ ':{transfer_out 2}', { kind => 'freeze', purchased_delta => 0, amount => 0, status => 'frozen',
 		time_zone => 'UTC', cycle_anchor => '2026-02-01 00:00:00', overdraft_limit => 0, period_granted => 0,
-		period_start => '2026-07-01 00:00:00+00', period_share => 1000000, last_left => 0, last_limit => 0 } ],
+		period_start => '2026-07-01 00:00:00+00', period_share => 1000000, last_left => 0, last_limit => 0, last_undone => 'f' } ],
 );
 
 1;
