@@ -76,9 +76,10 @@ SELECT credits_explain('one') -> 'monthly' AS monthly, t.unexplained('one');
 -- what a restart grants is not carried over; and after boundaries without a row, nothing came in this period
 SELECT credits_open_account('two', 'small') ->> 'monthly' AS monthly, credits_set_plan('two', 'large', restart => true) ->> 'monthly' AS restarted;
 SELECT credits_explain('two') #> '{monthly,came_from}' AS came_from;
-SELECT credits_set_plan('two', NULL) ->> 'monthly' AS cancelled;
+SELECT credits_open_account('three', 'small') ->> 'monthly' AS monthly, credits_set_plan('three', NULL) ->> 'monthly' AS cancelled;
+SELECT credits_explain('three') #> '{monthly,came_from}' AS came_from, credits_explain('three') #> '{monthly,taken_by}' AS taken_by;
 SET credits.clock = '2026-06-10 00:00Z';
-SELECT credits_explain('two') -> 'monthly' AS monthly;
+SELECT credits_explain('three') -> 'monthly' AS monthly;
 SET credits.clock = '2026-03-10 00:00Z';
 -- nor does the next reset pass the cap
 SELECT credits_deduct('one', 130) ->> 'monthly' AS left, credits_add_purchased('one', 9007199254740991 - 60, 'all') ->> 'ok' AS ok;

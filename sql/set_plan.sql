@@ -140,7 +140,7 @@ SELECT * FROM credits_verify_account('s');
 SELECT t.short(credits_add_purchased('s', 5, 'pay s')) AS purchased, credits_hold('s', 5, '20 days') ->> 'seq' AS hold \gset
 SELECT t.short(credits_release('s', :hold)), (SELECT next_event_at FROM credit_account WHERE user_id = 's') AS next_event_at;
 SET credits.clock = '2027-11-15 00:00:00+00';
-CALL credits_run_reset() \gset
+CALL credits_run_reset(max_accounts => 100) \gset
 SELECT (SELECT next_event_at FROM credit_account WHERE user_id = 's') AS next_event_at, (SELECT count(*) FROM t.history('s')) AS rows;
 SELECT * FROM credits_verify_account('s');
 

@@ -178,6 +178,7 @@ is(value("$feb SELECT $waits{$_}"), 'UC012', "$_ waits") for sort keys %waits;
 is(value("$feb SELECT r ->> 'error' FROM credits_deduct_many('{other,lost}', '{1,1}') r WHERE r ->> 'ok' = 'false'"),
 	'time_zone_unknown', 'of many, one waits');
 is(value("$feb SELECT credits_grant('lost', 1, '2026-02-04 00:00+00')"), '22023', 'a grant has to end after the clock, not after the account\'s time');
+is(value("$feb SELECT credits_grant('lost', 1, '2026-02-04 00:00+00', payment_ref => 'too late')"), '22023', '... one that is paid for, too');
 is(value("$feb CALL credits_grant_many('{lost}', '{1}', '2026-02-04 00:00+00')") =~ /"failures": (\d)/ && $1, 1, '... each of many, too');
 
 is_deeply(json(value("$feb SELECT credits_balance('lost')")),
