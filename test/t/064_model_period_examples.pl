@@ -334,6 +334,16 @@ granted(20, 'of 70 the boundary would have let 20 expire');
 set_plan('150/0/0', 'p');
 granted(100, 'as if it had not been undone');
 
+# But not after a plan change: what the undo gave back is part of the allowance then.
+begin('2026-01-20', 100);
+gives('20/0/0', 'deduct', amount => 80);
+$spent = $tag;
+clock('2026-02-05');
+gives('20/0/0', @undo);
+set_plan('100/0/0', 'p');
+gives('100/0/0', 'refund', of => $spent);
+is(last_row()->{forfeited}, 80, 'it is not carried on top of it');
+
 # The same with late returns before it.
 begin('2026-01-20', 100, rollover => 50);
 call('deduct', amount => 80);

@@ -81,7 +81,7 @@ sub compare_rows
 	return;
 }
 
-# A row has all facts if one of them is new.
+# A row has all facts if one of them is new, or if it begins something.
 sub new_facts
 {
 	my ($what, $facts, $row) = @_;
@@ -89,7 +89,7 @@ sub new_facts
 
 	%$facts = map { $_ => $row->{$_} } @facts;
 	die "$what: it has facts, and none of them is new\n"
-	  if $row->{kind} !~ /^(open|import|restart)$/ && $before eq join '|', map { shown($facts->{$_}) } @facts;
+	  if $row->{kind} !~ /^(open|import|reset|restart)$/ && $before eq join '|', map { shown($facts->{$_}) } @facts;
 	return;
 }
 

@@ -119,7 +119,7 @@ my @weights = (
 	[ \&repair_op, 0, back => 2 ],
 	[ \&grant_many_op, 2, undo => 2, back => 0, plans => 0.2, life => 0.2, late => 0 ],
 	[ \&apply_plan_op, 1, undo => 3, back => 0, plans => 3, late => 2 ],
-	[ \&undo_op, 0, undo => 4, mixed => 0.7, archive => 0.7, late => 6 ],
+	[ \&undo_op, 0, undo => 4, mixed => 0.7, archive => 0.7, late => 6, import => 1 ],
 	[ \&undo_run_op, 1.5, undo => 3, back => 0, life => 0, late => 0.3 ],
 	[ \&grant_op, 9, plans => 0.2 ],
 	[ \&paid_grant_op, 4, plans => 0.2, life => 3 ],

@@ -138,8 +138,10 @@ sub boundary
 		return;
 	}
 	my $row = write_row($acct, 'reset', $at, $change);
-	$acct->{reset} =
-	  { at => $at, period => $acct->{period}, closings => $acct->{closings}, map { $_ => $row->{$_} } qw(plan version amount) };
+	$acct->{reset} = {
+		at => $at,
+		closings => $acct->{closings},
+		map { $_ => $row->{$_} } qw(period plan version amount status) };
 	return;
 }
 

@@ -196,11 +196,13 @@ sub has_another_length
 	return defined $acct->{cycle} && length_of($acct->{cycle}) ne length_of($version->{cycle});
 }
 
-# A plan's version from now on; what that gives, or below 0 takes.
+# A plan's version from now on; what that gives, or below 0 takes.  What the undo of a
+# boundary gave back is part of the allowance then.
 sub change_plan
 {
 	my ($self, $acct, $plan, $version, $at) = @_;
 
+	$acct->{last_undone} = 0;
 	return $self->first_plan($acct, $plan, $version, $at) if $version && !defined $acct->{cycle};
 	$acct->{cycle} = $version->{cycle} if $version;
 	$acct->{last_undone} = 0;    # what an undo gave back is part of the allowance now

@@ -214,7 +214,7 @@ sub undo_boundary
 	return undef if !$reset || ($acct->{plan} // '') ne $op->{plan};
 	return undef if $reset->{at} != $op->{boundary} || $acct->{period} != $reset->{period};
 	return { already => 1 } if $reset->{undone};
-	return { skipped => 1 } if $acct->{closings} != $reset->{closings};
+	return { skipped => 1 } if $acct->{closings} != $reset->{closings} || $reset->{status} eq 'closed';
 	my $version = $op->{regrant} ? $self->version_at($acct->{plan}, $at) : undef;
 	my $may =
 	    $op->{regrant}
@@ -262,12 +262,16 @@ sub nothing_expired
 	return;
 }
 
-# Plan and version are those that a row left.
+# Plan and version are those that a row left, and the import that brought the account, if
+# one did, was not undone since.
 sub is_as_left
 {
 	my ($acct, $row) = @_;
 
-	return ($acct->{plan} // '') eq ($row->{plan} // '') && ($acct->{version} // 0) == ($row->{version} // 0);
+	return
+	     defined $acct->{cycle}
+	  && ($acct->{plan} // '') eq ($row->{plan} // '')
+	  && ($acct->{version} // 0) == ($row->{version} // 0);
 }
 
 # Until it ends.  What is spent or held stays so; nothing returns to it.
