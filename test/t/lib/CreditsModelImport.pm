@@ -218,12 +218,7 @@ sub undo_import
 
 			$acct->{owed}{purchased} += $purchased - $taken;
 			spent_or_owed($acct, $monthly);
-<<<<<<< HEAD
-			$acct->{period_granted} = 0;
-			$acct->{last_undone} = 0;
-=======
 			@$acct{qw(period_granted last_undone)} = (0, 0);
->>>>>>> model
 			@$acct{qw(plan version scheduled cycle end_of period_end)} = ();
 			return (amount => -$monthly - $purchased, ref => CreditsModelRuns::name_of($row));
 		});

@@ -21,12 +21,7 @@ sub close_account
 	my @taken = take($acct, total(free($acct)), spend_order(free($acct)));
 	my @parts = parts($acct, @taken);
 	$acct->{owed}{monthly} += max(0, $acct->{period_granted} - $lost{monthly});
-<<<<<<< HEAD
-	$acct->{period_granted} = 0;
-	$acct->{last_undone} = 0;
-=======
 	@$acct{qw(period_granted last_undone)} = (0, 0);
->>>>>>> model
 	for my $grant (values %{ $acct->{grants} })
 	{
 		$grant->{ended} = 1;
