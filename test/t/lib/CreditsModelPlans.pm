@@ -205,7 +205,6 @@ sub change_plan
 	$acct->{last_undone} = 0;
 	return $self->first_plan($acct, $plan, $version, $at) if $version && !defined $acct->{cycle};
 	$acct->{cycle} = $version->{cycle} if $version;
-	$acct->{last_undone} = 0;    # what an undo gave back is part of the allowance now
 	set_version($acct, $plan, $version);
 	return grants_exactly($acct, allowance($acct, $version));
 }
