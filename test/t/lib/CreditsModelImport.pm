@@ -81,7 +81,6 @@ sub import_one
 			pay_debts($acct, %owed);
 			return (
 				amount => $brought{monthly} + $brought{purchased},
-				closings => $acct->{closings},
 				brought => \%brought,
 				alloc => $owed{monthly} || $owed{purchased} ? brought_alloc(%brought) : [],
 				$is_keyed ? () : (key => ''));
@@ -205,7 +204,6 @@ sub undo_import
 {
 	my ($self, $acct, $op, $at, $row) = @_;
 
-	return { skipped => 1 } if $acct->{closings} != $row->{closings};
 	delete $acct->{import};
 	$acct->{undone}{ $row->{tag} } = 1;
 	return CreditsModelRuns::undo_row(
@@ -218,7 +216,8 @@ sub undo_import
 
 			$acct->{owed}{purchased} += $purchased - $taken;
 			spent_or_owed($acct, $monthly);
-			@$acct{qw(period_granted last_undone)} = (0, 0);
+			@$acct{qw(period_granted last_undone share)} = (0, 0, FULL);
+			$acct->{lives}++;
 			@$acct{qw(plan version scheduled cycle end_of period_end)} = ();
 			return (amount => -$monthly - $purchased, ref => CreditsModelRuns::name_of($row));
 		});

@@ -29,6 +29,7 @@ sub close_account
 	}
 	$acct->{forfeited} += $lost{purchased};
 	$acct->{closings}++;
+	$acct->{lives}++;
 	$acct->{closed} = $op->{tag};
 	@$acct{qw(plan version scheduled status)} = (undef, undef, undef, 'closed');
 	return (

@@ -137,6 +137,7 @@ sub write_row
 		alloc => [],
 		%own,
 		period => $acct->{period},
+		lives => $acct->{lives},
 		carried_in => $acct->{carried_in},
 		next_reset_at => $acct->{period_end},
 		owed_monthly => $acct->{owed}{monthly},

@@ -138,10 +138,7 @@ sub boundary
 		return;
 	}
 	my $row = write_row($acct, 'reset', $at, $change);
-	$acct->{reset} = {
-		at => $at,
-		closings => $acct->{closings},
-		map { $_ => $row->{$_} } qw(period plan version amount status) };
+	$acct->{reset} = { at => $at, map { $_ => $row->{$_} } qw(period plan version amount status lives) };
 	return;
 }
 

@@ -65,6 +65,7 @@ sub new_account
 		carried_in => 0,
 		forfeited => 0,
 		closings => 0,
+		lives => 0,
 		status => 'active',
 		at => $self->{clock} };
 }

@@ -167,8 +167,8 @@ sub difference
 }
 
 # May a release or refund be before or after this operation without a difference?  Not
-# beside what needs credits, and not over two boundaries.  What was spent before a closing
-# only pays debts, so there it matters what else does.
+# beside what needs credits, and not over two boundaries.  What was spent or revoked before a
+# closing only pays debts, so there it matters what else does.
 my %commutes = map { $_ => 1 } qw(set_plan apply_plan undo adjust purchase grant grant_many revoke reinstate close_account
   set_cycle freeze unfreeze set_overdraft import sweep);
 
@@ -199,6 +199,8 @@ sub order_matters
 
 	my $spent = $first->{call} eq 'refund' ? $acct->{spent}{ $first->{of} } : undef;
 	return undef if $spent && $spent->{closings} < $acct->{closings};
+	my $payment = $second->{call} eq 'reinstate' ? $before->{payments}{ $second->{ref} } : undef;
+	return undef if $payment && ($payment->{closings_then} // 0) < $acct->{closings};
 	if ($second->{call} eq 'clock' || $second->{restart})
 	{
 		my $now = $before->view($user);

@@ -178,7 +178,8 @@ sub apply_plan
 # What can be undone.  An undo cannot: there is nothing to do then.
 my %undo = (grant => \&undo_grant, apply_plan => \&undo_plan, import => \&CreditsModelImport::undo_import);
 
-# What a run did, or a plan's boundary, to each account, once.
+# What a run did, or a plan's boundary, to each account, once.  Closing an account and undoing
+# its import begin another life of it, in which nothing of the one before is undone.
 sub undo
 {
 	my ($self, $op) = @_;
@@ -194,6 +195,7 @@ sub undo
 			my ($row) = grep { ($_->{run} // 0) == $op->{run} && $_->{kind} !~ /^(imported|undo)$/ } $self->live_rows($acct->{user});
 			return undef if !$row || !$undo{$run};
 			return { already => 1 } if $acct->{undone}{ $row->{tag} };
+			return { skipped => 1 } if $acct->{lives} != $row->{lives};
 			my $done = $undo{$run}->($self, $acct, $op, $at, $row);
 			$acct->{undone}{ $row->{tag} } = 1 if $done->{accounts};
 			return $done;
@@ -214,7 +216,7 @@ sub undo_boundary
 	return undef if !$reset || ($acct->{plan} // '') ne $op->{plan};
 	return undef if $reset->{at} != $op->{boundary} || $acct->{period} != $reset->{period};
 	return { already => 1 } if $reset->{undone};
-	return { skipped => 1 } if $acct->{closings} != $reset->{closings} || $reset->{status} eq 'closed';
+	return { skipped => 1 } if $acct->{lives} != $reset->{lives} || $reset->{status} eq 'closed';
 	my $version = $op->{regrant} ? $self->version_at($acct->{plan}, $at) : undef;
 	my $may =
 	    $op->{regrant}
@@ -262,16 +264,12 @@ sub nothing_expired
 	return;
 }
 
-# Plan and version are those that a row left, and the import that brought the account, if
-# one did, was not undone since.
+# Plan and version are those that a row left.
 sub is_as_left
 {
 	my ($acct, $row) = @_;
 
-	return
-	     defined $acct->{cycle}
-	  && ($acct->{plan} // '') eq ($row->{plan} // '')
-	  && ($acct->{version} // 0) == ($row->{version} // 0);
+	return ($acct->{plan} // '') eq ($row->{plan} // '') && ($acct->{version} // 0) == ($row->{version} // 0);
 }
 
 # Until it ends.  What is spent or held stays so; nothing returns to it.
