@@ -78,11 +78,11 @@ sub import_one
 			@$acct{qw(period last_left last_limit last_undone)} = @here;
 			$_->{period} = $acct->{period} for free($acct, 'monthly');
 			my %brought = map { $_ => total(free($acct, $_)) } qw(monthly purchased);
-			pay_debts($acct, %owed);
+			my $paid = pay_debts($acct, %owed);
 			return (
 				amount => $brought{monthly} + $brought{purchased},
 				brought => \%brought,
-				alloc => $owed{monthly} || $owed{purchased} ? brought_alloc(%brought) : [],
+				alloc => $paid ? brought_alloc(%brought) : [],
 				$is_keyed ? () : (key => ''));
 		});
 	my $amount = $acct->{new_rows}[-1]{amount};
@@ -105,17 +105,20 @@ sub brought_alloc
 	return [ grep { $_->[1] } [ 0, $brought{monthly} ], [ PURCHASED, $brought{purchased} ] ];
 }
 
-# What was owed before an import is paid from all that it brings.
+# What was owed before an import is paid from all that it brings.  Gives how much is.
 sub pay_debts
 {
 	my ($acct, %owed) = @_;
+	my $sum = 0;
 
 	for my $bucket (keys %owed)
 	{
 		my $paid = total(take($acct, $owed{$bucket}, free($acct, $bucket)));
+
 		$acct->{owed}{$bucket} = $owed{$bucket} - $paid;
+		$sum += $paid;
 	}
-	return;
+	return $sum;
 }
 
 sub check

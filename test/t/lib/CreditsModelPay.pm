@@ -235,8 +235,9 @@ sub lately_bought
 	my ($self, $acct, $at) = @_;
 	my $since = $at - $self->{chargeback_days} * DAY;
 
+	return 0 if !$self->{chargeback_days};
 	return sum0(map { $_->{amount} - $_->{revoked} }
-		  grep { $_->{call} eq 'purchase' && $_->{user} eq $acct->{user} && $_->{at} > $since } values %{ $self->{payments} });
+		  grep { $_->{call} eq 'purchase' && $_->{user} eq $acct->{user} && $_->{at} >= $since } values %{ $self->{payments} });
 }
 
 # Purchased credits to another user, whose account has a row of its own at the same

@@ -179,7 +179,8 @@ sub apply_plan
 my %undo = (grant => \&undo_grant, apply_plan => \&undo_plan, import => \&CreditsModelImport::undo_import);
 
 # What a run did, or a plan's boundary, to each account, once.  Closing an account and undoing
-# its import begin another life of it, in which nothing of the one before is undone.
+# its import begin another life of it, in which nothing of the one before is undone, but for
+# grants that are still there.
 sub undo
 {
 	my ($self, $op) = @_;
@@ -195,7 +196,7 @@ sub undo
 			my ($row) = grep { ($_->{run} // 0) == $op->{run} && $_->{kind} !~ /^(imported|undo)$/ } $self->live_rows($acct->{user});
 			return undef if !$row || !$undo{$run};
 			return { already => 1 } if $acct->{undone}{ $row->{tag} };
-			return { skipped => 1 } if $acct->{lives} != $row->{lives};
+			return { skipped => 1 } if $run ne 'grant' && $acct->{lives} != $row->{lives};
 			my $done = $undo{$run}->($self, $acct, $op, $at, $row);
 			$acct->{undone}{ $row->{tag} } = 1 if $done->{accounts};
 			return $done;
