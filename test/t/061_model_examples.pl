@@ -408,7 +408,7 @@ is($model->balance('v')->{receipt}{purchased}, 5, 'all that there was; what is o
 begin('2026-01-10', 0);
 call('open_account', user => 'v', plan => 'p');
 call('purchase', amount => 10, ref => 'r');
-clock('2026-05-10');
+clock('2026-05-11');
 call('purchase', amount => 20, ref => 'r2');
 is(gives('0/0/20', 'transfer', to => 'v', amount => 10)->{receipt}{recently_purchased}, 0, 'the old ones');
 is(gives('0/0/15', 'transfer', to => 'v', amount => 5)->{receipt}{recently_purchased}, 5, 'new ones');
