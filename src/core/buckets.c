@@ -94,11 +94,14 @@ cr_take_or_owe(int64_t *bucket, int64_t *owed, int64_t amount)
 	return true;
 }
 
-/* The account loses purchased credits because it was closed. */
+/*
+ * The account loses purchased credits because it was closed.  An account that is closed again
+ * and again can lose more than the cap.
+ */
 void
 cr_forfeit(CrAccount *acc, int64_t credits)
 {
-	acc->forfeited = cr_min(acc->forfeited + credits, CR_MAX_CREDITS);
+	acc->forfeited += cr_min(credits, INT64_MAX - acc->forfeited);
 }
 
 /*

@@ -48,7 +48,7 @@ available_for(const CrAccount *acc, const CrPaid *paid)
 	if (paid->grant)
 		sum += paid->grant->left + paid->grant->expired;
 	if (is_before_closing(acc, paid))
-		sum += acc->forfeited;
+		sum += cr_min(acc->forfeited, CR_MAX_CREDITS);
 	return sum;
 }
 

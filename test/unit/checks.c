@@ -114,7 +114,7 @@ account_breaks(const CrAccount *acc)
 		return "a plan without a version, or a version without a plan";
 	if (acc->next_event_at > acc->next_reset_at && !is_silent(acc))
 		return "next_event_at later than the boundary";
-	if (acc->forfeited < 0 || acc->forfeited > CR_MAX_CREDITS)
+	if (acc->forfeited < 0)
 		return "forfeited out of range";
 	return period_breaks(acc);
 }

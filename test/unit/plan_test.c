@@ -634,7 +634,7 @@ test_cancelled(void)
 	ok(last_row()->expired == 40 && acc->balance.monthly == 0, "as the row says");
 }
 
-/* A month for a monthly plan: two allowances a second apart (issue 14, fault 9). */
+/* A month for a monthly plan: two allowances a second apart */
 static void
 test_not_a_second_apart(void)
 {

@@ -456,7 +456,7 @@ test_undo_merged(void)
 		}
 	}
 
-	/* issue 14, fault 1: plans a (100) and b (40), one user asleep */
+	/* Plans a (100) and b (40), one user asleep */
 	for (int asleep = 0; asleep <= 1; asleep++)
 	{
 		acc = fresh(0);
@@ -529,7 +529,7 @@ test_undo_others(void)
 	world_purchase(&world, T0 + 2, CR_MAX_CREDITS - 99);
 	is_int(undo(T0 + 3, 0), CR_OVER_CAP, "over the cap they do not");
 
-	/* issue 14, fault 6: what happened since */
+	/* what happened since */
 	acc = fresh(0);
 	world_plan(&world, "thirty", T0, 30, CR_CALENDAR, 0);
 	world_plan(&world, "max", T0, 1000, CR_CALENDAR, 0);
@@ -1002,7 +1002,17 @@ test_after_closing(void)
 {
 	CrAccount  *acc = fresh(0);
 
-	/* issue 14, fault 8: buy 100, close, chargeback, reopen, buy 30: 30 */
+	/* closed twice, it has lost more than an account can have */
+	world_purchase(&world, T0 + 1, CR_MAX_CREDITS - 100);
+	run(OP_CLOSE, T0 + 2, 0);
+	run(OP_UNFREEZE, T0 + 3, 0);
+	world_purchase(&world, T0 + 4, 200);
+	run(OP_CLOSE, T0 + 5, 0);
+	is_int(acc->forfeited, CR_MAX_CREDITS + 100, "closed twice: all of it is known");
+	replays("a second closing");
+
+	/* buy 100, close, chargeback, reopen, buy 30: 30 */
+	acc = fresh(0);
 	world_purchase(&world, T0 + 1, 100);
 	run(OP_CLOSE, T0 + 2, 0);
 	world_revoke(&world, T0 + 3, 0, 0);
@@ -1017,7 +1027,7 @@ test_after_closing(void)
 	ok(acc->forfeited == 40 && last_row()->forfeited == 40, "as the row says");
 	replays("a reinstatement after a closing");
 
-	/* as in issue 14, but opened again before the chargeback */
+	/* the same, but opened again before the chargeback */
 	acc = fresh(0);
 	world_purchase(&world, T0 + 1, 100);
 	run(OP_CLOSE, T0 + 2, 0);
