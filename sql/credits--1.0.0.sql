@@ -75,6 +75,8 @@ CREATE TABLE @extschema@.credit_account (
     end_anchor         pg_catalog.timestamp,
     closed_seq         pg_catalog.int8,
     forfeited          pg_catalog.int8,
+    charged_monthly    pg_catalog.int8,
+    charged_purchased  pg_catalog.int8,
     plan_version       pg_catalog.int4,
     plan               pg_catalog.text COLLATE pg_catalog."C",
     scheduled_plan     pg_catalog.text COLLATE pg_catalog."C",
@@ -96,7 +98,9 @@ CREATE TABLE @extschema@.credit_account (
         period OPERATOR(pg_catalog.>=) 1 AND period_share OPERATOR(pg_catalog.>=) 1 AND period_share OPERATOR(pg_catalog.<=) 1000000 AND
         last_limit OPERATOR(pg_catalog.>=) 0 AND (cycle IS NOT NULL OR next_reset_at IS NULL) AND
         (end_zone IS NULL) OPERATOR(pg_catalog.=) (end_anchor IS NULL) AND (end_zone IS NULL) OPERATOR(pg_catalog.=) (end_cycle IS NULL)),
-    CONSTRAINT credit_account_closed CHECK (closed_seq OPERATOR(pg_catalog.>=) 1 AND forfeited OPERATOR(pg_catalog.>) 0),
+    CONSTRAINT credit_account_closed CHECK (
+        closed_seq OPERATOR(pg_catalog.>=) 1 AND forfeited OPERATOR(pg_catalog.>) 0 AND
+        charged_monthly OPERATOR(pg_catalog.>) 0 AND charged_purchased OPERATOR(pg_catalog.>) 0),
     CONSTRAINT credit_account_head CHECK (history_seq OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(history_hash) OPERATOR(pg_catalog.=) 32)
 ) WITH (fillfactor = 70);
 CREATE INDEX credit_account_next_event_idx ON @extschema@.credit_account (next_event_at);
@@ -118,6 +122,8 @@ COMMENT ON COLUMN @extschema@.credit_account.last_undone IS 'That boundary was u
 COMMENT ON COLUMN @extschema@.credit_account.end_zone IS 'end_anchor, end_zone and end_cycle: from which anchor, zone and cycle next_reset_at was worked out, if these have changed since. Empty text: it is no boundary of a cycle, because the period was restarted.';
 COMMENT ON COLUMN @extschema@.credit_account.closed_seq IS 'seq of the row that last closed the account. NULL: it never was closed.';
 COMMENT ON COLUMN @extschema@.credit_account.forfeited IS 'Purchased credits that were lost when the account was closed, and that no chargeback has used. NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_account.charged_purchased IS 'Purchased credits that the account has been charged, since it was last closed, for the time before: what it owed then, and what chargebacks of older payments took. What comes back from that time gives this back. NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_account.charged_monthly IS 'The same for monthly credits: what the account owed when it was closed in this period. The boundary clears it. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_account.effective_at IS 'effective_at of the newest history row. The account''s time never goes back to before it.';
 COMMENT ON COLUMN @extschema@.credit_account.cycle_anchor IS 'The boundaries of anniversary, weekly and yearly plans are counted from this local time in the account''s zone.';
 COMMENT ON COLUMN @extschema@.credit_account.next_reset_at IS 'End of the current period. Once stored, it is final. NULL: the period has no end.';
@@ -235,14 +241,11 @@ CREATE TABLE @extschema@.credit_payment (
     payment_ref pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     user_id     pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     reported    pg_catalog.int8,
-    forfeited   pg_catalog.int8,
-    revoked_seq pg_catalog.int8,
     CONSTRAINT credit_payment_pkey PRIMARY KEY (payment_ref),
     CONSTRAINT credit_payment_amounts CHECK (
         amount OPERATOR(pg_catalog.>=) 1 AND amount OPERATOR(pg_catalog.<=) 9007199254740991 AND
         revoked OPERATOR(pg_catalog.>=) 0 AND revoked OPERATOR(pg_catalog.<=) amount AND
-        reported OPERATOR(pg_catalog.>=) 1 AND reported OPERATOR(pg_catalog.<=) amount AND
-        forfeited OPERATOR(pg_catalog.>=) 1 AND forfeited OPERATOR(pg_catalog.<=) revoked)
+        reported OPERATOR(pg_catalog.>=) 1 AND reported OPERATOR(pg_catalog.<=) amount)
 );
 CREATE INDEX credit_payment_user_idx ON @extschema@.credit_payment (user_id, paid_at);
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_payment', '');
@@ -252,8 +255,6 @@ COMMENT ON COLUMN @extschema@.credit_payment.seq IS 'seq of its history row.';
 COMMENT ON COLUMN @extschema@.credit_payment.paid_at IS 'effective_at of its history row.';
 COMMENT ON COLUMN @extschema@.credit_payment.granted IS 'The credits are a grant, which ends.';
 COMMENT ON COLUMN @extschema@.credit_payment.reported IS 'The highest total that credits_revoke_purchase was called with. NULL: none.';
-COMMENT ON COLUMN @extschema@.credit_payment.revoked_seq IS 'seq of the history row that last revoked any of it. NULL: none.';
-COMMENT ON COLUMN @extschema@.credit_payment.forfeited IS 'How much of revoked came from credits that the account had lost by closing. NULL: none.';
 
 CREATE TABLE @extschema@.credit_grant (
     amount    pg_catalog.int8        NOT NULL,
@@ -505,6 +506,8 @@ CREATE TABLE @extschema@.credit_checkpoint (
     end_anchor         pg_catalog.timestamp,
     closed_seq         pg_catalog.int8,
     forfeited          pg_catalog.int8,
+    charged_monthly    pg_catalog.int8,
+    charged_purchased  pg_catalog.int8,
     plan_version       pg_catalog.int4,
     plan               pg_catalog.text COLLATE pg_catalog."C",
     scheduled_plan     pg_catalog.text COLLATE pg_catalog."C",
@@ -527,7 +530,7 @@ SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_checkpoint', '');
 COMMENT ON TABLE @extschema@.credit_checkpoint IS 'One row per user with archived history. It has the account as it was after the last archived row (history_seq), and what is still needed from the archived rows. The newest archive row of credit_history has its digest (docs/audit-format.md).';
 COMMENT ON COLUMN @extschema@.credit_checkpoint.grants IS 'Grants that had not ended, and paid ones: seq, amount, remaining, ends_at, closed and paid (0 or 1), expired, elsewhere. Times are microseconds since 1970.';
 COMMENT ON COLUMN @extschema@.credit_checkpoint.holds IS 'Holds that can still be captured: seq, amount, monthly, purchased, period, ends_at (0: the hold has expired), given_back, number of pairs, and the pairs (seq of a grant, its credits).';
-COMMENT ON COLUMN @extschema@.credit_checkpoint.purchases IS 'All archived payments: seq, amount, and by then: revoked, forfeited, reported, revoked_seq (0: none); whether it is a grant (0 or 1).';
+COMMENT ON COLUMN @extschema@.credit_checkpoint.purchases IS 'All archived payments: seq, amount, and by then: revoked and reported; whether it is a grant (0 or 1).';
 COMMENT ON COLUMN @extschema@.credit_checkpoint.payment_refs IS 'The payment_ref of each archived purchase, in the same order.';
 COMMENT ON COLUMN @extschema@.credit_checkpoint.archived IS 'How many archived rows are in the partition of which year: year, rows.';
 COMMENT ON COLUMN @extschema@.credit_checkpoint.opened_seq IS 'seq of the row that opened the account with facts, if that row is archived. The next columns have what credits_open_account was asked, and what it set.';
@@ -696,7 +699,7 @@ CREATE FUNCTION @extschema@.credits_reinstate_purchase(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_reinstate_purchase';
 COMMENT ON FUNCTION @extschema@.credits_reinstate_purchase(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'A dispute that was won: gives back amount credits (default: all) that credits_revoke_purchase has taken, to where it took them. What belonged to a grant that has ended, or to an account that was closed, is forfeited. Errors: UC003, UC010 (more than is revoked), UC011 payment_not_found, 22003, 22004, 22023, 25006, 40001, 55P03.';
+'A dispute that was won: gives back amount credits (default: all) that credits_revoke_purchase has taken: first what the purchased bucket gave or owed, then the grant. What belonged to a grant that has ended is forfeited. If the account was closed since the payment, it gets what it has been charged since for that time, and the rest is forfeited. Errors: UC003, UC010 (more than is revoked), UC011 payment_not_found, 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_set_overdraft(
     user_id pg_catalog.text, overdraft_limit pg_catalog.int8,
@@ -1047,7 +1050,7 @@ CREATE FUNCTION @extschema@.credits_close_account(user_id pg_catalog.text, reaso
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_close_account';
 COMMENT ON FUNCTION @extschema@.credits_close_account(pg_catalog.text, pg_catalog.text) IS
-'Closes an account. The plan ends, monthly and granted credits expire, and every grant ends. Purchased credits are forfeited, so move them first with credits_transfer; they cover later chargebacks. What comes back later from before the closing only pays what is owed. From then on spending and granting raise UC004. Purchases are still credited. credits_unfreeze opens the account again, without a plan. Audited. Errors: UC002, UC004 (closed already), 55000 (open holds), 22004, 22023, 25006, 40001.';
+'Closes an account. The plan ends, monthly and granted credits expire, and every grant ends. Purchased credits are forfeited, so move them first with credits_transfer; they cover later chargebacks. What comes back later from before the closing gives back what the account was charged since for that time (what it owed, and chargebacks), and pays what is owed. From then on spending and granting raise UC004. Purchases are still credited. credits_unfreeze opens the account again, without a plan. Audited. Errors: UC002, UC004 (closed already), 55000 (open holds), 22004, 22023, 25006, 40001.';
 
 /* Accounts whose next reset will have to wait, or is waiting. */
 CREATE FUNCTION @extschema@.credits_unknown_zones()

@@ -54,13 +54,8 @@ update_payment(Lookup *lookup, const Payment *payment)
 	writer_copy(writer, lookup->slot);
 	slot_set_int(writer->slot, PAY_REVOKED, payment->revoked);
 	slot_set_null(writer->slot, PAY_REPORTED);
-	slot_set_null(writer->slot, PAY_FORFEITED);
 	if (payment->reported > 0)
 		slot_set_int(writer->slot, PAY_REPORTED, payment->reported);
-	if (payment->forfeited > 0)
-		slot_set_int(writer->slot, PAY_FORFEITED, payment->forfeited);
-	if (payment->revoked_seq > 0)
-		slot_set_int(writer->slot, PAY_REVOKED_SEQ, payment->revoked_seq);
 	writer_update(writer, lookup->slot);
 	return writer;
 }
@@ -105,9 +100,7 @@ paid_of(Ledger *ledger, const Payment *payment)
 {
 	CrPaid paid = {.seq = payment->seq,
 				   .amount = payment->amount,
-				   .revoked = payment->revoked,
-				   .forfeited = payment->forfeited,
-				   .revoked_seq = payment->revoked_seq};
+				   .revoked = payment->revoked};
 	CrPart grant = {payment->seq, payment->amount};
 
 	if (!payment->granted)
@@ -117,18 +110,6 @@ paid_of(Ledger *ledger, const Payment *payment)
 	if (paid.grant == NULL)
 		error_corrupted("credit_grant", "a grant that was paid for is missing");
 	return paid;
-}
-
-/* How many credits of the row come from, or go to, what closing had forfeited. */
-static int64
-forfeited_part(const CrRow *row)
-{
-	for (int i = 0; i < row->n_allocations; i++)
-	{
-		if (row->allocations[i].source == CR_FROM_FORFEITED)
-			return row->allocations[i].credits;
-	}
-	return 0;
 }
 
 /* Writes the payment and the row. */
@@ -166,8 +147,6 @@ revoke_payment(Ledger *ledger, Chargeback *asked)
 				 amount);
 	payment->revoked += amount;
 	payment->reported = Max(payment->reported, asked->total);
-	payment->forfeited += forfeited_part(&row);
-	payment->revoked_seq = ledger_next_seq(ledger);
 	return append(ledger, asked, &row);
 }
 
@@ -186,7 +165,6 @@ reinstate_payment(Ledger *ledger, Chargeback *asked)
 	paid = paid_of(ledger, payment);
 	ledger_check(ledger, cr_reinstate(&ledger->acc, ledger->now, amount, &paid, &row), amount);
 	payment->revoked -= amount;
-	payment->forfeited -= forfeited_part(&row);
 	return append(ledger, asked, &row);
 }
 

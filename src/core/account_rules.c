@@ -120,7 +120,9 @@ cr_close(CrAccount *acc, CrTime at, int64_t seq, CrRow *row)
 			continue;
 		cr_parts_add(acc->lots, grant->seq, cr_grant_close(grant));
 	}
-	cr_forfeit(&after, after.balance.purchased);
+	cr_add_up(&after.forfeited, after.balance.purchased);
+	after.charged_monthly = after.owed_monthly;
+	after.charged_purchased = after.owed_purchased;
 	after.balance = (CrBuckets){0};
 	after.closed_seq = seq;
 	cr_set_facts_plan(&after.facts, NULL);

@@ -95,13 +95,13 @@ cr_take_or_owe(int64_t *bucket, int64_t *owed, int64_t amount)
 }
 
 /*
- * The account loses purchased credits because it was closed.  An account that is closed again
- * and again can lose more than the cap.
+ * Adds to what the account has forfeited or was charged.  That can come to more than the cap,
+ * because an account can be closed again and again.
  */
 void
-cr_forfeit(CrAccount *acc, int64_t credits)
+cr_add_up(int64_t *sum, int64_t credits)
 {
-	acc->forfeited += cr_min(credits, INT64_MAX - acc->forfeited);
+	*sum += cr_min(credits, INT64_MAX - *sum);
 }
 
 /*

@@ -6,8 +6,8 @@
  * that was paid for; from what that grant had when it ended; from what was forfeited when
  * the account was closed, if the payment is older; and from the purchased bucket, which owes
  * what it does not have.  The allocations of its row say where it took how much.  A
- * reinstatement goes the other way.  What was revoked before the account was closed would
- * have been lost by closing, so it is lost.
+ * reinstatement goes the other way: first what the purchased bucket gave or owed, then the
+ * grant.
  */
 #include "core/private.h"
 
@@ -32,7 +32,7 @@ take_from_grant(CrAccount *acc, CrGrant *grant, int64_t *wanted)
 	grant->changed = true;
 }
 
-/* Did the payment's credits belong to what the account lost when it was closed? */
+/* Was the payment made before the account was closed? */
 static bool
 is_before_closing(const CrAccount *acc, const CrPaid *paid)
 {
@@ -72,6 +72,8 @@ cr_revoke(CrAccount *acc, CrTime at, int64_t amount, const CrPaid *paid, int64_t
 	if (is_before_closing(acc, paid))
 		take_from(&after, &after.forfeited, CR_FROM_FORFEITED, &wanted);
 	elsewhere = wanted;
+	if (is_before_closing(acc, paid))
+		cr_add_up(&after.charged_purchased, elsewhere);
 	take_from(&after, &after.balance.purchased, CR_FROM_PURCHASED, &wanted);
 	after.owed_purchased += wanted;
 	cr_parts_add(acc->lots, CR_FROM_OWED, wanted);
@@ -85,55 +87,50 @@ cr_revoke(CrAccount *acc, CrTime at, int64_t amount, const CrPaid *paid, int64_t
 	return cr_row_finish(row, acc, &after);
 }
 
-/* How much of what was revoked the purchased bucket gave. */
-static int64_t
-taken_from_purchased(const CrPaid *paid)
+/* Gives back; a trial only finds out whether it fits. */
+static CrGiving
+give_back(CrAccount *after, CrTime at, int64_t purchased, int64_t granted, const CrPaid *paid,
+		  bool is_trial)
 {
-	return paid->grant ? paid->grant->elsewhere : paid->revoked - paid->forfeited;
+	CrGiving giving = {.acc = after,
+					   .at = at,
+					   .is_before_closing = is_before_closing(after, paid),
+					   .is_trial = is_trial};
+
+	cr_give_purchased(&giving, purchased);
+	if (paid->grant == NULL)
+		return giving;
+	paid->grant->elsewhere -= purchased;
+	(void) cr_give_granted(&giving, paid->grant->seq, granted);
+	if (is_trial)
+		paid->grant->elsewhere += purchased;
+	else
+		paid->grant->changed = true;
+	return giving;
 }
 
-/* How many credits the account gets.  What pays a debt and what is lost are not among them. */
-static int64_t
-gets(const CrGiving *giving, const CrPaid *paid, int64_t purchased, int64_t granted)
-{
-	int64_t credits = 0;
-
-	if (!giving->is_before_closing)
-		credits = purchased - cr_min(purchased, giving->acc->owed_purchased);
-	if (paid->grant && cr_grant_is_open(paid->grant, giving->at, false))
-		credits += granted;
-	return credits;
-}
-
+/*
+ * What a revocation took from the grant goes back there last.  A grant that has elsewhere
+ * left takes nothing back before that is given.
+ */
 CrVerdict
 cr_reinstate(CrAccount *acc, CrTime at, int64_t amount, const CrPaid *paid, CrRow *row)
 {
 	CrAccount after = *acc;
-	CrGiving giving = {.acc = &after,
-					   .at = at,
-					   .is_before_closing = paid->revoked_seq < acc->closed_seq};
-	int64_t purchased = cr_min(amount, taken_from_purchased(paid));
-	int64_t forfeited = cr_min(amount - purchased, paid->forfeited);
-	int64_t granted = amount - purchased - forfeited;
+	CrAccount tried = *acc;
+	CrGiving giving;
+	int64_t purchased = paid->grant ? cr_min(amount, paid->grant->elsewhere) : amount;
+	int64_t granted = amount - purchased;
 
 	if (amount > paid->revoked)
 		return CR_MORE_THAN_REVOKED;
-	if (gets(&giving, paid, purchased, granted) >
-		CR_MAX_CREDITS - cr_available(acc) - cr_held(acc))
+	if (give_back(&tried, at, purchased, granted, paid, true).is_over_cap)
 		return CR_OVER_CAP;
+	giving = give_back(&after, at, purchased, granted, paid, false);
 	cr_parts_begin(acc->lots);
-	cr_give_purchased(&giving, purchased);
 	cr_parts_add(acc->lots, CR_FROM_PURCHASED, purchased);
-	cr_forfeit(&after, forfeited);
-	giving.lost += forfeited;
-	cr_parts_add(acc->lots, CR_FROM_FORFEITED, forfeited);
 	if (paid->grant)
-	{
-		paid->grant->elsewhere -= purchased;
-		paid->grant->changed = true;
-		(void) cr_give_granted(&giving, paid->grant->seq, granted);
 		cr_parts_add(acc->lots, paid->grant->seq, granted);
-	}
 
 	cr_row_init(row, CR_KIND_REINSTATE, at, amount);
 	cr_row_refer(row, paid->seq);

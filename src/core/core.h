@@ -348,6 +348,13 @@ typedef struct CrAccount
 	int64_t closed_seq;	  /* number of the last row that closed the account; 0: none */
 	/* purchased credits that were lost by closing, and that no revocation has used */
 	int64_t forfeited;
+	/*
+	 * What the account has been charged, since it was last closed, for the time before: what
+	 * it owed then, and what revocations of older payments took.  What comes back from that
+	 * time gives this back.  The monthly part lapses at a reset, like what is owed.
+	 */
+	int64_t charged_monthly;
+	int64_t charged_purchased;
 	int64_t history_seq; /* number of the last history row; 0: there is none */
 	uint8_t history_hash[CR_HASH_LEN];
 	CrLots *lots; /* NULL: grants and holds were not read; see cr_has_lots() */
@@ -561,10 +568,8 @@ typedef struct CrPaid
 {
 	int64_t seq; /* number of the history row that the payment made */
 	int64_t amount;
-	int64_t revoked;	 /* how much of it is revoked */
-	int64_t forfeited;	 /* how much of that came from the account's forfeited credits */
-	int64_t revoked_seq; /* number of the row that last revoked any of it; 0: none */
-	CrGrant *grant;		 /* NULL: it is a purchase */
+	int64_t revoked; /* how much of it is revoked */
+	CrGrant *grant;	 /* NULL: it is a purchase */
 } CrPaid;
 
 extern CrVerdict cr_grant(CrAccount *acc, CrTime at, int64_t seq, int64_t amount,
@@ -640,7 +645,8 @@ extern void cr_apply_plan_change(CrAccount *acc, CrTime at, const CrPlanVersion 
 extern void cr_apply_boundary(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 							  CrPeriod period, int32_t skipped, CrRow *row);
 
-/* row.c: comparing what is in rows */
+/* row.c: what is in rows */
+extern int64_t cr_part_of(const CrRow *row, int64_t source);
 extern bool cr_text_equal(const char *a, const char *b);
 extern bool cr_facts_equal(const CrFacts *a, const CrFacts *b);
 

@@ -13,6 +13,12 @@ cr_min(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
+static inline int64_t
+cr_max(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
 /* cycle.c: the longest that a stored period of the cycle can be */
 extern CrTime cr_longest_period(CrCycle cycle);
 
@@ -27,7 +33,7 @@ extern CrVerdict cr_record(CrRow *row, CrKind kind, CrTime at, int64_t amount, C
 /* buckets.c */
 extern bool cr_credit(CrAccount *acc, int64_t *bucket, int64_t *owed, int64_t amount);
 extern void cr_take(int64_t *bucket, int64_t *wanted);
-extern void cr_forfeit(CrAccount *acc, int64_t credits);
+extern void cr_add_up(int64_t *sum, int64_t credits);
 extern bool cr_take_or_owe(int64_t *bucket, int64_t *owed, int64_t amount);
 extern CrVerdict cr_may_spend(const CrAccount *acc, int64_t amount, bool owes);
 extern void cr_spend(CrAccount *acc, int64_t amount, bool every_source);

@@ -114,6 +114,8 @@ cr_compare_head(const CrAccount *stored, const CrAccount *expected)
 	CHECK(period, "period is not what the history gives");
 	CHECK(closed_seq, "closed_seq is not what the history gives");
 	CHECK(forfeited, "forfeited is not what the history gives");
+	CHECK(charged_monthly, "charged_monthly is not what the history gives");
+	CHECK(charged_purchased, "charged_purchased is not what the history gives");
 	CHECK(next_reset_at, "next_reset_at is not what the history gives");
 	CHECK(effective_at, "effective_at is not the last row's");
 	if (!cr_facts_equal(&stored->facts, &expected->facts))
@@ -247,6 +249,7 @@ pass_silently(CrAccount *acc, const CrRow *row)
 	facts->period_granted = 0;
 	facts->last_left = facts->last_limit = 0;
 	facts->last_undone = false;
+	acc->charged_monthly = 0;
 	return NULL;
 }
 
@@ -382,22 +385,10 @@ refund_problem(Replay *r)
 		: "ref_seq names nothing that was spent";
 }
 
-/* How many credits the row's allocations say of a source. */
-static int64_t
-part_of(const CrRow *row, int64_t source)
-{
-	for (int i = 0; i < row->n_allocations; i++)
-	{
-		if (row->allocations[i].source == source)
-			return row->allocations[i].credits;
-	}
-	return 0;
-}
-
 static const char *
 payment_problem(Replay *r)
 {
-	int64_t total = part_of(r->row, CR_TOTAL);
+	int64_t total = cr_part_of(r->row, CR_TOTAL);
 
 	if (r->about->paid == NULL)
 		return "ref_seq names no payment";
@@ -414,7 +405,7 @@ payment_problem(Replay *r)
 static const char *
 transfer_problem(Replay *r)
 {
-	int64_t recent = part_of(r->row, CR_RECENT);
+	int64_t recent = cr_part_of(r->row, CR_RECENT);
 
 	return recent < 0 || recent > r->row->amount ? "allocations are out of range" : NULL;
 }
@@ -558,7 +549,7 @@ replay_adjust(const Replay *r, CrAccount *after, CrRow *expected)
 static CrVerdict
 replay_revoke(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_revoke(after, r->at, r->row->amount, r->about->paid, part_of(r->row, CR_TOTAL),
+	return cr_revoke(after, r->at, r->row->amount, r->about->paid, cr_part_of(r->row, CR_TOTAL),
 					 expected);
 }
 
@@ -571,7 +562,7 @@ replay_reinstate(const Replay *r, CrAccount *after, CrRow *expected)
 static CrVerdict
 replay_transfer_out(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_transfer_out(after, r->at, r->row->amount, part_of(r->row, CR_RECENT), expected);
+	return cr_transfer_out(after, r->at, r->row->amount, cr_part_of(r->row, CR_RECENT), expected);
 }
 
 static CrVerdict

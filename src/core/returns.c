@@ -12,8 +12,11 @@
  * were held or spent, the purchased bucket gave or owes what the grant did not have.  What
  * then comes back to the grant makes that good first.
  *
- * When an account is closed, it forfeits its credits.  So what left it before and comes back
- * later only pays what is owed.
+ * When an account is closed, it forfeits its credits.  What left it before and comes back
+ * later gives back what the account has been charged since for the time before: what it
+ * owed when it was closed, and what chargebacks of older payments took.  It also pays what is
+ * owed.  The rest is lost.  So it does not matter in which order chargebacks, refunds and
+ * reinstatements come.
  */
 #include "core/private.h"
 
@@ -54,6 +57,22 @@ carry(const CrGiving *giving, int64_t credits)
 	return all;
 }
 
+/*
+ * How many of the credits the account gets.  charged: what the account has been charged for
+ * the time before it was closed.
+ */
+static int64_t
+part_given(const CrGiving *giving, int64_t credits, int64_t *charged, int64_t owed)
+{
+	int64_t undone;
+
+	if (!giving->is_before_closing)
+		return credits;
+	undone = cr_min(credits, *charged);
+	*charged -= undone;
+	return cr_max(undone, cr_min(credits, owed));
+}
+
 /* period: number of the period to which the credits belong. */
 void
 cr_give_monthly(CrGiving *giving, int64_t period, int64_t credits)
@@ -65,8 +84,7 @@ cr_give_monthly(CrGiving *giving, int64_t period, int64_t credits)
 		back = credits;
 	else if (period == acc->period - 1)
 		back = carry(giving, credits);
-	if (giving->is_before_closing)
-		back = cr_min(back, acc->owed_monthly);
+	back = part_given(giving, back, &acc->charged_monthly, acc->owed_monthly);
 	giving->lost += credits - back;
 	credit(giving, &acc->balance.monthly, &acc->owed_monthly, back);
 }
@@ -104,13 +122,10 @@ void
 cr_give_purchased(CrGiving *giving, int64_t credits)
 {
 	CrAccount *acc = giving->acc;
-	int64_t back = credits;
+	int64_t back =
+		part_given(giving, credits, &acc->charged_purchased, acc->owed_purchased);
 
-	if (giving->is_before_closing)
-	{
-		back = cr_min(back, acc->owed_purchased);
-		giving->lost += credits - back;
-		cr_forfeit(acc, credits - back);
-	}
+	giving->lost += credits - back;
+	cr_add_up(&acc->forfeited, credits - back);
 	credit(giving, &acc->balance.purchased, &acc->owed_purchased, back);
 }

@@ -33,6 +33,18 @@ cr_facts_equal(const CrFacts *a, const CrFacts *b)
 		a->last_undone == b->last_undone;
 }
 
+/* How many credits the row's allocations say of a source. */
+int64_t
+cr_part_of(const CrRow *row, int64_t source)
+{
+	for (int i = 0; i < row->n_allocations; i++)
+	{
+		if (row->allocations[i].source == source)
+			return row->allocations[i].credits;
+	}
+	return 0;
+}
+
 void
 cr_row_init(CrRow *row, CrKind kind, CrTime at, int64_t amount)
 {

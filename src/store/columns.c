@@ -52,6 +52,8 @@ static const Column credit_plan[] = {
 	{"end_anchor", TIMESTAMPOID, false}, \
 	{"closed_seq", INT8OID, false}, \
 	{"forfeited", INT8OID, false}, \
+	{"charged_monthly", INT8OID, false}, \
+	{"charged_purchased", INT8OID, false}, \
 	{"plan_version", INT4OID, false}, \
 	{"plan", TEXTOID, false}, \
 	{"scheduled_plan", TEXTOID, false}, \
@@ -126,8 +128,6 @@ static const Column credit_payment[] = {
 	{"payment_ref", TEXTOID, true},
 	{"user_id", TEXTOID, true},
 	{"reported", INT8OID, false},
-	{"forfeited", INT8OID, false},
-	{"revoked_seq", INT8OID, false},
 };
 
 static const Column credit_reset_run[] = {

@@ -406,6 +406,8 @@ encode(CrBuf *buf, const Checkpoint *ckpt)
 	put_end_from(buf, &acc->end_from);
 	put_count(buf, acc->closed_seq);
 	put_count(buf, acc->forfeited);
+	put_count(buf, acc->charged_monthly);
+	put_count(buf, acc->charged_purchased);
 	put_numbers(buf, &ckpt->grants);
 	put_numbers(buf, &ckpt->holds);
 	put_numbers(buf, &ckpt->purchases);

@@ -25,7 +25,7 @@ typedef struct Numbers
 #define HOLD_NUMBERS \
 	8					   /* seq, amount, monthly, purchased, period, ends_at, given_back,
 							  * pairs */
-#define PURCHASE_NUMBERS 7 /* see the enum */
+#define PURCHASE_NUMBERS 5 /* see the enum */
 #define ARCHIVED_NUMBERS 2 /* year, rows */
 
 /* How many numbers the hold has that begins at index at. */
@@ -41,9 +41,7 @@ enum
 	PURCHASE_SEQ,
 	PURCHASE_AMOUNT,
 	PURCHASE_REVOKED,
-	PURCHASE_FORFEITED,
 	PURCHASE_REPORTED,
-	PURCHASE_REVOKED_SEQ,
 	PURCHASE_GRANTED
 };
 

@@ -258,6 +258,8 @@ account_read(CrAccount *acc, const Datum *values, const bool *nulls)
 	acc->facts.last_undone = DatumGetBool(values[ACC_LAST_UNDONE - 1]);
 	acc->closed_seq = get_count(&c, ACC_CLOSED_SEQ);
 	acc->forfeited = get_count(&c, ACC_FORFEITED);
+	acc->charged_monthly = get_count(&c, ACC_CHARGED_MONTHLY);
+	acc->charged_purchased = get_count(&c, ACC_CHARGED_PURCHASED);
 	acc->facts.plan_version = get_version(&c, ACC_PLAN_VERSION, &complaint);
 	acc->facts.plan = get_text(&c, ACC_PLAN);
 	acc->facts.scheduled_plan = get_text(&c, ACC_SCHEDULED_PLAN);
@@ -352,6 +354,8 @@ account_to_slot(const CrAccount *acc, TupleTableSlot *slot)
 	slot_set(slot, ACC_LAST_UNDONE, BoolGetDatum(acc->facts.last_undone));
 	set_count_or_null(slot, ACC_CLOSED_SEQ, acc->closed_seq);
 	set_count_or_null(slot, ACC_FORFEITED, acc->forfeited);
+	set_count_or_null(slot, ACC_CHARGED_MONTHLY, acc->charged_monthly);
+	set_count_or_null(slot, ACC_CHARGED_PURCHASED, acc->charged_purchased);
 	set_cycle(slot, ACC_CYCLE, acc->facts.cycle);
 	set_end_from(slot, &acc->end_from);
 }
@@ -655,8 +659,6 @@ payment_read(Payment *payment, TupleTableSlot *slot)
 	payment->granted = DatumGetBool(c.values[PAY_GRANTED - 1]);
 	payment->user_id = get_text(&c, PAY_USER_ID);
 	payment->reported = get_count(&c, PAY_REPORTED);
-	payment->forfeited = get_count(&c, PAY_FORFEITED);
-	payment->revoked_seq = get_count(&c, PAY_REVOKED_SEQ);
 	return complaint;
 }
 

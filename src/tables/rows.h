@@ -22,8 +22,6 @@ typedef struct Payment
 	const char *payment_ref;
 	const char *user_id;
 	int64 reported;	   /* the highest total that was reported; 0: none */
-	int64 forfeited;   /* how much of revoked came from what closing had forfeited */
-	int64 revoked_seq; /* of the row that last revoked any of it; 0: none */
 } Payment;
 
 typedef struct RowArena

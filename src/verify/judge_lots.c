@@ -31,9 +31,7 @@ typedef struct Mark
 	int64 seq; /* of the row */
 	int64 sum; /* refunded or revoked so far */
 	bool is_payment;
-	int64 forfeited; /* of a payment, see CrPaid; so far */
-	int64 reported;	 /* the highest total that was reported so far */
-	int64 revoked_seq;
+	int64 reported; /* the highest total that was reported so far */
 	Payment stored; /* as its row in credit_payment says */
 	bool is_hold;
 	CrHold hold; /* has its parts only if it expired */
@@ -159,8 +157,6 @@ judge_lots_before(JudgeLots *book, CrAccount *acc, const CrRow *row, const Payme
 		*paid = (CrPaid){.seq = row->ref_seq,
 						 .amount = payment->amount,
 						 .revoked = about->used,
-						 .forfeited = mark ? mark->forfeited : 0,
-						 .revoked_seq = mark ? mark->revoked_seq : 0,
 						 .grant = grant};
 		about->paid = paid;
 	}
@@ -236,37 +232,17 @@ payment_mark(JudgeLots *book, const Payment *payment)
 	return mark;
 }
 
-/* How many credits the row's allocations say of a source. */
-static int64
-part_of(const CrRow *row, int64 source)
-{
-	for (int i = 0; i < row->n_allocations; i++)
-	{
-		if (row->allocations[i].source == source)
-			return row->allocations[i].credits;
-	}
-	return 0;
-}
-
 /* Records what a row that revokes or reinstates a payment did. */
 static void
 count_payment(JudgeLots *book, const CrRow *row, const Payment *payment)
 {
 	Mark *mark = payment_mark(book, payment);
-	int64 forfeited = part_of(row, CR_FROM_FORFEITED);
 
-	mark->reported = Max(mark->reported, part_of(row, CR_TOTAL));
+	mark->reported = Max(mark->reported, cr_part_of(row, CR_TOTAL));
 	if (row->kind == CR_KIND_REVOKE)
-	{
 		sum_add(&mark->sum, row->amount);
-		sum_add(&mark->forfeited, forfeited);
-		mark->revoked_seq = row->seq;
-	}
 	else
-	{
 		mark->sum -= row->amount;
-		mark->forfeited -= forfeited;
-	}
 }
 
 /*
@@ -276,7 +252,7 @@ count_payment(JudgeLots *book, const CrRow *row, const Payment *payment)
 const char *
 judge_lots_check_total(JudgeLots *book, const CrRow *row, const CrPaid *paid)
 {
-	int64 total = paid && row->kind == CR_KIND_REVOKE ? part_of(row, CR_TOTAL) : 0;
+	int64 total = paid && row->kind == CR_KIND_REVOKE ? cr_part_of(row, CR_TOTAL) : 0;
 	Mark *mark = total > 0 ? find_mark(book, paid->seq) : NULL;
 	int64 reported = mark ? mark->reported : 0;
 
@@ -291,8 +267,7 @@ judge_lots_check_total(JudgeLots *book, const CrRow *row, const CrPaid *paid)
 bool
 judge_lots_has_changed(const Payment *payment)
 {
-	return payment &&
-		(payment->revoked != 0 || payment->forfeited != 0 || payment->reported != 0);
+	return payment && (payment->revoked != 0 || payment->reported != 0);
 }
 
 /* Records a row that was found good.  payment: see judge_lots_before(). */
@@ -339,9 +314,7 @@ judge_lots_load_purchase(JudgeLots *book, const int64 *numbers, const Payment *p
 	Mark *mark = payment_mark(book, payment);
 
 	mark->sum = numbers[PURCHASE_REVOKED];
-	mark->forfeited = numbers[PURCHASE_FORFEITED];
 	mark->reported = numbers[PURCHASE_REPORTED];
-	mark->revoked_seq = numbers[PURCHASE_REVOKED_SEQ];
 }
 
 /* Puts the grants and holds of a checkpoint into the lists, which are empty. */
@@ -483,9 +456,7 @@ judge_lots_finish(JudgeLots *book, const CrAccount *acc, Checkpoint *ckpt)
 		if (mark == NULL || !mark->is_payment)
 			continue;
 		numbers[PURCHASE_REVOKED] = mark->sum;
-		numbers[PURCHASE_FORFEITED] = mark->forfeited;
 		numbers[PURCHASE_REPORTED] = mark->reported;
-		numbers[PURCHASE_REVOKED_SEQ] = mark->revoked_seq;
 	}
 }
 
@@ -621,14 +592,10 @@ judge_lots_compare(JudgeLots *book, const CrAccount *acc, Findings *findings)
 		while ((mark = hash_seq_search(&scan)) != NULL)
 		{
 			if (!mark->is_payment ||
-				(mark->stored.revoked == mark->sum &&
-				 mark->stored.forfeited == mark->forfeited &&
-				 mark->stored.reported == mark->reported &&
-				 mark->stored.revoked_seq == mark->revoked_seq))
+				(mark->stored.revoked == mark->sum && mark->stored.reported == mark->reported))
 				continue;
-			findings_report(
-				findings, "credit_payment", acc->user_id, mark->seq,
-				"revoked, forfeited, reported or revoked_seq is not what the history gives");
+			findings_report(findings, "credit_payment", acc->user_id, mark->seq,
+							"revoked or reported is not what the history gives");
 			good = false;
 			hash_seq_term(&scan);
 			break;

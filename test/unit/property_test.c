@@ -913,45 +913,24 @@ begin_case(Case *c, CrTime *at)
 /*
  * Where the order matters by the rules themselves:
  *
- * What the plan gives an account that is opened again pays what the closing could not take.
- * What comes back later from before the closing finds nothing to pay, and is forfeited.
- *
- * If what was taken as owed has been paid by a refund from before the closing, a reinstatement
- * gives it anew.
- *
- * The chargeback of a paid grant after a closing uses what closing forfeited.  What comes back
- * to the grant later does not give that back.
- *
  * A plan change after an undone boundary, if it is undone itself, does not give what came back
  * in between from the period before.
  */
 static bool
 is_known(const World *w)
 {
-	int64_t		closed = 0;
-	bool		is_from_before = false;
-	bool		gives = false;
 	bool		reset_undone = false;
-	bool		plan_undone = false;
-	bool		charged = false;
 
 	for (int i = 0; i < w->n_rows; i++)
 	{
 		const CrRow *row = &w->rows[i];
 		CrKind		undone = row->kind == CR_KIND_UNDO ? w->rows[row->ref_seq - 1].kind : 0;
 
-		if (row->kind == CR_KIND_CLOSE)
-			closed = row->seq;
-		is_from_before |= row->kind == CR_KIND_REFUND && row->ref_seq < closed;
-		gives |= closed && (row->kind == CR_KIND_SET_PLAN || row->kind == CR_KIND_ADJUST ||
-							row->kind == CR_KIND_PURCHASE);
-		charged |= row->kind == CR_KIND_REVOKE && part_of(row, CR_FROM_FORFEITED) > 0 &&
-			w->rows[row->ref_seq - 1].kind == CR_KIND_GRANT;
-		charged |= row->kind == CR_KIND_REINSTATE && closed;
 		reset_undone |= undone == CR_KIND_RESET;
-		plan_undone |= undone == CR_KIND_SET_PLAN && reset_undone;
+		if (undone == CR_KIND_SET_PLAN && reset_undone)
+			return true;
 	}
-	return (is_from_before && (gives || charged)) || plan_undone;
+	return false;
 }
 
 static const char *

@@ -1022,7 +1022,7 @@ test_after_closing(void)
 	balance_is(&world, 0, 0, 30, "buy, close, chargeback, reopen, buy 30: 30");
 	replays("a chargeback after a closing");
 	world_run(&world, &(Command){.op = OP_REINSTATE, .at = T0 + 6, .amount = 40});
-	row_is(&world, CR_KIND_REINSTATE, 40, NOTHING, NOTHING, PAIRS(-6, 40),
+	row_is(&world, CR_KIND_REINSTATE, 40, NOTHING, NOTHING, PAIRS(-1, 40),
 		   "won back: it is forfeited again");
 	ok(acc->forfeited == 40 && last_row()->forfeited == 40, "as the row says");
 	replays("a reinstatement after a closing");
@@ -1052,8 +1052,9 @@ test_after_closing(void)
 	row_is(&world, CR_KIND_REINSTATE, 40, B(0, 0, 40), NOTHING, PAIRS(-1, 40),
 		   "won back: first what the balance gave");
 	world_run(&world, &(Command){.op = OP_REINSTATE, .at = T0 + 8});
-	row_is(&world, CR_KIND_REINSTATE, 60, B(0, 0, 30), NOTHING, PAIRS(-1, 30, -6, 30),
+	row_is(&world, CR_KIND_REINSTATE, 60, B(0, 0, 30), NOTHING, PAIRS(-1, 60),
 		   "then what was lost");
+	ok(acc->forfeited == 30 && last_row()->forfeited == 30, "which is lost again");
 
 	/* spent before: only what was unspent covers it */
 	acc = fresh(0);
@@ -1164,6 +1165,113 @@ test_after_closing(void)
 	replays("a paid grant and a closing");
 }
 
+/* An account without a plan, and one purchase, or one paid grant. */
+static CrAccount *
+with_payment(int64_t amount, bool granted)
+{
+	CrAccount  *acc = nothing_yet(0);
+
+	world_open(&world, T0, NULL, T0, "UTC");
+	if (granted)
+		world_run(&world, &(Command){.op = OP_GRANT, .at = T0 + 1, .amount = amount,
+									 .ends_at = MAR, .paid = true});
+	else
+		world_purchase(&world, T0 + 1, amount);
+	return acc;
+}
+
+/* The first payment is revoked or reinstated, or the first spending refunded: all of it. */
+static void
+come_back(const Op *ops, int n)
+{
+	for (int i = 0; i < n; i++)
+		world_run(&world, &(Command){.op = ops[i], .at = T0 + 10 + i});
+}
+
+#define COME_BACK(...) \
+	come_back((Op[]){__VA_ARGS__}, (int) (sizeof((Op[]){__VA_ARGS__}) / sizeof(Op)))
+
+/*
+ * What an account is charged after a closing, for the time before, comes back, in whatever
+ * order; and no more than that.
+ */
+static void
+test_charged(void)
+{
+	CrAccount  *acc = with_payment(100, false);
+
+	world_revoke(&world, T0 + 2, 0, 99);
+	run(OP_CLOSE, T0 + 3, 0);
+	run(OP_UNFREEZE, T0 + 4, 0);
+	world_revoke(&world, T0 + 5, 0, 1);
+	COME_BACK(OP_REINSTATE);
+	balance_is(&world, 0, 0, 0, "what a chargeback took before a closing was lost by it");
+	is_int(acc->forfeited, 100, "and is lost when it is won back");
+	replays("a chargeback before a closing, and one after");
+
+	acc = with_payment(100, false);
+	world_deduct(&world, T0 + 2, 100);
+	world_revoke(&world, T0 + 3, 0, 99);
+	run(OP_CLOSE, T0 + 4, 0);
+	is_int(acc->charged_purchased, 99, "a debt from before a closing is charged after it");
+	run(OP_UNFREEZE, T0 + 5, 0);
+	world_purchase(&world, T0 + 6, 200);
+	balance_is(&world, 0, 0, 101, "the next purchase pays it");
+	COME_BACK(OP_REINSTATE);
+	balance_is(&world, 0, 0, 200, "and a dispute that is won gives that back");
+	is_int(acc->charged_purchased, 0, "once");
+	replays("a debt that a closing leaves");
+
+	for (int granted = 0; granted <= 1; granted++)
+	{
+		static const Op orders[][3] = {{OP_REVOKE, OP_REFUND, OP_REINSTATE},
+									   {OP_REVOKE, OP_REINSTATE, OP_REFUND},
+									   {OP_REFUND, OP_REVOKE, OP_REINSTATE}};
+
+		for (int i = 0; i < lengthof(orders); i++)
+		{
+			acc = with_payment(100, granted);
+			world_deduct(&world, T0 + 2, 60);
+			run(OP_CLOSE, T0 + 3, 0);
+			run(OP_UNFREEZE, T0 + 4, 0);
+			world_purchase(&world, T0 + 5, 70);
+			come_back(orders[i], 3);
+			balance_is(&world, 0, 0, 70, "chargeback, refund and won dispute: as before");
+			ok(acc->owed_purchased == 0 && acc->charged_purchased == 0, "nothing is owed");
+			is_int(acc->forfeited, granted ? 0 : 100, "all that was paid for is lost once");
+			replays("chargeback, refund and won dispute in some order");
+		}
+	}
+
+	for (int first = 0; first <= 1; first++)
+	{
+		acc = fresh(0);
+		world_deduct(&world, T0 + 1, 60);
+		run(OP_CLOSE, T0 + 2, 0);
+		is_int(acc->charged_monthly, 60, "what was spent of the allowance is charged");
+		run(OP_UNFREEZE, T0 + 3, 0);
+		if (first)
+			world_refund(&world, T0 + 4, 0, 0);
+		world_set_plan(&world, T0 + 5, "free");
+		if (!first)
+			world_refund(&world, T0 + 6, 0, 0);
+		balance_is(&world, 100, 0, 0, "a refund before or after the account has a plan again");
+		replays("a refund of monthly credits after a closing");
+	}
+
+	acc = fresh(0);
+	world_deduct(&world, T0 + 1, 60);
+	run(OP_CLOSE, T0 + 2, 0);
+	world_fold(&world, FEB);
+	is_int(acc->charged_monthly, 0, "the boundary clears it");
+	run(OP_UNFREEZE, FEB + 1, 0);
+	world_set_plan(&world, FEB + 2, "free");
+	world_deduct(&world, FEB + 3, 30);
+	world_refund(&world, FEB + 4, 0, 0);
+	balance_is(&world, 70, 0, 0, "so that nothing comes back from the period before");
+	replays("a refund in the period after a closing");
+}
+
 /* A row that gives a closed account a plan is complained about. */
 static void
 test_closed_replay(void)
@@ -1198,5 +1306,6 @@ test_undo_import_close(void)
 	test_transfer();
 	test_close();
 	test_after_closing();
+	test_charged();
 	test_closed_replay();
 }

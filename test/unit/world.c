@@ -302,13 +302,6 @@ world_paid(const World *w, const CrAccount *acc, int64_t seq, int n_rows, CrPaid
 	paid->amount = row->amount;
 	paid->revoked = sum_about(w, CR_KIND_REVOKE, seq, n_rows) -
 		sum_about(w, CR_KIND_REINSTATE, seq, n_rows);
-	paid->forfeited = source_about(w, CR_KIND_REVOKE, seq, n_rows, CR_FROM_FORFEITED, false) -
-		source_about(w, CR_KIND_REINSTATE, seq, n_rows, CR_FROM_FORFEITED, false);
-	for (int i = 0; i < n_rows; i++)
-	{
-		if (w->rows[i].kind == CR_KIND_REVOKE && w->rows[i].ref_seq == seq)
-			paid->revoked_seq = w->rows[i].seq;
-	}
 	for (int i = 0; row->kind == CR_KIND_GRANT && i < acc->lots->n_grants; i++)
 	{
 		if (acc->lots->grants[i].seq == seq)
