@@ -171,7 +171,33 @@ CALL t.story($$
 $$);
 SELECT * FROM t.told;
 SELECT seq, kind, ref, amount, delta, owed, forfeited, allocations FROM t.moves('c') WHERE seq > 4;
-SELECT closed_seq, forfeited FROM credit_account WHERE user_id = 'c';
+SELECT closed_seq, forfeited, charged_purchased FROM credit_account WHERE user_id = 'c';
+
+-- What the account was charged after a closing for the time before comes back, whatever comes first, and no more than that.
+CALL t.story($$
+    01-10 | credits_add_purchased('c4', 100, 'c4') | 0/0/100
+          | credits_revoke_purchase('c4', 99) | 0/0/1
+          | credits_close_account('c4') | 0/0/0 f1
+          | credits_revoke_purchase('c4') | 0/0/0
+          | credits_reinstate_purchase('c4') | 0/0/0 f100
+          | credits_add_purchased('c5', 100, 'c5') | 0/0/100
+          | credits_deduct('c5', 100) | 0/0/0
+          | credits_revoke_purchase('c5', 99) | 0/0/0 o99
+          | credits_close_account('c5') | 0/0/0 o99
+          | credits_unfreeze('c5') | 0/0/0 o99
+          | credits_add_purchased('c5', 200, 'c6') | 0/0/101
+          | credits_reinstate_purchase('c5') | 0/0/200
+          | credits_grant('c7', 100, '2026-03-01 00:00Z', payment_ref => 'c7') | 0/100/0
+          | d = credits_deduct('c7', 60) | 0/40/0
+          | credits_close_account('c7') | 0/0/0 x40
+          | credits_unfreeze('c7') | 0/0/0
+          | credits_add_purchased('c7', 70, 'c8') | 0/0/70
+          | credits_revoke_purchase('c7') | 0/0/10
+          | credits_refund('c7', :d) | 0/0/70
+          | credits_reinstate_purchase('c7') | 0/0/70 f100
+$$);
+SELECT * FROM t.told;
+SELECT user_id, forfeited, charged_monthly, charged_purchased FROM credit_account WHERE closed_seq > 0 ORDER BY 1;
 
 SELECT * FROM credits_verify();
 DROP EXTENSION credits;

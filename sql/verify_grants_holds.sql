@@ -144,10 +144,7 @@ SELECT change, r.*
     -- payments: what was revoked
     $$UPDATE credit_payment SET revoked = 0 WHERE payment_ref = 'pay_a'$$,
     $$UPDATE credit_payment SET reported = 17 WHERE payment_ref = 'pay_p'$$,
-    $$UPDATE credit_payment SET revoked_seq = 7 WHERE payment_ref = 'pay_p'$$,
-    $$UPDATE credit_payment SET revoked_seq = NULL WHERE payment_ref = 'pay_p'$$,
     $$UPDATE credit_payment SET granted = false WHERE payment_ref = 'pay_p'$$,
-    $$UPDATE credit_payment SET forfeited = 1 WHERE payment_ref = 'pay_p'$$,
     $$UPDATE credit_payment SET paid_at = paid_at + interval '1 us' WHERE payment_ref = 'pay_p'$$,
     $$UPDATE credit_payment SET revoked = revoked + 1 WHERE payment_ref = 'pay_a'$$,
     $$UPDATE credit_payment SET revoked = revoked - 1 WHERE payment_ref = 'pay_a2'$$,

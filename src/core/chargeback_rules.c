@@ -69,11 +69,12 @@ cr_revoke(CrAccount *acc, CrTime at, int64_t amount, const CrPaid *paid, int64_t
 	cr_parts_begin(acc->lots);
 	if (paid->grant)
 		take_from_grant(&after, paid->grant, &wanted);
-	if (is_before_closing(acc, paid))
-		take_from(&after, &after.forfeited, CR_FROM_FORFEITED, &wanted);
 	elsewhere = wanted;
 	if (is_before_closing(acc, paid))
-		cr_add_up(&after.charged_purchased, elsewhere);
+	{
+		take_from(&after, &after.forfeited, CR_FROM_FORFEITED, &wanted);
+		cr_add_up(&after.charged_purchased, wanted);
+	}
 	take_from(&after, &after.balance.purchased, CR_FROM_PURCHASED, &wanted);
 	after.owed_purchased += wanted;
 	cr_parts_add(acc->lots, CR_FROM_OWED, wanted);

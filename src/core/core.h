@@ -252,8 +252,8 @@ typedef struct CrGrant
 	/* of a paid grant: credits that ended unused, and that no revocation has used */
 	int64_t expired;
 	/*
-	 * Of a paid grant: what its revocation took from the purchased bucket, because the
-	 * grant did not have it.  What comes back to the grant pays this first.
+	 * Of a paid grant: what its revocation took from purchased credits, also from forfeited
+	 * ones, because the grant did not have it.  What comes back to the grant pays this first.
 	 */
 	int64_t elsewhere;
 	bool changed; /* the grant was changed since it was read */

@@ -549,8 +549,8 @@ replay_adjust(const Replay *r, CrAccount *after, CrRow *expected)
 static CrVerdict
 replay_revoke(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_revoke(after, r->at, r->row->amount, r->about->paid, cr_part_of(r->row, CR_TOTAL),
-					 expected);
+	return cr_revoke(after, r->at, r->row->amount, r->about->paid,
+					 cr_part_of(r->row, CR_TOTAL), expected);
 }
 
 static CrVerdict
@@ -562,7 +562,8 @@ replay_reinstate(const Replay *r, CrAccount *after, CrRow *expected)
 static CrVerdict
 replay_transfer_out(const Replay *r, CrAccount *after, CrRow *expected)
 {
-	return cr_transfer_out(after, r->at, r->row->amount, cr_part_of(r->row, CR_RECENT), expected);
+	return cr_transfer_out(after, r->at, r->row->amount, cr_part_of(r->row, CR_RECENT),
+						   expected);
 }
 
 static CrVerdict

@@ -122,8 +122,7 @@ void
 cr_give_purchased(CrGiving *giving, int64_t credits)
 {
 	CrAccount *acc = giving->acc;
-	int64_t back =
-		part_given(giving, credits, &acc->charged_purchased, acc->owed_purchased);
+	int64_t back = part_given(giving, credits, &acc->charged_purchased, acc->owed_purchased);
 
 	giving->lost += credits - back;
 	cr_add_up(&acc->forfeited, credits - back);

@@ -815,7 +815,7 @@ test_histories(void)
  * Order: a release or refund gives the same before and after anything else in the period.
  */
 
-#define MAX_CHANGES 4
+#define MAX_CHANGES 6
 
 typedef struct Case
 {
@@ -862,6 +862,7 @@ begin_case(Case *c, CrTime *at)
 	int			n_plans;
 	int			length = (int) random_between(2, CALLS - 1);
 	Op			op = one_in(2) ? OP_RELEASE : OP_REFUND;
+	bool		closes = one_in(2);
 	int			n;
 	CrTime		next;
 
@@ -891,12 +892,15 @@ begin_case(Case *c, CrTime *at)
 	{
 		static const Op ops[] = {OP_SET_PLAN, OP_SET_PLAN, OP_CANCEL, OP_SCHEDULE, OP_SET_CYCLE,
 		OP_CLOSE, OP_UNFREEZE, OP_ADJUST, OP_UNDO, OP_UNDO, OP_PURCHASE, OP_REVOKE, OP_REINSTATE};
+		static const Op around_closing[] = {OP_CLOSE, OP_CLOSE, OP_UNFREEZE, OP_UNFREEZE, OP_PURCHASE,
+		OP_REVOKE, OP_REVOKE, OP_REINSTATE, OP_SET_PLAN, OP_ADJUST};
 		static const CrKind kinds[] = {CR_KIND_RESET, CR_KIND_RESET, CR_KIND_SET_PLAN,
 		CR_KIND_IMPORT};
 		Command    *cmd = &c->changes[i];
 
 		*cmd = any_command(*at, n_plans);
-		cmd->op = ops[random_between(0, lengthof(ops) - 1)];
+		cmd->op = closes ? around_closing[random_between(0, lengthof(around_closing) - 1)]
+			: ops[random_between(0, lengthof(ops) - 1)];
 		cmd->at = *at;
 		cmd->bucket = CR_MONTHLY;
 		cmd->amount = random_between(1, 90);
