@@ -1270,6 +1270,17 @@ test_charged(void)
 	world_refund(&world, FEB + 4, 0, 0);
 	balance_is(&world, 70, 0, 0, "so that nothing comes back from the period before");
 	replays("a refund in the period after a closing");
+
+	acc = fresh(0);
+	world_deduct(&world, T0 + 1, 60);
+	run(OP_CLOSE, T0 + 2, 0);
+	run(OP_UNFREEZE, T0 + 3, 0);
+	run(OP_ADJUST, T0 + 4, 60);
+	ok(acc->owed_monthly == 0 && acc->charged_monthly == 60, "a correction pays what is owed");
+	world_purchase(&world, FEB + 1, 10);
+	ok(last_row()->kind == CR_KIND_PURCHASE && acc->charged_monthly == 0,
+	   "a boundary without a row clears what was charged, too");
+	replays("a silent boundary after a closing");
 }
 
 /* A row that gives a closed account a plan is complained about. */
