@@ -1059,6 +1059,46 @@ CREATE FUNCTION @extschema@.credits_unknown_zones()
 COMMENT ON FUNCTION @extschema@.credits_unknown_zones() IS
 'The accounts in a time zone that the server no longer knows. From next_reset_at on, their reset has to wait, and spending raises UC012. Give them another zone with credits_set_cycle, or install the zone.';
 
+/* Counters, which need the library in shared_preload_libraries. */
+CREATE FUNCTION @extschema@.credits_stat(
+        OUT datid pg_catalog.oid, OUT history_rows pg_catalog.int8,
+        OUT spent_monthly pg_catalog.int8, OUT spent_granted pg_catalog.int8, OUT spent_purchased pg_catalog.int8,
+        OUT refunded pg_catalog.int8, OUT issued_plan pg_catalog.int8, OUT issued_grant pg_catalog.int8,
+        OUT issued_purchase pg_catalog.int8, OUT issued_adjust pg_catalog.int8, OUT issued_import pg_catalog.int8,
+        OUT revoked pg_catalog.int8, OUT expired pg_catalog.int8, OUT forfeited pg_catalog.int8,
+        OUT waits pg_catalog.int8, OUT wait_time pg_catalog.float8, OUT turns pg_catalog.int8,
+        OUT stats_reset pg_catalog.timestamptz)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 1 AS 'MODULE_PATHNAME', 'credits_stat';
+COMMENT ON FUNCTION @extschema@.credits_stat() IS
+'What pg_stat_credits shows. No rows unless the library is in shared_preload_libraries.';
+
+CREATE FUNCTION @extschema@.credits_stat_calls(
+        OUT datid pg_catalog.oid, OUT call pg_catalog.text, OUT result pg_catalog.text, OUT calls pg_catalog.int8,
+        OUT total_time pg_catalog.float8, OUT histogram pg_catalog.int8[])
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'credits_stat_calls';
+COMMENT ON FUNCTION @extschema@.credits_stat_calls() IS
+'What pg_stat_credits_calls shows. No rows unless the library is in shared_preload_libraries.';
+
+CREATE FUNCTION @extschema@.credits_stat_reset()
+    RETURNS pg_catalog.void
+    LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'credits_stat_reset';
+COMMENT ON FUNCTION @extschema@.credits_stat_reset() IS
+'Sets the counters of this database to 0, in pg_stat_credits and pg_stat_credits_calls.';
+
+CREATE VIEW @extschema@.pg_stat_credits AS
+    SELECT s.datid, d.datname, s.history_rows, s.spent_monthly, s.spent_granted, s.spent_purchased, s.refunded,
+           s.issued_plan, s.issued_grant, s.issued_purchase, s.issued_adjust, s.issued_import, s.revoked, s.expired, s.forfeited,
+           s.waits, s.wait_time, s.turns, s.stats_reset
+      FROM @extschema@.credits_stat() s JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.datid;
+COMMENT ON VIEW @extschema@.pg_stat_credits IS 'What committed transactions did to accounts, and how calls waited: one row per database, since stats_reset. Empty unless the library is in shared_preload_libraries.';
+
+CREATE VIEW @extschema@.pg_stat_credits_calls AS
+    SELECT s.datid, d.datname, s.call, s.result, s.calls, s.total_time, s.histogram
+      FROM @extschema@.credits_stat_calls() s JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.datid;
+COMMENT ON VIEW @extschema@.pg_stat_credits_calls IS 'How many calls of each function ended with which result (ok, replayed, or an SQLSTATE), and their times in milliseconds: one row per database, call and result. Empty unless the library is in shared_preload_libraries.';
+
 /* Verification. */
 CREATE FUNCTION @extschema@.credits_verify_account(user_id pg_catalog.text)
     RETURNS TABLE (object pg_catalog.text, bad_user_id pg_catalog.text, bad_seq pg_catalog.int8, problem pg_catalog.text)

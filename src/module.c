@@ -8,6 +8,8 @@
 
 #include "base/errors.h"
 #include "base/settings.h"
+#include "live/committed.h"
+#include "live/counters.h"
 #include "store/early_release.h"
 
 PG_MODULE_MAGIC;
@@ -20,4 +22,6 @@ _PG_init(void)
 	settings_define();
 	errors_watch_log();
 	commit_init();
+	counters_init();
+	committed_init();
 }

@@ -118,6 +118,9 @@ static const Right routine_rights[] = {
 	{"credits_verify_anchor", AUDITOR},
 	{"credits_roles", AUDITOR | ADMIN},
 	{"credits_dump_customizations", AUDITOR | ADMIN},
+	{"credits_stat", MONITOR | ADMIN},
+	{"credits_stat_calls", MONITOR | ADMIN},
+	{"credits_stat_reset", ADMIN},
 	{"credits_current_user_id", END_USER},
 	{"credits_my_balance", END_USER},
 	{"credits_my_history", END_USER},
@@ -140,6 +143,8 @@ static const Right table_rights[] = {
 	{"credit_checkpoint", AUDITOR},
 	{"credit_balance", AUDITOR | SUPPORT | ADMIN},
 	{"credit_usage_daily", AUDITOR | SUPPORT | ADMIN},
+	{"pg_stat_credits", MONITOR | ADMIN},
+	{"pg_stat_credits_calls", MONITOR | ADMIN},
 };
 
 /* The preset with this name.  0: there is none. */

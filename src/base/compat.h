@@ -14,6 +14,7 @@
 #include "catalog/pg_namespace.h"
 #include "executor/executor.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "nodes/readfuncs.h"
 #include "storage/shm_mq.h"
@@ -143,6 +144,27 @@ compat_reserve_guc_prefix(const char *prefix)
 	MarkGUCPrefixReserved(prefix);
 #else
 	EmitWarningsOnPlaceholders(prefix);
+#endif
+}
+
+/*
+ * Has a function run when shared memory is asked for.  Returns the function that ran then
+ * before, which it has to call, or NULL.  Before 15 there was no such hook, and memory is
+ * asked for while the library is loaded.
+ */
+typedef void (*CompatRequest)(void);
+
+static inline CompatRequest
+compat_request_shmem(CompatRequest request)
+{
+#if PG_VERSION_NUM >= 150000
+	CompatRequest next = shmem_request_hook;
+
+	shmem_request_hook = request;
+	return next;
+#else
+	request();
+	return NULL;
 #endif
 }
 

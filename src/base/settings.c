@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/guc.h"
 
 #include "base/clock.h"
@@ -24,6 +25,7 @@ static bool allow_drop = false;
 static bool log_refusals = true;
 static bool refuse_recent_transfers = false;
 static int chargeback_days = 120;
+static int counted_databases = 8;
 static int key_retention = 90 * 24 * 60; /* minutes */
 
 static void
@@ -96,6 +98,18 @@ define_refuse_recent_transfers(void)
 		false, PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
+/* It says how much shared memory is taken, so it can be set only when the server starts. */
+static void
+define_counted_databases(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	DefineCustomIntVariable("credits.counted_databases",
+							"For how many databases pg_stat_credits counts.",
+							"Each takes about 0.7 MB of shared memory.", &counted_databases, 8,
+							1, 1000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+}
+
 /*
  * If loading fails because memory is missing, the session's next call tries it again.  A
  * variable can be defined only once, so this function remembers what it has defined.
@@ -107,7 +121,7 @@ settings_define(void)
 	static void (*const definitions[]) (void) = {
 		clock_define, define_default_plan, define_early_lock_release, define_allow_drop,
 		define_key_retention, define_log_refusals, define_chargeback_days,
-		define_refuse_recent_transfers
+		define_refuse_recent_transfers, define_counted_databases
 	};
 	/* clang-format on */
 	static int defined = 0;
@@ -159,4 +173,10 @@ bool
 settings_refuse_recent_transfers(void)
 {
 	return refuse_recent_transfers;
+}
+
+int
+settings_counted_databases(void)
+{
+	return counted_databases;
 }

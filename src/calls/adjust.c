@@ -10,6 +10,7 @@
 #include "base/errors.h"
 #include "ledger/ledger.h"
 #include "ledger/request.h"
+#include "live/counted.h"
 
 PG_FUNCTION_INFO_V1(credits_adjust);
 
@@ -53,8 +54,7 @@ adjust(Ledger *ledger, const void *args, CrRow *row)
 	ledger_check(ledger, verdict, asked->delta);
 }
 
-Datum
-credits_adjust(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_adjust, CALL_ADJUST)
 {
 	Request request;
 	Adjustment args;

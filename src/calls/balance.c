@@ -23,6 +23,7 @@
 #include "calls/current_user_id.h"
 #include "ledger/request.h"
 #include "ledger/state.h"
+#include "live/counted.h"
 #include "store/columns.h"
 #include "store/relations.h"
 #include "tables/find.h"
@@ -75,8 +76,7 @@ balance(const char *user_id)
 	return state_object(&acc, &state);
 }
 
-Datum
-credits_balance(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_balance, CALL_BALANCE)
 {
 	store_attach(fcinfo);
 	return balance(arg_name(fcinfo, 0, "user_id"));
@@ -151,8 +151,7 @@ credits_now(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ(clock_statement());
 }
 
-Datum
-credits_my_balance(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_my_balance, CALL_MY_BALANCE)
 {
 	char *user_id = current_user_id();
 

@@ -9,12 +9,12 @@
 
 #include "ledger/ledger.h"
 #include "ledger/request.h"
+#include "live/counted.h"
 #include "tables/audit_log.h"
 
 PG_FUNCTION_INFO_V1(credits_close_account);
 
-Datum
-credits_close_account(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_close_account, CALL_CLOSE_ACCOUNT)
 {
 	Request request;
 	Ledger ledger;

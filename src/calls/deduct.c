@@ -10,6 +10,7 @@
 #include "ledger/ledger.h"
 #include "ledger/receipt.h"
 #include "ledger/request.h"
+#include "live/counted.h"
 
 PG_FUNCTION_INFO_V1(credits_deduct);
 PG_FUNCTION_INFO_V1(credits_try_deduct);
@@ -64,14 +65,12 @@ deduct(FunctionCallInfo fcinfo, const char *function, bool raise)
 	return receipt;
 }
 
-Datum
-credits_deduct(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_deduct, CALL_DEDUCT)
 {
 	return deduct(fcinfo, "credits_deduct()", true);
 }
 
-Datum
-credits_try_deduct(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_try_deduct, CALL_TRY_DEDUCT)
 {
 	return deduct(fcinfo, "credits_try_deduct()", false);
 }

@@ -25,6 +25,7 @@
 #include "ledger/ledger.h"
 #include "ledger/receipt.h"
 #include "ledger/request.h"
+#include "live/counted.h"
 #include "store/locks.h"
 #include "store/relations.h"
 #include "store/writer.h"
@@ -393,8 +394,7 @@ do_batch(Batch *batch)
 	MemoryContextDelete(turns.memory);
 }
 
-Datum
-credits_deduct_many(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_deduct_many, CALL_DEDUCT_MANY)
 {
 	FuncCallContext *call;
 	Datum *receipts;

@@ -17,6 +17,7 @@
 #include "base/sums.h"
 #include "ledger/request.h"
 #include "ledger/state.h"
+#include "live/counted.h"
 #include "store/columns.h"
 #include "store/lookup.h"
 #include "store/relations.h"
@@ -288,8 +289,7 @@ put_next_reset(StringInfo buf, CrAccount *acc, Plans *plans, CrRow *reset)
 	appendStringInfoChar(buf, '}');
 }
 
-Datum
-credits_explain(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_explain, CALL_EXPLAIN)
 {
 	char *user_id;
 	CrAccount acc;

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "ledger/ledger.h"
 #include "ledger/request.h"
+#include "live/counted.h"
 #include "tables/audit_log.h"
 
 PG_FUNCTION_INFO_V1(credits_freeze);
@@ -51,14 +52,12 @@ set_status(FunctionCallInfo fcinfo, const char *function, CrKind kind, CrStatus 
 	return receipt;
 }
 
-Datum
-credits_freeze(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_freeze, CALL_FREEZE)
 {
 	return set_status(fcinfo, "credits_freeze()", CR_KIND_FREEZE, CR_FROZEN);
 }
 
-Datum
-credits_unfreeze(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_unfreeze, CALL_UNFREEZE)
 {
 	return set_status(fcinfo, "credits_unfreeze()", CR_KIND_UNFREEZE, CR_ACTIVE);
 }

@@ -9,6 +9,7 @@
 #include "calls/payments.h"
 #include "ledger/ledger.h"
 #include "ledger/request.h"
+#include "live/counted.h"
 
 PG_FUNCTION_INFO_V1(credits_grant);
 
@@ -26,8 +27,7 @@ grant(Ledger *ledger, const void *args, CrRow *row)
 				 asked->amount);
 }
 
-Datum
-credits_grant(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_grant, CALL_GRANT)
 {
 	Request request;
 	Paying args;

@@ -24,6 +24,7 @@
 #include "base/settings.h"
 #include "calls/current_user_id.h"
 #include "ledger/request.h"
+#include "live/counted.h"
 #include "store/columns.h"
 #include "store/lookup.h"
 #include "store/relations.h"
@@ -298,8 +299,7 @@ history(FunctionCallInfo fcinfo, const char *user_id, int first_arg)
 	put_page(fcinfo, user_id, before, count, &filter);
 }
 
-Datum
-credits_history(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_history, CALL_HISTORY)
 {
 	store_attach(fcinfo);
 	InitMaterializedSRF(fcinfo, 0);
@@ -307,8 +307,7 @@ credits_history(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-Datum
-credits_my_history(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_my_history, CALL_MY_HISTORY)
 {
 	char *user_id = current_user_id();
 

@@ -11,6 +11,7 @@
 #include "base/errors.h"
 #include "ledger/ledger.h"
 #include "ledger/request.h"
+#include "live/counted.h"
 #include "tables/checkpoint.h"
 #include "tables/lot_rows.h"
 
@@ -63,8 +64,7 @@ hold(Ledger *ledger, const void *args, CrRow *row)
 				 asked->amount);
 }
 
-Datum
-credits_hold(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_hold, CALL_HOLD)
 {
 	Request request;
 	Hold args;
@@ -138,8 +138,7 @@ capture(Ledger *ledger, const void *args, CrRow *row)
 				 verdict == CR_OK ? 0 : capture.amount - cr_hold_has(&ledger->acc, hold));
 }
 
-Datum
-credits_capture(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_capture, CALL_CAPTURE)
 {
 	Request request;
 	Settlement args;
@@ -176,8 +175,7 @@ release(Ledger *ledger, const void *args, CrRow *row)
 		error_hold_closed(ledger->acc.user_id, hold);
 }
 
-Datum
-credits_release(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_release, CALL_RELEASE)
 {
 	Request request;
 	Settlement args = {0};

@@ -17,6 +17,7 @@
 #include "ledger/ledger.h"
 #include "ledger/receipt.h"
 #include "ledger/request.h"
+#include "live/counted.h"
 #include "tables/checkpoint.h"
 #include "tables/plan_versions.h"
 
@@ -70,8 +71,7 @@ receipt_opened(const Checkpoint *ckpt)
  * has the empty key.  If there is no such row, a purchase opened the account.  Then it
  * can still be opened with facts, unless it was given a plan since.
  */
-Datum
-credits_open_account(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_open_account, CALL_OPEN_ACCOUNT)
 {
 	Request request;
 	Ledger ledger;

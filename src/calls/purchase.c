@@ -8,11 +8,11 @@
 
 #include "calls/payments.h"
 #include "ledger/request.h"
+#include "live/counted.h"
 
 PG_FUNCTION_INFO_V1(credits_add_purchased);
 
-Datum
-credits_add_purchased(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_add_purchased, CALL_ADD_PURCHASED)
 {
 	Request request;
 	Paying paying = {.ends_at = CR_NEVER};

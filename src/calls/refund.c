@@ -12,6 +12,7 @@
 #include "base/sums.h"
 #include "ledger/ledger.h"
 #include "ledger/request.h"
+#include "live/counted.h"
 #include "store/lookup.h"
 #include "tables/checkpoint.h"
 #include "tables/find.h"
@@ -93,8 +94,7 @@ refund(Ledger *ledger, const void *args, CrRow *row)
 	ledger_check(ledger, verdict, amount);
 }
 
-Datum
-credits_refund(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_refund, CALL_REFUND)
 {
 	Request request;
 	Refund args;

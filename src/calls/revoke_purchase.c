@@ -13,6 +13,7 @@
 #include "ledger/ledger.h"
 #include "ledger/receipt.h"
 #include "ledger/request.h"
+#include "live/counted.h"
 #include "store/columns.h"
 #include "store/locks.h"
 #include "store/lookup.h"
@@ -204,8 +205,7 @@ change_payment(Request *request, Chargeback *asked,
 	return receipt;
 }
 
-Datum
-credits_revoke_purchase(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_revoke_purchase, CALL_REVOKE)
 {
 	Request request = {.function = "credits_revoke_purchase()", .kind = CR_KIND_REVOKE};
 	Chargeback asked = {0};
@@ -223,8 +223,7 @@ credits_revoke_purchase(PG_FUNCTION_ARGS)
 	return change_payment(&request, &asked, revoke_payment);
 }
 
-Datum
-credits_reinstate_purchase(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_reinstate_purchase, CALL_REINSTATE)
 {
 	Request request = {.function = "credits_reinstate_purchase()", .kind = CR_KIND_REINSTATE};
 	Chargeback asked = {0};

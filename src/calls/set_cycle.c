@@ -11,6 +11,7 @@
 #include "calls/cycle_args.h"
 #include "ledger/ledger.h"
 #include "ledger/request.h"
+#include "live/counted.h"
 
 PG_FUNCTION_INFO_V1(credits_set_cycle);
 
@@ -35,8 +36,7 @@ set_cycle(Ledger *ledger, const void *args, CrRow *row)
 }
 
 /* An argument that is NULL changes nothing. */
-Datum
-credits_set_cycle(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_set_cycle, CALL_SET_CYCLE)
 {
 	Request request;
 	CycleArgs cycle = {0};

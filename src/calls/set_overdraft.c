@@ -9,6 +9,7 @@
 #include "base/errors.h"
 #include "ledger/ledger.h"
 #include "ledger/request.h"
+#include "live/counted.h"
 
 PG_FUNCTION_INFO_V1(credits_set_overdraft);
 
@@ -21,8 +22,7 @@ set_overdraft(Ledger *ledger, const void *args, CrRow *row)
 	ledger_check(ledger, cr_set_overdraft(&ledger->acc, ledger->now, limit, row), limit);
 }
 
-Datum
-credits_set_overdraft(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_set_overdraft, CALL_SET_OVERDRAFT)
 {
 	Request request;
 	int64 limit;

@@ -11,6 +11,7 @@
 #include "base/errors.h"
 #include "ledger/ledger.h"
 #include "ledger/request.h"
+#include "live/counted.h"
 #include "tables/plan_versions.h"
 
 PG_FUNCTION_INFO_V1(credits_set_plan);
@@ -58,8 +59,7 @@ how(const SetPlan *asked, const char *at)
 	return asked->keep_anchor ? "restart, keep_anchor" : "restart";
 }
 
-Datum
-credits_set_plan(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_set_plan, CALL_SET_PLAN)
 {
 	Request request;
 	SetPlan args;

@@ -12,6 +12,7 @@
 #include "base/settings.h"
 #include "ledger/ledger.h"
 #include "ledger/request.h"
+#include "live/counted.h"
 #include "store/locks.h"
 #include "tables/find.h"
 
@@ -102,8 +103,7 @@ transfer_on(void *arg)
  * order of their users.  Each account gets a row that names the other user as spender.
  * The wait for the second account is limited, because the first is locked meanwhile.
  */
-Datum
-credits_transfer(PG_FUNCTION_ARGS)
+COUNTED_FUNCTION(credits_transfer, CALL_TRANSFER)
 {
 	Transfer transfer;
 	Request *out = &transfer.out;

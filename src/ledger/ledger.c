@@ -32,6 +32,8 @@
 #include "ledger/ledger.h"
 #include "ledger/receipt.h"
 #include "ledger/request.h"
+#include "live/committed.h"
+#include "live/counted.h"
 #include "store/early_release.h"
 #include "store/locks.h"
 #include "store/writer.h"
@@ -119,8 +121,13 @@ find_in_turn(Ledger *ledger)
 	Books *books = ledger->books;
 	bool found = books_find(books, user_id);
 
-	if (found && !books->skips && books_state(books, books->accounts.slot) == BOOKS_BUSY &&
-		commit_may_take_turn())
+	if (found && !books->skips && books_state(books, books->accounts.slot) == BOOKS_BUSY)
+	{
+		ledger->has_waited = true;
+		ledger->in_turn = commit_may_take_turn();
+		INSTR_TIME_SET_CURRENT(ledger->busy_since);
+	}
+	if (ledger->has_waited && ledger->in_turn)
 	{
 		lock_name(LOCK_TURN, user_id, ExclusiveLock);
 		books_refresh(books);
@@ -134,6 +141,9 @@ find_in_turn(Ledger *ledger)
 static void
 read_version(Ledger *ledger)
 {
+	if (ledger->has_waited)
+		counted_wait(ledger->busy_since, ledger->in_turn);
+	ledger->has_waited = false;
 	account_from_slot(&ledger->acc, ledger->version);
 	ledger->clock = clock_now();
 	ledger->now = Max(ledger->clock, ledger->acc.effective_at);
@@ -559,6 +569,7 @@ write_row(Ledger *ledger, int i)
 {
 	Writer *writer = ledger->books->history;
 
+	committed_row(&ledger->rows[i]);
 	writer_clear(writer);
 	row_to_slot(&ledger->rows[i], writer->slot, ledger->metadata[i]);
 	if (ledger->books->many)

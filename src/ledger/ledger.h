@@ -49,6 +49,7 @@
 #include "postgres.h"
 
 #include "executor/tuptable.h"
+#include "portability/instr_time.h"
 
 #include "core/core.h"
 #include "ledger/books.h"
@@ -65,6 +66,9 @@ typedef struct Ledger
 	bool is_locked; /* false: another transaction may write a newer version */
 	/* this call did not get the account: another transaction has it locked, or opens it */
 	bool is_busy;
+	bool has_waited; /* the account was busy; busy_since is when that was seen */
+	bool in_turn;	 /* and the call took its turn */
+	instr_time busy_since;
 	/* there is no account yet; the rows of this call open the account */
 	bool is_new;
 	CrAccount acc;

@@ -12,6 +12,7 @@
 #include "base/errors.h"
 #include "base/json.h"
 #include "ledger/receipt.h"
+#include "live/counted.h"
 
 /*
  * The receipt of a call, from its history row.  The keys are added in the order that
@@ -22,6 +23,8 @@ receipt_from_row(const CrRow *row, bool replayed)
 {
 	Object object;
 
+	if (replayed)
+		counted_result(RESULT_REPLAYED);
 	object_begin(&object);
 	object_bool(&object, "ok", true);
 	object_int(&object, "seq", row->seq);
@@ -83,6 +86,7 @@ receipt_archived(const char *kind, const char *user_id, int64 seq, int64 amount,
 {
 	Object object;
 
+	counted_result(RESULT_REPLAYED);
 	object_begin(&object);
 	object_bool(&object, "ok", true);
 	object_int(&object, "seq", seq);
@@ -119,6 +123,7 @@ receipt_refused(const CrAccount *acc, int64 required)
 {
 	StringInfoData buf;
 
+	counted_result(counted_result_of(ERRCODE_CREDITS_INSUFFICIENT));
 	refusal_begin(&buf);
 	insufficient_numbers(&buf, acc, required);
 	return refusal_end(&buf);

@@ -1,0 +1,138 @@
+# The counters of pg_stat_credits: what they count, that rolled back work is not among it,
+# that they survive a restart, and that nothing else changes without the library preloaded.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use CreditsTest;
+use Test::More;
+
+my $preload = "shared_preload_libraries = 'credits'\n";
+my $node = new_server('counters', conf => $preload . "restart_after_crash = on\ncredits.counted_databases = 2\n");
+
+sub totals
+{
+	my ($columns, $db) = @_;
+
+	return $node->safe_psql($db || 'postgres', "SELECT $columns FROM pg_stat_credits WHERE datname = current_database()");
+}
+
+sub calls
+{
+	my ($call, $db) = @_;
+
+	return $node->safe_psql($db || 'postgres',
+		"SELECT string_agg(result || ':' || calls, ' ' ORDER BY result) FROM pg_stat_credits_calls WHERE datname = current_database() AND call = '$call'");
+}
+
+# --- Calls, by result.
+
+$node->safe_psql('postgres', q(
+SELECT credits_define_plan('plan', 100);
+SELECT credits_open_account('ann', 'plan');
+SELECT credits_add_purchased('ann', 50, 'pay');
+SELECT credits_grant('ann', 20, now() + interval '1 day');
+SELECT credits_deduct('ann', 130, idempotency_key => 'once');
+SELECT credits_deduct('ann', 130, idempotency_key => 'once');
+SELECT credits_try_deduct('ann', 1000);
+SELECT credits_balance('ann');
+));
+for my $sql ("credits_deduct('ann', 1000)", "credits_deduct('nobody', 1)", "credits_deduct('ann', 0)", "credits_deduct('ann', 1, idempotency_key => 'once')")
+{
+	$node->psql('postgres', "SELECT $sql", stderr => \my $ignored);
+}
+is(calls('deduct'), '22023:1 UC001:1 UC002:1 UC003:1 ok:1 replayed:1', 'deductions, by result') or diag(calls('deduct'));
+is(calls('try_deduct'), 'UC001:1', 'an answer that refuses counts as the refusal');
+is(calls('balance'), 'ok:1', 'calls that read are counted');
+is($node->safe_psql('postgres', "SELECT bool_and(histogram[15] = calls AND histogram[1] <= histogram[15] AND total_time > 0) FROM pg_stat_credits_calls"),
+	't', 'the histogram ends in the number of calls');
+
+# --- What was committed.
+
+is(totals('spent_monthly, spent_granted, spent_purchased, issued_plan, issued_grant, issued_purchase, issued_adjust'),
+	'100|20|10|100|20|50|0', 'credits by bucket and source');
+is(totals('history_rows'), $node->safe_psql('postgres', 'SELECT count(*) FROM credit_history'), 'the rows of the history');
+
+my $before = totals('history_rows, spent_purchased, issued_adjust');
+$node->safe_psql('postgres', q(
+BEGIN;
+SELECT credits_deduct('ann', 1);
+ROLLBACK;
+BEGIN;
+SAVEPOINT a;
+SELECT credits_deduct('ann', 2);
+SAVEPOINT b;
+SELECT credits_adjust('ann', 'purchased', 7, 'a gift');
+ROLLBACK TO a;
+COMMIT;
+));
+is(totals('history_rows, spent_purchased, issued_adjust'), $before, 'what is rolled back is not counted');
+is(calls('adjust'), 'ok:1', 'but its call is');
+$node->safe_psql('postgres', q(
+BEGIN;
+SAVEPOINT a;
+SELECT credits_deduct('ann', 3);
+SAVEPOINT b;
+SELECT credits_deduct('ann', 20);
+ROLLBACK TO b;
+SAVEPOINT c;
+SELECT credits_deduct('ann', 4);
+RELEASE c;
+RELEASE a;
+SELECT credits_refund('ann', 6, 4);
+COMMIT;
+));
+is(totals('spent_purchased, refunded'), '17|4', 'what is kept of a transaction with savepoints is');
+
+# --- Another database; more databases than are counted.
+
+add_database($node, $_) for qw(second third);
+$node->safe_psql($_, "SELECT credits_add_purchased('eve', 5, 'pay')") for qw(second third);
+is(calls('add_purchased', 'second'), 'ok:1', 'each database has its own counters');
+is(calls('add_purchased', 'third'), '', 'there is no place for a third one');
+is(totals('issued_purchase', 'second'), 5, 'also for what was committed');
+$node->safe_psql('postgres', 'DROP DATABASE second');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_stat_credits'), 1, 'a database that is dropped leaves its place');
+$node->safe_psql('third', "SELECT credits_add_purchased('eve', 6, 'pay_2')");
+is(calls('add_purchased', 'third'), 'ok:1', '... to another one');
+
+# --- Waiting for a busy account.
+
+my ($holder, $waiter) = map { session($node, 'postgres') } 1 .. 2;
+$holder->do(q(BEGIN; SELECT credits_deduct('ann', 1)));
+$waiter->send(q(SELECT credits_deduct('ann', 1)));
+poll_until(sub { $node->safe_psql('postgres', 'SELECT count(*) FROM pg_locks WHERE NOT granted') > 0 });
+$holder->do('COMMIT');
+$waiter->answer;
+is(totals('waits, turns, wait_time > 0'), '1|1|t', 'a wait and its time');
+
+# --- A restart, a crash, a reset.
+
+my $kept = totals('history_rows, spent_monthly, stats_reset') . calls('deduct');
+$node->restart;
+is(totals('history_rows, spent_monthly, stats_reset') . calls('deduct'), $kept, 'the counters survive a restart');
+$node->safe_psql('postgres', 'SELECT credits_stat_reset()');
+is(totals('history_rows, spent_monthly'), '0|0', 'they are set to 0');
+is(calls('deduct'), '', 'all of them');
+my $killed = session($node, 'postgres');
+$killed->do(q(SELECT credits_deduct('ann', 1)));
+kill KILL => $killed->pid;
+poll_until(sub { $node->psql('postgres', 'SELECT 1', stderr => \my $ignored) != 0 }, 'the server goes down');
+poll_until(sub { $node->psql('postgres', 'SELECT 1', stderr => \my $ignored) == 0 }, 'the server comes back');
+is(totals('count(*)'), 0, 'after a crash they begin anew');
+is_clean($node, 'postgres');
+
+# --- Not preloaded.
+
+$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
+$node->adjust_conf('postgresql.conf', 'credits.counted_databases', undef);
+$node->restart;
+$node->safe_psql('postgres', "SELECT credits_deduct('ann', 1), credits_stat_reset()");
+is($node->safe_psql('postgres', 'SELECT (SELECT count(*) FROM pg_stat_credits), (SELECT count(*) FROM pg_stat_credits_calls)'), '0|0',
+	'without preloading the views are empty');
+is_clean($node, 'postgres');
+
+done_testing();
