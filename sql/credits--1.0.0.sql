@@ -64,6 +64,7 @@ CREATE TABLE @extschema@.credit_account (
     effective_at       pg_catalog.timestamptz NOT NULL,
     cycle_anchor       pg_catalog.timestamp   NOT NULL,
     history_seq        pg_catalog.int8        NOT NULL,
+    plan_threshold     pg_catalog.int8        NOT NULL,
     period_share       pg_catalog.int4        NOT NULL,
     last_undone        pg_catalog.bool        NOT NULL,
     user_id            pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
@@ -77,12 +78,14 @@ CREATE TABLE @extschema@.credit_account (
     forfeited          pg_catalog.int8,
     charged_monthly    pg_catalog.int8,
     charged_purchased  pg_catalog.int8,
+    low_threshold      pg_catalog.int8,
     plan_version       pg_catalog.int4,
     plan               pg_catalog.text COLLATE pg_catalog."C",
     scheduled_plan     pg_catalog.text COLLATE pg_catalog."C",
     cycle              pg_catalog.text COLLATE pg_catalog."C",
     end_zone           pg_catalog.text COLLATE pg_catalog."C",
     end_cycle          pg_catalog.text COLLATE pg_catalog."C",
+    level              pg_catalog.text COLLATE pg_catalog."C",
     CONSTRAINT credit_account_pkey PRIMARY KEY (user_id),
     CONSTRAINT credit_account_user_id CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 255),
     CONSTRAINT credit_account_amounts CHECK (
@@ -95,6 +98,7 @@ CREATE TABLE @extschema@.credit_account (
     CONSTRAINT credit_account_status CHECK (status OPERATOR(pg_catalog.=) 'active' OR status OPERATOR(pg_catalog.=) 'frozen' OR status OPERATOR(pg_catalog.=) 'closed'),
     CONSTRAINT credit_account_plan CHECK ((plan IS NULL) OPERATOR(pg_catalog.=) (plan_version IS NULL) AND (plan IS NULL OR cycle IS NOT NULL)),
     CONSTRAINT credit_account_period CHECK (
+        plan_threshold OPERATOR(pg_catalog.>=) 0 AND low_threshold OPERATOR(pg_catalog.>=) 0 AND
         period OPERATOR(pg_catalog.>=) 1 AND period_share OPERATOR(pg_catalog.>=) 1 AND period_share OPERATOR(pg_catalog.<=) 1000000 AND
         last_limit OPERATOR(pg_catalog.>=) 0 AND (cycle IS NOT NULL OR next_reset_at IS NULL) AND
         (end_zone IS NULL) OPERATOR(pg_catalog.=) (end_anchor IS NULL) AND (end_zone IS NULL) OPERATOR(pg_catalog.=) (end_cycle IS NULL)),
@@ -124,6 +128,9 @@ COMMENT ON COLUMN @extschema@.credit_account.closed_seq IS 'seq of the row that 
 COMMENT ON COLUMN @extschema@.credit_account.forfeited IS 'Purchased credits that were lost when the account was closed, and that no chargeback has used. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_account.charged_purchased IS 'Purchased credits that the account has been charged, since it was last closed, for the time before: what it owed then, and what chargebacks of older payments took. What comes back from that time gives this back. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_account.charged_monthly IS 'The same for monthly credits: what the account owed when it was closed in this period. The boundary clears it. NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_account.plan_threshold IS 'low_balance_threshold of the plan''s version. 0: no plan.';
+COMMENT ON COLUMN @extschema@.credit_account.low_threshold IS 'The account''s own threshold, instead of the plan''s. NULL: it has none.';
+COMMENT ON COLUMN @extschema@.credit_account.level IS 'low or empty: the lowest level that available credits had since the account last recovered. NULL: enough.';
 COMMENT ON COLUMN @extschema@.credit_account.effective_at IS 'effective_at of the newest history row. The account''s time never goes back to before it.';
 COMMENT ON COLUMN @extschema@.credit_account.cycle_anchor IS 'The boundaries of anniversary, weekly and yearly plans are counted from this local time in the account''s zone.';
 COMMENT ON COLUMN @extschema@.credit_account.next_reset_at IS 'End of the current period. Once stored, it is final. NULL: the period has no end.';
@@ -163,6 +170,7 @@ CREATE TABLE @extschema@.credit_history (
     period_granted   pg_catalog.int8,
     last_left        pg_catalog.int8,
     last_limit       pg_catalog.int8,
+    low_threshold    pg_catalog.int8,
     period_start     pg_catalog.timestamptz,
     cycle_anchor     pg_catalog.timestamp,
     period_share     pg_catalog.int4,
@@ -177,6 +185,7 @@ CREATE TABLE @extschema@.credit_history (
     time_zone        pg_catalog.text COLLATE pg_catalog."C",
     status           pg_catalog.text COLLATE pg_catalog."C",
     cycle            pg_catalog.text COLLATE pg_catalog."C",
+    crossed          pg_catalog.text COLLATE pg_catalog."C",
     allocations      pg_catalog.int8[],
     text_salt        pg_catalog.bytea,
     reason           pg_catalog.text,
@@ -196,7 +205,7 @@ CREATE TABLE @extschema@.credit_history (
         CASE WHEN reason IS NULL AND metadata IS NULL THEN text_salt IS NULL ELSE pg_catalog.octet_length(text_salt) OPERATOR(pg_catalog.=) 16 END),
     CONSTRAINT credit_history_facts CHECK (CASE WHEN status IS NULL THEN
         (plan IS NULL AND scheduled_plan IS NULL AND cycle_anchor IS NULL AND time_zone IS NULL AND overdraft_limit IS NULL AND period_granted IS NULL AND
-         period_start IS NULL AND period_share IS NULL AND cycle IS NULL AND last_left IS NULL AND last_limit IS NULL AND last_undone IS NULL)
+         period_start IS NULL AND period_share IS NULL AND cycle IS NULL AND last_left IS NULL AND last_limit IS NULL AND last_undone IS NULL AND low_threshold IS NULL)
         ELSE cycle_anchor IS NOT NULL AND time_zone IS NOT NULL AND overdraft_limit IS NOT NULL AND period_granted IS NOT NULL AND
          period_start IS NOT NULL AND period_share IS NOT NULL AND last_left IS NOT NULL AND last_limit IS NOT NULL AND last_undone IS NOT NULL END)
 );
@@ -211,6 +220,8 @@ COMMENT ON COLUMN @extschema@.credit_history.period_start IS 'Start of that peri
 COMMENT ON COLUMN @extschema@.credit_history.period_share IS 'How much of a full period it is, in parts per million, on rows that have facts.';
 COMMENT ON COLUMN @extschema@.credit_history.last_left IS 'What was left at the last boundary, like in credit_account, on rows that have facts.';
 COMMENT ON COLUMN @extschema@.credit_history.last_limit IS 'At most this much of last_left rolls over, on rows that have facts.';
+COMMENT ON COLUMN @extschema@.credit_history.low_threshold IS 'The account''s own threshold, on rows that have facts. NULL: it has none.';
+COMMENT ON COLUMN @extschema@.credit_history.crossed IS 'low or empty: with this row the available credits became fewer than the threshold, or 0. recovered: they are enough again. NULL: nothing of that. It follows from the rows, so it is not hashed.';
 COMMENT ON COLUMN @extschema@.credit_history.last_undone IS 'That boundary was undone: all of last_left rolls over. On rows that have facts.';
 COMMENT ON COLUMN @extschema@.credit_history.amount IS 'Credits of the request, or what the event granted. It has a sign for adjust and set_plan.';
 COMMENT ON COLUMN @extschema@.credit_history.held_monthly IS 'Monthly credits held after this row. NULL: none.';
@@ -453,6 +464,7 @@ CREATE TABLE @extschema@.credit_history_archive (
     period_granted   pg_catalog.int8,
     last_left        pg_catalog.int8,
     last_limit       pg_catalog.int8,
+    low_threshold    pg_catalog.int8,
     period_start     pg_catalog.timestamptz,
     cycle_anchor     pg_catalog.timestamp,
     period_share     pg_catalog.int4,
@@ -467,6 +479,7 @@ CREATE TABLE @extschema@.credit_history_archive (
     time_zone        pg_catalog.text COLLATE pg_catalog."C",
     status           pg_catalog.text COLLATE pg_catalog."C",
     cycle            pg_catalog.text COLLATE pg_catalog."C",
+    crossed          pg_catalog.text COLLATE pg_catalog."C",
     allocations      pg_catalog.int8[],
     text_salt        pg_catalog.bytea,
     reason           pg_catalog.text,
@@ -495,6 +508,7 @@ CREATE TABLE @extschema@.credit_checkpoint (
     effective_at       pg_catalog.timestamptz NOT NULL,
     cycle_anchor       pg_catalog.timestamp   NOT NULL,
     history_seq        pg_catalog.int8        NOT NULL,
+    plan_threshold     pg_catalog.int8        NOT NULL,
     period_share       pg_catalog.int4        NOT NULL,
     last_undone        pg_catalog.bool        NOT NULL,
     user_id            pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
@@ -508,12 +522,14 @@ CREATE TABLE @extschema@.credit_checkpoint (
     forfeited          pg_catalog.int8,
     charged_monthly    pg_catalog.int8,
     charged_purchased  pg_catalog.int8,
+    low_threshold      pg_catalog.int8,
     plan_version       pg_catalog.int4,
     plan               pg_catalog.text COLLATE pg_catalog."C",
     scheduled_plan     pg_catalog.text COLLATE pg_catalog."C",
     cycle              pg_catalog.text COLLATE pg_catalog."C",
     end_zone           pg_catalog.text COLLATE pg_catalog."C",
     end_cycle          pg_catalog.text COLLATE pg_catalog."C",
+    level              pg_catalog.text COLLATE pg_catalog."C",
     grants             pg_catalog.int8[],
     holds              pg_catalog.int8[],
     purchases          pg_catalog.int8[],
@@ -709,6 +725,15 @@ CREATE FUNCTION @extschema@.credits_set_overdraft(
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_set_overdraft';
 COMMENT ON FUNCTION @extschema@.credits_set_overdraft(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
 'Sets how many purchased credits the user''s deductions may owe (0 .. 2^53-1, at first 0). Errors: UC002, UC003, 22003, 22004, 22023, 25006, 40001, 55P03.';
+
+CREATE FUNCTION @extschema@.credits_set_low_threshold(
+    user_id pg_catalog.text, threshold pg_catalog.int8,
+    reason pg_catalog.text DEFAULT NULL, idempotency_key pg_catalog.text DEFAULT NULL,
+    metadata pg_catalog.jsonb DEFAULT NULL)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_set_low_threshold';
+COMMENT ON FUNCTION @extschema@.credits_set_low_threshold(pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
+'Sets the number of available credits (0 .. 2^53-1) below which this account is low, instead of its plan''s low_balance_threshold. NULL: the plan''s holds again. Errors: UC002, UC003, 22003, 22004, 22023, 25006, 40001, 55P03.';
 
 /* Accounts and plans. */
 CREATE FUNCTION @extschema@.credits_define_plan(

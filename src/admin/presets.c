@@ -83,6 +83,7 @@ static const Right routine_rights[] = {
 	{"credits_reinstate_purchase", BILLING | SERVER},
 	{"credits_revoke_purchase", BILLING | SERVER},
 	{"credits_set_overdraft", ADMIN},
+	{"credits_set_low_threshold", APP | SERVER | ADMIN},
 	{"credits_open_account", APP | BILLING | SERVER | ADMIN},
 	{"credits_set_plan", BILLING | SERVER | ADMIN},
 	{"credits_set_cycle", BILLING | SERVER | ADMIN},

@@ -96,7 +96,6 @@ credits_account_state(PG_FUNCTION_ARGS)
 	bool nulls[13] = {0};
 	CrAccount acc;
 	Plans plans;
-	State state;
 
 	store_attach(fcinfo);
 	if (get_call_result_type(fcinfo, NULL, &out) != TYPEFUNC_COMPOSITE || out->natts != 13)
@@ -121,7 +120,7 @@ credits_account_state(PG_FUNCTION_ARGS)
 	account_from_values(&acc, in_values, in_nulls);
 
 	plans_init(&plans, GetActiveSnapshot());
-	state = state_bring_up_to(&acc, &plans, Max(clock_statement(), acc.effective_at));
+	(void) state_bring_up_to(&acc, &plans, Max(clock_statement(), acc.effective_at));
 	values[0] = Int64GetDatum(acc.balance.monthly);
 	values[1] = Int64GetDatum(acc.balance.granted);
 	values[2] = Int64GetDatum(acc.balance.purchased);
@@ -138,7 +137,7 @@ credits_account_state(PG_FUNCTION_ARGS)
 	values[9] = TimestampTzGetDatum(acc.facts.period_start);
 	nulls[10] = acc.next_reset_at == CR_NEVER;
 	values[10] = TimestampTzGetDatum(acc.next_reset_at);
-	values[11] = BoolGetDatum(cr_is_low(&acc, state.plan));
+	values[11] = BoolGetDatum(cr_is_low(&acc));
 	values[12] = Int64GetDatum(acc.owed_monthly);
 	return HeapTupleGetDatum(heap_form_tuple(out, values, nulls));
 }

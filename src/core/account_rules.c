@@ -17,6 +17,8 @@ cr_account_init(CrAccount *acc, const char *user_id)
 	acc->facts.period_start = INT64_MIN;
 	acc->facts.period_share = CR_FULL_SHARE;
 	acc->facts.cycle = CR_NO_CYCLE;
+	acc->facts.low_threshold = CR_NO_THRESHOLD;
+	acc->level = CR_LEVEL_EMPTY;
 	acc->period = 1;
 	acc->effective_at = INT64_MIN;
 	acc->next_reset_at = CR_NEVER;
@@ -50,7 +52,7 @@ cr_apply_open(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrLocal anch
 		return CR_IS_CLOSED;
 	if (!cr_change_granted(&after, allowance))
 		return CR_OVER_CAP;
-	cr_set_facts_plan(&after.facts, plan);
+	cr_take_plan(&after, plan);
 	cr_change_cycle(&after, anchor, zone, plan ? plan->cycle : CR_NO_CYCLE);
 	if (acc->facts.period_start == INT64_MIN)
 		after.facts.period_start = at;
@@ -65,6 +67,16 @@ cr_set_overdraft(CrAccount *acc, CrTime at, int64_t limit, CrRow *row)
 
 	after.facts.overdraft_limit = limit;
 	return cr_record(row, CR_KIND_SET_OVERDRAFT, at, 0, acc, &after);
+}
+
+/* The account's own threshold.  CR_NO_THRESHOLD: its plan's holds again. */
+CrVerdict
+cr_set_low_threshold(CrAccount *acc, CrTime at, int64_t threshold, CrRow *row)
+{
+	CrAccount after = *acc;
+
+	after.facts.low_threshold = threshold;
+	return cr_record(row, CR_KIND_SET_LOW_THRESHOLD, at, 0, acc, &after);
 }
 
 /* Freezes the account, or makes it active again, also if it was closed. */
@@ -125,7 +137,7 @@ cr_close(CrAccount *acc, CrTime at, int64_t seq, CrRow *row)
 	after.charged_purchased = after.owed_purchased;
 	after.balance = (CrBuckets){0};
 	after.closed_seq = seq;
-	cr_set_facts_plan(&after.facts, NULL);
+	cr_take_plan(&after, NULL);
 	after.facts.scheduled_plan = NULL;
 	after.facts.last_undone = false;
 	after.facts.status = CR_CLOSED;

@@ -38,13 +38,6 @@ cr_owed(const CrAccount *acc)
 	return acc->owed_purchased;
 }
 
-/* The view credit_balance says the same in SQL; sql/balance_view.sql compares them. */
-bool
-cr_is_low(const CrAccount *acc, const CrPlanVersion *plan)
-{
-	return plan != NULL && cr_available(acc) < plan->low_balance_threshold;
-}
-
 /* How many credits can still be added before the account reaches the cap. */
 static int64_t
 room(const CrAccount *acc)

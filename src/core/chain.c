@@ -179,6 +179,7 @@ cr_facts_encode(CrBuf *buf, const CrFacts *facts)
 	cr_buf_int(buf, facts->last_left);
 	cr_buf_int(buf, facts->last_limit);
 	cr_buf_int(buf, facts->last_undone);
+	put_int_if(buf, facts->low_threshold != CR_NO_THRESHOLD, facts->low_threshold);
 }
 
 /*

@@ -87,6 +87,28 @@ typedef enum CrBucket
 	CR_PURCHASED
 } CrBucket;
 
+/*
+ * How many credits are available, compared with the threshold: the account's own one, or its
+ * plan's.
+ */
+typedef enum CrLevel
+{
+	CR_LEVEL_OK,
+	CR_LEVEL_LOW,	/* fewer than the threshold */
+	CR_LEVEL_EMPTY, /* none */
+	CR_LEVEL_COUNT
+} CrLevel;
+
+/* Which level a row crossed; see levels.c. */
+typedef enum CrCrossing
+{
+	CR_CROSSED_NOTHING,
+	CR_CROSSED_LOW,
+	CR_CROSSED_EMPTY,
+	CR_CROSSED_RECOVERED,
+	CR_CROSSING_COUNT
+} CrCrossing;
+
 /* What a history row records. */
 typedef enum CrKind
 {
@@ -102,6 +124,7 @@ typedef enum CrKind
 	CR_KIND_UNFREEZE,
 	CR_KIND_CLOCK_REPAIR,
 	CR_KIND_SET_OVERDRAFT,
+	CR_KIND_SET_LOW_THRESHOLD,
 	CR_KIND_SET_CYCLE, /* another cycle_anchor or time zone */
 	CR_KIND_IMPORTED,  /* a row of another system's history */
 	CR_KIND_IMPORT,	   /* what the account had in the other system */
@@ -211,8 +234,11 @@ typedef struct CrFacts
 	 */
 	int64_t last_left;
 	int64_t last_limit;
-	bool last_undone; /* that boundary was undone: all that was left rolls over */
+	bool last_undone;	   /* that boundary was undone: all that was left rolls over */
+	int64_t low_threshold; /* the account's own; CR_NO_THRESHOLD: the plan's holds */
 } CrFacts;
+
+#define CR_NO_THRESHOLD	  INT64_C(-1)
 
 /*
  * An allocation says how many credits came from one source.  The source is the seq of a
@@ -355,7 +381,9 @@ typedef struct CrAccount
 	 */
 	int64_t charged_monthly;
 	int64_t charged_purchased;
-	int64_t history_seq; /* number of the last history row; 0: there is none */
+	int64_t plan_threshold; /* of the plan's version; 0: no plan */
+	CrLevel level;			/* the lowest one since the account recovered */
+	int64_t history_seq;	/* number of the last history row; 0: there is none */
 	uint8_t history_hash[CR_HASH_LEN];
 	CrLots *lots; /* NULL: grants and holds were not read; see cr_has_lots() */
 } CrAccount;
@@ -389,6 +417,7 @@ typedef struct CrRow
 	/* how many credits came from each grant; for a capture: from every source */
 	int n_allocations;
 	const CrPart *allocations;
+	CrCrossing crossed;
 	bool has_facts;
 	CrFacts facts;
 
@@ -463,6 +492,10 @@ extern bool cr_status_parse(const char *name, CrStatus *status);
 extern bool cr_bucket_parse(const char *name, CrBucket *bucket);
 extern const char *cr_hold_state_name(CrHoldState state);
 extern bool cr_hold_state_parse(const char *name, CrHoldState *state);
+extern const char *cr_level_name(CrLevel level);
+extern bool cr_level_parse(const char *name, CrLevel *level);
+extern const char *cr_crossing_name(CrCrossing crossing);
+extern bool cr_crossing_parse(const char *name, CrCrossing *crossing);
 
 /*
  * lots.c: the grants and holds of an account.  cr_has_lots() returns true if the account's
@@ -520,11 +553,14 @@ extern int64_t cr_available(const CrAccount *acc);
 extern int64_t cr_bucket_balance(const CrAccount *acc, CrBucket bucket);
 extern int64_t cr_held(const CrAccount *acc);
 extern int64_t cr_owed(const CrAccount *acc);
-extern bool cr_is_low(const CrAccount *acc, const CrPlanVersion *plan);
 extern CrVerdict cr_deduct(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
 extern CrVerdict cr_purchase(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
 extern CrVerdict cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket, int64_t delta,
 						   CrRow *row);
+
+/* levels.c: when an account is low or empty, and when it has recovered */
+extern int64_t cr_threshold(const CrAccount *acc);
+extern bool cr_is_low(const CrAccount *acc);
 
 /*
  * account_rules.c and plan_rules.c: the account itself, its plan and its cycle.
@@ -540,6 +576,8 @@ extern CrVerdict cr_apply_open(CrAccount *acc, CrTime at, const CrPlanVersion *p
 							   CrLocal anchor, const char *zone, CrTime next_reset_at,
 							   CrRow *row);
 extern CrVerdict cr_set_overdraft(CrAccount *acc, CrTime at, int64_t limit, CrRow *row);
+extern CrVerdict cr_set_low_threshold(CrAccount *acc, CrTime at, int64_t threshold,
+									  CrRow *row);
 extern CrVerdict cr_set_status(CrAccount *acc, CrTime at, CrStatus status, CrRow *row);
 extern CrVerdict cr_repair_clock(CrAccount *acc, CrTime at, CrRow *row);
 extern CrVerdict cr_close(CrAccount *acc, CrTime at, int64_t seq, CrRow *row);

@@ -55,7 +55,7 @@ cr_apply_plan_change(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrRow
 {
 	CrAccount after = *acc;
 
-	cr_set_facts_plan(&after.facts, plan);
+	cr_take_plan(&after, plan);
 	after.facts.scheduled_plan = NULL;
 	if (plan)
 		cr_change_cycle(&after, acc->facts.cycle_anchor, acc->facts.time_zone, plan->cycle);

@@ -72,7 +72,7 @@ cr_import(CrAccount *acc, CrTime at, CrImport *import, CrRow *row)
 	if (!cr_credit(&after, &after.balance.monthly, &after.owed_monthly, import->monthly) ||
 		!cr_credit(&after, &after.balance.purchased, &after.owed_purchased, import->purchased))
 		return CR_OVER_CAP;
-	cr_set_facts_plan(&after.facts, import->plan);
+	cr_take_plan(&after, import->plan);
 	cr_change_cycle(&after, import->anchor, import->zone,
 					import->plan ? import->plan->cycle : CR_NO_CYCLE);
 	after.facts.period_granted = cr_allowance(acc, import->plan);

@@ -38,6 +38,7 @@ static const char *const kind_names[CR_KIND_COUNT] = {
 	[CR_KIND_ARCHIVE] = "archive",
 	[CR_KIND_SET_OVERDRAFT] = "set_overdraft",
 	[CR_KIND_SET_CYCLE] = "set_cycle",
+	[CR_KIND_SET_LOW_THRESHOLD] = "set_low_threshold",
 	[CR_KIND_RESTART] = "restart",
 	[CR_KIND_REINSTATE] = "reinstate",
 };
@@ -61,6 +62,19 @@ static const char *const hold_state_names[] = {
 	[CR_HOLD_RELEASED] = "released",
 	[CR_HOLD_EXPIRED] = "expired",
 	[CR_HOLD_SETTLED] = "settled",
+};
+
+static const char *const level_names[CR_LEVEL_COUNT] = {
+	[CR_LEVEL_OK] = "ok",
+	[CR_LEVEL_LOW] = "low",
+	[CR_LEVEL_EMPTY] = "empty",
+};
+
+static const char *const crossing_names[CR_CROSSING_COUNT] = {
+	[CR_CROSSED_NOTHING] = "nothing",
+	[CR_CROSSED_LOW] = "low",
+	[CR_CROSSED_EMPTY] = "empty",
+	[CR_CROSSED_RECOVERED] = "recovered",
 };
 /* clang-format on */
 
@@ -92,6 +106,8 @@ DEFINE_PARSE(cr_kind_parse, CrKind *, kind_names)
 DEFINE_PARSE(cr_status_parse, CrStatus *, status_names)
 DEFINE_PARSE(cr_bucket_parse, CrBucket *, bucket_names)
 DEFINE_PARSE(cr_hold_state_parse, CrHoldState *, hold_state_names)
+DEFINE_PARSE(cr_level_parse, CrLevel *, level_names)
+DEFINE_PARSE(cr_crossing_parse, CrCrossing *, crossing_names)
 
 const char *
 cr_kind_name(CrKind kind)
@@ -109,4 +125,16 @@ const char *
 cr_hold_state_name(CrHoldState state)
 {
 	return hold_state_names[state];
+}
+
+const char *
+cr_level_name(CrLevel level)
+{
+	return level_names[level];
+}
+
+const char *
+cr_crossing_name(CrCrossing crossing)
+{
+	return crossing_names[crossing];
 }

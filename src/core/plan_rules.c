@@ -11,11 +11,20 @@
  */
 #include "core/private.h"
 
+/* Another version of the account's plan.  NULL: it has no plan. */
 void
-cr_set_facts_plan(CrFacts *facts, const CrPlanVersion *plan)
+cr_take_version(CrAccount *acc, const CrPlanVersion *plan)
 {
-	facts->plan = plan ? plan->plan : NULL;
-	facts->plan_version = plan ? plan->version : 0;
+	acc->facts.plan_version = plan ? plan->version : 0;
+	acc->plan_threshold = plan ? plan->low_balance_threshold : 0;
+}
+
+/* Another plan.  NULL: none. */
+void
+cr_take_plan(CrAccount *acc, const CrPlanVersion *plan)
+{
+	acc->facts.plan = plan ? plan->plan : NULL;
+	cr_take_version(acc, plan);
 }
 
 /*
@@ -101,7 +110,7 @@ cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrTime next_
 		return CR_OTHER_LENGTH;
 	if (!cr_change_granted(&after, allowance))
 		return CR_OVER_CAP;
-	cr_set_facts_plan(facts, plan);
+	cr_take_plan(&after, plan);
 	facts->scheduled_plan = NULL;
 	facts->last_undone = false; /* what it gave back is part of the allowance now */
 	if (plan)
@@ -128,7 +137,7 @@ cr_begin_period(CrAccount *acc, CrTime at, const CrPlanVersion *plan, int32_t sh
 	facts->period_start = at;
 	facts->period_share = share;
 	facts->period_granted = 0;
-	facts->plan_version = plan ? plan->version : 0;
+	cr_take_version(acc, plan);
 	acc->period++;
 	acc->owed_monthly = 0;
 	acc->charged_monthly = 0;
@@ -171,7 +180,7 @@ cr_apply_restart(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrLocal a
 	expired = cr_begin_period(&after, at, plan, CR_FULL_SHARE);
 	if (!cr_change_granted(&after, plan->monthly_credits))
 		return CR_OVER_CAP;
-	cr_set_facts_plan(facts, plan);
+	cr_take_plan(&after, plan);
 	facts->scheduled_plan = NULL;
 	after.end_from = (CrEndFrom){0};
 	if (!cr_cycle_has_anchor(plan->cycle) || anchor == facts->cycle_anchor)

@@ -30,6 +30,9 @@ extern CrVerdict cr_row_finish(CrRow *row, CrAccount *acc, const CrAccount *afte
 extern CrVerdict cr_record(CrRow *row, CrKind kind, CrTime at, int64_t amount, CrAccount *acc,
 						   const CrAccount *after);
 
+/* levels.c */
+extern CrCrossing cr_cross(CrAccount *after, CrKind kind, int64_t amount);
+
 /* buckets.c */
 extern bool cr_credit(CrAccount *acc, int64_t *bucket, int64_t *owed, int64_t amount);
 extern void cr_take(int64_t *bucket, int64_t *wanted);
@@ -39,7 +42,8 @@ extern CrVerdict cr_may_spend(const CrAccount *acc, int64_t amount, bool owes);
 extern void cr_spend(CrAccount *acc, int64_t amount, bool every_source);
 
 /* plan_rules.c */
-extern void cr_set_facts_plan(CrFacts *facts, const CrPlanVersion *plan);
+extern void cr_take_plan(CrAccount *acc, const CrPlanVersion *plan);
+extern void cr_take_version(CrAccount *acc, const CrPlanVersion *plan);
 extern void cr_change_cycle(CrAccount *acc, CrLocal anchor, const char *zone, CrCycle cycle);
 extern int64_t cr_begin_period(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
 							   int32_t share);

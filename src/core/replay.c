@@ -72,6 +72,7 @@ compare_rows(const CrRow *expected, const CrRow *stored)
 	CHECK(expired, "expired does not follow from the operation");
 	CHECK(forfeited, "forfeited does not follow from the operation");
 	CHECK(skipped, "skipped does not follow from the operation");
+	CHECK(crossed, "crossed does not follow from the operation");
 	CHECK(period, "period does not follow from the operation");
 	CHECK(next_reset_at, "next_reset_at does not follow from the operation");
 	CHECK(plan_version, "plan_version does not follow from the operation");
@@ -116,6 +117,8 @@ cr_compare_head(const CrAccount *stored, const CrAccount *expected)
 	CHECK(forfeited, "forfeited is not what the history gives");
 	CHECK(charged_monthly, "charged_monthly is not what the history gives");
 	CHECK(charged_purchased, "charged_purchased is not what the history gives");
+	CHECK(plan_threshold, "plan_threshold is not what the history gives");
+	CHECK(level, "level is not what the history gives");
 	CHECK(next_reset_at, "next_reset_at is not what the history gives");
 	CHECK(effective_at, "effective_at is not the last row's");
 	if (!cr_facts_equal(&stored->facts, &expected->facts))
@@ -353,6 +356,16 @@ overdraft_problem(Replay *r)
 }
 
 static const char *
+threshold_problem(Replay *r)
+{
+	int64_t threshold = r->facts->low_threshold;
+
+	return threshold < CR_NO_THRESHOLD || threshold > CR_MAX_CREDITS
+		? "low_threshold is out of range"
+		: NULL;
+}
+
+static const char *
 grant_problem(Replay *r)
 {
 	return !r->row->has_ends_at || r->row->ends_at == CR_NEVER ? "a grant has no end" : NULL;
@@ -533,6 +546,12 @@ replay_set_overdraft(const Replay *r, CrAccount *after, CrRow *expected)
 	return cr_set_overdraft(after, r->at, r->facts->overdraft_limit, expected);
 }
 
+static CrVerdict
+replay_set_low_threshold(const Replay *r, CrAccount *after, CrRow *expected)
+{
+	return cr_set_low_threshold(after, r->at, r->facts->low_threshold, expected);
+}
+
 /* The bucket is not stored, but it is the one in which something changed. */
 static CrVerdict
 replay_adjust(const Replay *r, CrAccount *after, CrRow *expected)
@@ -688,6 +707,8 @@ static const KindRule kinds[CR_KIND_COUNT + 1] = {
 	[CR_KIND_FREEZE] = {.rule = replay_freeze},
 	[CR_KIND_UNFREEZE] = {.rule = replay_unfreeze},
 	[CR_KIND_SET_OVERDRAFT] = {.problem = overdraft_problem, .rule = replay_set_overdraft},
+	[CR_KIND_SET_LOW_THRESHOLD] = {.problem = threshold_problem,
+								   .rule = replay_set_low_threshold},
 	[CR_KIND_CLOCK_REPAIR] = {.time_rule = cr_repair_clock},
 	[CR_KIND_CLOSE] = {.rule = replay_close},
 

@@ -30,7 +30,7 @@ cr_facts_equal(const CrFacts *a, const CrFacts *b)
 		a->period_granted == b->period_granted && a->period_start == b->period_start &&
 		a->period_share == b->period_share && a->cycle == b->cycle &&
 		a->last_left == b->last_left && a->last_limit == b->last_limit &&
-		a->last_undone == b->last_undone;
+		a->last_undone == b->last_undone && a->low_threshold == b->low_threshold;
 }
 
 /* How many credits the row's allocations say of a source. */
@@ -107,6 +107,7 @@ cr_row_finish(CrRow *row, CrAccount *acc, const CrAccount *after)
 		row->facts = after->facts;
 
 	*acc = *after;
+	row->crossed = cr_cross(acc, row->kind, row->amount);
 	acc->is_ahead = false;
 	acc->effective_at = row->effective_at;
 	acc->next_event_at = next_event_at;

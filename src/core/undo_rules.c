@@ -61,7 +61,7 @@ undo_reset(CrAccount *after, const CrRow *target, const CrPlanVersion *regrant)
 		if (target->period != after->period || !cr_same_length(regrant->cycle, facts->cycle))
 			return CR_NOT_UNDOABLE;
 		granted = cr_allowance(after, regrant);
-		facts->plan_version = regrant->version;
+		cr_take_version(after, regrant);
 		cr_change_cycle(after, facts->cycle_anchor, facts->time_zone, regrant->cycle);
 	}
 	else
@@ -118,7 +118,7 @@ undo_import(CrAccount *after, const CrRow *target)
 		!cr_take_or_owe(&after->balance.purchased, &after->owed_purchased,
 						cr_brought(target, CR_FROM_PURCHASED)))
 		return CR_OVER_CAP;
-	cr_set_facts_plan(facts, NULL);
+	cr_take_plan(after, NULL);
 	facts->scheduled_plan = NULL;
 	facts->cycle = CR_NO_CYCLE;
 	facts->period_share = CR_FULL_SHARE;

@@ -41,6 +41,8 @@ receipt_from_row(const CrRow *row, bool replayed)
 	if (row->spender)
 		object_text(&object, "spender", row->spender);
 	object_text(&object, "user_id", row->user_id);
+	if (row->crossed != CR_CROSSED_NOTHING)
+		object_text(&object, "crossed", cr_crossing_name(row->crossed));
 	if (row->has_ends_at)
 		object_time(&object, "ends_at", row->ends_at);
 	if (row->expired > 0)

@@ -67,7 +67,7 @@ state_object(const CrAccount *acc, const State *state)
 	object_int(&object, "period", acc->period);
 	object_time(&object, "period_start", acc->facts.period_start);
 	object_time(&object, "next_reset_at", acc->next_reset_at);
-	object_bool(&object, "low", cr_is_low(acc, plan));
+	object_bool(&object, "low", cr_is_low(acc));
 	object_int(&object, "seq", acc->history_seq);
 	object_time(&object, "as_of", state->as_of);
 	if (state->waits_for_zone)

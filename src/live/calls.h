@@ -10,31 +10,32 @@
 #include "fmgr.h"
 
 /* The SQL functions that are counted, without "credits_". */
-#define COUNTED_CALLS(X)               \
-	X(ADD_PURCHASED, "add_purchased")  \
-	X(ADJUST, "adjust")                \
-	X(BALANCE, "balance")              \
-	X(CAPTURE, "capture")              \
-	X(CLOSE_ACCOUNT, "close_account")  \
-	X(DEDUCT, "deduct")                \
-	X(DEDUCT_MANY, "deduct_many")      \
-	X(EXPLAIN, "explain")              \
-	X(FREEZE, "freeze")                \
-	X(GRANT, "grant")                  \
-	X(HISTORY, "history")              \
-	X(HOLD, "hold")                    \
-	X(MY_BALANCE, "my_balance")        \
-	X(MY_HISTORY, "my_history")        \
-	X(OPEN_ACCOUNT, "open_account")    \
-	X(REFUND, "refund")                \
-	X(REINSTATE, "reinstate_purchase") \
-	X(RELEASE, "release")              \
-	X(REVOKE, "revoke_purchase")       \
-	X(SET_CYCLE, "set_cycle")          \
-	X(SET_OVERDRAFT, "set_overdraft")  \
-	X(SET_PLAN, "set_plan")            \
-	X(TRANSFER, "transfer")            \
-	X(TRY_DEDUCT, "try_deduct")        \
+#define COUNTED_CALLS(X)                      \
+	X(ADD_PURCHASED, "add_purchased")         \
+	X(ADJUST, "adjust")                       \
+	X(BALANCE, "balance")                     \
+	X(CAPTURE, "capture")                     \
+	X(CLOSE_ACCOUNT, "close_account")         \
+	X(DEDUCT, "deduct")                       \
+	X(DEDUCT_MANY, "deduct_many")             \
+	X(EXPLAIN, "explain")                     \
+	X(FREEZE, "freeze")                       \
+	X(GRANT, "grant")                         \
+	X(HISTORY, "history")                     \
+	X(HOLD, "hold")                           \
+	X(MY_BALANCE, "my_balance")               \
+	X(MY_HISTORY, "my_history")               \
+	X(OPEN_ACCOUNT, "open_account")           \
+	X(REFUND, "refund")                       \
+	X(REINSTATE, "reinstate_purchase")        \
+	X(RELEASE, "release")                     \
+	X(REVOKE, "revoke_purchase")              \
+	X(SET_CYCLE, "set_cycle")                 \
+	X(SET_LOW_THRESHOLD, "set_low_threshold") \
+	X(SET_OVERDRAFT, "set_overdraft")         \
+	X(SET_PLAN, "set_plan")                   \
+	X(TRANSFER, "transfer")                   \
+	X(TRY_DEDUCT, "try_deduct")               \
 	X(UNFREEZE, "unfreeze")
 
 typedef enum CountedCall

@@ -41,6 +41,7 @@ static const Column credit_plan[] = {
 	{"effective_at", TIMESTAMPTZOID, true}, \
 	{"cycle_anchor", TIMESTAMPOID, true}, \
 	{"history_seq", INT8OID, true}, \
+	{"plan_threshold", INT8OID, true}, \
 	{"period_share", INT4OID, true}, \
 	{"last_undone", BOOLOID, true}, \
 	{"user_id", TEXTOID, true}, \
@@ -54,12 +55,14 @@ static const Column credit_plan[] = {
 	{"forfeited", INT8OID, false}, \
 	{"charged_monthly", INT8OID, false}, \
 	{"charged_purchased", INT8OID, false}, \
+	{"low_threshold", INT8OID, false}, \
 	{"plan_version", INT4OID, false}, \
 	{"plan", TEXTOID, false}, \
 	{"scheduled_plan", TEXTOID, false}, \
 	{"cycle", TEXTOID, false}, \
 	{"end_zone", TEXTOID, false}, \
-	{"end_cycle", TEXTOID, false}
+	{"end_cycle", TEXTOID, false}, \
+	{"level", TEXTOID, false}
 
 static const Column credit_account[] = {
 	ACCOUNT_COLUMNS
@@ -97,6 +100,7 @@ static const Column credit_history[] = {
 	{"period_granted", INT8OID, false},
 	{"last_left", INT8OID, false},
 	{"last_limit", INT8OID, false},
+	{"low_threshold", INT8OID, false},
 	{"period_start", TIMESTAMPTZOID, false},
 	{"cycle_anchor", TIMESTAMPOID, false},
 	{"period_share", INT4OID, false},
@@ -111,6 +115,7 @@ static const Column credit_history[] = {
 	{"time_zone", TEXTOID, false},
 	{"status", TEXTOID, false},
 	{"cycle", TEXTOID, false},
+	{"crossed", TEXTOID, false},
 	{"allocations", INT8ARRAYOID, false},
 	{"text_salt", BYTEAOID, false},
 	{"reason", TEXTOID, false},

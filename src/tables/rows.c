@@ -153,6 +153,36 @@ get_status(const Columns *c, AttrNumber attno, const char **complaint)
 	return status;
 }
 
+/* NULL: ok. */
+static CrLevel
+get_level(const Columns *c, AttrNumber attno, const char **complaint)
+{
+	CrLevel level = CR_LEVEL_OK;
+
+	if (!c->nulls[attno - 1] &&
+		(!cr_level_parse(get_text(c, attno), &level) || level == CR_LEVEL_OK))
+		*complaint = "level is not known";
+	return level;
+}
+
+/* NULL: nothing. */
+static CrCrossing
+get_crossing(const Columns *c, AttrNumber attno, const char **complaint)
+{
+	CrCrossing crossing = CR_CROSSED_NOTHING;
+
+	if (!c->nulls[attno - 1] &&
+		(!cr_crossing_parse(get_text(c, attno), &crossing) || crossing == CR_CROSSED_NOTHING))
+		*complaint = "crossed is not known";
+	return crossing;
+}
+
+static int64
+get_threshold(const Columns *c, AttrNumber attno)
+{
+	return c->nulls[attno - 1] ? CR_NO_THRESHOLD : get_int(c, attno);
+}
+
 /* A plan's version.  0 if there is none. */
 static int32
 get_version(const Columns *c, AttrNumber attno, const char **complaint)
@@ -260,6 +290,9 @@ account_read(CrAccount *acc, const Datum *values, const bool *nulls)
 	acc->forfeited = get_count(&c, ACC_FORFEITED);
 	acc->charged_monthly = get_count(&c, ACC_CHARGED_MONTHLY);
 	acc->charged_purchased = get_count(&c, ACC_CHARGED_PURCHASED);
+	acc->plan_threshold = get_int(&c, ACC_PLAN_THRESHOLD);
+	acc->facts.low_threshold = get_threshold(&c, ACC_LOW_THRESHOLD);
+	acc->level = get_level(&c, ACC_LEVEL, &complaint);
 	acc->facts.plan_version = get_version(&c, ACC_PLAN_VERSION, &complaint);
 	acc->facts.plan = get_text(&c, ACC_PLAN);
 	acc->facts.scheduled_plan = get_text(&c, ACC_SCHEDULED_PLAN);
@@ -292,6 +325,15 @@ set_count_or_null(TupleTableSlot *slot, AttrNumber attno, int64 value)
 {
 	if (value != 0)
 		slot_set_int(slot, attno, value);
+	else
+		slot_set_null(slot, attno);
+}
+
+static void
+set_threshold(TupleTableSlot *slot, AttrNumber attno, int64 threshold)
+{
+	if (threshold != CR_NO_THRESHOLD)
+		slot_set_int(slot, attno, threshold);
 	else
 		slot_set_null(slot, attno);
 }
@@ -356,6 +398,10 @@ account_to_slot(const CrAccount *acc, TupleTableSlot *slot)
 	set_count_or_null(slot, ACC_FORFEITED, acc->forfeited);
 	set_count_or_null(slot, ACC_CHARGED_MONTHLY, acc->charged_monthly);
 	set_count_or_null(slot, ACC_CHARGED_PURCHASED, acc->charged_purchased);
+	slot_set_int(slot, ACC_PLAN_THRESHOLD, acc->plan_threshold);
+	set_threshold(slot, ACC_LOW_THRESHOLD, acc->facts.low_threshold);
+	slot_set_text(slot, ACC_LEVEL,
+				  acc->level == CR_LEVEL_OK ? NULL : cr_level_name(acc->level));
 	set_cycle(slot, ACC_CYCLE, acc->facts.cycle);
 	set_end_from(slot, &acc->end_from);
 }
@@ -417,7 +463,8 @@ get_facts(CrRow *row, const Columns *c, const char **complaint)
 										HIST_OVERDRAFT_LIMIT, HIST_PERIOD_GRANTED,
 										HIST_LAST_LEFT,		  HIST_PERIOD_START,
 										HIST_PERIOD_SHARE,	  HIST_LAST_UNDONE};
-	static const AttrNumber sometimes[] = {HIST_PLAN, HIST_SCHEDULED_PLAN, HIST_CYCLE};
+	static const AttrNumber sometimes[] = {HIST_PLAN, HIST_SCHEDULED_PLAN, HIST_CYCLE,
+										   HIST_LOW_THRESHOLD};
 
 	row->has_facts = !c->nulls[HIST_STATUS - 1];
 	for (size_t i = 0; i < lengthof(always); i++)
@@ -446,6 +493,7 @@ get_facts(CrRow *row, const Columns *c, const char **complaint)
 	row->facts.period_start = get_moment(c, HIST_PERIOD_START, complaint);
 	row->facts.period_share = DatumGetInt32(c->values[HIST_PERIOD_SHARE - 1]);
 	row->facts.cycle = get_cycle(c, HIST_CYCLE, complaint);
+	row->facts.low_threshold = get_threshold(c, HIST_LOW_THRESHOLD);
 }
 
 /*
@@ -511,6 +559,7 @@ row_borrow(CrRow *row, TupleTableSlot *slot, RowArena *arena)
 	row->expired = get_count(&c, HIST_EXPIRED);
 	row->forfeited = get_count(&c, HIST_FORFEITED);
 	row->skipped = DatumGetInt32(c.values[HIST_SKIPPED - 1]);
+	row->crossed = get_crossing(&c, HIST_CROSSED, &complaint);
 	row->plan_version = get_version(&c, HIST_PLAN_VERSION, &complaint);
 	row->user_id = get_text(&c, HIST_USER_ID);
 	if (!cr_kind_parse(get_text(&c, HIST_KIND), &row->kind))
@@ -582,6 +631,8 @@ row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata)
 	set_count(slot, HIST_EXPIRED, row->expired);
 	set_count(slot, HIST_FORFEITED, row->forfeited);
 	slot_set(slot, HIST_SKIPPED, Int32GetDatum(row->skipped));
+	if (row->crossed != CR_CROSSED_NOTHING)
+		slot_set_text(slot, HIST_CROSSED, cr_crossing_name(row->crossed));
 	if (row->plan_version != 0)
 		slot_set(slot, HIST_PLAN_VERSION, Int32GetDatum(row->plan_version));
 	slot_set_text(slot, HIST_USER_ID, row->user_id);

@@ -106,6 +106,7 @@ encode_facts(Bytes *b, const CrFacts *f)
 	number(b, true, f->last_left);
 	number(b, true, f->last_limit);
 	number(b, true, f->last_undone);
+	number(b, f->low_threshold != CR_NO_THRESHOLD, f->low_threshold);
 }
 
 static void
@@ -202,7 +203,7 @@ full_row(void)
 	row.allocations = allocations;
 	row.has_facts = true;
 	row.facts = (CrFacts) {"pro", 14, "", utc(2026, 1, 31, 10, 30, 0), "Europe/Berlin",
-		CR_FROZEN, 50, 500, utc(2026, 2, 1, 0, 0, 0), 903225, CR_WEEKLY, -40, 60, false};
+		CR_FROZEN, 50, 500, utc(2026, 2, 1, 0, 0, 0), 903225, CR_WEEKLY, -40, 60, false, 75};
 	row.user_id = "usr_\303\274";
 	row.seq = 258;
 	row.created_at = utc(2026, 2, 3, 4, 5, 7);
@@ -319,7 +320,7 @@ test_vectors(void)
 	is_text(hex(hash), "93ff83d2a27b715c74bf66107e191a51f47037bffb7a5b71d48b9961e337ccd7",
 			"h(1) of a row with almost nothing");
 	hash_row(&full, counting, descending, counting, hash);
-	is_text(hex(hash), "b7485813428964aeeab321e9f676ccbbeeb685e2ecfc7f14ff19e4e320f405b8",
+	is_text(hex(hash), "0bc8541cade1ae79c3f3d5c40bc0eff3de3ad1cb6286980ae7855de34bc38a6b",
 			"h(n) of a row with everything");
 	buf.len = 0;
 	cr_facts_encode(&buf, &full.facts);

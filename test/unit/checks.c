@@ -32,7 +32,7 @@ same_facts(const CrFacts *a, const CrFacts *b)
 		   a->period_granted == b->period_granted && a->period_start == b->period_start &&
 		   a->period_share == b->period_share && a->cycle == b->cycle &&
 		   a->last_left == b->last_left && a->last_limit == b->last_limit &&
-		   a->last_undone == b->last_undone;
+		   a->last_undone == b->last_undone && a->low_threshold == b->low_threshold;
 }
 
 static bool
@@ -56,7 +56,7 @@ same_account(const CrAccount *a, const CrAccount *b)
 		   a->period == b->period && a->next_reset_at == b->next_reset_at &&
 		   same_end(&a->end_from, &b->end_from) && a->is_ahead == b->is_ahead &&
 		   (a->closed_seq == 0) == (b->closed_seq == 0) && a->forfeited == b->forfeited &&
-		   a->charged_monthly == b->charged_monthly &&
+		   a->plan_threshold == b->plan_threshold && a->charged_monthly == b->charged_monthly &&
 		   a->charged_purchased == b->charged_purchased &&
 		   a->effective_at == b->effective_at;
 }

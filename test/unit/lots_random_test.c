@@ -565,6 +565,8 @@ model_run(const Command *cmd)
 		case OP_SET_OVERDRAFT:
 			model.overdraft = cmd->amount;
 			return CR_OK;
+		case OP_SET_LOW_THRESHOLD:
+			return CR_OK;
 		case OP_FREEZE:
 		case OP_UNFREEZE:
 			model.frozen = cmd->op == OP_FREEZE;

@@ -37,6 +37,7 @@ test_names(void)
 		[CR_KIND_ARCHIVE] = "archive",
 		[CR_KIND_SET_OVERDRAFT] = "set_overdraft",
 		[CR_KIND_SET_CYCLE] = "set_cycle",
+		[CR_KIND_SET_LOW_THRESHOLD] = "set_low_threshold",
 		[CR_KIND_RESTART] = "restart",
 		[CR_KIND_REINSTATE] = "reinstate",
 	};

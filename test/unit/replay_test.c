@@ -228,6 +228,7 @@ CHANGE(source_added, true, alter(row)[row->n_allocations++] = ((CrPart){2, 1}))
 CHANGE(facts_dropped,
 	   row->has_facts && row->kind != CR_KIND_SCHEDULE_PLAN &&
 		   row->kind != CR_KIND_SET_OVERDRAFT && row->kind != CR_KIND_SET_CYCLE &&
+		   row->kind != CR_KIND_SET_LOW_THRESHOLD &&
 		   row->kind != CR_KIND_UNDO &&
 		   (row->kind != CR_KIND_SET_PLAN || row->amount != 0),
 	   row->has_facts = false)
@@ -235,6 +236,12 @@ CHANGE(facts_frozen, row->has_facts,
 	   row->facts.status = row->facts.status == CR_ACTIVE ? CR_FROZEN : CR_ACTIVE)
 CHANGE(facts_overdraft, row->has_facts && row->kind != CR_KIND_SET_OVERDRAFT,
 	   row->facts.overdraft_limit++)
+CHANGE(facts_threshold, row->has_facts && row->kind != CR_KIND_SET_LOW_THRESHOLD,
+	   row->facts.low_threshold++)
+CHANGE(facts_threshold_negative, row->has_facts, row->facts.low_threshold = -2)
+CHANGE(facts_threshold_over_cap, row->has_facts,
+	   row->facts.low_threshold = CR_MAX_CREDITS + 1)
+CHANGE(crossed, true, row->crossed = (row->crossed + 1) % CR_CROSSING_COUNT)
 CHANGE(facts_period_granted, row->has_facts, row->facts.period_granted++)
 CHANGE(facts_version, row->has_facts, row->facts.plan_version++)
 CHANGE(facts_plan, row->has_facts, row->facts.plan = "other")
@@ -365,6 +372,10 @@ static const Change changes[] = {
 	LISTED(facts_dropped),
 	LISTED(facts_frozen),
 	LISTED(facts_overdraft),
+	LISTED(facts_threshold),
+	LISTED(facts_threshold_negative),
+	LISTED(facts_threshold_over_cap),
+	LISTED(crossed),
 	LISTED(facts_period_granted),
 	LISTED(facts_version),
 	LISTED(facts_plan),

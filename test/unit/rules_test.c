@@ -565,27 +565,27 @@ static void
 test_low(void)
 {
 	CrAccount  *acc = fresh();
-	CrPlanVersion plan = world.versions[0];
 
-	plan.low_balance_threshold = 30;
+	acc->plan_threshold = 30;
 	set_balance(acc, 10, 10, 9);
 	acc->held.purchased = 50;
-	ok(cr_is_low(acc, &plan), "low: 29 available, below a threshold of 30");
+	ok(cr_is_low(acc), "low: 29 available, below a threshold of 30");
 	acc->balance.purchased = 10;
-	ok(!cr_is_low(acc, &plan), "30 are not below it");
-	plan.low_balance_threshold = 0;
+	ok(!cr_is_low(acc), "30 are not below it");
+	acc->facts.low_threshold = 31;
+	ok(cr_is_low(acc), "the account's own threshold holds instead");
+	acc->facts.low_threshold = 0;
 	set_balance(acc, 0, 0, 0);
-	ok(!cr_is_low(acc, &plan), "a threshold of 0 is never reached");
-	ok(!cr_is_low(acc, NULL), "nor is one without a plan");
+	ok(!cr_is_low(acc), "a threshold of 0 is never reached");
 }
 
 static void
 test_facts_equal(void)
 {
-	CrFacts		a = {"free", 1, NULL, 5, "UTC", CR_ACTIVE, 6, 7, 8, 9, CR_WEEKLY, 10, 11, false};
+	CrFacts		a = {"free", 1, NULL, 5, "UTC", CR_ACTIVE, 6, 7, 8, 9, CR_WEEKLY, 10, 11, false, 12};
 	char		plan[] = "free";
 	char		zone[] = "UTC";
-	CrFacts		changed[15];
+	CrFacts		changed[16];
 	int			equal = 0;
 
 	for (int i = 0; i < lengthof(changed); i++)
@@ -605,6 +605,7 @@ test_facts_equal(void)
 	changed[12].last_left = -10;
 	changed[13].last_limit = 12;
 	changed[14].last_undone = true;
+	changed[15].low_threshold = CR_NO_THRESHOLD;
 	for (int i = 0; i < lengthof(changed); i++)
 	{
 		if (cr_facts_equal(&a, &changed[i]) || cr_facts_equal(&changed[i], &a))

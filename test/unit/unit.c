@@ -131,6 +131,7 @@ main(int argc, char **argv)
 		{"names", test_names},
 		{"period", test_period},
 		{"rules", test_rules},
+		{"levels", test_levels},
 		{"plan", test_plan_change},
 		{"due", test_due},
 		{"due_random", test_due_random},

@@ -95,6 +95,7 @@ typedef enum Op
 	OP_REVOKE,
 	OP_REINSTATE,
 	OP_SET_OVERDRAFT,
+	OP_SET_LOW_THRESHOLD,
 	OP_SET_CYCLE,
 	OP_IMPORTED,
 	OP_IMPORT,
@@ -191,6 +192,7 @@ extern const char *show_account(const CrAccount *acc);
 /* one function a topic */
 extern void test_names(void);
 extern void test_period(void);
+extern void test_levels(void);
 extern void test_rules(void);
 extern void test_plan_change(void);
 extern void test_due(void);

@@ -552,6 +552,8 @@ run(World *w, const Command *cmd, CrTime at, CrRow *row)
 			return run_about_row(w, cmd, at, row);
 		case OP_SET_OVERDRAFT:
 			return cr_set_overdraft(acc, at, cmd->amount, row);
+		case OP_SET_LOW_THRESHOLD:
+			return cr_set_low_threshold(acc, at, cmd->amount, row);
 		case OP_SET_CYCLE:
 			return cr_set_cycle(acc, &w->env, at, cmd->anchor, cmd->zone, row);
 		case OP_IMPORTED:
@@ -739,6 +741,7 @@ world_random_plans(World *w, CrTime from, CrTime to, bool cycles)
 				: (CrCycle) random_between(0, CR_CYCLE_COUNT - 1);
 
 			world_plan(w, plan_names[p], at, random_between(0, 20) * 10, cycle, rollover);
+			w->versions[w->n_versions - 1].low_balance_threshold = random_between(0, 3) * 20;
 			at += random_between(1, 100 * DAY);
 			if (one_in(2))
 				at = boundary_from(CR_CALENDAR, one_in(2) ? "UTC" : random_zone(), 0, at);
@@ -854,8 +857,10 @@ world_random_open_command(const World *w, CrTime at, int n_plans)
 							  random_between(0, 1) * 10 * DAY;
 			break;
 		case 5:
-			cmd.op = one_in(3) ? OP_SET_OVERDRAFT : OP_ADJUST;
+			cmd.op = one_in(3) ? OP_SET_OVERDRAFT : one_in(4) ? OP_SET_LOW_THRESHOLD : OP_ADJUST;
 			cmd.bucket = CR_GRANTED;
+			if (cmd.op == OP_SET_LOW_THRESHOLD)
+				cmd.amount = random_between(CR_NO_THRESHOLD, 60);
 			if (cmd.op == OP_ADJUST)
 				cmd.amount = -random_between(1, 30);
 			break;
