@@ -93,7 +93,7 @@ CREATE TABLE @extschema@.credit_account (
     CONSTRAINT credit_account_status CHECK (status OPERATOR(pg_catalog.=) 'active' OR status OPERATOR(pg_catalog.=) 'frozen' OR status OPERATOR(pg_catalog.=) 'closed'),
     CONSTRAINT credit_account_plan CHECK ((plan IS NULL) OPERATOR(pg_catalog.=) (plan_version IS NULL) AND (plan IS NULL OR cycle IS NOT NULL)),
     CONSTRAINT credit_account_period CHECK (
-        period OPERATOR(pg_catalog.>=) 1 AND period_share OPERATOR(pg_catalog.>=) 1 AND period_share OPERATOR(pg_catalog.<=) 1000000 AND
+        period OPERATOR(pg_catalog.>=) 1 AND period_share OPERATOR(pg_catalog.>=) 0 AND period_share OPERATOR(pg_catalog.<=) 1000000 AND
         last_limit OPERATOR(pg_catalog.>=) 0 AND (cycle IS NOT NULL OR next_reset_at IS NULL) AND
         (end_zone IS NULL) OPERATOR(pg_catalog.=) (end_anchor IS NULL) AND (end_zone IS NULL) OPERATOR(pg_catalog.=) (end_cycle IS NULL)),
     CONSTRAINT credit_account_closed CHECK (closed_seq OPERATOR(pg_catalog.>=) 1 AND forfeited OPERATOR(pg_catalog.>) 0),
