@@ -145,6 +145,29 @@ SELECT * FROM t.told;
 SELECT seq, kind, amount, balance, plan, effective_at, next_reset_at FROM t.history('s');
 SELECT seq, period, period_start FROM credit_history WHERE user_id = 's' ORDER BY seq;
 
+-- An anchor that moves by a microsecond at each boundary grants nothing that would not come anyway.
+SET credits.clock = '2026-01-01 00:00Z';
+SELECT credits_define_plan('giga', 1000000000, 'weekly') ->> 'version' AS version;
+CALL t.story($$
+    01-06 | credits_open_account('g', 'giga', '2026-01-05 00:00', 'UTC') | 1000000000/0/0
+          | credits_deduct('g', 1000000000) | 0/0/0
+          | (credits_set_cycle('g', '2026-01-05 00:00:00.000001') -> 'monthly') | 0
+    01-12 | credits_balance('g') | 0/0/0
+          | (credits_unfreeze('g') -> 'monthly') | 0
+          | credits_set_plan('g', 'giga') | 0/0/0
+    01-12 00:00:00.000001 | credits_deduct('g', 1000000000) | 0/0/0
+          | (credits_set_cycle('g', '2026-01-05 00:00:00.000002') -> 'monthly') | 0
+    01-19 00:00:00.000001 | credits_balance('g') | 0/0/0
+    01-19 00:00:00.000002 | credits_deduct('g', 1000000000) | 0/0/0
+    -- and back: a period that is a microsecond short gives a millionth less
+          | (credits_set_cycle('g', '2026-01-05 00:00:00') -> 'monthly') | 0
+    01-26 00:00:00.000002 | credits_balance('g') | 999999000/0/0
+          | credits_deduct('g', 999999001) | UC001
+    02-02 | credits_balance('g') | 1000000000/0/0
+$$);
+SELECT * FROM t.told;
+SELECT seq, period, period_share, amount, period_start FROM credit_history WHERE user_id = 'g' AND kind = 'reset' ORDER BY seq;
+
 -- All of it once more by the sweep, and verified.
 SET credits.clock = '2032-01-01 00:00Z';
 CALL credits_run_reset() \gset

@@ -204,7 +204,7 @@ period_problem(const CrAccount *acc, CrTime start, const CrRow *row, bool is_fir
 		return "next_reset_at is no end of the period";
 	if (end > LATEST_TIME || end - start > cr_longest_period(facts->cycle))
 		return "next_reset_at is too far away";
-	if (facts->period_share < 1 || facts->period_share > CR_FULL_SHARE)
+	if (facts->period_share < 0 || facts->period_share > CR_FULL_SHARE)
 		return "period_share is out of range";
 	/* only another anchor, zone or cycle makes a period shorter, and only the first one */
 	if (facts->period_share < CR_FULL_SHARE &&

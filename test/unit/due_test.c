@@ -488,6 +488,43 @@ test_merging(void)
 	   "three years of days: one row");
 }
 
+/*
+ * The anchor is moved by a microsecond before each boundary, forward so that a period of a
+ * microsecond comes, and backward so that one is a microsecond short.
+ */
+static void
+test_moved_anchor(void)
+{
+	const int64_t allowance = 1000000000;
+	CrAccount  *acc = &world.acc;
+	CrTime		anchor = JAN;
+	int64_t		granted = allowance;
+
+	world_init(&world);
+	world_plan(&world, "big", JAN - DAY, allowance, CR_WEEKLY, 0);
+	world_open(&world, JAN + HOUR, "big", anchor, "UTC");
+	for (int week = 1; week <= 20; week++)
+	{
+		CrTime		end = acc->next_reset_at;
+
+		anchor += week % 5 == 0 ? -4 : 1;
+		world_set_cycle(&world, end - 1, anchor, "UTC");
+		world_fold(&world, end);
+		granted += acc->facts.period_granted;
+		if (week % 5 == 0)
+			ok(acc->facts.period_granted == allowance - 1000,
+			   "a microsecond less than a week gives a millionth less");
+		else if (week == 1)
+			ok(acc->facts.period_granted == 0 && acc->facts.period_share == 0,
+			   "a microsecond of a week gives nothing");
+		if (week % 5 == 0)
+			continue;
+		world_fold(&world, end + 1);
+		granted += acc->facts.period_granted;
+	}
+	ok(granted <= 21 * allowance, "twenty weeks give no more than twenty allowances");
+}
+
 /* Debts, and what was left: at a boundary. */
 static void
 test_left(void)
@@ -520,5 +557,6 @@ test_due(void)
 	test_zones();
 	test_unknown_zone();
 	test_merging();
+	test_moved_anchor();
 	test_left();
 }
