@@ -50,6 +50,19 @@ extern int64_t cr_begin_period(CrAccount *acc, CrTime at, const CrPlanVersion *p
 extern bool cr_change_granted(CrAccount *acc, int64_t granted);
 
 /*
+ * place.c.  The texts say what is wrong; NULL: nothing.  Some 140,000 years either way, no
+ * difference of two times overflows.
+ */
+#define CR_EARLIEST_TIME (INT64_MIN / 2)
+#define CR_LATEST_TIME	 (INT64_MAX / 2)
+
+extern const char *cr_turn_problem(const CrAccount *acc, const CrRow *row);
+extern int64_t cr_begun_by(const CrRow *row);
+extern const char *cr_period_problem(const CrAccount *acc, CrTime start, const CrRow *row,
+									 bool is_first);
+extern const char *cr_pass_silently(CrAccount *acc, const CrRow *row);
+
+/*
  * returns.c: giving back credits that were held, spent or revoked.  A refund is done twice:
  * the first time as a trial that finds out whether it fits, and changes no grant, because
  * grants are changed in place.

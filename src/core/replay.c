@@ -16,10 +16,6 @@
 
 #include "core/private.h"
 
-/* Some 140,000 years either way: no difference of two times overflows. */
-#define EARLIEST_TIME (INT64_MIN / 2)
-#define LATEST_TIME	  (INT64_MAX / 2)
-
 /* A row, and what it is replayed with. */
 typedef struct Replay
 {
@@ -131,132 +127,6 @@ cr_compare_head(const CrAccount *stored, const CrAccount *expected)
 }
 
 /*
- * The place of a row in the history
- */
-
-/* Does a reset, or the plan change before it, come when the period ends? */
-static bool
-is_at_period_end(const CrAccount *acc, const CrRow *row)
-{
-	if (row->skipped < 0 || acc->next_reset_at == CR_NEVER)
-		return false;
-	return row->skipped == 0 ? row->effective_at == acc->next_reset_at
-							 : row->effective_at > acc->next_reset_at;
-}
-
-/*
- * A row is written only after everything that was due before it, and an event only
- * in its turn: first holds end, then grants, then the period.
- */
-static const char *
-turn_problem(const CrAccount *acc, const CrRow *row)
-{
-	const CrHold *hold = cr_next_hold_end(acc);
-	const CrGrant *grant = cr_next_grant_end(acc);
-	CrTime hold_end = hold ? hold->ends_at : CR_NEVER;
-	CrTime grant_end = grant ? grant->ends_at : CR_NEVER;
-	CrTime at = row->effective_at;
-
-	switch (row->kind)
-	{
-		case CR_KIND_CLOCK_REPAIR:
-			return NULL;
-		case CR_KIND_HOLD_END:
-			return hold && row->has_ref_seq && row->ref_seq == hold->seq && at == hold_end &&
-					at <= grant_end && at <= acc->next_reset_at
-				? NULL
-				: "no hold ends here";
-		case CR_KIND_GRANT_END:
-			return grant && row->has_ref_seq && row->ref_seq == grant->seq &&
-					at == grant_end && at < hold_end && at <= acc->next_reset_at
-				? NULL
-				: "no grant ends here";
-		default:
-			break;
-	}
-	if (hold_end <= at)
-		return "the end of a hold that was due is missing";
-	if (grant_end <= at)
-		return "the end of a grant that was due is missing";
-	if (row->kind == CR_KIND_RESET || row->kind == CR_KIND_PLAN_CHANGE)
-		return is_at_period_end(acc, row) ? NULL : "effective_at is not the end of the period";
-	return acc->next_reset_at <= at ? "a reset that was due is missing" : NULL;
-}
-
-/* Of how many periods does the row itself write the beginning? */
-static int64_t
-begun_by(const CrRow *row)
-{
-	return row->kind == CR_KIND_RESET ? 1 + (int64_t) row->skipped
-									  : row->kind == CR_KIND_RESTART;
-}
-
-/* Can a period of the account begin and end then, with this share of a full period? */
-static const char *
-period_problem(const CrAccount *acc, CrTime start, const CrRow *row, bool is_first)
-{
-	const CrFacts *facts = &row->facts;
-	CrTime end = row->next_reset_at;
-
-	if (!row->has_facts)
-		return "a period begins without facts";
-	if (start < EARLIEST_TIME || facts->cycle == CR_NO_CYCLE || end <= start)
-		return "next_reset_at is no end of the period";
-	if (end > LATEST_TIME || end - start > cr_longest_period(facts->cycle))
-		return "next_reset_at is too far away";
-	if (facts->period_share < 0 || facts->period_share > CR_FULL_SHARE)
-		return "period_share is out of range";
-	/* only another anchor, zone or cycle makes a period shorter, and only the first one */
-	if (facts->period_share < CR_FULL_SHARE &&
-		(!is_first || !(acc->end_from.differs || facts->cycle != acc->facts.cycle)))
-		return "period_share is not a whole period's";
-	return NULL;
-}
-
-/*
- * An account without a plan passes boundaries that make no row.  The next row says in which
- * period the account is.  Brings the account there, if that can be.
- */
-static const char *
-pass_silently(CrAccount *acc, const CrRow *row)
-{
-	CrFacts *facts = &acc->facts;
-	CrTime start = row->facts.period_start;
-	const char *complaint;
-	int64_t passed;
-
-	if (row->period < 1 || row->period > CR_MAX_CREDITS)
-		return "period is out of range";
-	passed = row->period - begun_by(row) - acc->period;
-	if (passed == 0)
-		return NULL;
-	if (passed < 0 || !cr_is_silent(acc) || acc->next_reset_at > row->effective_at)
-		return "period does not follow from the row before it";
-	/* a restart ends that period, and the undo of an import leaves it open-ended */
-	if (row->kind != CR_KIND_RESTART && row->facts.cycle != CR_NO_CYCLE)
-	{
-		complaint = period_problem(acc, start, row, passed == 1);
-		if (complaint)
-			return complaint;
-		if (passed == 1 ? start != acc->next_reset_at : start < acc->next_reset_at)
-			return "period_start is not the end of the period before";
-		if (start > row->effective_at)
-			return "period_start is after the row";
-	}
-	acc->period += passed;
-	acc->is_ahead = true;
-	acc->next_reset_at = row->kind == CR_KIND_RESTART ? CR_NEVER : row->next_reset_at;
-	acc->end_from = (CrEndFrom){0};
-	facts->period_start = start;
-	facts->period_share = row->facts.period_share;
-	facts->period_granted = 0;
-	facts->last_left = facts->last_limit = 0;
-	facts->last_undone = false;
-	acc->charged_monthly = 0;
-	return NULL;
-}
-
-/*
  * The plan and the period that a row says
  */
 
@@ -279,13 +149,13 @@ end_problem(const Replay *r)
 	bool is_first_plan = r->plan && r->acc->facts.cycle == CR_NO_CYCLE;
 	CrTime end = r->row->next_reset_at;
 
-	if (begun_by(r->row) > 0)
-		return period_problem(r->acc, r->at, r->row,
-							  r->row->kind == CR_KIND_RESET && r->row->skipped == 0);
+	if (cr_begun_by(r->row) > 0)
+		return cr_period_problem(r->acc, r->at, r->row,
+								 r->row->kind == CR_KIND_RESET && r->row->skipped == 0);
 	if (!is_first_plan)
 		return end == r->acc->next_reset_at ? NULL
 											: "next_reset_at is not the end of the period";
-	return period_problem(r->acc, r->at, r->row, false);
+	return cr_period_problem(r->acc, r->at, r->row, false);
 }
 
 /*
@@ -748,11 +618,11 @@ place_problem(const CrAccount *acc, const CrRow *row, const KindRule *kind)
 	if (row->amount < -CR_MAX_CREDITS || row->amount > CR_MAX_CREDITS ||
 		(row->amount < 1 && kind->says & CREDITS))
 		return "amount is out of range";
-	if (row->effective_at < EARLIEST_TIME || row->effective_at > LATEST_TIME)
+	if (row->effective_at < CR_EARLIEST_TIME || row->effective_at > CR_LATEST_TIME)
 		return "effective_at is out of range";
 	if (row->effective_at < acc->effective_at && row->kind != CR_KIND_CLOCK_REPAIR)
 		return "effective_at is before the row before it";
-	return turn_problem(acc, row);
+	return cr_turn_problem(acc, row);
 }
 
 /* Makes the state after the row and the row that is expected. */
@@ -795,7 +665,7 @@ cr_replay(CrAccount *acc, const CrEnv *env, const CrRow *row, const CrReplayed *
 				.about = about};
 
 	if (complaint == NULL)
-		complaint = pass_silently(&before, row);
+		complaint = cr_pass_silently(&before, row);
 	if (complaint == NULL)
 		complaint = place_problem(&before, row, kind);
 	after = before;
