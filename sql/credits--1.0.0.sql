@@ -551,6 +551,24 @@ COMMENT ON COLUMN @extschema@.credit_checkpoint.payment_refs IS 'The payment_ref
 COMMENT ON COLUMN @extschema@.credit_checkpoint.archived IS 'How many archived rows are in the partition of which year: year, rows.';
 COMMENT ON COLUMN @extschema@.credit_checkpoint.opened_seq IS 'seq of the row that opened the account with facts, if that row is archived. The next columns have what credits_open_account was asked, and what it set.';
 
+CREATE TABLE @extschema@.credit_event (
+    seq          pg_catalog.int8        NOT NULL,
+    amount       pg_catalog.int8        NOT NULL,
+    available    pg_catalog.int8        NOT NULL,
+    created_at   pg_catalog.timestamptz NOT NULL,
+    effective_at pg_catalog.timestamptz NOT NULL,
+    user_id      pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    kind         pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    ends_at      pg_catalog.timestamptz,
+    CONSTRAINT credit_event_pkey PRIMARY KEY (user_id, seq, kind)
+);
+CREATE INDEX credit_event_order_idx ON @extschema@.credit_event (created_at, user_id, seq);
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_event', '');
+COMMENT ON TABLE @extschema@.credit_event IS 'A queue of events of the kinds that credits.events names. Each was written in the transaction of its history row. credits_take_events gives each to one consumer and removes it. It is no part of the audit trail.';
+COMMENT ON COLUMN @extschema@.credit_event.seq IS 'seq of the history row (of a grant_ending: of the grant).';
+COMMENT ON COLUMN @extschema@.credit_event.available IS 'Credits available after that row.';
+COMMENT ON COLUMN @extschema@.credit_event.kind IS 'low, empty, recovered, purchase, revoke, reinstate, refund, reset, grant_ending, hold_expired, plan_change, freeze, unfreeze or close.';
+
 /*
  * Guards: they refuse UPDATE, DELETE and TRUNCATE to every role, also under
  * session_replication_role = replica.  The ledger's own writes fire no statement
@@ -573,6 +591,7 @@ CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.
 CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_anchor_leaf FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
 CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_history_archive FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
 CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_checkpoint FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
+CREATE TRIGGER credits_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON @extschema@.credit_event FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credits_guard();
 ALTER TABLE @extschema@.credit_plan ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_account ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_history ENABLE ALWAYS TRIGGER credits_guard;
@@ -585,6 +604,7 @@ ALTER TABLE @extschema@.credit_role ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_anchor ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_anchor_leaf ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_checkpoint ENABLE ALWAYS TRIGGER credits_guard;
+ALTER TABLE @extschema@.credit_event ENABLE ALWAYS TRIGGER credits_guard;
 ALTER TABLE @extschema@.credit_history_archive ENABLE ALWAYS TRIGGER credits_guard;
 
 /*
@@ -1083,6 +1103,14 @@ CREATE FUNCTION @extschema@.credits_unknown_zones()
     LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'credits_unknown_zones';
 COMMENT ON FUNCTION @extschema@.credits_unknown_zones() IS
 'The accounts in a time zone that the server no longer knows. From next_reset_at on, their reset has to wait, and spending raises UC012. Give them another zone with credits_set_cycle, or install the zone.';
+
+CREATE FUNCTION @extschema@.credits_take_events(
+    max_events pg_catalog.int4 DEFAULT NULL, kinds pg_catalog.text[] DEFAULT NULL)
+    RETURNS TABLE (user_id pg_catalog.text, seq pg_catalog.int8, kind pg_catalog.text, amount pg_catalog.int8, available pg_catalog.int8,
+        created_at pg_catalog.timestamptz, effective_at pg_catalog.timestamptz, ends_at pg_catalog.timestamptz)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'credits_take_events';
+COMMENT ON FUNCTION @extschema@.credits_take_events(pg_catalog.int4, pg_catalog.text[]) IS
+'Takes up to max_events (1 .. 10000, default 100) of the oldest events from the queue, of these kinds (default: all). Each event goes to one consumer, as part of the consumer''s transaction: if that is rolled back, the events are still there. Events that another consumer is taking are passed over. Errors: 22023, 25006.';
 
 /* Counters, which need the library in shared_preload_libraries. */
 CREATE FUNCTION @extschema@.credits_stat(

@@ -14,9 +14,11 @@
 
 #include "miscadmin.h"
 #include "utils/guc.h"
+#include "utils/varlena.h"
 
 #include "base/clock.h"
 #include "base/compat.h"
+#include "base/event_kinds.h"
 #include "base/settings.h"
 
 static char *default_plan = NULL;
@@ -25,6 +27,8 @@ static bool allow_drop = false;
 static bool log_refusals = true;
 static bool refuse_recent_transfers = false;
 static int chargeback_days = 120;
+static char *events = NULL;
+static int event_kinds = 0; /* those that events names, as bits */
 static int counted_databases = 8;
 static int key_retention = 90 * 24 * 60; /* minutes */
 
@@ -98,6 +102,56 @@ define_refuse_recent_transfers(void)
 		false, PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
+/* Finds the kinds in a list of names.  False if one is no kind. */
+static bool
+check_events(char **value, void **extra, GucSource source)
+{
+	char *list = pstrdup(*value);
+	List *names;
+	ListCell *cell;
+	int *kinds;
+
+	(void) source;
+	if (!SplitIdentifierString(list, ',', &names))
+	{
+		GUC_check_errdetail("List syntax is invalid.");
+		return false;
+	}
+	kinds = compat_guc_malloc(sizeof(int));
+	if (kinds == NULL)
+		return false;
+	*kinds = 0;
+	foreach(cell, names)
+	{
+		int kind = event_kind_find(lfirst(cell));
+
+		if (kind < 0)
+		{
+			GUC_check_errdetail("\"%s\" is not a kind of events.", (char *) lfirst(cell));
+			return false;
+		}
+		*kinds |= EVENT_BIT(kind);
+	}
+	*extra = kinds;
+	return true;
+}
+
+static void
+assign_events(const char *value, void *extra)
+{
+	(void) value;
+	event_kinds = *(int *) extra;
+}
+
+static void
+define_events(void)
+{
+	DefineCustomStringVariable("credits.events",
+							   "Kinds of events that are put into the queue credit_event.",
+							   "credits_take_events takes them from there.", &events, "",
+							   PGC_SUSET, GUC_LIST_INPUT, check_events, assign_events, NULL);
+}
+
 /* It says how much shared memory is taken, so it can be set only when the server starts. */
 static void
 define_counted_databases(void)
@@ -121,7 +175,8 @@ settings_define(void)
 	static void (*const definitions[]) (void) = {
 		clock_define, define_default_plan, define_early_lock_release, define_allow_drop,
 		define_key_retention, define_log_refusals, define_chargeback_days,
-		define_refuse_recent_transfers, define_counted_databases
+		define_refuse_recent_transfers, define_counted_databases,
+		define_events
 	};
 	/* clang-format on */
 	static int defined = 0;
@@ -179,4 +234,11 @@ int
 settings_counted_databases(void)
 {
 	return counted_databases;
+}
+
+/* The kinds of events that are wanted, as bits; 0: none. */
+int
+settings_events(void)
+{
+	return event_kinds;
 }

@@ -14,6 +14,7 @@ extern bool settings_allow_drop(void);
 extern bool settings_log_refusals(void);
 extern int64_t settings_key_retention(void);
 extern int64_t settings_chargeback_time(void);
+extern int settings_events(void);
 extern int settings_counted_databases(void);
 extern bool settings_refuse_recent_transfers(void);
 

@@ -53,7 +53,7 @@ void
 books_lock_tables(void)
 {
 	static const StoreTable written[] = {TABLE_GRANT, TABLE_HOLD, TABLE_CHECKPOINT,
-										 TABLE_RESET_RUN};
+										 TABLE_RESET_RUN, TABLE_EVENT};
 	static const StoreTable read[] = {TABLE_PLAN, TABLE_PAYMENT, TABLE_ANCHOR_LEAF};
 
 	for (size_t i = 0; i < lengthof(written); i++)
@@ -212,4 +212,6 @@ books_close(Books *books)
 		writer_end(books->grants);
 	if (books->holds)
 		writer_end(books->holds);
+	if (books->events)
+		writer_end(books->events);
 }

@@ -43,6 +43,7 @@ typedef struct Books
 	Writer *history;
 	Writer *grants; /* NULL: not needed so far */
 	Writer *holds;
+	Writer *events;
 	Snapshot snapshot; /* accounts are searched in this snapshot */
 	Lookup accounts;
 	Lookup keys;

@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/errors.h"
+#include "base/event_kinds.h"
 #include "base/settings.h"
 #include "base/subtransaction.h"
 #include "base/zone.h"
@@ -38,6 +39,7 @@
 #include "store/locks.h"
 #include "store/writer.h"
 #include "tables/audit_log.h"
+#include "tables/event_rows.h"
 #include "tables/find.h"
 #include "tables/lot_rows.h"
 #include "tables/plan_versions.h"
@@ -578,6 +580,23 @@ write_row(Ledger *ledger, int i)
 		writer_insert(writer);
 }
 
+/* Writes the events that the row is, of those that credits.events names. */
+static void
+write_events(Ledger *ledger, const CrRow *row)
+{
+	Books *books = ledger->books;
+	int kinds = settings_events() == 0 ? 0 : settings_events() & events_of_row(row);
+
+	for (int kind = 0; kinds != 0 && kind < EVENT_KIND_COUNT; kind++)
+	{
+		if ((kinds & EVENT_BIT(kind)) == 0)
+			continue;
+		if (books->events == NULL)
+			books->events = writer_begin(TABLE_EVENT, books->memory);
+		event_write(books->events, row, kind);
+	}
+}
+
 static void
 hash_rows(Ledger *ledger)
 {
@@ -592,7 +611,10 @@ static void
 write_rows(Ledger *ledger)
 {
 	for (int i = 0; i < ledger->n_rows; i++)
+	{
 		write_row(ledger, i);
+		write_events(ledger, &ledger->rows[i]);
+	}
 	if (ledger->acc.lots)
 		lots_save(&ledger->acc, &ledger->books->grants, &ledger->books->holds,
 				  ledger->books->memory);

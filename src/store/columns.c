@@ -218,6 +218,17 @@ static const Column credit_anchor_leaf[] = {
 	{"hash", BYTEAOID, true},
 };
 
+static const Column credit_event[] = {
+	{"seq", INT8OID, true},
+	{"amount", INT8OID, true},
+	{"available", INT8OID, true},
+	{"created_at", TIMESTAMPTZOID, true},
+	{"effective_at", TIMESTAMPTZOID, true},
+	{"user_id", TEXTOID, true},
+	{"kind", TEXTOID, true},
+	{"ends_at", TIMESTAMPTZOID, false},
+};
+
 static const Column credit_checkpoint[] = {
 	ACCOUNT_COLUMNS,
 	{"grants", INT8ARRAYOID, false},
@@ -248,4 +259,5 @@ const Table tables[TABLE_COUNT] = {
 	[TABLE_ANCHOR] = TABLE(credit_anchor),
 	[TABLE_ANCHOR_LEAF] = TABLE(credit_anchor_leaf),
 	[TABLE_CHECKPOINT] = TABLE(credit_checkpoint),
+	[TABLE_EVENT] = TABLE(credit_event),
 };

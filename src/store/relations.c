@@ -75,6 +75,10 @@ static const IndexName indexes[INDEX_COUNT] = {
 	2, {LEAF_USER_ID, LEAF_ANCHOR_NO}},
 	[INDEX_CHECKPOINT] = {"credit_checkpoint_pkey", TABLE_CHECKPOINT, true, false,
 	1, {ACC_USER_ID, 0}},
+	[INDEX_EVENT] = {"credit_event_pkey", TABLE_EVENT, true, false,
+	3, {EVENT_USER_ID, EVENT_SEQ, EVENT_KIND}},
+	[INDEX_EVENT_ORDER] = {"credit_event_order_idx", TABLE_EVENT, false, false,
+	3, {EVENT_CREATED_AT, EVENT_USER_ID, EVENT_SEQ}},
 };
 /* clang-format on */
 
