@@ -65,6 +65,7 @@ CREATE TABLE @extschema@.credit_account (
     cycle_anchor       pg_catalog.timestamp   NOT NULL,
     history_seq        pg_catalog.int8        NOT NULL,
     plan_threshold     pg_catalog.int8        NOT NULL,
+    flags              pg_catalog.int4        NOT NULL,
     period_share       pg_catalog.int4        NOT NULL,
     last_undone        pg_catalog.bool        NOT NULL,
     user_id            pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
@@ -108,6 +109,7 @@ CREATE TABLE @extschema@.credit_account (
     CONSTRAINT credit_account_head CHECK (history_seq OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(history_hash) OPERATOR(pg_catalog.=) 32)
 ) WITH (fillfactor = 70);
 CREATE INDEX credit_account_next_event_idx ON @extschema@.credit_account (next_event_at);
+CREATE INDEX credit_account_flags_idx ON @extschema@.credit_account (flags) WHERE flags OPERATOR(pg_catalog.<>) 0;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_account', '');
 COMMENT ON TABLE @extschema@.credit_account IS 'One row per user: what is left, what is held and owed, the plan and the period, and the newest row of the user''s history.';
 COMMENT ON COLUMN @extschema@.credit_account.monthly IS 'Monthly credits left, without held ones. Each boundary sets them anew.';
@@ -129,6 +131,7 @@ COMMENT ON COLUMN @extschema@.credit_account.forfeited IS 'Purchased credits tha
 COMMENT ON COLUMN @extschema@.credit_account.charged_purchased IS 'Purchased credits that the account has been charged, since it was last closed, for the time before: what it owed then, and what chargebacks of older payments took. What comes back from that time gives this back. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_account.charged_monthly IS 'The same for monthly credits: what the account owed when it was closed in this period. The boundary clears it. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_account.plan_threshold IS 'low_balance_threshold of the plan''s version. 0: no plan.';
+COMMENT ON COLUMN @extschema@.credit_account.flags IS 'Sum of 1: fewer credits available than the threshold; 2: none available; 4: purchased credits are owed; 8: frozen; 16: closed. As the account''s last row left it.';
 COMMENT ON COLUMN @extschema@.credit_account.low_threshold IS 'The account''s own threshold, instead of the plan''s. NULL: it has none.';
 COMMENT ON COLUMN @extschema@.credit_account.level IS 'low or empty: the lowest level that available credits had since the account last recovered. NULL: enough.';
 COMMENT ON COLUMN @extschema@.credit_account.effective_at IS 'effective_at of the newest history row. The account''s time never goes back to before it.';
@@ -509,6 +512,7 @@ CREATE TABLE @extschema@.credit_checkpoint (
     cycle_anchor       pg_catalog.timestamp   NOT NULL,
     history_seq        pg_catalog.int8        NOT NULL,
     plan_threshold     pg_catalog.int8        NOT NULL,
+    flags              pg_catalog.int4        NOT NULL,
     period_share       pg_catalog.int4        NOT NULL,
     last_undone        pg_catalog.bool        NOT NULL,
     user_id            pg_catalog.text COLLATE pg_catalog."C" NOT NULL,

@@ -99,6 +99,16 @@ typedef enum CrLevel
 	CR_LEVEL_COUNT
 } CrLevel;
 
+/*
+ * What makes an account one to look at.  Its row has these flags, so that an index finds the
+ * accounts that have any.
+ */
+#define CR_FLAG_LOW	 1
+#define CR_FLAG_EMPTY	 2
+#define CR_FLAG_OWING	 4
+#define CR_FLAG_FROZEN 8
+#define CR_FLAG_CLOSED 16
+
 /* Which level a row crossed; see levels.c. */
 typedef enum CrCrossing
 {
@@ -385,6 +395,7 @@ typedef struct CrAccount
 	int64_t charged_purchased;
 	int64_t plan_threshold; /* of the plan's version; 0: no plan */
 	CrLevel level;			/* the lowest one since the account recovered */
+	int32_t flags;			/* as they are stored; see cr_flags() */
 	int64_t history_seq;	/* number of the last history row; 0: there is none */
 	uint8_t history_hash[CR_HASH_LEN];
 	CrLots *lots; /* NULL: grants and holds were not read; see cr_has_lots() */
@@ -563,6 +574,7 @@ extern CrVerdict cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket, int64_t d
 /* levels.c: when an account is low or empty, and when it has recovered */
 extern int64_t cr_threshold(const CrAccount *acc);
 extern bool cr_is_low(const CrAccount *acc);
+extern int32_t cr_flags(const CrAccount *acc);
 
 /*
  * account_rules.c and plan_rules.c: the account itself, its plan and its cycle.

@@ -115,6 +115,8 @@ cr_compare_head(const CrAccount *stored, const CrAccount *expected)
 	CHECK(charged_purchased, "charged_purchased is not what the history gives");
 	CHECK(plan_threshold, "plan_threshold is not what the history gives");
 	CHECK(level, "level is not what the history gives");
+	if (stored->flags != cr_flags(expected))
+		return "flags is not what the history gives";
 	CHECK(next_reset_at, "next_reset_at is not what the history gives");
 	CHECK(effective_at, "effective_at is not the last row's");
 	if (!cr_facts_equal(&stored->facts, &expected->facts))

@@ -42,6 +42,7 @@ static const Column credit_plan[] = {
 	{"cycle_anchor", TIMESTAMPOID, true}, \
 	{"history_seq", INT8OID, true}, \
 	{"plan_threshold", INT8OID, true}, \
+	{"flags", INT4OID, true}, \
 	{"period_share", INT4OID, true}, \
 	{"last_undone", BOOLOID, true}, \
 	{"user_id", TEXTOID, true}, \

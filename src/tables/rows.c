@@ -291,6 +291,7 @@ account_read(CrAccount *acc, const Datum *values, const bool *nulls)
 	acc->charged_monthly = get_count(&c, ACC_CHARGED_MONTHLY);
 	acc->charged_purchased = get_count(&c, ACC_CHARGED_PURCHASED);
 	acc->plan_threshold = get_int(&c, ACC_PLAN_THRESHOLD);
+	acc->flags = DatumGetInt32(values[ACC_FLAGS - 1]);
 	acc->facts.low_threshold = get_threshold(&c, ACC_LOW_THRESHOLD);
 	acc->level = get_level(&c, ACC_LEVEL, &complaint);
 	acc->facts.plan_version = get_version(&c, ACC_PLAN_VERSION, &complaint);
@@ -399,6 +400,7 @@ account_to_slot(const CrAccount *acc, TupleTableSlot *slot)
 	set_count_or_null(slot, ACC_CHARGED_MONTHLY, acc->charged_monthly);
 	set_count_or_null(slot, ACC_CHARGED_PURCHASED, acc->charged_purchased);
 	slot_set_int(slot, ACC_PLAN_THRESHOLD, acc->plan_threshold);
+	slot_set(slot, ACC_FLAGS, Int32GetDatum(cr_flags(acc)));
 	set_threshold(slot, ACC_LOW_THRESHOLD, acc->facts.low_threshold);
 	slot_set_text(slot, ACC_LEVEL,
 				  acc->level == CR_LEVEL_OK ? NULL : cr_level_name(acc->level));
