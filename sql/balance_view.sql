@@ -80,9 +80,10 @@ SELECT count(*) AS accounts FROM credit_account WHERE next_event_at <= effective
 -- The view is credits_balance(), for all accounts, at any time: between the
 -- calls, just at and before what is due next of some, and long after.
 CREATE FUNCTION pg_temp.differing(OUT accounts int8, OUT differ int8, OUT due bool) LANGUAGE sql AS $$
-    SELECT count(*), count(*) FILTER (WHERE (b.monthly, b.granted, b.purchased, b.available, b.held, b.owed, b.plan, b.status, b.period_start, b.next_reset_at, b.low, b.seq)
+    SELECT count(*), count(*) FILTER (WHERE (b.monthly, b.granted, b.purchased, b.available, b.held, b.owed, b.plan, b.status, b.period_start, b.next_reset_at, b.low, b.seq, b.owed_monthly, b.as_of, b.holds_until)
                IS DISTINCT FROM ((c.r ->> 'monthly')::int8, (c.r ->> 'granted')::int8, (c.r ->> 'purchased')::int8, (c.r ->> 'available')::int8, (c.r ->> 'held')::int8, (c.r ->> 'owed')::int8,
-                   c.r ->> 'plan', c.r ->> 'status', (c.r ->> 'period_start')::timestamptz, (c.r ->> 'next_reset_at')::timestamptz, (c.r ->> 'low')::bool, (c.r ->> 'seq')::int8)
+                   c.r ->> 'plan', c.r ->> 'status', (c.r ->> 'period_start')::timestamptz, (c.r ->> 'next_reset_at')::timestamptz, (c.r ->> 'low')::bool, (c.r ->> 'seq')::int8,
+                   (c.r ->> 'owed_monthly')::int8, (c.r ->> 'as_of')::timestamptz, (c.r ->> 'holds_until')::timestamptz)
                OR b.plan_version IS DISTINCT FROM (SELECT s.plan_version FROM credits_account_state(a) s)),
            bool_or(a.next_event_at <= credits_now())
       FROM credit_account a CROSS JOIN LATERAL (SELECT credits_balance(a.user_id)) c(r)

@@ -781,6 +781,18 @@ CREATE FUNCTION @extschema@.credits_balance(user_id pg_catalog.text)
 COMMENT ON FUNCTION @extschema@.credits_balance(pg_catalog.text) IS
 'What the user has now, with everything that is due applied, as jsonb. Read-only, works on a hot standby. Errors: UC002, 22004, 22023.';
 
+CREATE FUNCTION @extschema@.credits_balances(user_ids pg_catalog.text[])
+    RETURNS SETOF pg_catalog.jsonb
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 10000 ROWS 100 AS 'MODULE_PATHNAME', 'credits_balances';
+COMMENT ON FUNCTION @extschema@.credits_balances(pg_catalog.text[]) IS
+'credits_balance of at most 10,000 users, in the order of user_ids, all at one time. The answer for an unknown user is {"error": "account_not_found", "user_id": …}. Read-only, works on a hot standby. Errors: UC009, 22004, 22023.';
+
+CREATE FUNCTION @extschema@.credits_quote(user_id pg_catalog.text, amount pg_catalog.int8)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 300 AS 'MODULE_PATHNAME', 'credits_quote';
+COMMENT ON FUNCTION @extschema@.credits_quote(pg_catalog.text, pg_catalog.int8) IS
+'What credits_deduct of that amount would do now: ok, or the error and the shortfall; what each bucket and grant would give, and what would be left. Reserves nothing. Read-only, works on a hot standby. Errors: UC002, UC009, 22003, 22004, 22023.';
+
 CREATE FUNCTION @extschema@.credits_balance_at(user_id pg_catalog.text, at pg_catalog.timestamptz)
     RETURNS pg_catalog.jsonb
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 1000 AS 'MODULE_PATHNAME', 'credits_balance_at';
@@ -799,7 +811,8 @@ CREATE FUNCTION @extschema@.credits_account_state(
     OUT available pg_catalog.int8, OUT held pg_catalog.int8, OUT owed pg_catalog.int8,
     OUT plan pg_catalog.text, OUT plan_version pg_catalog.int4, OUT status pg_catalog.text,
     OUT period_start pg_catalog.timestamptz, OUT next_reset_at pg_catalog.timestamptz,
-    OUT low pg_catalog.bool, OUT owed_monthly pg_catalog.int8)
+    OUT low pg_catalog.bool, OUT owed_monthly pg_catalog.int8,
+    OUT as_of pg_catalog.timestamptz, OUT holds_until pg_catalog.timestamptz)
     RETURNS pg_catalog.record
     LANGUAGE c STABLE STRICT PARALLEL SAFE COST 200 AS 'MODULE_PATHNAME', 'credits_account_state';
 COMMENT ON FUNCTION @extschema@.credits_account_state(@extschema@.credit_account) IS
@@ -845,10 +858,20 @@ CREATE VIEW @extschema@.credit_balance AS
                        WHERE d.user_id OPERATOR(pg_catalog.=) a.user_id) END AS next_reset_at,
            COALESCE(s.low, (a.monthly OPERATOR(pg_catalog.+) a.granted OPERATOR(pg_catalog.+) a.purchased) OPERATOR(pg_catalog.<) p.low_balance_threshold, false) AS low,
            a.history_seq AS seq,
-           COALESCE(s.owed_monthly, a.owed_monthly) AS owed_monthly
+           COALESCE(s.owed_monthly, a.owed_monthly) AS owed_monthly,
+           CASE WHEN s.user_id IS NOT NULL THEN s.as_of
+                WHEN a.next_reset_at OPERATOR(pg_catalog.>) (SELECT @extschema@.credits_now()) OR a.next_reset_at IS NULL THEN GREATEST((SELECT @extschema@.credits_now()), a.effective_at)
+                ELSE (SELECT f.as_of FROM ONLY @extschema@.credit_account d CROSS JOIN LATERAL @extschema@.credits_account_state(d) f
+                       WHERE d.user_id OPERATOR(pg_catalog.=) a.user_id) END AS as_of,
+           CASE WHEN s.user_id IS NOT NULL THEN s.holds_until
+                WHEN a.next_reset_at OPERATOR(pg_catalog.>) (SELECT @extschema@.credits_now()) OR a.next_reset_at IS NULL
+                THEN CASE WHEN a.granted OPERATOR(pg_catalog.>) 0 OR a.held_monthly OPERATOR(pg_catalog.>) 0 OR a.held_granted OPERATOR(pg_catalog.>) 0 OR a.held_purchased OPERATOR(pg_catalog.>) 0
+                          THEN LEAST(a.next_event_at, a.next_reset_at) ELSE a.next_reset_at END
+                ELSE (SELECT f.holds_until FROM ONLY @extschema@.credit_account d CROSS JOIN LATERAL @extschema@.credits_account_state(d) f
+                       WHERE d.user_id OPERATOR(pg_catalog.=) a.user_id) END AS holds_until
       FROM ONLY @extschema@.credit_account a
            LEFT JOIN (SELECT d.user_id, f.monthly, f.granted, f.purchased, f.available, f.held, f.owed,
-                             f.plan, f.plan_version, f.status, f.period_start, f.next_reset_at, f.low, f.owed_monthly
+                             f.plan, f.plan_version, f.status, f.period_start, f.next_reset_at, f.low, f.owed_monthly, f.as_of, f.holds_until
                         FROM ONLY @extschema@.credit_account d CROSS JOIN LATERAL @extschema@.credits_account_state(d) f
                        WHERE d.next_event_at OPERATOR(pg_catalog.<=) @extschema@.credits_now()) s
              ON s.user_id OPERATOR(pg_catalog.=) a.user_id

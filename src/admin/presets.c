@@ -7,8 +7,8 @@
  * own entries in the ACLs say so.  Rights that it has as a member of another role, or as
  * a superuser, do not count.
  *
- * The presets app and server read one user at a time, through functions that require a
- * user.  Only auditor, support and admin may read the tables and views that show all
+ * The presets app and server read only users that they name, through functions that require
+ * users.  Only auditor, support and admin may read the tables and views that show all
  * users.
  */
 #include "postgres.h"
@@ -104,6 +104,8 @@ static const Right routine_rights[] = {
 	{"credits_schedule_reset", ADMIN},
 	{"credits_unschedule_reset", ADMIN},
 	{"credits_balance", APP | BILLING | SERVER | AUDITOR | SUPPORT | ADMIN},
+	{"credits_balances", APP | BILLING | SERVER | AUDITOR | SUPPORT | ADMIN},
+	{"credits_quote", APP | BILLING | SERVER | AUDITOR | SUPPORT | ADMIN},
 	{"credits_balance_at", SERVER | AUDITOR | SUPPORT | ADMIN},
 	{"credits_explain", SERVER | AUDITOR | SUPPORT | ADMIN},
 	{"credits_account_state", AUDITOR | SUPPORT | ADMIN},

@@ -28,6 +28,23 @@ raise_error(int sqlstate, const char *message, StringInfo numbers, const char *h
 			 errhint("%s", hint)));
 }
 
+Refusal
+refusal_to_spend(CrVerdict verdict)
+{
+	switch (verdict)
+	{
+		case CR_INSUFFICIENT:
+			return (Refusal){ERRCODE_CREDITS_INSUFFICIENT, "insufficient_credits"};
+		case CR_IS_FROZEN:
+		case CR_IS_CLOSED:
+			return (Refusal){ERRCODE_CREDITS_FROZEN, "account_frozen"};
+		case CR_ZONE_UNKNOWN:
+			return (Refusal){ERRCODE_CREDITS_ZONE_UNKNOWN, "time_zone_unknown"};
+		default:
+			elog(ERROR, "unexpected verdict %d", (int) verdict);
+	}
+}
+
 /*
  * The numbers of a refusal, for the error's DETAIL, and for calls that answer instead of
  * raising the error.
@@ -35,7 +52,7 @@ raise_error(int sqlstate, const char *message, StringInfo numbers, const char *h
 void
 insufficient_numbers(StringInfo buf, const CrAccount *acc, int64 required)
 {
-	json_text(buf, "error", "insufficient_credits");
+	json_text(buf, "error", refusal_to_spend(CR_INSUFFICIENT).name);
 	json_text(buf, "user_id", acc->user_id);
 	json_int(buf, "required", required);
 	json_int(buf, "available", cr_available(acc));
@@ -51,7 +68,7 @@ insufficient_numbers(StringInfo buf, const CrAccount *acc, int64 required)
 void
 frozen_numbers(StringInfo buf, const CrAccount *acc)
 {
-	json_text(buf, "error", "account_frozen");
+	json_text(buf, "error", refusal_to_spend(CR_IS_FROZEN).name);
 	json_text(buf, "user_id", acc->user_id);
 	json_text(buf, "status", cr_status_name(acc->facts.status));
 }
@@ -59,7 +76,7 @@ frozen_numbers(StringInfo buf, const CrAccount *acc)
 void
 zone_unknown_numbers(StringInfo buf, const CrAccount *acc)
 {
-	json_text(buf, "error", "time_zone_unknown");
+	json_text(buf, "error", refusal_to_spend(CR_ZONE_UNKNOWN).name);
 	json_text(buf, "user_id", acc->user_id);
 	json_text(buf, "time_zone", acc->facts.time_zone);
 	json_time(buf, "next_reset_at", acc->next_reset_at);

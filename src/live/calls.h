@@ -14,6 +14,7 @@
 	X(ADD_PURCHASED, "add_purchased")  \
 	X(ADJUST, "adjust")                \
 	X(BALANCE, "balance")              \
+	X(BALANCES, "balances")            \
 	X(CAPTURE, "capture")              \
 	X(CLOSE_ACCOUNT, "close_account")  \
 	X(DEDUCT, "deduct")                \
@@ -26,6 +27,7 @@
 	X(MY_BALANCE, "my_balance")        \
 	X(MY_HISTORY, "my_history")        \
 	X(OPEN_ACCOUNT, "open_account")    \
+	X(QUOTE, "quote")                  \
 	X(REFUND, "refund")                \
 	X(REINSTATE, "reinstate_purchase") \
 	X(RELEASE, "release")              \

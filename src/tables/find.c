@@ -23,17 +23,33 @@
 #include "tables/find.h"
 #include "tables/rows.h"
 
+void
+find_accounts_begin(Lookup *lookup, Snapshot snapshot)
+{
+	lookup_begin(lookup, TABLE_ACCOUNT, INDEX_ACCOUNT, snapshot);
+}
+
+bool
+find_accounts_next(Lookup *lookup, const char *user_id, CrAccount *acc)
+{
+	bool found;
+
+	lookup_again(lookup);
+	lookup_text_key(lookup, 1, user_id);
+	found = lookup_next(lookup, ForwardScanDirection);
+	if (found)
+		account_from_slot(acc, lookup->slot);
+	return found;
+}
+
 bool
 find_account(const char *user_id, Snapshot snapshot, CrAccount *acc)
 {
 	Lookup lookup;
 	bool found;
 
-	lookup_begin(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT, snapshot);
-	lookup_text_key(&lookup, 1, user_id);
-	found = lookup_next(&lookup, ForwardScanDirection);
-	if (found)
-		account_from_slot(acc, lookup.slot);
+	find_accounts_begin(&lookup, snapshot);
+	found = find_accounts_next(&lookup, user_id, acc);
 	lookup_end(&lookup);
 	return found;
 }

@@ -13,6 +13,9 @@
 #include "store/lookup.h"
 #include "tables/rows.h"
 
+/* To find many accounts, one after the other: begin, next for each, then lookup_end. */
+extern void find_accounts_begin(Lookup *lookup, Snapshot snapshot);
+extern bool find_accounts_next(Lookup *lookup, const char *user_id, CrAccount *acc);
 extern bool find_account(const char *user_id, Snapshot snapshot, CrAccount *acc);
 extern bool find_account_latest(const char *user_id);
 extern bool find_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row);

@@ -266,6 +266,8 @@ INSERT INTO want_function VALUES
     ('credits_balance_at', 'user_id text, at timestamp with time zone', 'f', 'jsonb', 's', 's'),
     ('credits_explain', 'user_id text', 'f', 'jsonb', 's', 's'),
     ('credits_balance', 'user_id text', 'f', 'jsonb', 's', 's'),
+    ('credits_balances', 'user_ids text[]', 'f', 'jsonb', 's', 's'),
+    ('credits_quote', 'user_id text, amount bigint', 'f', 'jsonb', 's', 's'),
     ('credits_history', 'user_id text, before_seq bigint, page_size integer, kinds text[], from_time timestamp with time zone, to_time timestamp with time zone, reference text, ref_seq bigint', 'f', 'record', 's', 's'),
     ('credits_current_user_id', '', 'f', 'text', 's', 's'),
     ('credits_my_balance', '', 'f', 'jsonb', 's', 's'),
@@ -328,7 +330,7 @@ SELECT is_empty($$SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attr
 SELECT ok((SELECT reloptions::text ~ 'fillfactor=[1-9][0-9]\y' FROM pg_class WHERE oid = 'ledger.credit_account'::regclass),
           'credit_account leaves room for HOT updates');
 SELECT has_view('ledger', 'credit_balance', 'there is a view of what everybody has');
-SELECT columns_are('ledger', 'credit_balance', '{user_id,monthly,granted,purchased,available,held,owed,plan,plan_version,status,period_start,next_reset_at,low,seq,owed_monthly}',
+SELECT columns_are('ledger', 'credit_balance', '{user_id,monthly,granted,purchased,available,held,owed,plan,plan_version,status,period_start,next_reset_at,low,seq,owed_monthly,as_of,holds_until}',
                    'credit_balance has these columns');
 SELECT has_view('ledger', 'credit_usage_daily', 'there is a view of what everybody spends');
 SELECT columns_are('ledger', 'credit_usage_daily', '{user_id,day,spender,operations,spent,monthly_spent,granted_spent,purchased_spent,refunded,purchased,granted}',

@@ -91,7 +91,7 @@ my %scheduling = (
 
 # The list is complete: what the extension has besides only reads.
 my %reading = map { ($_ => 1) } qw(
-  credits_balance credits_balance_at credits_explain credits_history credits_account_state credits_account_from_history credits_now credits_unknown_zones credits_current_user_id
+  credits_balance credits_balances credits_quote credits_balance_at credits_explain credits_history credits_account_state credits_account_from_history credits_now credits_unknown_zones credits_current_user_id
   credits_my_balance credits_my_history credits_verify credits_verify_account
   credits_run_verify credits_verify_structure credits_verify_anchor credits_guard credits_drop_guard
   credits_roles credits_dump_customizations);
@@ -138,6 +138,8 @@ is_outcome(
 	$node, 'postgres', q(
 BEGIN READ ONLY;
 SELECT credits_balance('ann');
+SELECT credits_balances('{ann,nobody}');
+SELECT credits_quote('ann', 1);
 SELECT * FROM credit_balance;
 SELECT * FROM credit_usage_daily;
 SELECT * FROM credits_history('ann');
@@ -163,6 +165,8 @@ for my $f (sort(keys %mutating, keys %scheduling))
 }
 for my $sql (
 	q(SELECT credits_balance('ann')),
+	q(SELECT credits_balances('{ann}')),
+	q(SELECT credits_quote('ann', 1)),
 	q(SELECT * FROM credits_history('ann')),
 	q(SELECT * FROM credits_verify()),
 	q(SELECT * FROM credits_verify_account('ann')),
@@ -282,6 +286,8 @@ is_outcome(
 is(everything($standby), $before, 'the standby has what the primary has');
 for my $sql (
 	q(SELECT credits_balance('ann')),
+	q(SET credits.clock = '2026-02-20 00:00Z'; SELECT credits_balances('{bob,nobody,ann}')),
+	q(SET credits.clock = '2026-02-20 00:00Z'; SELECT credits_quote('ann', 120), credits_quote('bob', 9999)),
 	q(SELECT * FROM credit_balance ORDER BY user_id),
 	q(SELECT * FROM credit_usage_daily ORDER BY user_id, day, spender),
 	q(SELECT * FROM credits_history('ann')),

@@ -93,7 +93,7 @@ is($node->safe_psql('platform', "SELECT coalesce(string_agg(DISTINCT a.grantee::
 
 # What the contract says that each must be able to do, and what none but these may.
 my %may = (
-	app => [qw(credits_deduct credits_try_deduct credits_deduct_many credits_hold credits_capture credits_release credits_balance)],
+	app => [qw(credits_deduct credits_try_deduct credits_deduct_many credits_hold credits_capture credits_release credits_balance credits_balances credits_quote)],
 	billing => [qw(credits_add_purchased credits_grant credits_refund credits_revoke_purchase credits_reinstate_purchase)],
 	auditor => [qw(credits_verify credits_run_verify credits_verify_account credits_verify_anchor credits_history credits_explain credits_balance credits_balance_at)],
 	support => [qw(credits_balance credits_balance_at credits_explain credits_history)],

@@ -184,6 +184,8 @@ SELECT credits_anchor() \\g /dev/null\n" . at_second('10 * <n> + 5'),
 		is_run => 1
 	},
 	balance => reads("credits_balance('ann')"),
+	balances => reads("credits_balances('{ann,nobody,ben}')"),
+	quote => reads("credits_quote('ann', 3)"),
 	explain => reads("credits_explain('ann')"),
 	history => reads("credits_history('ann', page_size => 200)"),
 	verify => reads('credits_verify()', "${workers}0;\n"),
