@@ -339,6 +339,9 @@ answers('Balance', q(SELECT credits_balance('user_1')), q(SELECT credits_balance
 	"$unknown_zone SELECT credits_balance('user_5')",
 	q(SET request.jwt.claims = '{"sub": "user_1"}'; SELECT credits_my_balance()));
 answers('Balance', q(SELECT credits_balance_at('user_1', '2026-01-15 12:00Z')), "$unknown_zone SELECT credits_balance('user_5')");
+answers('Balance', q(SELECT credits_balances('{user_1}')), "$unknown_zone SELECT credits_balances('{user_5}')");
+answers('Quote', q(SELECT credits_quote('user_1', 1)), q(SELECT credits_quote('user_1', 1000)), q(SELECT credits_quote('user_4', 1)),
+	"$unknown_zone SELECT credits_quote('user_5', 1)");
 answers('Explanation', q(SELECT credits_explain('user_1')), q(SELECT credits_explain('user_4')),
 	"$unknown_zone SELECT credits_explain('user_5')");
 answers(
@@ -385,7 +388,7 @@ is_same_set([ keys %$objects ], [ keys %seen ], 'every object was answered');
 my $deduct = q(SELECT credits_deduct('user_1', 1););
 my %provoke = (
 	UC001 => [ q(SELECT credits_deduct('user_1', 1000)), q(SELECT credits_adjust('user_1', 'purchased', -1000, 'why')) ],
-	UC002 => [q(SELECT credits_balance('nobody'))],
+	UC002 => [q(SELECT credits_balance('nobody')), q(SELECT credits_quote('nobody', 1))],
 	UC003 => [
 		q(SELECT credits_deduct('user_1', 4, 'image', 'key_1')),
 		q(SELECT credits_add_purchased('user_1', 6, 'payment_1')),
