@@ -30,6 +30,11 @@ put_grants(Object *object, const CrAccount *acc, const CrRow *row)
 	StringInfoData buf;
 	char ends_at[UTC_TEXT_SIZE];
 
+	if (row->n_allocations == 0)
+	{
+		object_empty_array(object, "grants");
+		return;
+	}
 	initStringInfo(&buf);
 	appendStringInfoChar(&buf, '[');
 	for (int i = 0; i < row->n_allocations; i++)
