@@ -89,6 +89,10 @@ SELECT credits_balances('{nobody}');
 SELECT count(*) FROM credits_balances('{}');
 SELECT b.n, b.b = credits_balance(u.id) AS same FROM unnest('{v,u,w}'::text[]) WITH ORDINALITY u(id, n) JOIN credits_balances('{v,u,w}') WITH ORDINALITY b(b, n) USING (n);
 SELECT count(*), count(DISTINCT b) FROM credits_balances(array_fill('u'::text, ARRAY[10000])) b;
+-- what is due is applied, for all at one time
+SET credits.clock = '2026-02-01 00:00:00+00';
+SELECT b ->> 'user_id' AS user_id, b ->> 'available' AS available, b ->> 'period' AS period, b ->> 'as_of' AS as_of FROM credits_balances('{v,u,w}') b;
+SET credits.clock = '2026-01-10 00:00:00+00';
 SET credits.default_plan = 'free';
 SELECT b ->> 'user_id' AS user_id, b ->> 'available' AS available, b ->> 'seq' AS seq FROM credits_balances('{nobody,u}') b;
 SELECT q.* FROM pg_temp.quoted('nobody', 7) q;
