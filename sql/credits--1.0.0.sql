@@ -785,7 +785,7 @@ CREATE FUNCTION @extschema@.credits_balances(user_ids pg_catalog.text[])
     RETURNS SETOF pg_catalog.jsonb
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 10000 ROWS 100 AS 'MODULE_PATHNAME', 'credits_balances';
 COMMENT ON FUNCTION @extschema@.credits_balances(pg_catalog.text[]) IS
-'credits_balance of at most 10,000 users, in the order of user_ids, all at one time. The answer for an unknown user is {"error": "account_not_found", "user_id": …}. Read-only, works on a hot standby. Errors: UC009, 22004, 22023.';
+'credits_balance of at most 10,000 users, in the order of user_ids, all at one time. The answer for an unknown user is {"error": "account_not_found", "user_id": "..."}. Read-only, works on a hot standby. Errors: UC009, 22004, 22023.';
 
 CREATE FUNCTION @extschema@.credits_quote(user_id pg_catalog.text, amount pg_catalog.int8)
     RETURNS pg_catalog.jsonb
