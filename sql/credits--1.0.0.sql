@@ -859,16 +859,12 @@ CREATE VIEW @extschema@.credit_balance AS
            COALESCE(s.low, (a.monthly OPERATOR(pg_catalog.+) a.granted OPERATOR(pg_catalog.+) a.purchased) OPERATOR(pg_catalog.<) p.low_balance_threshold, false) AS low,
            a.history_seq AS seq,
            COALESCE(s.owed_monthly, a.owed_monthly) AS owed_monthly,
-           CASE WHEN s.user_id IS NOT NULL THEN s.as_of
-                WHEN a.next_reset_at OPERATOR(pg_catalog.>) (SELECT @extschema@.credits_now()) OR a.next_reset_at IS NULL THEN GREATEST((SELECT @extschema@.credits_now()), a.effective_at)
-                ELSE (SELECT f.as_of FROM ONLY @extschema@.credit_account d CROSS JOIN LATERAL @extschema@.credits_account_state(d) f
-                       WHERE d.user_id OPERATOR(pg_catalog.=) a.user_id) END AS as_of,
+           COALESCE(s.as_of, GREATEST((SELECT @extschema@.credits_now()), a.effective_at)) AS as_of,
            CASE WHEN s.user_id IS NOT NULL THEN s.holds_until
-                WHEN a.next_reset_at OPERATOR(pg_catalog.>) (SELECT @extschema@.credits_now()) OR a.next_reset_at IS NULL
-                THEN CASE WHEN a.granted OPERATOR(pg_catalog.>) 0 OR a.held_monthly OPERATOR(pg_catalog.>) 0 OR a.held_granted OPERATOR(pg_catalog.>) 0 OR a.held_purchased OPERATOR(pg_catalog.>) 0
-                          THEN LEAST(a.next_event_at, a.next_reset_at) ELSE a.next_reset_at END
-                ELSE (SELECT f.holds_until FROM ONLY @extschema@.credit_account d CROSS JOIN LATERAL @extschema@.credits_account_state(d) f
-                       WHERE d.user_id OPERATOR(pg_catalog.=) a.user_id) END AS holds_until
+                WHEN a.granted OPERATOR(pg_catalog.>) 0 OR a.held_monthly OPERATOR(pg_catalog.>) 0 OR a.held_granted OPERATOR(pg_catalog.>) 0 OR a.held_purchased OPERATOR(pg_catalog.>) 0
+                THEN a.next_event_at
+                WHEN a.plan IS NOT NULL OR a.scheduled_plan IS NOT NULL OR a.monthly OPERATOR(pg_catalog.>) 0 OR a.owed_monthly OPERATOR(pg_catalog.>) 0
+                THEN a.next_reset_at END AS holds_until
       FROM ONLY @extschema@.credit_account a
            LEFT JOIN (SELECT d.user_id, f.monthly, f.granted, f.purchased, f.available, f.held, f.owed,
                              f.plan, f.plan_version, f.status, f.period_start, f.next_reset_at, f.low, f.owed_monthly, f.as_of, f.holds_until

@@ -115,7 +115,7 @@ SELECT credits_balance('v') ->> 'holds_until' AS holds_until;
 SET LOCAL credits.clock = '2026-01-10 01:00:00+00';
 SELECT credits_balance('v') ->> 'held' AS held, credits_balance('v') ->> 'holds_until' AS holds_until;
 ROLLBACK;
--- a grant that is spent ends nothing; the end of a silent period changes the period alone
+-- a grant that is spent ends nothing; a silent end of a period changes no credits
 BEGIN;
 SELECT credits_grant('w', 2, '2026-01-12 00:00Z') ->> 'ok' AS ok;
 SELECT credits_balance('w') ->> 'holds_until' AS holds_until;

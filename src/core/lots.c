@@ -172,17 +172,16 @@ cr_next_event(const CrAccount *acc)
 }
 
 /*
- * The account stays as it is until then, if no call changes it and nothing is due now.  The
- * end of a period, also of a silent one, always changes it.  Before that, only the end of a
- * grant or hold does.  If there is one, next_event_at may be earlier than it.
+ * No credits of the account change before then, if no call changes it and nothing is due
+ * now.  It is the next event, or CR_NEVER.  If there are grants or holds, it may be earlier
+ * than the next event, as next_event_at may be.
  *
  * The view credit_balance says the same in SQL; sql/balance_view.sql compares them.
  */
 CrTime
 cr_holds_until(const CrAccount *acc)
 {
-	return cr_has_lots(acc) ? cr_min(acc->next_event_at, acc->next_reset_at)
-							: acc->next_reset_at;
+	return cr_has_lots(acc) ? acc->next_event_at : cr_next_event(acc);
 }
 
 /* The account must be looked at then. */

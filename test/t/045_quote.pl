@@ -127,7 +127,7 @@ DECLARE
     due bool := (SELECT next_event_at <= clock() FROM credit_account WHERE user_id = who);
 BEGIN
     q := quote(who, amount);
-    SELECT * INTO before FROM credit_balance WHERE user_id = who;
+    SELECT *, credits_balance(who) AS b INTO before FROM credit_balance WHERE user_id = who;
     d := try(who, amount, random() < 0.3);
     IF q.state <> '00000' THEN
         INSERT INTO tally VALUES ('raised ' || q.state);
@@ -178,14 +178,18 @@ BEGIN
         END IF;
     END IF;
     -- of the state that credits_balance shows, at the same time
-    IF q.state = '00000' AND before.user_id IS NOT NULL AND (before.seq, before.as_of, before.holds_until)
-       IS DISTINCT FROM ((q.answer ->> 'seq')::int8, (q.answer ->> 'as_of')::timestamptz, (q.answer ->> 'holds_until')::timestamptz) THEN
+    IF q.state = '00000' AND before.user_id IS NOT NULL AND (before.b -> 'seq', before.b -> 'as_of', before.b -> 'holds_until')
+       IS DISTINCT FROM (q.answer -> 'seq', q.answer -> 'as_of', q.answer -> 'holds_until') THEN
         found := found || 'order'::text;
     END IF;
     INSERT INTO difference SELECT who, clock()::text, w, q.answer, d.answer FROM unnest(found) w;
 END $$;
 
--- A balance is the same until holds_until, and another one then, if it is not only holds_until that is later then.
+-- The credits of a balance are the same until holds_until, and others then, if it is not
+-- only holds_until that is later then.  The period of an account without a plan may change.
+CREATE FUNCTION credits_of(b jsonb) RETURNS jsonb LANGUAGE sql AS $$
+    SELECT b - CASE WHEN b ->> 'plan' IS NULL AND b ->> 'scheduled_plan' IS NULL AND b ->> 'monthly' = '0' AND b ->> 'owed_monthly' = '0'
+                    THEN '{as_of,period,period_start,next_reset_at}'::text[] ELSE '{as_of}' END $$;
 CREATE FUNCTION check_until(who text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     saved timestamptz := clock();
@@ -195,7 +199,10 @@ DECLARE
     until timestamptz := (b ->> 'holds_until')::timestamptz;
 BEGIN
     IF b ? 'time_zone_unknown' THEN
-        INSERT INTO difference SELECT who, saved::text, 'until, waiting', b, NULL WHERE until IS DISTINCT FROM (b ->> 'as_of')::timestamptz + interval '1 microsecond';
+        INSERT INTO tally VALUES ('until, waiting');
+        -- the reset is the next event, and has been due since then
+        INSERT INTO difference SELECT who, saved::text, 'until, waiting', b, NULL
+         WHERE until <= (b ->> 'as_of')::timestamptz OR (until <> (b ->> 'next_reset_at')::timestamptz AND b ->> 'plan' IS NOT NULL);
         RETURN;
     END IF;
     PERFORM clock_to(coalesce(until, saved + interval '30 years') - interval '1 microsecond');
@@ -203,10 +210,11 @@ BEGIN
     PERFORM clock_to(clock() + interval '1 microsecond');
     next := credits_balance(who);
     PERFORM clock_to(saved);
-    INSERT INTO difference SELECT who, saved::text, 'until, too late', b, last WHERE b - 'as_of' <> last - 'as_of' OR until <= (b ->> 'as_of')::timestamptz;
+    INSERT INTO difference SELECT who, saved::text, 'until, too late', b, last WHERE credits_of(b) <> credits_of(last) OR until <= (b ->> 'as_of')::timestamptz;
     INSERT INTO difference SELECT who, saved::text, 'until, too early', b, next
-     WHERE until IS NOT NULL AND (b - 'as_of' = next - 'as_of' OR (next ->> 'holds_until')::timestamptz <= until);
-    INSERT INTO tally VALUES (CASE WHEN until IS NULL THEN 'until never' WHEN b - '{as_of,holds_until}'::text[] = next - '{as_of,holds_until}'::text[] THEN 'until, asked early' ELSE 'until' END);
+     WHERE until IS NOT NULL AND (credits_of(b) = credits_of(next) OR (next ->> 'holds_until')::timestamptz <= until);
+    INSERT INTO tally VALUES (CASE WHEN until IS NULL AND b ->> 'next_reset_at' IS NULL THEN 'until never' WHEN until IS NULL THEN 'until never, periods go on'
+                                   WHEN credits_of(b) - 'holds_until' = credits_of(next) - 'holds_until' THEN 'until, asked early' ELSE 'until' END);
 END $$;
 
 CREATE FUNCTION some_amount(who text) RETURNS int8 LANGUAGE sql VOLATILE AS $$
@@ -289,7 +297,7 @@ note("$_: $tally{$_}") for sort keys %tally;
 for my $what (
 	'ok', 'ok of 0 grants', 'ok of 1 grants', 'ok of 2 grants', 'ok with overdraft', 'ok and due', 'ok, low',
 	'refused UC001 active', 'refused UC004 frozen', 'refused UC004 closed', 'refused UC012 active', 'refused and due',
-	'raised UC002', 'raised UC009', 'until', 'until never')
+	'raised UC002', 'raised UC009', 'until', 'until never', 'until never, periods go on', 'until, asked early', 'until, waiting')
 {
 	cmp_ok($tally{$what} // 0, '>', 0, "there was: $what");
 }
