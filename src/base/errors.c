@@ -434,6 +434,19 @@ error_recently_bought(const char *user_id, int64 amount, int64 recent)
 }
 
 void
+error_ahead_of_clock(const CrAccount *acc)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "user_id", acc->user_id);
+	put_effective_at(&buf, acc, 0);
+	raise_error(
+		ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "account's time is ahead of the clock", &buf,
+		"A transfer has one time for both accounts, so it would set the other account's time ahead, too. If the clock is right now, credits_repair_clock sets the account's time back to it.");
+}
+
+void
 error_not_spent(const char *user_id, int64 seq)
 {
 	StringInfoData buf;

@@ -65,6 +65,7 @@ pg_noreturn extern void error_reinstate_exceeds(const char *payment_ref, int64 a
 												int64 paid, int64 revoked);
 pg_noreturn extern void error_other_length(const CrAccount *acc, const CrPlanVersion *plan);
 pg_noreturn extern void error_recently_bought(const char *user_id, int64 amount, int64 recent);
+pg_noreturn extern void error_ahead_of_clock(const CrAccount *acc);
 pg_noreturn extern void error_not_spent(const char *user_id, int64 seq);
 pg_noreturn extern void error_hold_archived(const char *user_id, int64 seq);
 pg_noreturn extern void error_archived_row(const char *user_id, int64 seq);

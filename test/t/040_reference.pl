@@ -324,7 +324,7 @@ answers(
 	q(SELECT credits_set_overdraft('user_1', 2)),
 	q(SELECT credits_set_cycle('user_1', NULL, 'UTC')),
 	q(BEGIN; DO $$BEGIN PERFORM credits_deduct('user_1', 30); END$$; SELECT credits_set_plan('user_1', 'free')),
-	q(BEGIN; SELECT credits_transfer('user_4', 'user_1', 1)));
+	q(BEGIN; SET LOCAL credits.clock = '2026-01-16 12:00Z'; SELECT credits_transfer('user_4', 'user_1', 1)));
 answers('Refusal',
 	q(SELECT credits_try_deduct('user_1', 1000)), q(SELECT credits_try_deduct('user_2', 1)));
 
@@ -437,7 +437,8 @@ my %provoke = (
 		  SELECT credits_grant('user_4', 1, '2100-01-01')) ],
 	'55000' => [
 		q(BEGIN; SELECT credits_hold('user_4', 1); SELECT credits_close_account('user_4')),
-		q(SET credits.refuse_recent_transfers = on; SELECT credits_transfer('user_4', 'user_1', 1)) ],
+		q(SET credits.clock = '2026-05-02 12:00Z'; SET credits.refuse_recent_transfers = on; SELECT credits_transfer('user_4', 'user_1', 1)),
+		q(SELECT credits_transfer('user_4', 'user_1', 1)) ],
 	'42704' => [q(SELECT credits_grant_role('nobody', 'app'))]);
 
 my $other = session($node, $db);

@@ -416,4 +416,16 @@ is(alloc(), '-8:5', 'and the row says so');
 $model->{refuse_recent} = 1;
 gives('55000', 'transfer', to => 'v', amount => 1);
 
+# The clock is more than a minute before the last row of one of them.
+$model->{refuse_recent} = 0;
+clock('2026-05-10 23:59');
+gives('0/0/14', 'transfer', to => 'v', amount => 1, key => 'k');
+clock('2026-05-10 23:58:59');
+gives('55000', 'transfer', to => 'v', amount => 1);
+gives('0/0/14', 'transfer', to => 'v', amount => 1, key => 'k');
+call('repair_clock');
+gives('55000', 'transfer', to => 'v', amount => 1);
+call('repair_clock', user => 'v');
+gives('0/0/13', 'transfer', to => 'v', amount => 1);
+
 done_testing();
