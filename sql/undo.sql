@@ -189,7 +189,8 @@ SELECT * FROM pg_temp.have('t1', 't2', 't3');
 SELECT * FROM credits_verify();
 
 -- Two boundaries in one row: only the last is undone, as if each had been applied by itself (s2 was swept
--- at both).  The 100 of 1 July come back, the 100 of 1 August go.  A regrant by the same version changes nothing.
+-- at both).  The 100 of 1 July come back, the 100 of 1 August go.  A regrant by the same version changes nothing and
+-- writes nothing, so that the boundary can still be undone.
 SELECT credits_define_plan('sleep', 100) ->> 'version' AS version;
 SELECT count(credits_open_account(u, 'sleep')), count(credits_deduct(u, n)) FROM (VALUES ('s1', 100), ('s2', 100), ('s3', 30)) v (u, n);
 SET credits.clock = '2026-07-01 00:00:00+00';
@@ -206,7 +207,12 @@ SELECT * FROM credits_verify();
 SET credits.clock = '2026-10-01 00:00:00+00';
 CALL credits_undo_run(plan => 'sleep', boundary => '2026-10-01 00:00:00+00', regrant => true) \gset
 SELECT pg_temp.said(:'report');
+SELECT count(*) FROM credit_history WHERE user_id LIKE 's_' AND kind = 'undo' AND effective_at >= '2026-10-01';
 SELECT * FROM pg_temp.have('s1', 's2', 's3');
+CALL credits_undo_run(plan => 'sleep', boundary => '2026-10-01 00:00:00+00') \gset
+SELECT pg_temp.said(:'report');
+SELECT * FROM pg_temp.have('s1', 's2', 's3');
+SELECT user_id, kind, amount, expired, skipped FROM credit_history WHERE user_id LIKE 's_' AND effective_at >= '2026-10-01' ORDER BY user_id, seq;
 SELECT * FROM credits_verify();
 
 -- Arguments.

@@ -75,6 +75,8 @@ undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target)
 	verdict = cr_undo(&ledger->acc, ledger->now, target, false, regrant, &row);
 	if (verdict == CR_NOT_UNDOABLE)
 		return BULK_SKIPPED;
+	if (verdict == CR_UNCHANGED)
+		return BULK_ALREADY;
 	ledger_check(ledger, verdict, target->amount);
 	(void) ledger_push(ledger, &row);
 	change = cr_available(&ledger->acc) - cr_available(&before);

@@ -150,6 +150,8 @@ typedef enum CrVerdict
 	CR_MORE_THAN_REVOKED, /* UC010 */
 	/* the period or grant has ended, something else changed it, or the row was undone before */
 	CR_NOT_UNDOABLE,
+	/* a regrant would grant what is granted already, so no row is written */
+	CR_UNCHANGED,
 	CR_HAS_HOLDS,	/* 55000: holds are open */
 	CR_ZONE_UNKNOWN /* UC012: the server does not know the account's zone */
 } CrVerdict;
@@ -602,7 +604,8 @@ extern CrVerdict cr_refund(CrAccount *acc, CrTime at, const CrSpent *spent, int6
 
 /*
  * undo_rules.c: taking back what a row of a bulk run did.  regrant: after a reset is undone,
- * the version of the plan whose allowance is granted instead; NULL: none.
+ * the version of the plan whose allowance is granted instead; NULL: none.  CR_UNCHANGED: it is
+ * granted already, and the reset still counts as not undone.
  */
 extern bool cr_undone_fits(const CrRow *target);
 extern CrVerdict cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,

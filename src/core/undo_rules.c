@@ -61,6 +61,8 @@ undo_reset(CrAccount *after, const CrRow *target, const CrPlanVersion *regrant)
 		if (target->period != after->period || !cr_same_length(regrant->cycle, facts->cycle))
 			return CR_NOT_UNDOABLE;
 		granted = cr_allowance(after, regrant);
+		if (granted == facts->period_granted && regrant->version == facts->plan_version)
+			return CR_UNCHANGED;
 		facts->plan_version = regrant->version;
 		cr_change_cycle(after, facts->cycle_anchor, facts->time_zone, regrant->cycle);
 	}

@@ -344,13 +344,27 @@ test_regrant(void)
 	CrAccount  *acc = fresh(0);
 	CrRow		row;
 
-	/* nothing wrong: nothing moves */
+	/* nothing wrong: no row, and the reset can still be undone */
 	world_fold(&world, FEB);
-	undo_and_regrant(FEB + 1, 0);
-	row_is(&world, CR_KIND_UNDO, 0, NOTHING, NOTHING, NO_PAIRS,
-		   "granted anew with nothing wrong: nothing");
-	ok(!acc->facts.last_undone && acc->facts.period_granted == 100, "all stays as it was");
-	replays("a reset granted anew for nothing");
+	is_int(undo_and_regrant(FEB + 1, 0), CR_UNCHANGED, "granted anew with nothing wrong");
+	ok(last_row()->kind == CR_KIND_RESET && acc->facts.period_granted == 100 &&
+		   acc->facts.plan_version == 1,
+	   "all stays as it was");
+	world_deduct(&world, FEB + 2, 30);
+	is_int(undo(FEB + 3, 0), CR_OK, "and can be undone");
+	row = *last_row();
+	row.has_facts = false;
+	complains(&row, "the operation could not have been done in this state",
+			  "a row of a regrant that changes nothing");
+
+	/* one of the two is not what it would be */
+	acc = fresh(0);
+	world_fold(&world, FEB);
+	world_plan(&world, "free", FEB + DAY, 100, CR_CALENDAR, 0);
+	is_int(undo_and_regrant(FEB + 2 * DAY, 0), CR_OK, "another version of as many credits");
+	row_is(&world, CR_KIND_UNDO, 0, NOTHING, NOTHING, NO_PAIRS, "gives nothing");
+	is_int(acc->facts.plan_version, 2, "but is the one in force from then on");
+	replays("a reset granted anew by a version of as many credits");
 
 	/* by another version */
 	acc = fresh(0);
@@ -368,8 +382,8 @@ test_regrant(void)
 	replays("a reset granted anew");
 	row = *last_row();
 	row.plan_version = row.facts.plan_version = 1;
-	complains(&row, "monthly_delta does not follow from the operation",
-			  "another version than it was granted by");
+	complains(&row, "the operation could not have been done in this state",
+			  "the version that granted before");
 	world.versions[2].effective_from = last_row()->effective_at + 1;
 	complains(last_row(), "the operation could not have been done in this state",
 			  "a version that is not in force yet");
@@ -387,8 +401,7 @@ test_regrant(void)
 	world_fold(&world, FEB);
 	world_set_plan(&world, FEB + 1, "max");
 	world_deduct(&world, FEB + 2, 1000);
-	undo_and_regrant(FEB + 3, 0);
-	row_is(&world, CR_KIND_UNDO, 0, NOTHING, NOTHING, NO_PAIRS,
+	is_int(undo_and_regrant(FEB + 3, 0), CR_UNCHANGED,
 		   "upgraded and spent since: no second allowance");
 
 	/* a part of a period, and another cycle */
@@ -446,8 +459,11 @@ test_undo_merged(void)
 											 .at = APR + 2,
 											 .target = asleep ? 0 : 2,
 											 .regrant = anew});
-				row_is(&world, CR_KIND_UNDO, 0, NOTHING, NOTHING, NO_PAIRS,
-					   "an allowance expired at the last boundary, and one was granted");
+				if (anew)
+					is_int(acc->facts.last_undone, false, "one was granted, and it is the right one");
+				else
+					row_is(&world, CR_KIND_UNDO, 0, NOTHING, NOTHING, NO_PAIRS,
+						   "an allowance expired at the last boundary, and one was granted");
 				if (!asleep)
 					one_by_one = *acc;
 			}
@@ -487,7 +503,7 @@ test_undo_merged(void)
 			  "what its row does not say");
 	row = *last_row();
 	row.facts.last_undone = false;
-	complains(&row, "facts are stored where none changed, or missing where they did",
+	complains(&row, "the operation could not have been done in this state",
 			  "an undo that says it was a regrant");
 	row = *last_row();
 	row.seq = world.n_rows + 1;

@@ -78,7 +78,10 @@ $UNDO{reset} = sub {
 		  unless same_length($version->{cycle}, $facts->{cycle});
 		@$facts{qw(plan_version cycle)} = ($after->{plan_version}, $version->{cycle});
 	}
-	grant_otherwise($c, allowance($version, $facts->{period_share}));
+	my $granted = allowance($version, $facts->{period_share});
+	push @problems, 'the regrant changes nothing'
+	  if $granted == $facts->{period_granted} && same($c->{before}{facts}{plan_version}, $after->{plan_version});
+	grant_otherwise($c, $granted);
 	return @problems;
 };
 
