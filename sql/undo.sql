@@ -277,6 +277,23 @@ SELECT t.short(credits_capture('h', :hold));
 SELECT seq, kind, amount, delta, balance, expired, allocations FROM t.moves('h') WHERE seq > 1;
 SELECT * FROM credits_verify_account('h');
 
+-- The undo of a boundary reads the holds of the last period, not all that the account ever had.
+SELECT credits_open_account('many', 'held') ->> 'monthly' AS monthly;
+SELECT count(credits_hold('many', 1, '1 minute')) FROM generate_series(1, 100);
+SET credits.clock = '2027-04-29 00:00:00+00';
+SELECT credits_unfreeze('many') ->> 'monthly' AS monthly;
+SET credits.clock = '2027-05-31 00:00:00+00';
+SELECT count(credits_hold('many', 1, '2 days')) FROM generate_series(1, 3);
+SET credits.clock = '2027-06-04 00:00:00+00';
+SELECT count(credits_hold('many', 1, '2 days')) FROM generate_series(1, 20);
+BEGIN;
+SELECT pg_stat_get_xact_tuples_fetched('credit_hold_pkey'::regclass) AS fetched \gset
+CALL credits_undo_run(plan => 'held', boundary => '2027-06-01 00:00:00+00') \gset
+SELECT pg_stat_get_xact_tuples_fetched('credit_hold_pkey'::regclass) - :fetched < 50 AS few;
+COMMIT;
+SELECT period, state, monthly, given_back, count(*) FROM credit_hold WHERE user_id = 'many' GROUP BY 1, 2, 3, 4 ORDER BY 1;
+SELECT * FROM credits_verify_account('many');
+
 -- Tampering.
 BEGIN;
 ALTER TABLE credit_history DISABLE TRIGGER credits_guard;

@@ -71,7 +71,7 @@ undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target)
 		regrant = plans_in_force(ledger->plans, ledger->acc.facts.plan, ledger->now);
 	}
 	if (target->kind == CR_KIND_RESET && regrant == NULL)
-		lots_load_expired(&ledger->acc, SnapshotSelf);
+		lots_load_expired(&ledger->acc, target->seq, SnapshotSelf);
 	verdict = cr_undo(&ledger->acc, ledger->now, target, false, regrant, &row);
 	if (verdict == CR_NOT_UNDOABLE)
 		return BULK_SKIPPED;
