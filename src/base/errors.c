@@ -284,6 +284,23 @@ error_no_zone(const char *zone)
 			 errhint(ZONE_HINT)));
 }
 
+const char too_many_periods_message[] =
+	"too many periods have ended since the account's last row";
+
+void
+error_too_many_periods(const CrAccount *acc)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "user_id", acc->user_id);
+	json_text(&buf, "plan", acc->facts.plan);
+	json_int(&buf, "max", CR_MAX_PERIODS);
+	raise_error(
+		ERRCODE_PROGRAM_LIMIT_EXCEEDED, too_many_periods_message, &buf,
+		"Check the clock of the server, and credits.clock: it may be far ahead. Each of these periods needs a row of its own, because of the plan's rollover_limit or its versions.");
+}
+
 void
 error_key_conflict(const char *key, int64 seq, const char *kind)
 {

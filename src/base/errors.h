@@ -51,6 +51,8 @@ pg_noreturn extern void error_plan_not_found(const char *plan);
 pg_noreturn extern void error_default_plan_not_found(const char *plan);
 extern char *zone_unknown_message(const CrAccount *acc);
 pg_noreturn extern void error_zone_unknown(const CrAccount *acc);
+extern const char too_many_periods_message[];
+pg_noreturn extern void error_too_many_periods(const CrAccount *acc);
 pg_noreturn extern void error_no_zone(const char *zone);
 pg_noreturn extern void error_key_conflict(const char *key, int64 seq, const char *kind);
 pg_noreturn extern void error_payment_conflict(const char *payment_ref);

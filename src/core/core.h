@@ -48,6 +48,11 @@ typedef int64_t CrLocal;
  * are paid for.  A deduction reads them all.
  */
 #define CR_MAX_GRANTS	 10000
+/*
+ * If more periods have ended since the account's last row, and each needs a row of its own,
+ * what is due is not applied: the clock must be wrong.
+ */
+#define CR_MAX_PERIODS	 100000
 #define CR_FULL_SHARE	 1000000 /* parts per million: the share of a whole period */
 
 /*
@@ -162,6 +167,8 @@ typedef enum CrFold
 	CR_FOLDED, /* everything is applied */
 	/* the next reset, and what is due after the reset, wait for the account's time zone */
 	CR_WAITS_FOR_ZONE,
+	/* more than CR_MAX_PERIODS rows that begin a period are due; the caller raises 54000 */
+	CR_TOO_MANY_PERIODS,
 	/*
 	 * A version of the account's plan, or of the scheduled plan, is missing.  The stored
 	 * data is damaged, and the caller raises UC008.
