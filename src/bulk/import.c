@@ -457,7 +457,8 @@ import_one(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	}
 	if (again && import->refresh && is_untouched(ledger, &before))
 	{
-		if (cr_undo(&ledger->acc, ledger->now, &before, false, NULL, &row) != CR_OK)
+		/* nothing was adjusted since */
+		if (cr_undo(&ledger->acc, ledger->now, &before, false, NULL, 0, &row) != CR_OK)
 			elog(ERROR, "could not undo an import");
 		(void) ledger_push_as_is(ledger, &row);
 		again = false;

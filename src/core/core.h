@@ -612,11 +612,12 @@ extern CrVerdict cr_refund(CrAccount *acc, CrTime at, const CrSpent *spent, int6
 /*
  * undo_rules.c: taking back what a row of a bulk run did.  regrant: after a reset is undone,
  * the version of the plan whose allowance is granted instead; NULL: none.  CR_UNCHANGED: it is
- * granted already, and the reset still counts as not undone.
+ * granted already, and the reset still counts as not undone.  adjusted: for an import, what
+ * cr_monthly_adjusted() says of the rows since then, up to the last of an earlier period, in all.
  */
 extern bool cr_undone_fits(const CrRow *target);
 extern CrVerdict cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
-						 const CrPlanVersion *regrant, CrRow *row);
+						 const CrPlanVersion *regrant, int64_t adjusted, CrRow *row);
 
 /* import_rules.c: bringing an account in from another system */
 typedef struct CrImport
@@ -634,6 +635,7 @@ typedef struct CrImport
 extern bool cr_can_import(const CrAccount *acc);
 extern CrVerdict cr_imported(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
 extern int64_t cr_brought(const CrRow *import, int64_t source);
+extern int64_t cr_monthly_adjusted(const CrRow *before, const CrRow *row);
 extern CrVerdict cr_import(CrAccount *acc, CrTime at, CrImport *import, CrRow *row);
 
 /*
@@ -664,6 +666,7 @@ typedef struct CrReplayed
 	const CrRow *target; /* the row that a refund or undo refers to; NULL: there is none */
 	/* how many credits of it were refunded before, or how often it was undone before */
 	int64_t used;
+	int64_t adjusted;	/* the undo of an import: see cr_undo() */
 	const CrPaid *paid; /* the payment that the row revokes or reinstates; NULL: none */
 } CrReplayed;
 

@@ -290,13 +290,9 @@ end_problem(const Replay *r)
 static const char *
 open_problem(Replay *r)
 {
-	const CrAccount *acc = r->acc;
-
 	if (!r->row->has_facts)
 		return "the opening row has no facts";
-	if (acc->facts.cycle != CR_NO_CYCLE)
-		return "the account was open already";
-	return NULL;
+	return r->acc->facts.cycle == CR_NO_CYCLE ? NULL : "the account was open already";
 }
 
 static const char *
@@ -652,7 +648,8 @@ replay_undo(const Replay *r, CrAccount *after, CrRow *expected)
 		if (regrant == NULL || regrant->effective_from > r->at)
 			return CR_NOT_UNDOABLE;
 	}
-	return cr_undo(after, r->at, target, r->about->used > 0, regrant, expected);
+	return cr_undo(after, r->at, target, r->about->used > 0, regrant, r->about->adjusted,
+				   expected);
 }
 
 /* What a row of a kind says, beside what every row does. */
