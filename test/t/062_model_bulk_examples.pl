@@ -279,4 +279,18 @@ says('1 +0 -125 already 1 not_taken 10', 'undo', run => $run);
 is(join('/', @{ $model->balance('a')->{receipt} }{qw(monthly purchased)}), '0/0', 'nothing is left');
 is($model->balance('a')->{receipt}{plan}, undef, 'nor the plan');
 
+# In a later period, what rolled over goes as well, but for what adjustments brought.
+begin('2026-02-20', 100, rollover => 50);
+@source = (source('a', plan => 'p', monthly => 30), source('b', plan => 'p', monthly => 30));
+$run = says('2 +60 -0', 'import', source => \@source);
+call('adjust', user => 'b', bucket => 'monthly', delta => 8, reason => 'kind');
+call('deduct', user => 'b', amount => 35);
+clock('2026-03-02');
+$source[0]{monthly} = 40;
+says('1 +40 -0 already 1', 'import', source => \@source, refresh => 1);
+is($model->balance('a')->{receipt}{monthly}, 40, 'nothing but a boundary came between: imported anew');
+is($model->balance('b')->{receipt}{monthly}, 103, '3 are left of 38');
+says('1 +0 -100 already 1', 'undo', run => $run);
+is($model->balance('b')->{receipt}{monthly}, 3, 'which are of the adjustment');
+
 done_testing();

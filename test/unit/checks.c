@@ -80,7 +80,7 @@ period_breaks(const CrAccount *acc)
 		return "an open-ended period with a plan, or with an end";
 	if (facts->period_start >= acc->next_reset_at)
 		return "a period that does not end after its start";
-	if (acc->period < 1 || facts->period_share < 1 || facts->period_share > CR_FULL_SHARE)
+	if (acc->period < 1 || facts->period_share < 0 || facts->period_share > CR_FULL_SHARE)
 		return "a period with a wrong number or share";
 	if (facts->period_granted < 0)
 		return "period_granted below 0";

@@ -27,7 +27,7 @@ my @SUMS = qw(monthly granted purchased held_monthly held_granted held_purchased
 sub new_book
 {
 	return { closed_seq => 0, forfeited => 0, made => undef,
-		map { ($_ => {}) } qw(grants live holds held spent payments undoable) };
+		map { ($_ => {}) } qw(grants live holds held spent payments undoable adjusted) };
 }
 
 #
@@ -291,6 +291,7 @@ $KIND{adjust} = sub {
 	{
 		return (@problems, 'granted credits were raised') if $bucket eq 'granted';
 		credit($now, $bucket, $row->{amount});
+		$c->{book}{adjusted}{ $row->{period} } += $row->{amount} if $bucket eq 'monthly';
 		return @problems;
 	}
 	return (@problems, "$bucket is $before->{$bucket}, less than was taken") if $before->{$bucket} + $row->{amount} < 0;

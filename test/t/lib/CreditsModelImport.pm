@@ -202,6 +202,34 @@ sub begin
 	return;
 }
 
+# What monthly adjustments gave since the import, in periods before this one.
+sub adjusted_before
+{
+	my ($self, $acct, $import) = @_;
+	my ($since, $sum) = (0, 0);
+
+	for my $row (@{ $self->{rows}{ $acct->{user} } })
+	{
+		$sum += $row->{amount}
+		  if $since && $row->{kind} eq 'adjust' && $row->{bucket} eq 'monthly' && $row->{amount} > 0 && $row->{period} < $acct->{period};
+		$since = 1 if $row->{kind} eq 'import' && $row->{tag} == $import->{tag};
+	}
+	return $sum;
+}
+
+# In a later period, what rolled over goes as well, but for what adjustments brought.  Of what
+# comes back late, only that rolls over from then on.
+sub rolled_over
+{
+	my ($self, $acct, $import) = @_;
+	my ($left, $limit, $undone) = @$acct{qw(last_left last_limit last_undone)};
+	my $stays = adjusted_before($self, $acct, $import);
+
+	$stays = min($stays, $limit) if !$undone;
+	$acct->{last_limit} = $stays;
+	return max(0, min($left, $limit)) - max(0, min($left, $stays));
+}
+
 # What it brought, and the plan.  What the period grants now is the import's as well.
 sub undo_import
 {
@@ -212,7 +240,10 @@ sub undo_import
 	return CreditsModelRuns::undo_row(
 		$self, $acct, $op, $at,
 		sub {
-			my $here = $acct->{period} == $row->{period} ? $row->{brought}{monthly} - $row->{period_granted} : 0;
+			my $here =
+			    $acct->{period} == $row->{period}
+			  ? $row->{brought}{monthly} - $row->{period_granted}
+			  : rolled_over($self, $acct, $row);
 			my $monthly = $here + $acct->{period_granted};
 			my $purchased = $row->{brought}{purchased};
 			my $taken = total(take($acct, $purchased, free($acct, 'purchased')));
