@@ -77,6 +77,8 @@ CREATE TABLE @extschema@.credit_account (
     forfeited          pg_catalog.int8,
     charged_monthly    pg_catalog.int8,
     charged_purchased  pg_catalog.int8,
+    last_charged       pg_catalog.int8,
+    last_closed_seq    pg_catalog.int8,
     plan_version       pg_catalog.int4,
     plan               pg_catalog.text COLLATE pg_catalog."C",
     scheduled_plan     pg_catalog.text COLLATE pg_catalog."C",
@@ -100,7 +102,8 @@ CREATE TABLE @extschema@.credit_account (
         (end_zone IS NULL) OPERATOR(pg_catalog.=) (end_anchor IS NULL) AND (end_zone IS NULL) OPERATOR(pg_catalog.=) (end_cycle IS NULL)),
     CONSTRAINT credit_account_closed CHECK (
         closed_seq OPERATOR(pg_catalog.>=) 1 AND forfeited OPERATOR(pg_catalog.>) 0 AND
-        charged_monthly OPERATOR(pg_catalog.>) 0 AND charged_purchased OPERATOR(pg_catalog.>) 0),
+        charged_monthly OPERATOR(pg_catalog.>) 0 AND charged_purchased OPERATOR(pg_catalog.>) 0 AND
+        last_charged OPERATOR(pg_catalog.>) 0 AND last_closed_seq OPERATOR(pg_catalog.>) 0),
     CONSTRAINT credit_account_head CHECK (history_seq OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(history_hash) OPERATOR(pg_catalog.=) 32)
 ) WITH (fillfactor = 70);
 CREATE INDEX credit_account_next_event_idx ON @extschema@.credit_account (next_event_at);
@@ -124,6 +127,8 @@ COMMENT ON COLUMN @extschema@.credit_account.closed_seq IS 'seq of the row that 
 COMMENT ON COLUMN @extschema@.credit_account.forfeited IS 'Purchased credits that were lost when the account was closed, and that no chargeback has used. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_account.charged_purchased IS 'Purchased credits that the account has been charged, since it was last closed, for the time before: what it owed then, and what chargebacks of older payments took. What comes back from that time gives this back. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_account.charged_monthly IS 'The same for monthly credits: what the account owed when it was closed in this period. The boundary clears it. NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_account.last_charged IS 'charged_monthly at the last boundary, minus what came back since from before that closing. NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_account.last_closed_seq IS 'closed_seq at the last boundary. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_account.effective_at IS 'effective_at of the newest history row. The account''s time never goes back to before it.';
 COMMENT ON COLUMN @extschema@.credit_account.cycle_anchor IS 'The boundaries of anniversary, weekly and yearly plans are counted from this local time in the account''s zone.';
 COMMENT ON COLUMN @extschema@.credit_account.next_reset_at IS 'End of the current period. Once stored, it is final. NULL: the period has no end.';
@@ -508,6 +513,8 @@ CREATE TABLE @extschema@.credit_checkpoint (
     forfeited          pg_catalog.int8,
     charged_monthly    pg_catalog.int8,
     charged_purchased  pg_catalog.int8,
+    last_charged       pg_catalog.int8,
+    last_closed_seq    pg_catalog.int8,
     plan_version       pg_catalog.int4,
     plan               pg_catalog.text COLLATE pg_catalog."C",
     scheduled_plan     pg_catalog.text COLLATE pg_catalog."C",
@@ -1050,7 +1057,7 @@ CREATE FUNCTION @extschema@.credits_close_account(user_id pg_catalog.text, reaso
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_close_account';
 COMMENT ON FUNCTION @extschema@.credits_close_account(pg_catalog.text, pg_catalog.text) IS
-'Closes an account. The plan ends, monthly and granted credits expire, and every grant ends. Purchased credits are forfeited, so move them first with credits_transfer; they cover later chargebacks. What comes back later from before the closing gives back what the account was charged since for that time (what it owed, and chargebacks), and pays what is owed. From then on spending and granting raise UC004. Purchases are still credited. credits_unfreeze opens the account again, without a plan. Audited. Errors: UC002, UC004 (closed already), 55000 (open holds), 22004, 22023, 25006, 40001.';
+'Closes an account. The plan ends, monthly and granted credits expire, and every grant ends. Purchased credits are forfeited, so move them first with credits_transfer; they cover later chargebacks. What comes back later from before the closing gives back only what the account was charged since for that time (what it owed, and chargebacks). From then on spending and granting raise UC004. Purchases are still credited. credits_unfreeze opens the account again, without a plan. Audited. Errors: UC002, UC004 (closed already), 55000 (open holds), 22004, 22023, 25006, 40001.';
 
 /* Accounts whose next reset will have to wait, or is waiting. */
 CREATE FUNCTION @extschema@.credits_unknown_zones()

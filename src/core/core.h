@@ -364,6 +364,9 @@ typedef struct CrAccount
 	 */
 	int64_t charged_monthly;
 	int64_t charged_purchased;
+	/* charged_monthly and closed_seq at the last boundary */
+	int64_t last_charged;
+	int64_t last_closed_seq;
 	int64_t history_seq; /* number of the last history row; 0: there is none */
 	uint8_t history_hash[CR_HASH_LEN];
 	CrLots *lots; /* NULL: grants and holds were not read; see cr_has_lots() */

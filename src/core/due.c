@@ -84,8 +84,11 @@ cr_apply_boundary(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrPeriod
 	after.end_from = (CrEndFrom){0};
 	after.next_reset_at = period.end;
 	after.period += skipped;
-	if (skipped > 0)
-		facts->last_left = granted; /* at each of them, the allowance before was left */
+	if (skipped > 0) /* at each of them, the allowance before was left */
+	{
+		facts->last_left = granted;
+		after.last_charged = 0;
+	}
 
 	cr_row_init(row, CR_KIND_RESET, at, granted);
 	row->expired = expired;

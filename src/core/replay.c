@@ -116,6 +116,8 @@ cr_compare_head(const CrAccount *stored, const CrAccount *expected)
 	CHECK(forfeited, "forfeited is not what the history gives");
 	CHECK(charged_monthly, "charged_monthly is not what the history gives");
 	CHECK(charged_purchased, "charged_purchased is not what the history gives");
+	CHECK(last_charged, "last_charged is not what the history gives");
+	CHECK(last_closed_seq, "last_closed_seq is not what the history gives");
 	CHECK(next_reset_at, "next_reset_at is not what the history gives");
 	CHECK(effective_at, "effective_at is not the last row's");
 	if (!cr_facts_equal(&stored->facts, &expected->facts))
@@ -249,6 +251,8 @@ pass_silently(CrAccount *acc, const CrRow *row)
 	facts->period_granted = 0;
 	facts->last_left = facts->last_limit = 0;
 	facts->last_undone = false;
+	acc->last_charged = passed == 1 ? acc->charged_monthly : 0;
+	acc->last_closed_seq = acc->closed_seq;
 	acc->charged_monthly = 0;
 	return NULL;
 }

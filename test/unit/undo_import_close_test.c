@@ -1405,6 +1405,67 @@ test_charged(void)
 	ok(last_row()->kind == CR_KIND_PURCHASE && acc->charged_monthly == 0,
 	   "a boundary without a row clears what was charged, too");
 	replays("a silent boundary after a closing");
+
+	/* a debt that arose after the closing is not paid by what was before it */
+	acc = with_payment(100, false);
+	run(OP_CLOSE, T0 + 2, 0);
+	run(OP_UNFREEZE, T0 + 3, 0);
+	world_purchase(&world, T0 + 4, 50);
+	world_deduct(&world, T0 + 5, 50);
+	world_revoke(&world, T0 + 6, 1, 0);
+	COME_BACK(OP_REVOKE, OP_REINSTATE);
+	ok(acc->owed_purchased == 50 && acc->forfeited == 100,
+	   "a chargeback and a won dispute from before pay no debt of later");
+	replays("a debt after a closing");
+
+	/* a refund before or after the boundary that ends the period of the closing */
+	for (int i = 0; i < 4; i++)
+	{
+		bool		first = i % 2;
+
+		acc = fresh(40);
+		world_deduct(&world, T0 + 1, 100);
+		run(OP_CLOSE, T0 + 2, 0);
+		run(OP_UNFREEZE, T0 + 3, 0);
+		world_set_plan(&world, T0 + 4, "free");
+		if (first)
+			world_refund(&world, T0 + 5, 0, 50);
+		if (i < 2)
+			world_fold(&world, FEB);
+		else
+			world_restart(&world, T0 + 6, "free", false);
+		if (!first)
+			world_refund(&world, FEB + 1, 0, 50);
+		balance_is(&world, 140, 0, 0, "the boundary carries 40 of a refund from before a closing");
+		world_refund(&world, FEB + 2, 0, 0);
+		balance_is(&world, 140, 0, 0, "and not more than its limit");
+		replays("a refund over a closing and a boundary");
+	}
+
+	/* closed in both periods: what it carries pays the second closing's debt */
+	acc = fresh(40);
+	world_deduct(&world, T0 + 1, 100);
+	run(OP_CLOSE, T0 + 2, 0);
+	run(OP_UNFREEZE, T0 + 3, 0);
+	world_set_plan(&world, T0 + 4, "free");
+	world_fold(&world, FEB);
+	world_deduct(&world, FEB + 1, 30);
+	run(OP_CLOSE, FEB + 2, 0);
+	is_int(acc->owed_monthly, 30, "closed again, with 30 spent");
+	world_refund(&world, FEB + 3, 0, 50);
+	ok(acc->owed_monthly == 0 && acc->balance.monthly == 0 && last_row()->forfeited == 20,
+	   "30 of the 40 that are carried pay it, the rest is lost");
+	replays("a refund over two closings and a boundary");
+
+	/* asleep over more than one boundary */
+	acc = fresh(0);
+	world_deduct(&world, T0 + 1, 100);
+	run(OP_CLOSE, T0 + 2, 0);
+	run(OP_UNFREEZE, T0 + 3, 0);
+	world_set_plan(&world, T0 + 4, "free");
+	world_fold(&world, utc(2026, 4, 1, 0, 0, 0));
+	ok(last_row()->skipped > 0 && acc->last_charged == 0, "boundaries that were skipped clear it");
+	replays("skipped boundaries after a closing");
 }
 
 /* A row that gives a closed account a plan is complained about. */
