@@ -63,6 +63,7 @@ sub import_one
 		$self, $acct, $op, 'import', $at,
 		sub {
 			my %owed = %{ $acct->{owed} };
+			my %charged = %{ $acct->{charged} };
 			my @here = @$acct{qw(period last_left last_limit last_undone)};
 
 			$acct->{owed} = { monthly => 0, purchased => 0 };
@@ -76,6 +77,7 @@ sub import_one
 
 			# Its periods there have no numbers here, and say nothing of the last one here.
 			@$acct{qw(period last_left last_limit last_undone)} = @here;
+			$acct->{charged} = \%charged;
 			$_->{period} = $acct->{period} for free($acct, 'monthly');
 			my %brought = map { $_ => total(free($acct, $_)) } qw(monthly purchased);
 			my $paid = pay_debts($acct, %owed);

@@ -40,17 +40,31 @@ sub give_all_back
 	return total(map { { credits => give_back($acct, $_) } } @lots);
 }
 
-# From before a closing it can only lower what is remembered.
+# Where they are from before a closing, the period's rule comes first.
 sub monthly_back
 {
 	my ($acct, $n, $period, $before) = @_;
 	my $age = $acct->{period} - $period;
 	my $comes = $age == 0 ? $n : $age == 1 ? carried($acct, $n, $before) : 0;
-	my $given = $before ? $comes - pays($acct, 'monthly', $comes) : $comes;
-	$acct->{carried_in} += $given if $age == 1;
-	return $n - $given if $before;
+
+	$comes = from_before($acct, 'monthly', $comes) if $before;
+	$acct->{carried_in} += $comes if $age == 1;
 	credit($acct, 'monthly', $comes, period => $acct->{period}) if $comes;
 	return $n - $comes;
+}
+
+# How many of these credits come back, which were spent or revoked before the last closing:
+# what the account has been charged for that since, and what pays a debt.  In new_debts is
+# how many of them paid a debt that is not from before the closing.
+sub from_before
+{
+	my ($acct, $bucket, $n) = @_;
+	my $charged = min($n, $acct->{charged}{$bucket});
+	my $comes = max($charged, min($n, $acct->{owed}{$bucket}));
+
+	$acct->{charged}{$bucket} -= $charged;
+	$acct->{new_debts} += $comes - $charged;
+	return $comes;
 }
 
 # From the period just ended: as if it had been free at the boundary.  After an undo it is
@@ -77,28 +91,14 @@ sub unused_at_boundary
 	return clamped($acct->{last_left}) - clamped(@$acct{qw(last_left last_limit)});
 }
 
-# Pays what is owed, and nothing else.  Gives what was not needed for that.
-sub pays
-{
-	my ($acct, $bucket, $n) = @_;
-	my $paid = min($n, $acct->{owed}{$bucket});
-
-	$acct->{owed}{$bucket} -= $paid;
-	return $n - $paid;
-}
-
 sub purchased_back
 {
 	my ($acct, $n, $before) = @_;
+	my $comes = $before ? from_before($acct, 'purchased', $n) : $n;
 
-	if (!$before)
-	{
-		credit($acct, 'purchased', $n);
-		return 0;
-	}
-	my $lost = pays($acct, 'purchased', $n);
-	$acct->{forfeited} += $lost;
-	return $lost;
+	credit($acct, 'purchased', $comes);
+	$acct->{forfeited} += $n - $comes;
+	return $n - $comes;
 }
 
 # To a paid grant that was revoked: first what the revocation took elsewhere goes back
