@@ -245,14 +245,23 @@ sub is_from_before
 	return $from && $from->{closings} < $acct->{closings};
 }
 
-# The state after these operations.  Nothing is said if more than so many periods end, or
-# where what is from before a closing pays a debt that is not: who pays first does not get it
-# back.
+# Monthly credits that were lost when a hold ended.  What a late capture has of them is more or
+# less, as something else that came back has left less or more room in the rollover.
+sub lost_by_holds
+{
+	my ($acct) = @_;
+
+	return total(grep { $_->{bucket} eq 'monthly' } map { @{ $_->{lost} // [] } } values %{ $acct->{holds} });
+}
+
+# The state after these operations.  Nothing is said if more than so many periods end, or if a
+# hold ends and loses monthly credits, or where what is from before a closing pays a debt that
+# is not: who pays first does not get it back.
 sub in_order
 {
 	my ($before, $world, $user, $most, @ops) = @_;
 	my $model = model_of($world);
-	my ($period, $new_debts) = @{ $before->view($user) }{qw(period new_debts)};
+	my $old = $before->view($user);
 
 	$model->restore($before->save);
 	for my $op (@ops)
@@ -261,7 +270,8 @@ sub in_order
 		return undef if $answer->{state} ne '00000' || ($answer->{receipt}{replayed} // '') eq 'true' || $answer->{report}{failures};
 	}
 	my $acct = $model->view($user);
-	return undef if $acct->{period} > $period + $most || $acct->{new_debts} != $new_debts;
+	return undef if $acct->{period} > $old->{period} + $most || $acct->{new_debts} != $old->{new_debts};
+	return undef if lost_by_holds($acct) != lost_by_holds($old);
 	return state_of($model, $user);
 }
 
