@@ -271,7 +271,7 @@ sub in_order
 	}
 	my $acct = $model->view($user);
 	return undef if $acct->{period} > $old->{period} + $most || $acct->{new_debts} != $old->{new_debts};
-	return undef if lost_by_holds($acct) != lost_by_holds($old);
+	return undef if lost_by_holds($acct) > lost_by_holds($old);
 	return state_of($model, $user);
 }
 
