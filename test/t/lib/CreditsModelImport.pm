@@ -75,7 +75,10 @@ sub import_one
 			$due = total(free($acct)) - $before;
 			$acct->{reset} = undef;
 
-			# Its periods there have no numbers here, and say nothing of the last one here.
+			# Its periods there have no numbers here, and say nothing of the last one here.  The
+			# running one counts as a full one, fully granted.
+			my $version = $self->held_version($acct);
+			@$acct{qw(share period_granted)} = (FULL, $version ? $version->{credits} : 0);
 			@$acct{qw(period last_left last_limit last_undone)} = @here;
 			$acct->{charged} = \%charged;
 			$_->{period} = $acct->{period} for free($acct, 'monthly');
