@@ -121,7 +121,7 @@ sub revoke
 		$took->($payment->{tag}, total(take($acct, $rest, grep { $_->{grant} == $grant->{tag} } free($acct, 'granted'))));
 		$grant->{expired} -= $took->('ended', min($rest, $grant->{expired}));
 	}
-	my $before = $payment->{closings} < $acct->{closings};
+	my $before = $acct->{closings} - $payment->{closings};
 	$grant->{elsewhere} += $rest if $grant;
 	$acct->{forfeited} -= $took->('forfeited', min($rest, $acct->{forfeited})) if $before;
 	$acct->{charged}{purchased} += $rest if $before;
@@ -167,7 +167,7 @@ sub reinstate
 	my ($self, $acct, $op) = @_;
 	my $payment = $self->{payments}{ $op->{ref} };
 	my $grant = $acct->{grants}{ $payment->{tag} };
-	my $before = $payment->{closings} < $acct->{closings};
+	my $before = $acct->{closings} - $payment->{closings};
 	my $amount = $op->{amount} // $payment->{revoked};
 	my $first = $grant ? min($amount, $grant->{elsewhere}) : $amount;
 	my $lost = $grant ? grant_back($acct, $grant->{tag}, $amount, $before) : purchased_back($acct, $amount, $before);

@@ -176,6 +176,7 @@ sub new_period
 
 	take($acct, $free, free($acct, 'monthly'));
 	$acct->{$_}{monthly} = 0 for qw(owed charged);
+	$acct->{charged_since} = 0;
 	@$acct{qw(last_left last_limit carried_in last_undone)} = ($left, $limit, $kept, 0);
 	credit($acct, 'monthly', $kept, period => $acct->{period}) if $kept;
 	my $granted = min($allowance, $cap - total(@{ $acct->{lots} }));

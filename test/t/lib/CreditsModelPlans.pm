@@ -66,6 +66,7 @@ sub new_account
 		carried_in => 0,
 		forfeited => 0,
 		closings => 0,
+		charged_since => 0,
 		new_debts => 0,
 		lives => 0,
 		status => 'active',

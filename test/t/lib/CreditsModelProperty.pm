@@ -227,6 +227,11 @@ sub order_matters
 		return undef if $first->{call} ne 'reinstate' && !of_this_period($now, $first);
 	}
 	my $is_old = is_from_before($before, $acct, $first);
+
+	# Of what a chargeback took of a paid grant and elsewhere, it is not known how much was
+	# forfeited before.  It gives back what was charged first.
+	my $revoked = $second->{call} eq 'revoke' ? $before->{payments}{ $second->{ref} } : undef;
+	return undef if $is_old && $revoked && $revoked->{call} eq 'grant' && $acct->{forfeited} && $acct->{charged}{purchased};
 	my ($one, $other) = map { in_order($before, $world, $user, $is_old ? 0 : 1, @$_) } [ $first, $second ], [ $second, $first ];
 
 	return undef if !$one || !$other;

@@ -20,7 +20,7 @@ sub clamped
 	return max(0, defined $limit ? min($n, $limit) : $n);
 }
 
-# A lot comes back.  $before says that it was spent before the account was last closed.
+# A lot comes back.  $before says how often the account was closed since it was spent.
 # Gives how many of its credits are lost.
 sub give_back
 {
@@ -47,23 +47,25 @@ sub monthly_back
 	my $age = $acct->{period} - $period;
 	my $comes = $age == 0 ? $n : $age == 1 ? carried($acct, $n, $before) : 0;
 
-	$comes = from_before($acct, 'monthly', $comes) if $before;
+	$comes = from_before($acct, 'monthly', $comes, $before) if $before;
 	$acct->{carried_in} += $comes if $age == 1;
 	credit($acct, 'monthly', $comes, period => $acct->{period}) if $comes;
 	return $n - $comes;
 }
 
-# How many of these credits come back, which were spent or revoked before the last closing:
-# what the account has been charged for that since, and what pays a debt.  In new_debts is
-# how many of them paid a debt that is not from before the closing.
+# How many of these credits come back, which were spent or paid for before so many closings:
+# what the account has been charged for the time before the last of them, and what pays a
+# debt.  In new_debts is how many of them paid something else than what they left behind: a debt
+# from after the closing, or from between it and the one before.
 sub from_before
 {
-	my ($acct, $bucket, $n) = @_;
+	my ($acct, $bucket, $n, $closings) = @_;
 	my $charged = min($n, $acct->{charged}{$bucket});
 	my $comes = max($charged, min($n, $acct->{owed}{$bucket}));
+	my $since = $bucket eq 'monthly' && $closings > 1 ? $acct->{charged_since} : 0;
 
+	$acct->{new_debts} += $comes - min($charged, max(0, $acct->{charged}{$bucket} - $since));
 	$acct->{charged}{$bucket} -= $charged;
-	$acct->{new_debts} += $comes - $charged;
 	return $comes;
 }
 
@@ -94,7 +96,7 @@ sub unused_at_boundary
 sub purchased_back
 {
 	my ($acct, $n, $before) = @_;
-	my $comes = $before ? from_before($acct, 'purchased', $n) : $n;
+	my $comes = $before ? from_before($acct, 'purchased', $n, $before) : $n;
 
 	credit($acct, 'purchased', $comes);
 	$acct->{forfeited} += $n - $comes;
