@@ -80,6 +80,8 @@ typedef struct Account
 	int64_t		limit;
 	bool		undone;			/* that boundary */
 	int64_t		closed_seq;
+	int64_t		owed;			/* before what comes back */
+	int64_t		charged;		/* for the time before the account was closed */
 } Account;
 
 static Account account;
@@ -149,6 +151,7 @@ begin(const CrRow *row, const CrRow *before)
 	account.left = row->skipped > 0 ? row->amount : before ? worth(before) : 0;
 	account.limit = rollover(&row->facts);
 	account.undone = false;
+	account.charged = 0;
 	over = carried(account.left, account.limit);
 	for (int64_t p = row->period - row->skipped; p <= row->period; p++)
 		memset(period_at(p), 0, sizeof(Period));
@@ -165,11 +168,25 @@ begin(const CrRow *row, const CrRow *before)
 }
 
 /*
+ * From before a closing comes back what was charged for that time, and what pays what is owed.
+ */
+static int64_t
+from_before(int64_t credits)
+{
+	int64_t		charged = least(credits, account.charged);
+	int64_t		pays = least(credits, account.owed);
+
+	account.charged -= charged;
+	account.owed -= pays;
+	return charged > pays ? charged : pays;
+}
+
+/*
  * Credits of a period come back.  Returns how many of them the bucket gets.  If the boundary
  * was undone, what is beyond the limit counts as granted.
  */
 static int64_t
-comes_back(const CrRow *row, const CrRow *before, int64_t period, int64_t credits, bool closed)
+comes_back(const CrRow *row, int64_t period, int64_t credits, bool closed)
 {
 	Period	   *now = period_at(row->period);
 	int64_t		left = account.left;
@@ -177,7 +194,7 @@ comes_back(const CrRow *row, const CrRow *before, int64_t period, int64_t credit
 	int64_t		gets;
 
 	if (period == row->period)
-		return closed ? least(credits, before->owed_monthly) : credits;
+		return closed ? from_before(credits) : credits;
 	if (period != row->period - 1)
 		return 0;
 	account.left += credits;
@@ -185,7 +202,7 @@ comes_back(const CrRow *row, const CrRow *before, int64_t period, int64_t credit
 	if (account.undone)
 		gets = carried(account.left, INT64_MAX) - carried(left, INT64_MAX);
 	if (closed)
-		gets = over = least(gets, before->owed_monthly);
+		gets = over = from_before(gets);
 	account.granted += gets - over;
 	now->carried += over;
 	period_at(period)->passed_on += over;
@@ -236,7 +253,7 @@ hold_row(const CrRow *row, const CrRow *before)
 	}
 	returns = hold->held;
 	hold->held = 0;
-	if (comes_back(row, before, hold->period, returns, false) != got)
+	if (comes_back(row, hold->period, returns, false) != got)
 		return "another number of monthly credits comes back of a hold";
 	if (row->kind == CR_KIND_HOLD_END)
 		hold->expired = returns - got;
@@ -256,6 +273,7 @@ refund_row(const CrRow *row, const CrRow *before)
 	int			n = 0;
 
 	account.refunded[spent->seq - 1] += row->amount;
+	account.owed = before->owed_monthly;
 	if (spent->kind == CR_KIND_DEDUCT)
 	{
 		parts[n++] = (CrPart) {CR_FROM_MONTHLY, -spent->delta.monthly};
@@ -278,7 +296,7 @@ refund_row(const CrRow *row, const CrRow *before)
 		wanted -= back;
 		if (back == 0 || (parts[n].source != CR_FROM_MONTHLY && parts[n].source != CR_FROM_LAST))
 			continue;
-		gets = comes_back(row, before, period, back, closed);
+		gets = comes_back(row, period, back, closed);
 		period_at(period)->used -= gets;
 		got -= gets;
 	}
@@ -332,6 +350,7 @@ close_row(const CrRow *row, const CrRow *before)
 	int64_t		left = worth(before) - account.granted;
 
 	account.closed_seq = row->seq;
+	account.charged = row->owed_monthly;
 	account.undone = false;
 	if (left > 0)
 		period_at(row->period)->corrected -= left;
@@ -345,7 +364,7 @@ pass(const CrRow *row)
 {
 	for (int64_t p = row->period; p > row->period - 2 && p > 0; p--)
 		memset(period_at(p), 0, sizeof(Period));
-	account.left = account.limit = account.granted = 0;
+	account.left = account.limit = account.granted = account.charged = 0;
 	account.undone = false;
 }
 
@@ -914,16 +933,34 @@ begin_case(Case *c, CrTime *at)
 	return true;
 }
 
+/* Does a row after a closing make a debt that is not for the time before the closing? */
+static bool
+is_new_debt(const CrRow *row, const CrRow *before, const CrRow *closing)
+{
+	if (row->kind == CR_KIND_CLOSE || (row->kind == CR_KIND_REVOKE && row->ref_seq < closing->seq))
+		return false;
+	return row->owed_monthly > before->owed_monthly || row->owed_purchased > before->owed_purchased;
+}
+
 /*
  * Where the order matters by the rules themselves:
  *
  * A plan change after an undone boundary, if it is undone itself, does not give what came back
  * in between from the period before.
+ *
+ * A second closing can leave more owed than the one before.  What was spent before both pays that,
+ * but is forfeited if it comes back just before the second.
+ *
+ * What was spent before a closing also pays a debt that is made after it.  If a purchase pays that
+ * first, it is forfeited.
  */
 static bool
 is_known(const World *w)
 {
 	bool		reset_undone = false;
+	const CrRow *closing = NULL;
+	int64_t		first = 0;		/* the closing before one that leaves more owed */
+	int64_t		in_debt = 0;	/* the closing after which a debt is made */
 
 	for (int i = 0; i < w->n_rows; i++)
 	{
@@ -932,6 +969,19 @@ is_known(const World *w)
 
 		reset_undone |= undone == CR_KIND_RESET;
 		if (undone == CR_KIND_SET_PLAN && reset_undone)
+			return true;
+		if (closing && is_new_debt(row, row - 1, closing))
+			in_debt = closing->seq;
+		if (row->kind != CR_KIND_CLOSE)
+			continue;
+		if (closing && row->owed_monthly > closing->owed_monthly)
+			first = closing->seq;
+		closing = row;
+	}
+	for (int i = 0; i < w->n_rows; i++)
+	{
+		if (w->rows[i].kind == CR_KIND_REFUND &&
+			(w->rows[i].ref_seq < first || w->rows[i].ref_seq < in_debt))
 			return true;
 	}
 	return false;

@@ -202,6 +202,7 @@ $LIFE_KIND{close} = sub {
 	$book->{live} = {};
 	$book->{closed_seq} = $row->{seq};
 	$book->{forfeited} += $before->{purchased};
+	$book->{"charged_$_"} = $now->{"owed_$_"} for qw(monthly purchased);
 	@$facts{qw(plan plan_version scheduled_plan status period_granted last_undone)} = (undef, undef, undef, 'closed', 0, 0);
 	return @problems;
 };

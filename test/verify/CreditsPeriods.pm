@@ -11,7 +11,7 @@ use CreditsFormat qw(@FACTS);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(FULL allowance version_of in_force clamp least same shown credit change_monthly
-  is_silent fold set_end check_end first_plan boundary at_least_0 monthly_back end_columns same_length);
+  is_silent fold set_end check_end first_plan boundary at_least_0 from_before monthly_back end_columns same_length);
 
 use constant FULL => 1_000_000;
 use constant DAY  => 86_400_000_000;
@@ -106,6 +106,18 @@ sub change_monthly
 	return;
 }
 
+# How many of these credits come back that were spent or paid for before the newest closing: what
+# the account was charged since for the time before, and what pays a debt.
+sub from_before
+{
+	my ($c, $bucket, $credits) = @_;
+	my ($now, $book) = @$c{qw(now book)};
+	my $undone = least($credits, $book->{"charged_$bucket"});
+	my $pays = least($credits, $now->{"owed_$bucket"});
+	$book->{"charged_$bucket"} -= $undone;
+	return $undone > $pays ? $undone : $pays;
+}
+
 # Monthly credits of a period come back, spent or held by row $seq.  Returns how many are lost.
 sub monthly_back
 {
@@ -123,7 +135,7 @@ sub monthly_back
 		$facts->{last_left} += $credits;
 		$facts->{period_granted} += $back - $carried unless $closed;
 	}
-	$back = least($back, $now->{owed_monthly}) if $closed;
+	$back = from_before($c, 'monthly', $back) if $closed;
 	credit($now, 'monthly', $back);
 	return $credits - $back;
 }
@@ -191,6 +203,7 @@ sub fold
 	my $full = $passed > 1 || made_from($before->{book}{made}, $before->{facts});
 	my %facts = (%{ $before->{facts} }, period_granted => 0, last_left => 0, last_limit => 0, last_undone => 0);
 	set_end($before->{book}, \%facts);
+	$before->{book}{charged_monthly} = 0;
 	my %folded = (%$before, facts => \%facts, period => $last, next_reset_at => $row->{next_reset_at});
 	return \%folded if $kind eq 'restart';
 	@facts{qw(period_start period_share)} = @$row{qw(period_start period_share)};
@@ -248,6 +261,7 @@ sub boundary
 	@$expect{qw(amount expired)} = ($granted, $before->{monthly} - $carried);
 	$now->{monthly} = $carried + $granted;
 	$now->{owed_monthly} = 0;
+	$c->{book}{charged_monthly} = 0;
 	@$facts{qw(period_granted last_left last_limit last_undone)} = ($granted, $row->{skipped} ? $granted : $left, $limit, 0);
 
 	$expect->{period} = $before->{period} + 1 + $row->{skipped};

@@ -252,6 +252,7 @@ sub account_row
 		last_limit => $acct->{last_limit},
 		last_undone => $acct->{last_undone} ? 'true' : 'false',
 		forfeited => $acct->{forfeited} || undef,
+		(map { +"charged_$_" => $acct->{charged}{$_} || undef } qw(monthly purchased)),
 		effective_at => $acct->{at},
 		cycle_anchor => $acct->{anchor},
 		time_zone => $acct->{zone},

@@ -63,6 +63,7 @@ sub import_one
 		$self, $acct, $op, 'import', $at,
 		sub {
 			my %owed = %{ $acct->{owed} };
+			my %charged = %{ $acct->{charged} };
 			my @here = @$acct{qw(period last_left last_limit last_undone)};
 
 			$acct->{owed} = { monthly => 0, purchased => 0 };
@@ -74,8 +75,12 @@ sub import_one
 			$due = total(free($acct)) - $before;
 			$acct->{reset} = undef;
 
-			# Its periods there have no numbers here, and say nothing of the last one here.
+			# Its periods there have no numbers here, and say nothing of the last one here.  The
+			# running one counts as a full one, fully granted.
+			my $version = $self->held_version($acct);
+			@$acct{qw(share period_granted)} = (FULL, $version ? $version->{credits} : 0);
 			@$acct{qw(period last_left last_limit last_undone)} = @here;
+			$acct->{charged} = \%charged;
 			$_->{period} = $acct->{period} for free($acct, 'monthly');
 			my %brought = map { $_ => total(free($acct, $_)) } qw(monthly purchased);
 			my $paid = pay_debts($acct, %owed);

@@ -20,7 +20,7 @@ sub clamped
 	return max(0, defined $limit ? min($n, $limit) : $n);
 }
 
-# A lot comes back.  $before says that it was spent before the account was last closed.
+# A lot comes back.  $before says how often the account was closed since it was spent.
 # Gives how many of its credits are lost.
 sub give_back
 {
@@ -40,17 +40,33 @@ sub give_all_back
 	return total(map { { credits => give_back($acct, $_) } } @lots);
 }
 
-# From before a closing it can only lower what is remembered.
+# Where they are from before a closing, the period's rule comes first.
 sub monthly_back
 {
 	my ($acct, $n, $period, $before) = @_;
 	my $age = $acct->{period} - $period;
 	my $comes = $age == 0 ? $n : $age == 1 ? carried($acct, $n, $before) : 0;
-	my $given = $before ? $comes - pays($acct, 'monthly', $comes) : $comes;
-	$acct->{carried_in} += $given if $age == 1;
-	return $n - $given if $before;
+
+	$comes = from_before($acct, 'monthly', $comes, $before) if $before;
+	$acct->{carried_in} += $comes if $age == 1;
 	credit($acct, 'monthly', $comes, period => $acct->{period}) if $comes;
 	return $n - $comes;
+}
+
+# How many of these credits come back, which were spent or paid for before so many closings:
+# what the account has been charged for the time before the last of them, and what pays a
+# debt.  In new_debts is how many of them paid something else than what they left behind: a debt
+# from after the closing, or from between it and the one before.
+sub from_before
+{
+	my ($acct, $bucket, $n, $closings) = @_;
+	my $charged = min($n, $acct->{charged}{$bucket});
+	my $comes = max($charged, min($n, $acct->{owed}{$bucket}));
+	my $since = $bucket eq 'monthly' && $closings > 1 ? $acct->{charged_since} : 0;
+
+	$acct->{new_debts} += $comes - min($charged, max(0, $acct->{charged}{$bucket} - $since));
+	$acct->{charged}{$bucket} -= $charged;
+	return $comes;
 }
 
 # From the period just ended: as if it had been free at the boundary.  After an undo it is
@@ -77,28 +93,14 @@ sub unused_at_boundary
 	return clamped($acct->{last_left}) - clamped(@$acct{qw(last_left last_limit)});
 }
 
-# Pays what is owed, and nothing else.  Gives what was not needed for that.
-sub pays
-{
-	my ($acct, $bucket, $n) = @_;
-	my $paid = min($n, $acct->{owed}{$bucket});
-
-	$acct->{owed}{$bucket} -= $paid;
-	return $n - $paid;
-}
-
 sub purchased_back
 {
 	my ($acct, $n, $before) = @_;
+	my $comes = $before ? from_before($acct, 'purchased', $n, $before) : $n;
 
-	if (!$before)
-	{
-		credit($acct, 'purchased', $n);
-		return 0;
-	}
-	my $lost = pays($acct, 'purchased', $n);
-	$acct->{forfeited} += $lost;
-	return $lost;
+	credit($acct, 'purchased', $comes);
+	$acct->{forfeited} += $n - $comes;
+	return $n - $comes;
 }
 
 # To a paid grant that was revoked: first what the revocation took elsewhere goes back
