@@ -79,8 +79,9 @@ typedef struct Account
 	int64_t		left;			/* at the last boundary, with what came back since */
 	int64_t		limit;
 	bool		undone;			/* that boundary */
+	int64_t		last_charged;	/* at the last boundary */
+	int64_t		last_closed_seq;
 	int64_t		closed_seq;
-	int64_t		owed;			/* before what comes back */
 	int64_t		charged;		/* for the time before the account was closed */
 } Account;
 
@@ -151,6 +152,8 @@ begin(const CrRow *row, const CrRow *before)
 	account.left = row->skipped > 0 ? row->amount : before ? worth(before) : 0;
 	account.limit = rollover(&row->facts);
 	account.undone = false;
+	account.last_charged = row->skipped > 0 ? 0 : account.charged;
+	account.last_closed_seq = account.closed_seq;
 	account.charged = 0;
 	over = carried(account.left, account.limit);
 	for (int64_t p = row->period - row->skipped; p <= row->period; p++)
@@ -167,18 +170,14 @@ begin(const CrRow *row, const CrRow *before)
 	return NULL;
 }
 
-/*
- * From before a closing comes back what was charged for that time, and what pays what is owed.
- */
+/* From before a closing comes back what was charged for that time. */
 static int64_t
-from_before(int64_t credits)
+from_before(int64_t *charged, int64_t credits)
 {
-	int64_t		charged = least(credits, account.charged);
-	int64_t		pays = least(credits, account.owed);
+	int64_t		back = least(credits, *charged);
 
-	account.charged -= charged;
-	account.owed -= pays;
-	return charged > pays ? charged : pays;
+	*charged -= back;
+	return back;
 }
 
 /*
@@ -186,7 +185,7 @@ from_before(int64_t credits)
  * was undone, what is beyond the limit counts as granted.
  */
 static int64_t
-comes_back(const CrRow *row, int64_t period, int64_t credits, bool closed)
+comes_back(const CrRow *row, int64_t period, int64_t credits, int64_t spent_seq)
 {
 	Period	   *now = period_at(row->period);
 	int64_t		left = account.left;
@@ -194,16 +193,18 @@ comes_back(const CrRow *row, int64_t period, int64_t credits, bool closed)
 	int64_t		gets;
 
 	if (period == row->period)
-		return closed ? from_before(credits) : credits;
+		return spent_seq < account.closed_seq ? from_before(&account.charged, credits) : credits;
 	if (period != row->period - 1)
 		return 0;
+	if (spent_seq < account.last_closed_seq)
+		credits = from_before(&account.last_charged, credits);
 	account.left += credits;
 	gets = over = carried(account.left, account.limit) - carried(left, account.limit);
 	if (account.undone)
 		gets = carried(account.left, INT64_MAX) - carried(left, INT64_MAX);
-	if (closed)
-		gets = over = from_before(gets);
 	account.granted += gets - over;
+	if (account.closed_seq > account.last_closed_seq && spent_seq < account.closed_seq)
+		gets = over = from_before(&account.charged, gets);
 	now->carried += over;
 	period_at(period)->passed_on += over;
 	return gets;
@@ -253,7 +254,7 @@ hold_row(const CrRow *row, const CrRow *before)
 	}
 	returns = hold->held;
 	hold->held = 0;
-	if (comes_back(row, hold->period, returns, false) != got)
+	if (comes_back(row, hold->period, returns, row->ref_seq) != got)
 		return "another number of monthly credits comes back of a hold";
 	if (row->kind == CR_KIND_HOLD_END)
 		hold->expired = returns - got;
@@ -268,12 +269,10 @@ refund_row(const CrRow *row, const CrRow *before)
 	int64_t		skip = account.refunded[spent->seq - 1];
 	int64_t		wanted = row->amount;
 	int64_t		got = worth(row) - worth(before);
-	bool		closed = spent->seq < account.closed_seq;
 	CrPart		parts[64];
 	int			n = 0;
 
 	account.refunded[spent->seq - 1] += row->amount;
-	account.owed = before->owed_monthly;
 	if (spent->kind == CR_KIND_DEDUCT)
 	{
 		parts[n++] = (CrPart) {CR_FROM_MONTHLY, -spent->delta.monthly};
@@ -296,11 +295,30 @@ refund_row(const CrRow *row, const CrRow *before)
 		wanted -= back;
 		if (back == 0 || (parts[n].source != CR_FROM_MONTHLY && parts[n].source != CR_FROM_LAST))
 			continue;
-		gets = comes_back(row, period, back, closed);
+		gets = comes_back(row, period, back, spent->seq);
 		period_at(period)->used -= gets;
 		got -= gets;
 	}
 	return got == 0 ? NULL : "another number of monthly credits comes back of what was spent";
+}
+
+/* An import of an earlier period: of what rolled over, only what corrections brought stays. */
+static int64_t
+take_rolled_over(const CrRow *row, const CrRow *import)
+{
+	int64_t		before = carried(account.left, account.limit);
+	int64_t		corrected = 0;
+
+	for (int64_t i = import->seq; i < row->seq - 1; i++)
+	{
+		const CrRow *adjust = &account.w->rows[i];
+
+		if (adjust->kind == CR_KIND_ADJUST && adjust->amount > 0 &&
+			adjust->period < row->period && worth(adjust) != worth(adjust - 1))
+			corrected += adjust->amount;
+	}
+	account.limit = least(account.undone ? INT64_MAX : account.limit, corrected);
+	return before - carried(account.left, account.limit);
 }
 
 static const char *
@@ -333,6 +351,8 @@ undo_row(const CrRow *row, const CrRow *before)
 		case CR_KIND_IMPORT:
 			if (target->period == row->period)
 				brought = cr_brought(target, CR_FROM_MONTHLY) - target->facts.period_granted;
+			else
+				brought = take_rolled_over(row, target);
 			period->corrected -= brought;
 			account.undone = false;
 			granted = 0;
@@ -364,7 +384,10 @@ pass(const CrRow *row)
 {
 	for (int64_t p = row->period; p > row->period - 2 && p > 0; p--)
 		memset(period_at(p), 0, sizeof(Period));
-	account.left = account.limit = account.granted = account.charged = 0;
+	account.left = account.limit = account.granted = 0;
+	account.last_charged = row->period > 1 ? account.charged : 0;
+	account.charged = 0;
+	account.last_closed_seq = account.closed_seq;
 	account.undone = false;
 }
 
