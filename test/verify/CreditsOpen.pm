@@ -26,7 +26,7 @@ my @SUMS = qw(monthly granted purchased held_monthly held_granted held_purchased
 # end was made from.
 sub new_book
 {
-	return { closed_seq => 0, forfeited => 0, charged_monthly => 0, charged_purchased => 0, made => undef,
+	return { closed_seq => 0, forfeited => 0, charged_monthly => 0, charged_purchased => 0, last_charged => 0, last_closed_seq => 0, made => undef,
 		map { ($_ => {}) } qw(grants live holds held spent payments undoable adjusted) };
 }
 

@@ -35,7 +35,7 @@ sub purchased_back
 {
 	my ($c, $credits, $seq) = @_;
 	my ($now, $book) = @$c{qw(now book)};
-	my $back = $seq < $book->{closed_seq} ? from_before($c, 'purchased', $credits) : $credits;
+	my $back = $seq < $book->{closed_seq} ? from_before($book, 'charged_purchased', $credits) : $credits;
 	credit($now, 'purchased', $back);
 	$book->{forfeited} += $credits - $back;
 	return $credits - $back;

@@ -186,7 +186,7 @@ sub check_account
 	my @problems;
 	my ($facts, $book, $end) = @$state{qw(facts book next_reset_at)};
 	my %expected = (end_anchor => undef, end_zone => undef, end_cycle => undef, end_columns($book, $facts, $end),
-		(map { ($_ => $book->{$_} || undef) } qw(closed_seq forfeited charged_monthly charged_purchased)),
+		(map { ($_ => $book->{$_} || undef) } qw(closed_seq forfeited charged_monthly charged_purchased last_charged last_closed_seq)),
 		(map { ($_ => $state->{$_}) } @BALANCES, @HELD, @OWED, qw(effective_at period next_reset_at)),
 		(map { ($_ => $facts->{$_}) } grep { $_ ne 'period_start' } @FACTS),
 		last_monthly_reset => $facts->{period_start});

@@ -28,7 +28,6 @@ sub close_account
 		$grant->{expired} += total(grep { ($_->{grant} // 0) == $grant->{tag} } @taken) if $grant->{paid};
 	}
 	$acct->{forfeited} += $lost{purchased};
-	$acct->{charged_since} = max(0, $acct->{owed}{monthly} - $acct->{charged}{monthly});
 	$acct->{charged} = { %{ $acct->{owed} } };
 	$acct->{closings}++;
 	$acct->{lives}++;

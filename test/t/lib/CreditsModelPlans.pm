@@ -66,8 +66,8 @@ sub new_account
 		carried_in => 0,
 		forfeited => 0,
 		closings => 0,
-		charged_since => 0,
-		new_debts => 0,
+		last_closings => 0,
+		last_charged => 0,
 		lives => 0,
 		status => 'active',
 		at => $self->{clock} };

@@ -40,32 +40,40 @@ sub give_all_back
 	return total(map { { credits => give_back($acct, $_) } } @lots);
 }
 
-# Where they are from before a closing, the period's rule comes first.
+# Where they are from before a closing in the current period, the period's rule comes first.  Where
+# the closing was in the period before, what it charged comes first.
 sub monthly_back
 {
 	my ($acct, $n, $period, $before) = @_;
 	my $age = $acct->{period} - $period;
-	my $comes = $age == 0 ? $n : $age == 1 ? carried($acct, $n, $before) : 0;
+	my $comes = 0;
 
-	$comes = from_before($acct, 'monthly', $comes, $before) if $before;
-	$acct->{carried_in} += $comes if $age == 1;
+	$comes = $before ? from_before($acct, 'monthly', $n) : $n if $age == 0;
+	if ($age == 1)
+	{
+		my $within = $n;
+
+		if ($acct->{closings} - ($before // 0) < $acct->{last_closings})
+		{
+			$within = min($n, $acct->{last_charged});
+			$acct->{last_charged} -= $within;
+		}
+		$comes = carried($acct, $within);
+		$comes = from_before($acct, 'monthly', $comes) if $before && $acct->{closings} > $acct->{last_closings};
+		$acct->{carried_in} += $comes;
+	}
 	credit($acct, 'monthly', $comes, period => $acct->{period}) if $comes;
 	return $n - $comes;
 }
 
-# How many of these credits come back, which were spent or paid for before so many closings:
-# what the account has been charged for the time before the last of them, and what pays a
-# debt.  In new_debts is how many of them paid something else than what they left behind: a debt
-# from after the closing, or from between it and the one before.
+# How many of these credits come back, which were spent or paid for before the last closing: what
+# the account has been charged since for the time before.
 sub from_before
 {
-	my ($acct, $bucket, $n, $closings) = @_;
-	my $charged = min($n, $acct->{charged}{$bucket});
-	my $comes = max($charged, min($n, $acct->{owed}{$bucket}));
-	my $since = $bucket eq 'monthly' && $closings > 1 ? $acct->{charged_since} : 0;
+	my ($acct, $bucket, $n) = @_;
+	my $comes = min($n, $acct->{charged}{$bucket});
 
-	$acct->{new_debts} += $comes - min($charged, max(0, $acct->{charged}{$bucket} - $since));
-	$acct->{charged}{$bucket} -= $charged;
+	$acct->{charged}{$bucket} -= $comes;
 	return $comes;
 }
 
@@ -74,14 +82,14 @@ sub from_before
 # period grants now.
 sub carried
 {
-	my ($acct, $n, $before) = @_;
+	my ($acct, $n) = @_;
 	my ($left, $limit) = @$acct{qw(last_left last_limit)};
 	my $within = clamped($left + $n, $limit) - clamped($left, $limit);
 
 	$acct->{last_left} += $n;
 	return $within if !$acct->{last_undone};
 	my $comes = clamped($left + $n) - clamped($left);
-	$acct->{period_granted} += $comes - $within if !$before;
+	$acct->{period_granted} += $comes - $within;
 	return $comes;
 }
 
@@ -96,7 +104,7 @@ sub unused_at_boundary
 sub purchased_back
 {
 	my ($acct, $n, $before) = @_;
-	my $comes = $before ? from_before($acct, 'purchased', $n, $before) : $n;
+	my $comes = $before ? from_before($acct, 'purchased', $n) : $n;
 
 	credit($acct, 'purchased', $comes);
 	$acct->{forfeited} += $n - $comes;

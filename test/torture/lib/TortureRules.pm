@@ -17,7 +17,7 @@ our @facts = qw(plan plan_version scheduled_plan cycle_anchor time_zone status o
   period_start period_share cycle last_left last_limit last_undone);
 
 # What an account has lost by closings, and was charged since for the time before.
-our @of_closings = qw(forfeits charged_monthly charged_purchased);
+our @of_closings = qw(forfeits charged_monthly charged_purchased last_charged last_closed_seq);
 
 my $whole = 1_000_000;    # the share of a full period
 
@@ -29,7 +29,7 @@ sub rules_begin
 {
 	return (
 		period => 1, end => undef, share => $whole, left => 0, limit => 0, undone => 0, cycle => undef, made_from => '', forfeits => 0, charged_monthly => 0,
-		charged_purchased => 0, closed_seq => 0,
+		charged_purchased => 0, last_charged => 0, last_closed_seq => 0, closed_seq => 0,
 		grants => {}, spending => {});
 }
 
@@ -119,19 +119,33 @@ sub carry
 	my $all = carried($after) - carried($before);
 
 	return $limited if !$acc->{undone};
-	$acc->{granted} += $all - $limited if !$acc->{is_before_closing};
+	$acc->{granted} += $all - $limited;
 	return $all;
 }
 
-# Of credits from before a closing: what the account was charged since for that time, and what
-# pays a debt.
+# Did what comes back leave the account before that row?  What a hold gives back did not leave it.
+sub is_before
+{
+	my ($acc, $seq) = @_;
+
+	return defined $acc->{given_seq} && $acc->{given_seq} < $seq;
+}
+
+sub is_before_closing
+{
+	my ($acc) = @_;
+
+	return is_before($acc, $acc->{state}{closed_seq});
+}
+
+# Of credits from before a closing: what the account was charged since for that time.
 sub from_before
 {
-	my ($acc, $bucket, $credits) = @_;
-	my $charged = min($credits, $acc->{"charged_$bucket"});
+	my ($acc, $charged, $credits) = @_;
+	my $back = min($credits, $acc->{$charged});
 
-	$acc->{"charged_$bucket"} -= $charged;
-	return max($charged, min($credits, $acc->{now}{"owed_$bucket"}));
+	$acc->{$charged} -= $back;
+	return $back;
 }
 
 # Monthly credits of a period come back.
@@ -139,9 +153,16 @@ sub give_monthly
 {
 	my ($acc, $period, $credits) = @_;
 	my $age = $acc->{period} - $period;
-	my $back = $age == 0 ? $credits : $age == 1 ? carry($acc, $credits) : 0;
+	my $closed = is_before_closing($acc);
+	my $back = $age == 0 ? $credits : 0;
 
-	$back = from_before($acc, 'monthly', $back) if $acc->{is_before_closing};
+	if ($age == 1)
+	{
+		$back = is_before($acc, $acc->{last_closed_seq}) ? from_before($acc, 'last_charged', $credits) : $credits;
+		$back = carry($acc, $back);
+		$closed &&= $acc->{state}{closed_seq} != $acc->{last_closed_seq};
+	}
+	$back = from_before($acc, 'charged_monthly', $back) if $closed && $age <= 1;
 	$acc->{lost} += $credits - $back;
 	credit($acc, 'monthly', $back);
 	return;
@@ -150,7 +171,7 @@ sub give_monthly
 sub give_purchased
 {
 	my ($acc, $credits) = @_;
-	my $back = $acc->{is_before_closing} ? from_before($acc, 'purchased', $credits) : $credits;
+	my $back = is_before_closing($acc) ? from_before($acc, 'charged_purchased', $credits) : $credits;
 
 	$acc->{lost} += $credits - $back;
 	$acc->{forfeits} += $credits - $back;
@@ -350,6 +371,7 @@ sub new_period
 	$acc->{limit} = $version ? $version->{rollover_limit} : 0;
 	$acc->{undone} = 0;
 	$now->{owed_monthly} = 0;
+	@$acc{qw(last_charged last_closed_seq)} = ($row->{skipped} ? 0 : $acc->{charged_monthly}, $acc->{state}{closed_seq});
 	$acc->{charged_monthly} = 0;
 	$now->{monthly} = carried($acc->{left}, $acc->{limit});
 	$acc->{expired} = $before - $now->{monthly};
@@ -407,7 +429,7 @@ my %rule = (
 		my ($skip, $wanted) = ($spent->{given}, $row->{amount});
 
 		$spent->{given} += $wanted;
-		$acc->{is_before_closing} = $row->{ref_seq} < $acc->{state}{closed_seq};
+		$acc->{given_seq} = $row->{ref_seq};
 		for my $part ([ $purchased, $spent->{purchased} ], reverse(@{ $spent->{parts} }), [ $monthly, $spent->{monthly} ])
 		{
 			my ($source, $credits) = @$part;
@@ -498,7 +520,7 @@ my %rule = (
 		my $amount = $row->{amount};
 		my $to_purchased = $grant ? min($amount, $grant->{elsewhere}) : $amount;
 
-		$acc->{is_before_closing} = $payment->{seq} < $acc->{state}{closed_seq};
+		$acc->{given_seq} = $payment->{seq};
 
 		# A grant gives what was taken elsewhere first, whatever comes back to it.
 		if ($grant) { give_granted($acc, $payment->{seq}, $amount); }
@@ -612,6 +634,7 @@ sub periods
 		$self->bad("$where: the period $row->{period} after $state->{period}")
 		  if $passed < 0 || defined $state->{plan} || defined $state->{scheduled_plan} || !defined $state->{end} || $state->{end} gt $at
 		  || $kind eq 'reset' || !$has_facts || grep { $before->{$_} } qw(monthly held_monthly owed_monthly);
+		@$state{qw(last_charged last_closed_seq)} = ($passed > 1 ? 0 : $state->{charged_monthly}, $state->{closed_seq});
 		@$state{qw(left limit undone period_granted charged_monthly)} = (0, 0, 0, 0, 0);
 	}
 	elsif ($kind eq 'reset')

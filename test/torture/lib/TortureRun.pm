@@ -150,6 +150,7 @@ my %tables = (
 		owed_monthly, owed_purchased, status, plan, plan_version, scheduled_plan, time_zone, cycle_anchor, overdraft_limit, effective_at,
 		period, period_granted, period_share, cycle, last_left, last_limit, last_undone, coalesce(forfeited, 0) AS forfeits,
 		coalesce(charged_monthly, 0) AS charged_monthly, coalesce(charged_purchased, 0) AS charged_purchased,
+		coalesce(last_charged, 0) AS last_charged, coalesce(last_closed_seq, 0) AS last_closed_seq,
 		coalesce(closed_seq, 0) AS closed_seq, last_monthly_reset AS period_start, next_reset_at, encode(history_hash, 'hex') AS hash FROM credit_account),
 	payment => q(SELECT payment_ref, user_id, seq, CASE WHEN granted THEN 'grant' ELSE 'purchase' END AS kind, amount, revoked,
 		coalesce(reported, 0) AS reported
