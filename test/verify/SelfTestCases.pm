@@ -233,7 +233,7 @@ our %PAYMENT_FORGERY = (
 	'h_debt 12: all comes back'               => { purchased_delta => 40, forfeited => 0 },
 	'h_debt 12: it is forfeited'              => { monthly_delta => 0, forfeited => 50 },
 	'h_debt 13: from the balance'             => { allocations => '{-1,25}', purchased_delta => -25 },
-	'h_debt 15: over the boundary'            => { monthly_delta => 10, forfeited => 10 },
+	'h_debt 15: over the boundary'            => { monthly_delta => 20, forfeited => 0 },
 	'h_debt 15: it is forgotten'              => { last_left => 10 },
 	'i_pack 7: what has ended is spared'      => { allocations => '{-1,70,-5,10}', purchased_delta => -70, owed_purchased => 10 },
 	'i_pack 8: it ends with the grant'        => { purchased_delta => 0, forfeited => 15 },

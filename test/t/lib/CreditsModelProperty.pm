@@ -228,11 +228,15 @@ sub order_matters
 	}
 	my $is_old = is_from_before($before, $acct, $first);
 
+	# A second closing charges all that is owed then.  What is from before the first closing can pay
+	# it, also where the debt was made between the two.
+	return undef if $is_old && $second->{call} eq 'close_account';
+
 	# Of what a chargeback took of a paid grant and elsewhere, it is not known how much was
 	# forfeited before.  It gives back what was charged first.
 	my $revoked = $second->{call} eq 'revoke' ? $before->{payments}{ $second->{ref} } : undef;
 	return undef if $is_old && $revoked && $revoked->{call} eq 'grant' && $acct->{forfeited} && $acct->{charged}{purchased};
-	my ($one, $other) = map { in_order($before, $world, $user, $is_old ? 0 : 1, @$_) } [ $first, $second ], [ $second, $first ];
+	my ($one, $other) = map { in_order($before, $world, $user, @$_) } [ $first, $second ], [ $second, $first ];
 
 	return undef if !$one || !$other;
 	$orders++;
@@ -259,12 +263,11 @@ sub lost_by_holds
 	return total(grep { $_->{bucket} eq 'monthly' } map { @{ $_->{lost} // [] } } values %{ $acct->{holds} });
 }
 
-# The state after these operations.  Nothing is said if more than so many periods end, or if a
-# hold ends and loses monthly credits, or where what is from before a closing pays a debt that
-# is not: who pays first does not get it back.
+# The state after these operations.  Nothing is said if more than one period ends, or if a hold
+# ends and loses monthly credits.
 sub in_order
 {
-	my ($before, $world, $user, $most, @ops) = @_;
+	my ($before, $world, $user, @ops) = @_;
 	my $model = model_of($world);
 	my $old = $before->view($user);
 
@@ -275,7 +278,7 @@ sub in_order
 		return undef if $answer->{state} ne '00000' || ($answer->{receipt}{replayed} // '') eq 'true' || $answer->{report}{failures};
 	}
 	my $acct = $model->view($user);
-	return undef if $acct->{period} > $old->{period} + $most;
+	return undef if $acct->{period} > $old->{period} + 1;
 	return undef if lost_by_holds($acct) > lost_by_holds($old);
 	return state_of($model, $user);
 }
