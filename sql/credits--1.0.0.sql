@@ -77,6 +77,8 @@ CREATE TABLE @extschema@.credit_account (
     forfeited          pg_catalog.int8,
     charged_monthly    pg_catalog.int8,
     charged_purchased  pg_catalog.int8,
+    last_charged       pg_catalog.int8,
+    last_closed_seq    pg_catalog.int8,
     plan_version       pg_catalog.int4,
     plan               pg_catalog.text COLLATE pg_catalog."C",
     scheduled_plan     pg_catalog.text COLLATE pg_catalog."C",
@@ -95,12 +97,13 @@ CREATE TABLE @extschema@.credit_account (
     CONSTRAINT credit_account_status CHECK (status OPERATOR(pg_catalog.=) 'active' OR status OPERATOR(pg_catalog.=) 'frozen' OR status OPERATOR(pg_catalog.=) 'closed'),
     CONSTRAINT credit_account_plan CHECK ((plan IS NULL) OPERATOR(pg_catalog.=) (plan_version IS NULL) AND (plan IS NULL OR cycle IS NOT NULL)),
     CONSTRAINT credit_account_period CHECK (
-        period OPERATOR(pg_catalog.>=) 1 AND period_share OPERATOR(pg_catalog.>=) 1 AND period_share OPERATOR(pg_catalog.<=) 1000000 AND
+        period OPERATOR(pg_catalog.>=) 1 AND period_share OPERATOR(pg_catalog.>=) 0 AND period_share OPERATOR(pg_catalog.<=) 1000000 AND
         last_limit OPERATOR(pg_catalog.>=) 0 AND (cycle IS NOT NULL OR next_reset_at IS NULL) AND
         (end_zone IS NULL) OPERATOR(pg_catalog.=) (end_anchor IS NULL) AND (end_zone IS NULL) OPERATOR(pg_catalog.=) (end_cycle IS NULL)),
     CONSTRAINT credit_account_closed CHECK (
         closed_seq OPERATOR(pg_catalog.>=) 1 AND forfeited OPERATOR(pg_catalog.>) 0 AND
-        charged_monthly OPERATOR(pg_catalog.>) 0 AND charged_purchased OPERATOR(pg_catalog.>) 0),
+        charged_monthly OPERATOR(pg_catalog.>) 0 AND charged_purchased OPERATOR(pg_catalog.>) 0 AND
+        last_charged OPERATOR(pg_catalog.>) 0 AND last_closed_seq OPERATOR(pg_catalog.>) 0),
     CONSTRAINT credit_account_head CHECK (history_seq OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(history_hash) OPERATOR(pg_catalog.=) 32)
 ) WITH (fillfactor = 70);
 CREATE INDEX credit_account_next_event_idx ON @extschema@.credit_account (next_event_at);
@@ -124,6 +127,8 @@ COMMENT ON COLUMN @extschema@.credit_account.closed_seq IS 'seq of the row that 
 COMMENT ON COLUMN @extschema@.credit_account.forfeited IS 'Purchased credits that were lost when the account was closed, and that no chargeback has used. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_account.charged_purchased IS 'Purchased credits that the account has been charged, since it was last closed, for the time before: what it owed then, and what chargebacks of older payments took. What comes back from that time gives this back. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_account.charged_monthly IS 'The same for monthly credits: what the account owed when it was closed in this period. The boundary clears it. NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_account.last_charged IS 'charged_monthly at the last boundary, minus what came back since from before that closing. NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_account.last_closed_seq IS 'closed_seq at the last boundary. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_account.effective_at IS 'effective_at of the newest history row. The account''s time never goes back to before it.';
 COMMENT ON COLUMN @extschema@.credit_account.cycle_anchor IS 'The boundaries of anniversary, weekly and yearly plans are counted from this local time in the account''s zone.';
 COMMENT ON COLUMN @extschema@.credit_account.next_reset_at IS 'End of the current period. Once stored, it is final. NULL: the period has no end.';
@@ -508,6 +513,8 @@ CREATE TABLE @extschema@.credit_checkpoint (
     forfeited          pg_catalog.int8,
     charged_monthly    pg_catalog.int8,
     charged_purchased  pg_catalog.int8,
+    last_charged       pg_catalog.int8,
+    last_closed_seq    pg_catalog.int8,
     plan_version       pg_catalog.int4,
     plan               pg_catalog.text COLLATE pg_catalog."C",
     scheduled_plan     pg_catalog.text COLLATE pg_catalog."C",
@@ -1028,7 +1035,7 @@ CREATE PROCEDURE @extschema@.credits_undo_run(
     INOUT report pg_catalog.jsonb DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'credits_undo_run';
 COMMENT ON PROCEDURE @extschema@.credits_undo_run(pg_catalog.uuid, pg_catalog.text, pg_catalog.timestamptz, pg_catalog.bool, pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.int4, pg_catalog.interval, pg_catalog.jsonb) IS
-'Undoes a bulk run (a sweep''s resets, grants, an applied plan, an import), or one boundary of a plan, whichever calls applied it. It appends rows that compensate. Each row is undone once. A reset is undone while its period lasts: monthly changes by expired - granted, and what is not there is owed. regrant grants by the plan version in force now. Each batch (batch_size accounts, default 1000) is a transaction of its own. Inside a transaction block, everything is in the caller''s transaction. dry_run only reports. max_accounts limits the run. Busy accounts are tried again at the end, for at most max_wait in all (default 10 seconds). A run that is started again goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, busy, failures, more}. Audited. Errors: UC009, 22023, 25006.';
+'Undoes a bulk run (a sweep''s resets, grants, an applied plan, an import), or one boundary of a plan, whichever calls applied it. It appends rows that compensate. Each row is undone once. A reset is undone while its period lasts, and while plan, version and allowance are those that it left; otherwise the account is skipped. The plan then counts as having granted what the boundary let expire, late returns included. Monthly credits change by the difference. What cannot be taken is remembered as owed_monthly. After that, late returns are carried over in full, and a plan change grants anew. With regrant, the allowance in this period of the plan version in force now takes the place of what was granted; if it is that already, the account counts as already, and no row is written. Each batch (batch_size accounts, default 1000) is a transaction of its own. Inside a transaction block, everything is in the caller''s transaction. dry_run only reports. max_accounts limits the run. Busy accounts are tried again at the end, for at most max_wait in all (default 10 seconds). A run that is started again goes on where it was. Reports {run_id, accounts, credits_granted, credits_expired, already, skipped, not_taken, busy, failures, more}. Audited. Errors: UC009, 22023, 25006.';
 
 CREATE PROCEDURE @extschema@.credits_import(
     source pg_catalog.text, history pg_catalog.text DEFAULT NULL, refresh pg_catalog.bool DEFAULT NULL, reason pg_catalog.text DEFAULT NULL,
@@ -1063,13 +1070,13 @@ CREATE FUNCTION @extschema@.credits_transfer(
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_transfer';
 COMMENT ON FUNCTION @extschema@.credits_transfer(pg_catalog.text, pg_catalog.text, pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
-'Moves amount purchased credits (default: all) to another user''s account, at one time for both. Each account gets a row, whose spender is the other user. The receipt''s recently_purchased says how many of them were bought in the last credits.chargeback_days, so that a chargeback can still come, which the giver would owe. With credits.refuse_recent_transfers such a transfer is refused (55000). Waits at most 10 seconds for the second account. Returns the receipt of the first. The account that gives is checked first. Errors: UC001, UC002, UC003, UC004, UC012, 22003, 22004, 22023, 25006, 40001, 55000, 55P03.';
+'Moves amount purchased credits (default: all) to another user''s account, at one time for both. Each account gets a row, whose spender is the other user. The receipt''s recently_purchased says how many of them were bought in the last credits.chargeback_days, so that a chargeback can still come, which the giver would owe. With credits.refuse_recent_transfers such a transfer is refused (55000). If an accounts last row is more than a minute later than the clock, it takes no part (55000): use credits_repair_clock. Waits at most 10 seconds for the second account. Returns the receipt of the first. The account that gives is checked first. Errors: UC001, UC002, UC003, UC004, UC012, 22003, 22004, 22023, 25006, 40001, 55000, 55P03.';
 
 CREATE FUNCTION @extschema@.credits_close_account(user_id pg_catalog.text, reason pg_catalog.text DEFAULT NULL)
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_close_account';
 COMMENT ON FUNCTION @extschema@.credits_close_account(pg_catalog.text, pg_catalog.text) IS
-'Closes an account. The plan ends, monthly and granted credits expire, and every grant ends. Purchased credits are forfeited, so move them first with credits_transfer; they cover later chargebacks. What comes back later from before the closing gives back what the account was charged since for that time (what it owed, and chargebacks), and pays what is owed. From then on spending and granting raise UC004. Purchases are still credited. credits_unfreeze opens the account again, without a plan. Audited. Errors: UC002, UC004 (closed already), 55000 (open holds), 22004, 22023, 25006, 40001.';
+'Closes an account. The plan ends, monthly and granted credits expire, and every grant ends. Purchased credits are forfeited, so move them first with credits_transfer; they cover later chargebacks. What comes back later from before the closing gives back only what the account was charged since for that time (what it owed, and chargebacks). From then on spending and granting raise UC004. Purchases are still credited. credits_unfreeze opens the account again, without a plan. Audited. Errors: UC002, UC004 (closed already), 55000 (open holds), 22004, 22023, 25006, 40001.';
 
 /* Accounts whose next reset will have to wait, or is waiting. */
 CREATE FUNCTION @extschema@.credits_unknown_zones()

@@ -101,5 +101,39 @@ SELECT credits_deduct('gil', 7) -> 'seq' AS spent \gset
 SELECT credits_close_account('gil') -> 'expired' AS expired;
 SELECT seq, remaining, closed FROM credit_grant WHERE user_id = 'gil' ORDER BY seq;
 SELECT credits_refund('gil', :spent) -> 'forfeited' AS forfeited, credits_unfreeze('gil') -> 'available' AS available;
+-- One time for both: an account whose last row is more than a minute later than the clock takes no part, so
+-- that the other one does not get that time.
+CALL t.story($story$
+04-01 | credits_open_account('hal') | 0/0/0
+      | credits_add_purchased('hal', 10, 'p6') | 0/0/10
+      | credits_open_account('ivy') | 0/0/0
+      | credits_open_account('jon') | 0/0/0
+      | credits_add_purchased('jon', 10, 'p7') | 0/0/10
+04-02 | credits_transfer('hal', 'ivy', 1, NULL, 'k2') | 0/0/9
+04-01 23:59 | credits_transfer('hal', 'ivy', 2) | 0/0/7
+04-01 23:58:59.999999 | credits_transfer('hal', 'jon', 1) | 55000
+      | credits_transfer('jon', 'hal', 1) | 55000
+      | credits_transfer('hal', 'nobody', 1) | UC002
+-- a key that was used is found before, and so is a wrong one; the clock is found before the balance and a freeze
+      | credits_transfer('hal', 'ivy', 1, NULL, 'k2') | 0/0/9 again
+      | credits_transfer('hal', 'ivy', 2, NULL, 'k2') | UC003
+      | credits_transfer('jon', 'ivy', 11) | 55000
+      | credits_freeze('hal') | 0/0/7
+      | credits_transfer('hal', 'jon', 1) | 55000
+      | credits_unfreeze('hal') | 0/0/7
+-- every other call goes on
+      | credits_deduct('hal', 1) | 0/0/6
+-- one of the two is put right, then the other
+      | credits_repair_clock('hal') | 0/0/6
+      | credits_transfer('hal', 'jon', 1) | 0/0/5
+      | credits_transfer('hal', 'ivy', 1) | 55000
+      | credits_repair_clock('ivy') | 0/0/3
+      | credits_transfer('hal', 'ivy', 1) | 0/0/4
+      | (SELECT to_char(max(effective_at), 'MM-DD HH24:MI:SS.US') FROM credit_history WHERE user_id = 'jon') | 04-01 23:58:59.999999
+$story$);
+SELECT at, call, got, wrong FROM t.told ORDER BY no;
+SELECT credits_unfreeze('ivy') ->> 'effective_at' AS ivy FROM set_config('credits.clock', '2026-04-02 00:01:00.000001+00', false);
+SET credits.clock = '2026-04-01 12:00:00+00';
+SELECT * FROM t.refused($$SELECT credits_transfer('jon', 'ivy', 1)$$);
 SELECT * FROM credits_verify();
 DROP EXTENSION credits;

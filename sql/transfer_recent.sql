@@ -66,7 +66,7 @@ DROP ROLE regress_credits_transfer;
 
 -- A transfer is one instant for both, after the last rows of both, and the pair is exact: the sum of both
 -- is the same at every time.
-SET credits.clock = '2026-09-11 00:00Z';
+SET credits.clock = '2026-09-10 12:01Z';
 SELECT credits_deduct('to', 1) ->> 'ok' AS ok;
 SET credits.clock = '2026-09-10 12:00Z';
 SELECT credits_transfer('u', 'to', 3) ->> 'ok' AS ok;

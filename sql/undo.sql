@@ -189,7 +189,8 @@ SELECT * FROM pg_temp.have('t1', 't2', 't3');
 SELECT * FROM credits_verify();
 
 -- Two boundaries in one row: only the last is undone, as if each had been applied by itself (s2 was swept
--- at both).  The 100 of 1 July come back, the 100 of 1 August go.  A regrant by the same version changes nothing.
+-- at both).  The 100 of 1 July come back, the 100 of 1 August go.  A regrant by the same version changes nothing and
+-- writes nothing, so that the boundary can still be undone.
 SELECT credits_define_plan('sleep', 100) ->> 'version' AS version;
 SELECT count(credits_open_account(u, 'sleep')), count(credits_deduct(u, n)) FROM (VALUES ('s1', 100), ('s2', 100), ('s3', 30)) v (u, n);
 SET credits.clock = '2026-07-01 00:00:00+00';
@@ -206,7 +207,12 @@ SELECT * FROM credits_verify();
 SET credits.clock = '2026-10-01 00:00:00+00';
 CALL credits_undo_run(plan => 'sleep', boundary => '2026-10-01 00:00:00+00', regrant => true) \gset
 SELECT pg_temp.said(:'report');
+SELECT count(*) FROM credit_history WHERE user_id LIKE 's_' AND kind = 'undo' AND effective_at >= '2026-10-01';
 SELECT * FROM pg_temp.have('s1', 's2', 's3');
+CALL credits_undo_run(plan => 'sleep', boundary => '2026-10-01 00:00:00+00') \gset
+SELECT pg_temp.said(:'report');
+SELECT * FROM pg_temp.have('s1', 's2', 's3');
+SELECT user_id, kind, amount, expired, skipped FROM credit_history WHERE user_id LIKE 's_' AND effective_at >= '2026-10-01' ORDER BY user_id, seq;
 SELECT * FROM credits_verify();
 
 -- Arguments.
@@ -270,6 +276,23 @@ SELECT * FROM credits_verify_account('h');
 SELECT t.short(credits_capture('h', :hold));
 SELECT seq, kind, amount, delta, balance, expired, allocations FROM t.moves('h') WHERE seq > 1;
 SELECT * FROM credits_verify_account('h');
+
+-- The undo of a boundary reads the holds of the last period, not all that the account ever had.
+SELECT credits_open_account('many', 'held') ->> 'monthly' AS monthly;
+SELECT count(credits_hold('many', 1, '1 minute')) FROM generate_series(1, 100);
+SET credits.clock = '2027-04-29 00:00:00+00';
+SELECT credits_unfreeze('many') ->> 'monthly' AS monthly;
+SET credits.clock = '2027-05-31 00:00:00+00';
+SELECT count(credits_hold('many', 1, '2 days')) FROM generate_series(1, 3);
+SET credits.clock = '2027-06-04 00:00:00+00';
+SELECT count(credits_hold('many', 1, '2 days')) FROM generate_series(1, 20);
+BEGIN;
+SELECT pg_stat_get_xact_tuples_fetched('credit_hold_pkey'::regclass) AS fetched \gset
+CALL credits_undo_run(plan => 'held', boundary => '2027-06-01 00:00:00+00') \gset
+SELECT pg_stat_get_xact_tuples_fetched('credit_hold_pkey'::regclass) - :fetched < 50 AS few;
+COMMIT;
+SELECT period, state, monthly, given_back, count(*) FROM credit_hold WHERE user_id = 'many' GROUP BY 1, 2, 3, 4 ORDER BY 1;
+SELECT * FROM credits_verify_account('many');
 
 -- Tampering.
 BEGIN;

@@ -301,6 +301,23 @@ error_no_zone(const char *zone)
 			 errhint(ZONE_HINT)));
 }
 
+const char too_many_periods_message[] =
+	"too many periods have ended since the account's last row";
+
+void
+error_too_many_periods(const CrAccount *acc)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "user_id", acc->user_id);
+	json_text(&buf, "plan", acc->facts.plan);
+	json_int(&buf, "max", CR_MAX_PERIODS);
+	raise_error(
+		ERRCODE_PROGRAM_LIMIT_EXCEEDED, too_many_periods_message, &buf,
+		"Check the clock of the server, and credits.clock: it may be far ahead. Each of these periods needs a row of its own, because of the plan's rollover_limit or its versions.");
+}
+
 void
 error_key_conflict(const char *key, int64 seq, const char *kind)
 {
@@ -448,6 +465,19 @@ error_recently_bought(const char *user_id, int64 amount, int64 recent)
 		ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 		"credits were bought too recently to be transferred", &buf,
 		"A chargeback can still come for them (credits.chargeback_days). Transfer less, or try again later.");
+}
+
+void
+error_ahead_of_clock(const CrAccount *acc)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "user_id", acc->user_id);
+	put_effective_at(&buf, acc, 0);
+	raise_error(
+		ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "account's time is ahead of the clock", &buf,
+		"A transfer has one time for both accounts, so it would set the other account's time ahead, too. If the clock is right now, credits_repair_clock sets the account's time back to it.");
 }
 
 void

@@ -60,6 +60,8 @@ pg_noreturn extern void error_plan_not_found(const char *plan);
 pg_noreturn extern void error_default_plan_not_found(const char *plan);
 extern char *zone_unknown_message(const CrAccount *acc);
 pg_noreturn extern void error_zone_unknown(const CrAccount *acc);
+extern const char too_many_periods_message[];
+pg_noreturn extern void error_too_many_periods(const CrAccount *acc);
 pg_noreturn extern void error_no_zone(const char *zone);
 pg_noreturn extern void error_key_conflict(const char *key, int64 seq, const char *kind);
 pg_noreturn extern void error_payment_conflict(const char *payment_ref);
@@ -74,6 +76,7 @@ pg_noreturn extern void error_reinstate_exceeds(const char *payment_ref, int64 a
 												int64 paid, int64 revoked);
 pg_noreturn extern void error_other_length(const CrAccount *acc, const CrPlanVersion *plan);
 pg_noreturn extern void error_recently_bought(const char *user_id, int64 amount, int64 recent);
+pg_noreturn extern void error_ahead_of_clock(const CrAccount *acc);
 pg_noreturn extern void error_not_spent(const char *user_id, int64 seq);
 pg_noreturn extern void error_hold_archived(const char *user_id, int64 seq);
 pg_noreturn extern void error_archived_row(const char *user_id, int64 seq);

@@ -49,6 +49,25 @@ not_taken(const CrAccount *before, const CrAccount *after, const CrRow *target)
 	return Max(after->owed_monthly - before->owed_monthly, 0);
 }
 
+static bool
+find_in_history(void *ctx, const char *user_id, int64 seq, CrRow *row)
+{
+	(void) ctx;
+	return find_row(user_id, seq, SnapshotSelf, row);
+}
+
+/* See cr_undo(). */
+static int64
+adjusted_since(const CrAccount *acc, const CrRow *import)
+{
+	int64 adjusted = find_adjusted(acc->user_id, import->seq, acc->history_seq, acc->period,
+								   find_in_history, NULL);
+
+	if (adjusted < 0)
+		error_corrupted("credit_history", "a row since the import is missing");
+	return adjusted;
+}
+
 /* Appends a row that undoes the target. */
 static BulkOutcome
 undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target)
@@ -56,6 +75,7 @@ undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target)
 	Undo *undo = bulk->ctx;
 	CrAccount before = ledger->acc;
 	const CrPlanVersion *regrant = NULL;
+	int64 adjusted = 0;
 	CrRow row;
 	CrVerdict verdict;
 	int64 change;
@@ -71,10 +91,14 @@ undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target)
 		regrant = plans_in_force(ledger->plans, ledger->acc.facts.plan, ledger->now);
 	}
 	if (target->kind == CR_KIND_RESET && regrant == NULL)
-		lots_load_expired(&ledger->acc, SnapshotSelf);
-	verdict = cr_undo(&ledger->acc, ledger->now, target, false, regrant, &row);
+		lots_load_expired(&ledger->acc, target->seq, SnapshotSelf);
+	if (target->kind == CR_KIND_IMPORT)
+		adjusted = adjusted_since(&ledger->acc, target);
+	verdict = cr_undo(&ledger->acc, ledger->now, target, false, regrant, adjusted, &row);
 	if (verdict == CR_NOT_UNDOABLE)
 		return BULK_SKIPPED;
+	if (verdict == CR_UNCHANGED)
+		return BULK_ALREADY;
 	ledger_check(ledger, verdict, target->amount);
 	(void) ledger_push(ledger, &row);
 	change = cr_available(&ledger->acc) - cr_available(&before);

@@ -203,9 +203,41 @@ held_of_grant(const CrAccount *acc, int64 seq)
 	return held;
 }
 
+/*
+ * What chargebacks took of each grant that is paid for.  What they took elsewhere, because it
+ * was held or spent, is not among it.
+ */
+static int64 *
+revoked_of_grants(const CrAccount *acc)
+{
+	const CrLots *lots = acc->lots;
+	int64 *revoked = palloc0(sizeof(int64) * Max(lots->n_grants, 1));
+	Lookup lookup;
+
+	lookup_begin(&lookup, TABLE_PAYMENT, INDEX_PAYMENT_USER, GetActiveSnapshot());
+	lookup_text_key(&lookup, 1, acc->user_id);
+	while (lookup_next(&lookup, ForwardScanDirection))
+	{
+		Payment payment;
+		const char *problem = payment_read(&payment, lookup.slot);
+		const CrGrant *grant;
+
+		CHECK_FOR_INTERRUPTS();
+		if (problem)
+			error_corrupted("credit_payment", problem);
+		grant = payment.granted ? cr_find_grant(acc, payment.seq) : NULL;
+		if (grant)
+			revoked[grant - lots->grants] = payment.revoked - grant->elsewhere;
+	}
+	lookup_end(&lookup);
+	return revoked;
+}
+
 static void
 put_grants(StringInfo buf, const CrAccount *acc, CrTime now)
 {
+	const int64 *revoked = revoked_of_grants(acc);
+
 	put_key(buf, "grants");
 	appendStringInfoChar(buf, '[');
 	for (int i = 0; i < acc->lots->n_grants; i++)
@@ -220,7 +252,8 @@ put_grants(StringInfo buf, const CrAccount *acc, CrTime now)
 		json_int(buf, "amount", grant->amount);
 		json_int(buf, "remaining", grant->left);
 		json_int(buf, "held", held);
-		json_int(buf, "spent", grant->amount - grant->left - held);
+		json_int(buf, "spent", grant->amount - grant->left - held - revoked[i]);
+		json_int(buf, "revoked", revoked[i]);
 		json_time(buf, "ends_at", grant->ends_at);
 		json_bool(buf, "paid", grant->paid);
 		appendStringInfoChar(buf, '}');

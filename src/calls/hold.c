@@ -102,11 +102,15 @@ find_hold(Ledger *ledger, int64 seq)
 	return hold;
 }
 
-/* Would a capture of this amount take more than what is held, or expired with the hold? */
+/*
+ * Would a capture of this amount take more than what is held, or expired with the hold?  A
+ * hold that is settled takes nothing: that is another error, and needs no time zone.
+ */
 static bool
 spends_more(const CrAccount *acc, const CrHold *hold, int64 amount)
 {
-	return hold->state <= CR_HOLD_EXPIRED && amount > cr_hold_has(acc, hold);
+	return (hold->state == CR_HOLD_OPEN || hold->state == CR_HOLD_EXPIRED) &&
+		amount > cr_hold_has(acc, hold);
 }
 
 typedef struct Settlement

@@ -16,6 +16,9 @@
 #include "store/locks.h"
 #include "tables/find.h"
 
+/* So far, a clock may step back when it is set.  A longer step shows that it was wrong. */
+#define ALLOWED_LEAD INT64_C(60000000) /* a minute */
+
 PG_FUNCTION_INFO_V1(credits_transfer);
 
 typedef struct Transfer
@@ -29,14 +32,25 @@ typedef struct Transfer
 	Datum receipt;
 } Transfer;
 
+/* If the clock ran ahead when the account's last row was written, the transfer is refused. */
+static void
+check_lead(const CrAccount *acc, CrTime clock)
+{
+	if (acc->effective_at > clock + ALLOWED_LEAD)
+		error_ahead_of_clock(acc);
+}
+
 /*
  * A transfer is one instant for both accounts.  Both are locked now, so this is the time
- * after both locks and after the last rows of both.
+ * after both locks and after the last rows of both.  An account whose time is far ahead of
+ * the clock would carry its time to the other account, and from there to further ones.
  */
 static void
 set_one_time(Ledger *from, Ledger *to)
 {
 	from->clock = to->clock = clock_now();
+	check_lead(&from->acc, from->clock);
+	check_lead(&to->acc, to->clock);
 	from->now = to->now = Max(from->clock, Max(from->acc.effective_at, to->acc.effective_at));
 }
 

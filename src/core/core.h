@@ -48,6 +48,11 @@ typedef int64_t CrLocal;
  * are paid for.  A deduction reads them all.
  */
 #define CR_MAX_GRANTS	 10000
+/*
+ * If more periods have ended since the account's last row, and each needs a row of its own,
+ * what is due is not applied: the clock must be wrong.
+ */
+#define CR_MAX_PERIODS	 100000
 #define CR_FULL_SHARE	 1000000 /* parts per million: the share of a whole period */
 
 /*
@@ -150,6 +155,8 @@ typedef enum CrVerdict
 	CR_MORE_THAN_REVOKED, /* UC010 */
 	/* the period or grant has ended, something else changed it, or the row was undone before */
 	CR_NOT_UNDOABLE,
+	/* a regrant would grant what is granted already, so no row is written */
+	CR_UNCHANGED,
 	CR_HAS_HOLDS,	/* 55000: holds are open */
 	CR_ZONE_UNKNOWN /* UC012: the server does not know the account's zone */
 } CrVerdict;
@@ -160,6 +167,8 @@ typedef enum CrFold
 	CR_FOLDED, /* everything is applied */
 	/* the next reset, and what is due after the reset, wait for the account's time zone */
 	CR_WAITS_FOR_ZONE,
+	/* more than CR_MAX_PERIODS rows that begin a period are due; the caller raises 54000 */
+	CR_TOO_MANY_PERIODS,
 	/*
 	 * A version of the account's plan, or of the scheduled plan, is missing.  The stored
 	 * data is damaged, and the caller raises UC008.
@@ -355,6 +364,9 @@ typedef struct CrAccount
 	 */
 	int64_t charged_monthly;
 	int64_t charged_purchased;
+	/* charged_monthly and closed_seq at the last boundary */
+	int64_t last_charged;
+	int64_t last_closed_seq;
 	int64_t history_seq; /* number of the last history row; 0: there is none */
 	uint8_t history_hash[CR_HASH_LEN];
 	CrLots *lots; /* NULL: grants and holds were not read; see cr_has_lots() */
@@ -609,11 +621,13 @@ extern CrVerdict cr_refund(CrAccount *acc, CrTime at, const CrSpent *spent, int6
 
 /*
  * undo_rules.c: taking back what a row of a bulk run did.  regrant: after a reset is undone,
- * the version of the plan whose allowance is granted instead; NULL: none.
+ * the version of the plan whose allowance is granted instead; NULL: none.  CR_UNCHANGED: it is
+ * granted already, and the reset still counts as not undone.  adjusted: for an import, what
+ * cr_monthly_adjusted() says of the rows since then, up to the last of an earlier period, in all.
  */
 extern bool cr_undone_fits(const CrRow *target);
 extern CrVerdict cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
-						 const CrPlanVersion *regrant, CrRow *row);
+						 const CrPlanVersion *regrant, int64_t adjusted, CrRow *row);
 
 /* import_rules.c: bringing an account in from another system */
 typedef struct CrImport
@@ -631,6 +645,7 @@ typedef struct CrImport
 extern bool cr_can_import(const CrAccount *acc);
 extern CrVerdict cr_imported(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
 extern int64_t cr_brought(const CrRow *import, int64_t source);
+extern int64_t cr_monthly_adjusted(const CrRow *before, const CrRow *row);
 extern CrVerdict cr_import(CrAccount *acc, CrTime at, CrImport *import, CrRow *row);
 
 /*
@@ -662,6 +677,7 @@ typedef struct CrReplayed
 	const CrRow *target; /* the row that a refund or undo refers to; NULL: there is none */
 	/* how many credits of it were refunded before, or how often it was undone before */
 	int64_t used;
+	int64_t adjusted;	/* the undo of an import: see cr_undo() */
 	const CrPaid *paid; /* the payment that the row revokes or reinstates; NULL: none */
 } CrReplayed;
 

@@ -284,7 +284,7 @@ cr_next_period(const CrEnv *env, CrCycle cycle, const char *zone, CrLocal anchor
 }
 
 /*
- * Which share a part of a full period is, rounded down, but at least 1.  This is a long
+ * Which share a part of a full period is, rounded down.  It can be 0.  This is a long
  * division in two steps, so that no product is too large for 64 bits.
  */
 static int32_t
@@ -292,9 +292,8 @@ share_of_period(CrTime part, CrTime full)
 {
 	int64_t thousandths = part * 1000 / full;
 	int64_t rest = part * 1000 % full;
-	int64_t share = thousandths * 1000 + rest * 1000 / full;
 
-	return share > 0 ? (int32_t) share : 1;
+	return (int32_t) (thousandths * 1000 + rest * 1000 / full);
 }
 
 /*

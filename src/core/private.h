@@ -54,8 +54,8 @@ typedef struct CrGiving
 {
 	CrAccount *acc;
 	CrTime at;
-	bool is_hold_end;		/* at the end of a grant, the grant still takes credits back */
-	bool is_before_closing; /* the credits left the account before it was closed */
+	bool is_hold_end; /* at the end of a grant, the grant still takes credits back */
+	int64_t seq;	  /* of the row with which they left the account */
 	bool is_trial;
 	bool is_over_cap;
 	int64_t lost; /* credits whose period or grant has ended, or which closing forfeits */

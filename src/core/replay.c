@@ -116,6 +116,8 @@ cr_compare_head(const CrAccount *stored, const CrAccount *expected)
 	CHECK(forfeited, "forfeited is not what the history gives");
 	CHECK(charged_monthly, "charged_monthly is not what the history gives");
 	CHECK(charged_purchased, "charged_purchased is not what the history gives");
+	CHECK(last_charged, "last_charged is not what the history gives");
+	CHECK(last_closed_seq, "last_closed_seq is not what the history gives");
 	CHECK(next_reset_at, "next_reset_at is not what the history gives");
 	CHECK(effective_at, "effective_at is not the last row's");
 	if (!cr_facts_equal(&stored->facts, &expected->facts))
@@ -201,7 +203,7 @@ period_problem(const CrAccount *acc, CrTime start, const CrRow *row, bool is_fir
 		return "next_reset_at is no end of the period";
 	if (end > LATEST_TIME || end - start > cr_longest_period(facts->cycle))
 		return "next_reset_at is too far away";
-	if (facts->period_share < 1 || facts->period_share > CR_FULL_SHARE)
+	if (facts->period_share < 0 || facts->period_share > CR_FULL_SHARE)
 		return "period_share is out of range";
 	/* only another anchor, zone or cycle makes a period shorter, and only the first one */
 	if (facts->period_share < CR_FULL_SHARE &&
@@ -249,6 +251,8 @@ pass_silently(CrAccount *acc, const CrRow *row)
 	facts->period_granted = 0;
 	facts->last_left = facts->last_limit = 0;
 	facts->last_undone = false;
+	acc->last_charged = passed == 1 ? acc->charged_monthly : 0;
+	acc->last_closed_seq = acc->closed_seq;
 	acc->charged_monthly = 0;
 	return NULL;
 }
@@ -293,13 +297,9 @@ end_problem(const Replay *r)
 static const char *
 open_problem(Replay *r)
 {
-	const CrAccount *acc = r->acc;
-
 	if (!r->row->has_facts)
 		return "the opening row has no facts";
-	if (acc->facts.cycle != CR_NO_CYCLE)
-		return "the account was open already";
-	return NULL;
+	return r->acc->facts.cycle == CR_NO_CYCLE ? NULL : "the account was open already";
 }
 
 static const char *
@@ -644,7 +644,8 @@ replay_undo(const Replay *r, CrAccount *after, CrRow *expected)
 		if (regrant == NULL || regrant->effective_from > r->at)
 			return CR_NOT_UNDOABLE;
 	}
-	return cr_undo(after, r->at, target, r->about->used > 0, regrant, expected);
+	return cr_undo(after, r->at, target, r->about->used > 0, regrant, r->about->adjusted,
+				   expected);
 }
 
 /* What a row of a kind says, beside what every row does. */

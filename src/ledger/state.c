@@ -39,6 +39,8 @@ state_bring_up_to(CrAccount *acc, Plans *plans, CrTime at)
 				state.waits_for_zone = true;
 				state.as_of = cr_waiting_time(acc);
 				break;
+			case CR_TOO_MANY_PERIODS:
+				error_too_many_periods(acc);
 			case CR_PLAN_MISSING:
 				error_corrupted("credit_plan", "a plan that an account has is missing");
 		}

@@ -408,6 +408,8 @@ encode(CrBuf *buf, const Checkpoint *ckpt)
 	put_count(buf, acc->forfeited);
 	put_count(buf, acc->charged_monthly);
 	put_count(buf, acc->charged_purchased);
+	put_count(buf, acc->last_charged);
+	put_count(buf, acc->last_closed_seq);
 	put_numbers(buf, &ckpt->grants);
 	put_numbers(buf, &ckpt->holds);
 	put_numbers(buf, &ckpt->purchases);

@@ -84,6 +84,42 @@ find_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row)
 }
 
 /*
+ * What adjustments gave the monthly bucket after an import, in periods before this one: for
+ * undoing the import.  upto: the last row to read.  -1: a row cannot be read.
+ */
+int64
+find_adjusted(const char *user_id, int64 import_seq, int64 upto, int64 period, FindRow find,
+			  void *ctx)
+{
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext memory[2]; /* of a row, and of the row before it */
+	CrRow rows[2];
+	int64 sum = 0;
+
+	for (int i = 0; i < 2; i++)
+		memory[i] = AllocSetContextCreate(old, "credits rows since an import",
+										  ALLOCSET_SMALL_SIZES);
+	for (int64 seq = import_seq; seq <= upto && sum >= 0; seq++)
+	{
+		CrRow *row = &rows[seq % 2];
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(memory[seq % 2]);
+		MemoryContextSwitchTo(memory[seq % 2]);
+		if (!find(ctx, user_id, seq, row) || row->malformed)
+			sum = -1;
+		else if (row->period >= period)
+			break;
+		else if (seq > import_seq)
+			sum_add(&sum, cr_monthly_adjusted(&rows[(seq - 1) % 2], row));
+	}
+	MemoryContextSwitchTo(old);
+	for (int i = 0; i < 2; i++)
+		MemoryContextDelete(memory[i]);
+	return sum;
+}
+
+/*
  * Begins to read the rows of a user that refer to one row: refunds of a deduction,
  * chargebacks of a purchase, and the row that undoes it.  The account is locked.
  */

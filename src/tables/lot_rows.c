@@ -237,24 +237,33 @@ lots_load(CrAccount *acc, CrTime upto, Snapshot snapshot)
 		load_holds(acc, upto, snapshot);
 }
 
-/* Reads the holds that have expired and were not captured since: they can still change. */
+/*
+ * Reads the holds of the period before that have expired and were not captured since: undoing
+ * the boundary changes them.  boundary: the number of its row.  The holds of that period are
+ * the newest ones before it, so older ones are not read.
+ */
 void
-lots_load_expired(CrAccount *acc, Snapshot snapshot)
+lots_load_expired(CrAccount *acc, int64 boundary, Snapshot snapshot)
 {
 	Lookup lookup;
 
 	lookup_begin(&lookup, TABLE_HOLD, INDEX_HOLD, snapshot);
 	lookup_text_key(&lookup, 1, acc->user_id);
-	while (lookup_next(&lookup, ForwardScanDirection))
+	lookup_key(&lookup, 2, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(boundary));
+	while (lookup_next(&lookup, BackwardScanDirection))
 	{
 		CrHold hold;
 
 		CHECK_FOR_INTERRUPTS();
-		if (hold_read(&hold, lookup.slot) == NULL && hold.state == CR_HOLD_EXPIRED &&
-			cr_find_hold(acc, hold.seq) == NULL)
+		if (hold_read(&hold, lookup.slot) != NULL)
+			continue;
+		if (hold.period < acc->period - 1)
+			break;
+		if (hold.state == CR_HOLD_EXPIRED && cr_find_hold(acc, hold.seq) == NULL)
 			(void) add_hold(acc, lookup.slot, snapshot);
 	}
 	lookup_end(&lookup);
+	qsort(acc->lots->holds, acc->lots->n_holds, sizeof(CrHold), compare_holds);
 }
 
 /* A hold by its number, open or not.  NULL if there is none. */

@@ -17,7 +17,7 @@ extern void lots_load(CrAccount *acc, CrTime upto, Snapshot snapshot);
 extern CrHold *lots_find_hold(CrAccount *acc, int64 seq, Snapshot snapshot);
 extern void lots_load_parts(CrAccount *acc, const CrPart *parts, int n_parts,
 							Snapshot snapshot);
-extern void lots_load_expired(CrAccount *acc, Snapshot snapshot);
+extern void lots_load_expired(CrAccount *acc, int64 boundary, Snapshot snapshot);
 extern void lots_save(const CrAccount *acc, Writer **grants, Writer **holds,
 					  MemoryContext memory);
 extern const char *grant_read(CrGrant *grant, TupleTableSlot *slot);

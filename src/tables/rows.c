@@ -260,6 +260,8 @@ account_read(CrAccount *acc, const Datum *values, const bool *nulls)
 	acc->forfeited = get_count(&c, ACC_FORFEITED);
 	acc->charged_monthly = get_count(&c, ACC_CHARGED_MONTHLY);
 	acc->charged_purchased = get_count(&c, ACC_CHARGED_PURCHASED);
+	acc->last_charged = get_count(&c, ACC_LAST_CHARGED);
+	acc->last_closed_seq = get_count(&c, ACC_LAST_CLOSED_SEQ);
 	acc->facts.plan_version = get_version(&c, ACC_PLAN_VERSION, &complaint);
 	acc->facts.plan = get_text(&c, ACC_PLAN);
 	acc->facts.scheduled_plan = get_text(&c, ACC_SCHEDULED_PLAN);
@@ -356,6 +358,8 @@ account_to_slot(const CrAccount *acc, TupleTableSlot *slot)
 	set_count_or_null(slot, ACC_FORFEITED, acc->forfeited);
 	set_count_or_null(slot, ACC_CHARGED_MONTHLY, acc->charged_monthly);
 	set_count_or_null(slot, ACC_CHARGED_PURCHASED, acc->charged_purchased);
+	set_count_or_null(slot, ACC_LAST_CHARGED, acc->last_charged);
+	set_count_or_null(slot, ACC_LAST_CLOSED_SEQ, acc->last_closed_seq);
 	set_cycle(slot, ACC_CYCLE, acc->facts.cycle);
 	set_end_from(slot, &acc->end_from);
 }

@@ -52,7 +52,7 @@ is(iso(one_cycle_later('daily', 'Europe/Berlin', at('2026-10-24 12:00'))), '2026
 
 # 27 days and 15 hours of 28 days are 663 of 672 hours.
 is(share_of(663 * HOUR, 672 * HOUR), 986_607, 'a share is rounded down');
-is(share_of(1, 366 * DAY), 1, 'and is never nothing');
+is(share_of(1, 366 * DAY), 0, 'also to nothing');
 is(share_of(28 * DAY, 28 * DAY), FULL, 'all of it');
 is(share_part(100, 986_607), 98, 'that share of 100');
 is(share_part(MAX, 999_999), 9_007_190_247_541_736, 'a share of the most that there can be');
@@ -415,5 +415,17 @@ is(gives('0/0/15', 'transfer', to => 'v', amount => 5)->{receipt}{recently_purch
 is(alloc(), '-8:5', 'and the row says so');
 $model->{refuse_recent} = 1;
 gives('55000', 'transfer', to => 'v', amount => 1);
+
+# The clock is more than a minute before the last row of one of them.
+$model->{refuse_recent} = 0;
+clock('2026-05-10 23:59');
+gives('0/0/14', 'transfer', to => 'v', amount => 1, key => 'k');
+clock('2026-05-10 23:58:59');
+gives('55000', 'transfer', to => 'v', amount => 1);
+gives('0/0/14', 'transfer', to => 'v', amount => 1, key => 'k');
+call('repair_clock');
+gives('55000', 'transfer', to => 'v', amount => 1);
+call('repair_clock', user => 'v');
+gives('0/0/13', 'transfer', to => 'v', amount => 1);
 
 done_testing();

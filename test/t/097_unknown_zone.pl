@@ -231,6 +231,8 @@ while (my ($what, $call) = splice @lost, 0, 2)
 }
 is($node->safe_psql($db, "SELECT count(*), min(created_at), max(effective_at) FROM credit_history WHERE user_id = 'lost' AND payment_ref = 'later_lost'"),
 	'1|2026-02-05 00:00:00+00|2026-01-31 18:29:59.999999+00', 'it is written as of the moment before the reset, and when it was');
+is(value("$feb SELECT credits_capture('lost', $_, 1)"), 'UC006', "hold $_ is settled, which does not wait") for 6, 7;
+is(value("$feb SELECT credits_capture('lost', 8, 7)"), 'UC012', '... a late capture does');
 is_clean($node, $db, 'and the ledger verifies while the reset waits');
 is(independent(), 0, '... an export, too');
 

@@ -56,6 +56,8 @@ same_account(const CrAccount *a, const CrAccount *b)
 		   a->period == b->period && a->next_reset_at == b->next_reset_at &&
 		   same_end(&a->end_from, &b->end_from) && a->is_ahead == b->is_ahead &&
 		   (a->closed_seq == 0) == (b->closed_seq == 0) && a->forfeited == b->forfeited &&
+		   a->charged_monthly == b->charged_monthly &&
+		   a->charged_purchased == b->charged_purchased &&
 		   a->effective_at == b->effective_at;
 }
 
@@ -78,7 +80,7 @@ period_breaks(const CrAccount *acc)
 		return "an open-ended period with a plan, or with an end";
 	if (facts->period_start >= acc->next_reset_at)
 		return "a period that does not end after its start";
-	if (acc->period < 1 || facts->period_share < 1 || facts->period_share > CR_FULL_SHARE)
+	if (acc->period < 1 || facts->period_share < 0 || facts->period_share > CR_FULL_SHARE)
 		return "a period with a wrong number or share";
 	if (facts->period_granted < 0)
 		return "period_granted below 0";

@@ -136,8 +136,6 @@ model_fold(CrTime at)
 			CrTime		end = boundary_from(model.cycle, model.zone, model.anchor, start + 1);
 
 			model.share = (int64_t) ((__int128) (end - start) * 1000000 / (end - full_start));
-			if (model.share == 0)
-				model.share = 1;
 		}
 		model_end_at(boundary_from(model.cycle, model.zone, model.anchor, start + 1));
 		model_grant();

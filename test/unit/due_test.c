@@ -488,6 +488,71 @@ test_merging(void)
 	   "three years of days: one row");
 }
 
+/*
+ * The anchor is moved by a microsecond before each boundary, forward so that a period of a
+ * microsecond comes, and backward so that one is a microsecond short.
+ */
+static void
+test_moved_anchor(void)
+{
+	const int64_t allowance = 1000000000;
+	CrAccount  *acc = &world.acc;
+	CrTime		anchor = JAN;
+	int64_t		granted = allowance;
+
+	world_init(&world);
+	world_plan(&world, "big", JAN - DAY, allowance, CR_WEEKLY, 0);
+	world_open(&world, JAN + HOUR, "big", anchor, "UTC");
+	for (int week = 1; week <= 20; week++)
+	{
+		CrTime		end = acc->next_reset_at;
+
+		anchor += week % 5 == 0 ? -4 : 1;
+		world_set_cycle(&world, end - 1, anchor, "UTC");
+		world_fold(&world, end);
+		granted += acc->facts.period_granted;
+		if (week % 5 == 0)
+			ok(acc->facts.period_granted == allowance - 1000,
+			   "a microsecond less than a week gives a millionth less");
+		else if (week == 1)
+			ok(acc->facts.period_granted == 0 && acc->facts.period_share == 0,
+			   "a microsecond of a week gives nothing");
+		if (week % 5 == 0)
+			continue;
+		world_fold(&world, end + 1);
+		granted += acc->facts.period_granted;
+	}
+	ok(granted <= 21 * allowance, "twenty weeks give no more than twenty allowances");
+}
+
+/* More periods than anybody sleeps over are not applied, if each needs a row. */
+static void
+test_too_many_periods(void)
+{
+	CrEnv		env;
+	CrAccount	acc;
+
+	for (int rollover = 0; rollover <= 5; rollover += 5)
+	{
+		world_init(&world);
+		world_plan(&world, "day", JAN - DAY, 10, CR_DAILY, rollover);
+		world_open(&world, JAN, "day", JAN, "UTC");
+		env = world.env;
+		env.emit = NULL;
+		acc = world.acc;
+		ok(cr_fold_due(&acc, &env, JAN + 100000 * DAY) == CR_FOLDED && acc.period == 100001,
+		   "a hundred thousand days with a rollover of %d", rollover);
+		acc = world.acc;
+		is_int(cr_fold_due(&acc, &env, JAN + 100001 * DAY),
+			   rollover ? CR_TOO_MANY_PERIODS : CR_FOLDED, "and one more");
+	}
+	world_set_plan(&world, JAN + 1, NULL);
+	world_deduct(&world, JAN + 2, world.acc.balance.monthly);
+	acc = world.acc;
+	is_int(cr_fold_due(&acc, &env, JAN + 100001 * DAY), CR_FOLDED, "without a plan they are silent");
+	is_int(acc.period, 100002, "and all pass");
+}
+
 /* Debts, and what was left: at a boundary. */
 static void
 test_left(void)
@@ -520,5 +585,7 @@ test_due(void)
 	test_zones();
 	test_unknown_zone();
 	test_merging();
+	test_moved_anchor();
+	test_too_many_periods();
 	test_left();
 }

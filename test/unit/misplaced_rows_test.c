@@ -283,12 +283,13 @@ test_periods(void)
 	for (int i = 0; i < 4; i++)
 	{
 		static const int32_t shares[] = {500000, 0, -1, CR_FULL_SHARE + 1};
+		bool		good = i < 2;
 
 		row.facts.period_share = shares[i];
 		row.amount = row.facts.period_granted = shares[i] > 0 ? 100 * shares[i] / 1000000 : 0;
 		row.delta.monthly = row.amount - 50;
 		row.balance.monthly = row.amount + 50;
-		judge(&row, i == 0, i == 0 ? "another share is believed" : "one out of range is not");
+		judge(&row, good, good ? "another share is believed" : "one out of range is not");
 	}
 
 	/* a number that does not follow */

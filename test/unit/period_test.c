@@ -448,12 +448,14 @@ test_changed_period(void)
 					  "to yearly: 348 of 365 days");
 	changed_period_is(CR_DAILY, "Europe/Berlin", anchor, utc(2026, 3, 29, 10, 30, 0),
 					  utc(2026, 3, 29, 22, 0, 0), 500000, "11.5 hours of a day of 23");
-	changed_period_is(CR_CALENDAR, "UTC", anchor, mar - 1, mar, 1,
-					  "a microsecond of a month still has a share");
+	changed_period_is(CR_CALENDAR, "UTC", anchor, mar - 1, mar, 0,
+					  "a microsecond of a month: a share of 0");
 	changed_period_is(CR_CALENDAR, "UTC", anchor, feb + 1, mar, 999999,
 					  "a microsecond less than a month is not full");
 	changed_period_is(CR_YEARLY, "UTC", anchor, utc(2027, 1, 14, 23, 59, 29),
-					  utc(2027, 1, 15, 0, 0, 0), 1, "31 seconds of a year: 1, not 0");
+					  utc(2027, 1, 15, 0, 0, 0), 0, "31 seconds of a year: 0");
+	changed_period_is(CR_YEARLY, "UTC", anchor, utc(2027, 1, 14, 23, 59, 28),
+					  utc(2027, 1, 15, 0, 0, 0), 1, "32 seconds of a year: 1");
 	changed_period_is(CR_YEARLY, "UTC", anchor, utc(2027, 1, 14, 23, 58, 56),
 					  utc(2027, 1, 15, 0, 0, 0), 2, "64 seconds of a year: 2");
 	changed_period_is(CR_YEARLY, "UTC", anchor, utc(2026, 1, 15, 0, 0, 0) + 1,
@@ -472,6 +474,7 @@ test_share_of(void)
 	is_int(cr_share_of(1, 999999), 0, "a share of one credit is nothing");
 	is_int(cr_share_of(999999, 1), 0, "the smallest share of 999999 credits is nothing");
 	is_int(cr_share_of(1000000, 1), 1, "of a million it is one");
+	is_int(cr_share_of(CR_MAX_CREDITS, 0), 0, "a share of 0 is nothing");
 	is_int(cr_share_of(CR_MAX_CREDITS, CR_FULL_SHARE), CR_MAX_CREDITS, "2^53 - 1, all of it");
 	is_int(cr_share_of(CR_MAX_CREDITS, 1), INT64_C(9007199254), "2^53 - 1, a millionth");
 	is_int(cr_share_of(CR_MAX_CREDITS, 999999), INT64_C(9007190247541736),
@@ -479,7 +482,7 @@ test_share_of(void)
 	for (int i = 0; i < 20000 && good; i++)
 	{
 		int64_t		credits = random_between(0, one_in(2) ? 3000000 : CR_MAX_CREDITS);
-		int32_t		share = (int32_t) random_between(1, CR_FULL_SHARE);
+		int32_t		share = (int32_t) random_between(0, CR_FULL_SHARE);
 
 		good = cr_share_of(credits, share) ==
 			(int64_t) ((__int128) credits * share / CR_FULL_SHARE);
@@ -630,13 +633,12 @@ time_breaks(const Model *m, CrTime at)
 	period = cr_changed_period(&env, m->cycle, m->zone, m->anchor, at);
 	if (period.end != after)
 		return "a changed period does not end at the next boundary";
-	if (period.share < 1 || period.share > CR_FULL_SHARE)
+	if (period.share < 0 || period.share > CR_FULL_SHARE)
 		return "a share out of range";
 	if ((period.share == CR_FULL_SHARE) != (at == before))
 		return "a full share of a part, or a part of a full period";
 	if ((__int128) (period.share + 1) * full <= (__int128) (after - at) * CR_FULL_SHARE ||
-		(period.share > 1 &&
-		 (__int128) period.share * full > (__int128) (after - at) * CR_FULL_SHARE))
+		(__int128) period.share * full > (__int128) (after - at) * CR_FULL_SHARE)
 		return "not the share, rounded down";
 
 	for (i++; (m->boundaries[i] - at) < full - (m->boundaries[i] - at); i++)

@@ -246,7 +246,7 @@ CHANGE(facts_start_earlier,
 	   row->facts.period_start--)
 CHANGE(facts_share_more, row->has_facts && !can_be_part(row, before), row->facts.period_share++)
 CHANGE(facts_share_less, row->has_facts && !can_be_part(row, before), row->facts.period_share--)
-CHANGE(facts_share_none, row->has_facts, row->facts.period_share = 0)
+CHANGE(facts_share_below, row->has_facts, row->facts.period_share = -1)
 CHANGE(facts_share_twice, row->has_facts, row->facts.period_share = 2 * CR_FULL_SHARE)
 CHANGE(facts_cycle, row->has_facts, row->facts.cycle = (row->facts.cycle + 1) % CR_CYCLE_COUNT)
 CHANGE(facts_no_cycle, row->has_facts && row->facts.cycle != CR_NO_CYCLE,
@@ -373,7 +373,7 @@ static const Change changes[] = {
 	LISTED(facts_start_earlier),
 	LISTED(facts_share_more),
 	LISTED(facts_share_less),
-	LISTED(facts_share_none),
+	LISTED(facts_share_below),
 	LISTED(facts_share_twice),
 	LISTED(facts_cycle),
 	LISTED(facts_no_cycle),

@@ -37,8 +37,11 @@ our @LIFE_STORY = (
 	[ '2026-03-03 09:00:00+00', 'EACH(credits_deduct(u, 60))' ],
 	[ '2026-03-04 09:00:00+00', sprintf($undo, q(, reason => 'wrong')) ],
 	[ '2026-03-05 09:00:00+00', 'EACH(credits_refund(u, ' . deduction(60) . ', 50))' ],
-	# one granted anew
+	# one granted anew, by a newer version of the plan
+	[ '2026-03-06 08:00:00+00', q(SELECT credits_define_plan('more', 150)) ],
+	[ '2026-03-06 09:00:00+00', q(EACH(credits_set_plan(u, 'more', 'next_reset'))) ],
 	[ '2026-04-02 09:00:00+00', 'CALL credits_run_reset()' ],
+	[ '2026-04-02 10:00:00+00', q(SELECT credits_define_plan('more', 140)) ],
 	[ '2026-04-03 09:00:00+00', sprintf($undo, ', regrant => true') ],
 	# grants
 	[ '2026-04-05 09:00:00+00', q(EACH(credits_grant(u, 10, '2026-11-01 00:00+00'))) ],
@@ -113,6 +116,7 @@ our %LIFE_FORGERY = (
 	life_f_undo_granted   => [ ':{undo 2}', { period_granted => 100 } ],
 	life_f_undo_plan      => [ ':{undo 2}', { plan => 'max' } ],
 	life_f_undo_gift      => [ ':{undo 3}', { amount => 100, monthly_delta => 100 } ],
+	life_f_undo_same      => [ ':{undo 3}', { amount => 0, monthly_delta => 0, plan_version => 1, period_granted => 150 } ],
 	life_f_undo_g_part    => [ ':{undo 4}', { amount => -10, granted_delta => -10 } ],
 	life_f_undo_g_other   => [ ':{undo 4}', { ref_seq => ':{grant 1}' } ],
 	life_f_undo_folded    => [ ':{undo 5}', { amount => -70, monthly_delta => -70 } ],

@@ -232,8 +232,12 @@ sub on_account
 	my $acct = $self->copy_or_open($user, is_payment($op));
 	my $at = max($self->{clock}, $acct->{at});
 
-	# A transfer is one instant for both.
-	$at = max($at, $self->copy_or_open($op->{to}, 0)->{at}) if $op->{call} eq 'transfer';
+	# A transfer is one instant for both.  An account that is far ahead of the clock takes no part.
+	if ($op->{call} eq 'transfer')
+	{
+		$at = max($at, $self->copy_or_open($op->{to}, 0)->{at});
+		refuse('55000') if $at > $self->{clock} + MINUTE;
+	}
 
 	if ($op->{call} eq 'repair_clock')
 	{
@@ -250,7 +254,7 @@ sub on_account
 	  if defined $op->{key};
 	$self->keep($acct);
 	push @{ $self->{audit} }, "$audited{ $op->{call} } $user" if $audited{ $op->{call} };
-	return { state => '00000', receipt => $receipt, took => $row->{took} };
+	return { state => '00000', receipt => $receipt };
 }
 
 sub row_kind

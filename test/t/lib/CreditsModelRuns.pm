@@ -224,6 +224,8 @@ sub undo_boundary
 	  ? $version && !CreditsModelPlans::has_another_length($acct, $version)
 	  : is_as_left($acct, $reset) && $acct->{period_granted} == $reset->{amount};
 	return { skipped => 1 } if !$may;
+	return { already => 1 }
+	  if $version && $version->{version} == $acct->{version} && allowance($acct, $version) == $acct->{period_granted};
 
 	$reset->{undone} = 1;
 	return undo_row(

@@ -156,7 +156,7 @@ sub one_cycle_later
 	return cycles_after($cycle, utc_to_local($name, $t), $name, 1);
 }
 
-# What part of a full period some of it is, at least one part in a million: digit by
+# What part of a full period some of it is, in parts in a million, rounded down: digit by
 # digit, as the product is too long for a number here.
 sub share_of
 {
@@ -171,7 +171,7 @@ sub share_of
 		$share = $share * 10 + $some / $full;
 		$some %= $full;
 	}
-	return $share || 1;
+	return $share;
 }
 
 # That share of some credits, rounded down, without a product that is too long.
