@@ -860,7 +860,7 @@ CREATE FUNCTION @extschema@.credits_history(
     user_id pg_catalog.text, before_seq pg_catalog.int8 DEFAULT NULL, page_size pg_catalog.int4 DEFAULT NULL,
     kinds pg_catalog.text[] DEFAULT NULL, from_time pg_catalog.timestamptz DEFAULT NULL, to_time pg_catalog.timestamptz DEFAULT NULL,
     reference pg_catalog.text DEFAULT NULL, ref_seq pg_catalog.int8 DEFAULT NULL)
-    RETURNS TABLE (seq pg_catalog.int8, kind pg_catalog.text, amount pg_catalog.int8,
+    RETURNS TABLE (seq pg_catalog.int8, kind pg_catalog.text, amount pg_catalog.int8, delta pg_catalog.int8,
         monthly_delta pg_catalog.int8, granted_delta pg_catalog.int8, purchased_delta pg_catalog.int8,
         monthly pg_catalog.int8, granted pg_catalog.int8, purchased pg_catalog.int8,
         available pg_catalog.int8, held pg_catalog.int8, owed pg_catalog.int8,
@@ -873,6 +873,26 @@ CREATE FUNCTION @extschema@.credits_history(
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE ROWS 50 AS 'MODULE_PATHNAME', 'credits_history';
 COMMENT ON FUNCTION @extschema@.credits_history(pg_catalog.text, pg_catalog.int8, pg_catalog.int4, pg_catalog.text[], pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.int8) IS
 'A page of a user''s history, newest first: page_size rows (default 50, at most 1000) with seq < before_seq. Each argument that is given selects rows: kinds, from_time <= effective_at < to_time, payment_ref, idempotency_key, ref_seq. To get the next page, pass the last seq of this one. Errors: UC002, 22004, 22023.';
+
+CREATE FUNCTION @extschema@.credits_usage(
+    user_id pg_catalog.text, by pg_catalog.text DEFAULT NULL,
+    from_time pg_catalog.timestamptz DEFAULT NULL, to_time pg_catalog.timestamptz DEFAULT NULL, time_zone pg_catalog.text DEFAULT NULL)
+    RETURNS TABLE (starts_at pg_catalog.timestamptz, name pg_catalog.text, history_rows pg_catalog.int8, operations pg_catalog.int8,
+        spent pg_catalog.int8, monthly_spent pg_catalog.int8, granted_spent pg_catalog.int8, purchased_spent pg_catalog.int8,
+        refunded pg_catalog.int8, purchased pg_catalog.int8, granted pg_catalog.int8, delta pg_catalog.int8)
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 1000 ROWS 30 AS 'MODULE_PATHNAME', 'credits_usage';
+COMMENT ON FUNCTION @extschema@.credits_usage(pg_catalog.text, pg_catalog.text, pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.text) IS
+'What the user spent, was refunded, bought and was granted, by day (default), hour, kind, reason or spender, or all of it as one row (by => all). Days and hours are those of time_zone (default: the account''s), and those without anything are there, too. from_time <= effective_at < to_time; default: the last 30 days or 24 hours up to now. Reads the user''s rows since from_time. Errors: UC002, 22004, 22023.';
+
+CREATE FUNCTION @extschema@.credits_total_usage(
+    by pg_catalog.text DEFAULT NULL, from_time pg_catalog.timestamptz DEFAULT NULL, to_time pg_catalog.timestamptz DEFAULT NULL,
+    time_zone pg_catalog.text DEFAULT NULL, top pg_catalog.int4 DEFAULT NULL)
+    RETURNS TABLE (starts_at pg_catalog.timestamptz, name pg_catalog.text, history_rows pg_catalog.int8, operations pg_catalog.int8,
+        spent pg_catalog.int8, monthly_spent pg_catalog.int8, granted_spent pg_catalog.int8, purchased_spent pg_catalog.int8,
+        refunded pg_catalog.int8, purchased pg_catalog.int8, granted pg_catalog.int8, delta pg_catalog.int8)
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL RESTRICTED COST 1000000 ROWS 100 AS 'MODULE_PATHNAME', 'credits_total_usage';
+COMMENT ON FUNCTION @extschema@.credits_total_usage(pg_catalog.text, pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.int4) IS
+'What credits_usage says, of all users together: also by user. time_zone: default UTC. top: only so many users, spenders, reasons or kinds, those that spent most (default 100, at most 100000). Reads the whole history, unless credit_history has an index on effective_at. Errors: 22023.';
 
 /*
  * The allocations of a capture are pairs: where the credits came from (above 0: a grant;
@@ -938,7 +958,7 @@ COMMENT ON FUNCTION @extschema@.credits_my_balance() IS
 CREATE FUNCTION @extschema@.credits_my_history(
     before_seq pg_catalog.int8 DEFAULT NULL, page_size pg_catalog.int4 DEFAULT NULL,
     kinds pg_catalog.text[] DEFAULT NULL)
-    RETURNS TABLE (seq pg_catalog.int8, kind pg_catalog.text, amount pg_catalog.int8,
+    RETURNS TABLE (seq pg_catalog.int8, kind pg_catalog.text, amount pg_catalog.int8, delta pg_catalog.int8,
         monthly_delta pg_catalog.int8, granted_delta pg_catalog.int8, purchased_delta pg_catalog.int8,
         monthly pg_catalog.int8, granted pg_catalog.int8, purchased pg_catalog.int8,
         available pg_catalog.int8, held pg_catalog.int8, owed pg_catalog.int8,
@@ -947,6 +967,22 @@ CREATE FUNCTION @extschema@.credits_my_history(
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE ROWS 50 AS 'MODULE_PATHNAME', 'credits_my_history';
 COMMENT ON FUNCTION @extschema@.credits_my_history(pg_catalog.int8, pg_catalog.int4, pg_catalog.text[]) IS
 'credits_history of credits_current_user_id(), without what is internal to the app. No rows if that is NULL. Errors: UC002, 22004, 22023.';
+
+CREATE FUNCTION @extschema@.credits_my_usage(
+    by pg_catalog.text DEFAULT NULL,
+    from_time pg_catalog.timestamptz DEFAULT NULL, to_time pg_catalog.timestamptz DEFAULT NULL, time_zone pg_catalog.text DEFAULT NULL)
+    RETURNS TABLE (starts_at pg_catalog.timestamptz, name pg_catalog.text, history_rows pg_catalog.int8, operations pg_catalog.int8,
+        spent pg_catalog.int8, monthly_spent pg_catalog.int8, granted_spent pg_catalog.int8, purchased_spent pg_catalog.int8,
+        refunded pg_catalog.int8, purchased pg_catalog.int8, granted pg_catalog.int8, delta pg_catalog.int8)
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 1000 ROWS 30 AS 'MODULE_PATHNAME', 'credits_my_usage';
+COMMENT ON FUNCTION @extschema@.credits_my_usage(pg_catalog.text, pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.text) IS
+'credits_usage of credits_current_user_id(). No rows if that is NULL. Errors: UC002, 22023.';
+
+CREATE FUNCTION @extschema@.credits_my_explain()
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 1000 AS 'MODULE_PATHNAME', 'credits_my_explain';
+COMMENT ON FUNCTION @extschema@.credits_my_explain() IS
+'credits_explain of credits_current_user_id(). NULL if that is NULL. Errors: UC002.';
 
 /*
  * The reset.  The procedure commits after each batch, so it has to be SECURITY INVOKER

@@ -110,6 +110,8 @@ static const Right routine_rights[] = {
 	{"credits_now", AUDITOR | SUPPORT | ADMIN},
 	{"credits_unknown_zones", AUDITOR | SUPPORT | ADMIN},
 	{"credits_history", SERVER | AUDITOR | SUPPORT | ADMIN},
+	{"credits_usage", SERVER | AUDITOR | SUPPORT | ADMIN},
+	{"credits_total_usage", AUDITOR | SUPPORT | ADMIN},
 	{"credits_verify", AUDITOR},
 	{"credits_run_verify", AUDITOR},
 	{"credits_verify_account", AUDITOR},
@@ -124,6 +126,8 @@ static const Right routine_rights[] = {
 	{"credits_current_user_id", END_USER},
 	{"credits_my_balance", END_USER},
 	{"credits_my_history", END_USER},
+	{"credits_my_usage", END_USER},
+	{"credits_my_explain", END_USER},
 };
 
 /* SELECT */

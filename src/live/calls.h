@@ -24,7 +24,9 @@
 	X(HISTORY, "history")              \
 	X(HOLD, "hold")                    \
 	X(MY_BALANCE, "my_balance")        \
+	X(MY_EXPLAIN, "my_explain")        \
 	X(MY_HISTORY, "my_history")        \
+	X(MY_USAGE, "my_usage")            \
 	X(OPEN_ACCOUNT, "open_account")    \
 	X(REFUND, "refund")                \
 	X(REINSTATE, "reinstate_purchase") \
@@ -33,9 +35,11 @@
 	X(SET_CYCLE, "set_cycle")          \
 	X(SET_OVERDRAFT, "set_overdraft")  \
 	X(SET_PLAN, "set_plan")            \
+	X(TOTAL_USAGE, "total_usage")      \
 	X(TRANSFER, "transfer")            \
 	X(TRY_DEDUCT, "try_deduct")        \
-	X(UNFREEZE, "unfreeze")
+	X(UNFREEZE, "unfreeze")            \
+	X(USAGE, "usage")
 
 typedef enum CountedCall
 {
