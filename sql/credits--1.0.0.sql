@@ -273,6 +273,7 @@ CREATE TABLE @extschema@.credit_grant (
         ELSE expired IS NULL AND elsewhere IS NULL END)
 ) WITH (fillfactor = 70);
 CREATE INDEX credit_grant_ends_idx ON @extschema@.credit_grant (user_id, ends_at);
+CREATE INDEX credit_grant_all_ends_idx ON @extschema@.credit_grant (ends_at);
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_grant', '');
 COMMENT ON TABLE @extschema@.credit_grant IS 'One row per grant of expiring credits. Its seq is that of the history row that opened it.';
 COMMENT ON COLUMN @extschema@.credit_grant.remaining IS 'Credits of the grant that are neither spent nor held.';
@@ -297,6 +298,7 @@ CREATE TABLE @extschema@.credit_hold (
     CONSTRAINT credit_hold_state CHECK ((state OPERATOR(pg_catalog.=) 'open') OPERATOR(pg_catalog.=) (ends_at IS NOT NULL))
 ) WITH (fillfactor = 70);
 CREATE INDEX credit_hold_open_idx ON @extschema@.credit_hold (user_id, ends_at) WHERE ends_at IS NOT NULL;
+CREATE INDEX credit_hold_all_open_idx ON @extschema@.credit_hold (ends_at) WHERE ends_at IS NOT NULL;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_hold', '');
 COMMENT ON TABLE @extschema@.credit_hold IS 'One row per hold. Its seq is that of the history row that opened it.';
 COMMENT ON COLUMN @extschema@.credit_hold.amount IS 'Credits that were held at the beginning.';
@@ -822,7 +824,8 @@ COMMENT ON FUNCTION @extschema@.credits_now() IS
  * be due.  The index on next_event_at finds them.  The boundaries of an account without a
  * plan and without monthly credits are not events.  If one has passed, only the columns of
  * the period call the function.  The view uses an outer join and not UNION ALL.  So it stays
- * flat, and a query that joins it finds accounts by index.
+ * flat, and a query that joins it finds accounts by index.  Nothing that is due changes
+ * the status, so a DBA's index on it can be used.
  */
 CREATE VIEW @extschema@.credit_balance AS
     SELECT a.user_id,
@@ -834,7 +837,7 @@ CREATE VIEW @extschema@.credit_balance AS
            COALESCE(s.owed, a.owed_purchased) AS owed,
            CASE WHEN s.user_id IS NULL THEN a.plan ELSE s.plan END AS plan,
            CASE WHEN s.user_id IS NULL THEN a.plan_version ELSE s.plan_version END AS plan_version,
-           COALESCE(s.status, a.status) AS status,
+           a.status,
            CASE WHEN s.user_id IS NOT NULL THEN s.period_start
                 WHEN a.next_reset_at OPERATOR(pg_catalog.>) (SELECT @extschema@.credits_now()) OR a.next_reset_at IS NULL THEN a.last_monthly_reset
                 ELSE (SELECT f.period_start FROM ONLY @extschema@.credit_account d CROSS JOIN LATERAL @extschema@.credits_account_state(d) f
@@ -848,7 +851,7 @@ CREATE VIEW @extschema@.credit_balance AS
            COALESCE(s.owed_monthly, a.owed_monthly) AS owed_monthly
       FROM ONLY @extschema@.credit_account a
            LEFT JOIN (SELECT d.user_id, f.monthly, f.granted, f.purchased, f.available, f.held, f.owed,
-                             f.plan, f.plan_version, f.status, f.period_start, f.next_reset_at, f.low, f.owed_monthly
+                             f.plan, f.plan_version, f.period_start, f.next_reset_at, f.low, f.owed_monthly
                         FROM ONLY @extschema@.credit_account d CROSS JOIN LATERAL @extschema@.credits_account_state(d) f
                        WHERE d.next_event_at OPERATOR(pg_catalog.<=) @extschema@.credits_now()) s
              ON s.user_id OPERATOR(pg_catalog.=) a.user_id
@@ -942,6 +945,27 @@ CREATE VIEW @extschema@.credit_usage_daily AS
              WHERE h.kind OPERATOR(pg_catalog.=) ANY (ARRAY['deduct', 'capture', 'refund', 'purchase', 'grant'])) u
      GROUP BY u.user_id, u.day, u.spender;
 COMMENT ON VIEW @extschema@.credit_usage_daily IS 'What each user spent, was refunded, bought and was granted on each UTC day, by spender. Typed columns for people, BI and ORMs.';
+
+/* Lists over all users.  For one user's, credits_explain has what is due applied. */
+CREATE VIEW @extschema@.credit_open_hold AS
+    SELECT h.user_id, h.seq, h.amount,
+           h.monthly OPERATOR(pg_catalog.+) h.purchased OPERATOR(pg_catalog.+) COALESCE(
+               (SELECT pg_catalog.sum(h.allocations[i OPERATOR(pg_catalog.*) 2])
+                  FROM pg_catalog.generate_series(1, pg_catalog.cardinality(h.allocations) OPERATOR(pg_catalog./) 2) i), 0)::pg_catalog.int8 AS held,
+           h.ends_at, r.created_at, r.reason, r.spender
+      FROM ONLY @extschema@.credit_hold h
+           LEFT JOIN ONLY @extschema@.credit_history r
+             ON r.user_id OPERATOR(pg_catalog.=) h.user_id AND r.seq OPERATOR(pg_catalog.=) h.seq
+     WHERE h.ends_at OPERATOR(pg_catalog.>) @extschema@.credits_now();
+COMMENT ON VIEW @extschema@.credit_open_hold IS 'The holds that have not ended, of all users. By user or by end, it reads what it shows.';
+
+CREATE VIEW @extschema@.credit_open_grant AS
+    SELECT g.user_id, g.seq, g.amount, g.remaining, g.ends_at, g.paid, r.created_at, r.reason
+      FROM ONLY @extschema@.credit_grant g
+           LEFT JOIN ONLY @extschema@.credit_history r
+             ON r.user_id OPERATOR(pg_catalog.=) g.user_id AND r.seq OPERATOR(pg_catalog.=) g.seq
+     WHERE g.ends_at OPERATOR(pg_catalog.>) @extschema@.credits_now() AND NOT g.closed;
+COMMENT ON VIEW @extschema@.credit_open_grant IS 'The grants that have not ended, of all users. By user or by end, it reads what it shows.';
 
 CREATE FUNCTION @extschema@.credits_current_user_id()
     RETURNS pg_catalog.text

@@ -135,7 +135,7 @@ static const Right table_rights[] = {
 	{"credit_plan", AUDITOR | ADMIN},
 	{"credit_account", AUDITOR},
 	{"credit_history", AUDITOR},
-	{"credit_payment", AUDITOR},
+	{"credit_payment", AUDITOR | SUPPORT | ADMIN},
 	{"credit_grant", AUDITOR},
 	{"credit_hold", AUDITOR},
 	{"credit_reset_run", AUDITOR | ADMIN | MONITOR},
@@ -147,6 +147,8 @@ static const Right table_rights[] = {
 	{"credit_checkpoint", AUDITOR},
 	{"credit_balance", AUDITOR | SUPPORT | ADMIN},
 	{"credit_usage_daily", AUDITOR | SUPPORT | ADMIN},
+	{"credit_open_hold", AUDITOR | SUPPORT | ADMIN},
+	{"credit_open_grant", AUDITOR | SUPPORT | ADMIN},
 	{"pg_stat_credits", MONITOR | ADMIN},
 	{"pg_stat_credits_calls", MONITOR | ADMIN},
 };
