@@ -85,7 +85,7 @@ static const char query[] =
 																																							"grant",
 																																							"h.amount") ","
 																																										" GREATEST(" SUM(
-																																											"h.monthly_delta::numeric + h.granted_delta + h.purchased_delta") ","
+																																											"h.monthly_delta + h.granted_delta + h.purchased_delta") ","
 																																																											  " -9223372036854775807)"
 																																																											  " FROM (SELECT h.*, %2$s AS key FROM ("
 																																																											  "SELECT " COLUMNS
