@@ -98,6 +98,16 @@ SET credits.clock = '2026-01-15 10:00:00+00';
 SELECT credits_deduct('v', 1) ->> 'ok' AS ok;
 SELECT name, spent FROM credits_usage('v', from_time => '2026-01-12 00:00Z');
 
+-- It reads the rows of the wanted times and one more, not the whole history.
+SELECT count(credits_deduct('idle', 1)) AS calls FROM generate_series(1, 50);
+SET credits.clock = '2026-01-15 12:00:00+00';
+SELECT count(credits_deduct('idle', 1)) AS calls FROM generate_series(1, 3);
+BEGIN;
+SELECT idx_tup_fetch AS before FROM pg_stat_xact_all_tables WHERE relname = 'credit_history' \gset
+SELECT sum(spent) AS spent FROM credits_usage('idle', from_time => '2026-01-15 12:00Z');
+SELECT idx_tup_fetch - :before AS rows_read FROM pg_stat_xact_all_tables WHERE relname = 'credit_history';
+COMMIT;
+
 -- Arguments.
 SELECT call, r.sqlstate, r.message, r.hint FROM unnest(ARRAY[
     $$SELECT * FROM credits_usage(NULL)$$,

@@ -35,12 +35,14 @@ PG_FUNCTION_INFO_V1(credits_total_usage);
 /* In an archived row, created_at is not further before effective_at than this. */
 #define CLOCK_AHEAD (366 * CR_DAY)
 
+/* clang-format off */
+
 /* What a refund gives back was spent for this reason, or by this spender. */
-#define OF_REFUNDED(column)                                        \
-	"CASE WHEN h.kind = 'refund' THEN"                             \
-	" (SELECT o." column " FROM ONLY %1$s.credit_history o"        \
+#define OF_REFUNDED(column) \
+	"CASE WHEN h.kind = 'refund' THEN" \
+	" (SELECT o." column " FROM ONLY %1$s.credit_history o" \
 	" WHERE o.user_id = h.user_id AND o.seq = h.ref_seq UNION ALL" \
-	" SELECT o." column " FROM %1$s.credit_history_archive o"      \
+	" SELECT o." column " FROM %1$s.credit_history_archive o" \
 	" WHERE o.user_id = h.user_id AND o.seq = h.ref_seq LIMIT 1) ELSE h." column " END"
 
 static const char *const keys[] = {
@@ -54,47 +56,35 @@ static const char *const keys[] = {
 };
 
 /* The credits of a capture that came from some of its sources. */
-#define CAPTURED(sources)                                       \
-	"(SELECT sum(h.allocations[i * 2]) FROM generate_series(1," \
-	" cardinality(h.allocations) / 2) i WHERE h.allocations[i * 2 - 1] " sources ")"
-#define SUM(expression) "LEAST(COALESCE(sum(" expression "), 0), 9223372036854775807)::int8"
-#define SUM_OF(kind, expression)                                       \
-	"LEAST(COALESCE(sum(" expression ") FILTER (WHERE h.kind = '" kind \
-	"'), 0), 9223372036854775807)::int8"
-#define COLUMNS                                                                      \
-	"user_id, kind, effective_at, ref_seq, reason, spender, amount, monthly_delta, " \
-	"granted_delta, purchased_delta, allocations"
+#define CAPTURED(sources) \
+	"(SELECT sum(h.allocations[i * 2]) FROM generate_series(1, cardinality(h.allocations) / 2) i" \
+	" WHERE h.allocations[i * 2 - 1] " sources ")"
+#define SUM(expression) \
+	" LEAST(GREATEST(COALESCE(sum(" expression "), 0), -9223372036854775807), 9223372036854775807)::int8"
+#define SUM_OF(kind) SUM("CASE WHEN h.kind = '" kind "' THEN h.amount END")
+#define COLUMNS \
+	"user_id, kind, effective_at, ref_seq, reason, spender, amount," \
+	" monthly_delta, granted_delta, purchased_delta, allocations"
 
-/* The columns are those of Usage. */
+/* The columns after the key are those of Usage, in their order. */
 static const char query[] =
 	"SELECT key, count(*), count(*) FILTER (WHERE h.kind IN ('deduct', 'capture')),"
-	" " SUM(
-		"CASE WHEN h.kind IN ('deduct', 'capture') THEN h.amount END") ","
-																	   " " SUM(
-																		   "CASE h.kind WHEN 'deduct' THEN - h.monthly_delta"
-																		   " WHEN 'capture' THEN " CAPTURED(
-																			   "= ANY ('{0,-2,-3,-4}')") " END") ","
-																												 " " SUM(
-																													 "CASE h.kind WHEN 'deduct' THEN - h.granted_delta"
-																													 " WHEN 'capture' THEN " CAPTURED(
-																														 "> 0") " END") ","
-																																		" " SUM_OF("refund", "h.amount") ", " SUM_OF(
-																																			"purchase",
-																																			"h.amount") ","
-																																						" " SUM_OF(
-																																							"grant",
-																																							"h.amount") ","
-																																										" GREATEST(" SUM(
-																																											"h.monthly_delta + h.granted_delta + h.purchased_delta") ","
-																																																											  " -9223372036854775807)"
-																																																											  " FROM (SELECT h.*, %2$s AS key FROM ("
-																																																											  "SELECT " COLUMNS
-																																																											  " FROM ONLY %1$s.credit_history"
-																																																											  " WHERE effective_at >= $1 AND effective_at < $2 UNION ALL"
-																																																											  " SELECT " COLUMNS
-																																																											  " FROM %1$s.credit_history_archive"
-																																																											  " WHERE effective_at >= $1 AND effective_at < $2 AND created_at >= $4) h) h"
-																																																											  " GROUP BY key ORDER BY 4 DESC, key COLLATE \"C\" LIMIT $3";
+	SUM("CASE WHEN h.kind IN ('deduct', 'capture') THEN h.amount END") " AS spent,"
+	SUM("CASE h.kind WHEN 'deduct' THEN - h.monthly_delta"
+		" WHEN 'capture' THEN " CAPTURED("= ANY ('{0,-2,-3,-4}')") " END") ","
+	SUM("CASE h.kind WHEN 'deduct' THEN - h.granted_delta"
+		" WHEN 'capture' THEN " CAPTURED("> 0") " END") ","
+	SUM_OF("refund") "," SUM_OF("purchase") "," SUM_OF("grant") ","
+	SUM("h.monthly_delta + h.granted_delta + h.purchased_delta")
+	" FROM (SELECT h.*, %2$s AS key FROM ("
+	"SELECT " COLUMNS " FROM ONLY %1$s.credit_history"
+	" WHERE effective_at >= $1 AND effective_at < $2 UNION ALL"
+	" SELECT " COLUMNS " FROM %1$s.credit_history_archive"
+	" WHERE effective_at >= $1 AND effective_at < $2 AND created_at >= $4) h) h"
+	" GROUP BY key"
+	" ORDER BY spent DESC, key COLLATE \"C\" LIMIT $3";
+
+/* clang-format on */
 
 static Portal
 open_query(const UsageGroups *groups, int top)

@@ -192,8 +192,11 @@ usage_start(UsageGroups *groups, const char *default_zone)
 	CrTime last = groups->to == CR_NEVER ? groups->now : groups->to - 1;
 
 	if (groups->zone == NULL)
-		groups->zone = default_zone && zone_is_known(NULL, default_zone) ? default_zone
-																		 : "UTC";
+	{
+		bool is_known = default_zone && zone_is_known(NULL, default_zone);
+
+		groups->zone = is_known ? default_zone : "UTC";
+	}
 	if (groups->from == CR_NEVER)
 	{
 		CrTime from = last - (is_hours ? 23 * ONE_HOUR : (DEFAULT_DAYS - 1) * CR_DAY);
