@@ -88,6 +88,16 @@ SELECT zone, count(*) FILTER (WHERE lasts NOT BETWEEN '22 hours' AND '26 hours')
   FROM unnest(ARRAY['Europe/Berlin', 'America/Sao_Paulo', 'Asia/Amman', 'America/Havana', 'Asia/Tehran', 'Africa/Cairo']) zone,
        pg_temp.times('day', zone, '2000-01-01 00:00Z', '2026-01-01 00:00Z') GROUP BY zone ORDER BY zone COLLATE "C";
 
+-- A day that starts 44 minutes and 30 seconds after midnight in UTC.
+SET credits.clock = '1971-03-01 00:00:00+00';
+SELECT credits_add_purchased('old', 10, 'pay_old') ->> 'seq' AS seq;
+SET credits.clock = '1971-03-01 00:44:29+00';
+SELECT credits_deduct('old', 1) ->> 'seq' AS seq;
+SET credits.clock = '1971-03-01 00:44:30+00';
+SELECT credits_deduct('old', 2) ->> 'seq' AS seq;
+SELECT starts_at, name, spent FROM credits_usage('old', 'day', '1971-03-01 00:30Z', '1971-03-01 00:50Z', 'Africa/Monrovia');
+SELECT starts_at, name, spent FROM credits_total_usage('day', '1971-03-01 00:30Z', '1971-03-01 00:50Z', 'Africa/Monrovia');
+SELECT starts_at, name, spent FROM credits_total_usage('hour', '1971-03-01 00:30Z', '1971-03-01 00:44:30Z', 'Africa/Monrovia');
 -- A clock that ran ahead, and was put right: its rows count when it was.
 SET credits.clock = '2027-06-01 00:00:00+00';
 SELECT credits_deduct('v', 3) ->> 'ok' AS ok;

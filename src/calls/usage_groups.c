@@ -117,21 +117,16 @@ first_start(const UsageGroups *groups, CrTime from)
 static CrTime
 next_start(const UsageGroups *groups, CrTime start)
 {
-	CrTime next;
 	CrLocal midnight;
 
 	if (groups->by == USAGE_HOUR)
 	{
-		next = hour_start(groups->zone, start + ONE_HOUR);
+		CrTime next = hour_start(groups->zone, start + ONE_HOUR);
+
 		return next > start ? next : start + ONE_HOUR;
 	}
 	midnight = local_floor(zone_utc_to_local(NULL, groups->zone, start), CR_DAY);
-	do /* a date that a zone has skipped has no instant */
-	{
-		midnight += CR_DAY;
-		next = day_start(groups->zone, midnight);
-	} while (next <= start);
-	return next;
+	return day_start(groups->zone, midnight + CR_DAY);
 }
 
 /* All days or hours from the first to the last instant that is wanted. */
