@@ -106,6 +106,18 @@ start_at_quarters(const UsageGroups *groups)
 	return true;
 }
 
+static Datum
+starts_array(const UsageGroups *groups)
+{
+	Datum *starts = palloc(sizeof(Datum) * groups->count);
+
+	for (int i = 0; i < groups->count; i++)
+		starts[i] = TimestampTzGetDatum(groups->starts[i]);
+	return PointerGetDatum(construct_array(starts, groups->count, TIMESTAMPTZOID,
+										   sizeof(TimestampTz), FLOAT8PASSBYVAL,
+										   TYPALIGN_DOUBLE));
+}
+
 static Portal
 open_query(const UsageGroups *groups, int top)
 {
@@ -121,9 +133,7 @@ open_query(const UsageGroups *groups, int top)
 	values[2] = Int64GetDatum(top);
 	values[3] = TimestampTzGetDatum(groups->from - CLOCK_AHEAD);
 	if (is_times)
-		values[4] = PointerGetDatum(construct_array((Datum *) groups->starts, groups->count,
-													TIMESTAMPTZOID, sizeof(TimestampTz),
-													FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+		values[4] = starts_array(groups);
 	key = is_times ? (start_at_quarters(groups) ? BY_QUARTER : BY_START)
 				   : psprintf(keys[groups->by], schema);
 	return own_sql_open(psprintf(query, schema, key, is_times ? "" : best), is_times ? 5 : 4,

@@ -273,6 +273,10 @@ put(ReturnSetInfo *rsinfo, const CrTime *start, const char *name, const Usage *u
 {
 	Datum values[12];
 	bool nulls[12] = {start == NULL, name == NULL};
+	int64 purchased_spent = usage->spent;
+
+	sum_subtract(&purchased_spent, usage->monthly_spent);
+	sum_subtract(&purchased_spent, usage->granted_spent);
 
 	if (start)
 		values[0] = TimestampTzGetDatum(*start);
@@ -283,7 +287,7 @@ put(ReturnSetInfo *rsinfo, const CrTime *start, const char *name, const Usage *u
 	values[4] = Int64GetDatum(usage->spent);
 	values[5] = Int64GetDatum(usage->monthly_spent);
 	values[6] = Int64GetDatum(usage->granted_spent);
-	values[7] = Int64GetDatum(usage->spent - usage->monthly_spent - usage->granted_spent);
+	values[7] = Int64GetDatum(purchased_spent);
 	values[8] = Int64GetDatum(usage->refunded);
 	values[9] = Int64GetDatum(usage->purchased);
 	values[10] = Int64GetDatum(usage->granted);
