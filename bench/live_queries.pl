@@ -96,8 +96,7 @@ sub print_table
 	return;
 }
 
-my ($version, $history, $accounts) = split /\n/,
-  psql("SHOW server_version; SELECT reltuples::int8 FROM pg_class WHERE oid = 'credit_history'::regclass; SELECT reltuples::int8 FROM pg_class WHERE oid = 'credit_account'::regclass");
+my ($version, $history, $accounts) = split /\n/, psql('SHOW server_version; SELECT count(*) FROM credit_history; SELECT count(*) FROM credit_account');
 $version =~ s/ .*//;
 my $load = do { open my $fh, '<', '/proc/loadavg' or die; (split ' ', <$fh>)[0] };
 my $cores = () = do { open my $fh, '<', '/proc/cpuinfo' or die; local $/; <$fh> } =~ /^processor/mg;

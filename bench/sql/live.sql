@@ -10,7 +10,7 @@ SET synchronous_commit = off;
 SELECT setseed(0.15) \g /dev/null
 SELECT credits_define_plan('pro', 1000, low_balance_threshold => 50) \g /dev/null
 
--- Of 1000 accounts, 10 are low, and 2 of these are empty; 1 owes, 1 is frozen, and of
+-- Of 1000 accounts, 10 are low, and 3 of these are empty; 1 owes, 1 is frozen, and of
 -- 10000, 1 has a zone that the server does not know.
 INSERT INTO credit_account (monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased,
        overdraft_limit, period_granted, last_left, last_limit, period, last_monthly_reset, effective_at, cycle_anchor, history_seq,
