@@ -56,7 +56,7 @@ SET credits.clock = '2026-01-24 00:00:00+00';
 SELECT q.* FROM pg_temp.quoted('u', 19) q;
 SET credits.clock = '2026-02-01 00:00:00+00';
 SELECT q.* FROM pg_temp.quoted('u', 12) q;
-SELECT credits_quote('u', 1) ->> 'seq' AS seq, credits_quote('u', 1) ->> 'as_of' AS as_of, credits_quote('u', 1) ->> 'holds_until' AS holds_until;
+SELECT credits_quote('u', 1) ->> 'seq' AS seq, credits_quote('u', 1) ->> 'as_of' AS as_of, credits_quote('u', 1) ->> 'valid_until' AS valid_until;
 SET credits.clock = '2026-01-10 00:00:00+00';
 
 -- Refused for another reason than the balance.  The error comes as the answer.
@@ -72,7 +72,7 @@ ALTER TABLE credit_account DISABLE TRIGGER credits_guard;
 UPDATE credit_account SET time_zone = 'Asia/Nowhere' WHERE user_id = 'u';
 SELECT q ->> 'ok' AS ok FROM credits_quote('u', 1) q;
 SET LOCAL credits.clock = '2026-02-10 00:00:00+00';
-SELECT q ->> 'ok' AS ok, q ->> 'error' AS error, q ->> 'sqlstate' AS sqlstate, q ->> 'time_zone' AS time_zone, q ->> 'as_of' AS as_of, q ->> 'holds_until' AS holds_until FROM credits_quote('u', 1) q;
+SELECT q ->> 'ok' AS ok, q ->> 'error' AS error, q ->> 'sqlstate' AS sqlstate, q ->> 'time_zone' AS time_zone, q ->> 'as_of' AS as_of, q ->> 'valid_until' AS valid_until FROM credits_quote('u', 1) q;
 ROLLBACK;
 
 -- Errors that are raised.
@@ -101,36 +101,36 @@ SELECT t.sqlstate($$SELECT credits_balances('{nobody}')$$), t.sqlstate($$SELECT 
 RESET credits.default_plan;
 
 -- How long a balance holds: to the next end of a grant, a hold or the period; no end: NULL.
-SELECT b ->> 'user_id' AS user_id, b ->> 'holds_until' AS holds_until FROM credits_balances('{u,v,w}') b;
-SELECT user_id, as_of, holds_until FROM credit_balance ORDER BY 1;
+SELECT b ->> 'user_id' AS user_id, b ->> 'valid_until' AS valid_until FROM credits_balances('{u,v,w}') b;
+SELECT user_id, as_of, valid_until FROM credit_balance ORDER BY 1;
 BEGIN;
 SELECT credits_hold('v', 3, '1 hour') ->> 'ok' AS ok;
-SELECT credits_balance('v') ->> 'holds_until' AS holds_until;
+SELECT credits_balance('v') ->> 'valid_until' AS valid_until;
 SELECT credits_release('v', 2) ->> 'ok' AS ok;
-SELECT credits_balance('v') ->> 'holds_until' AS holds_until;
+SELECT credits_balance('v') ->> 'valid_until' AS valid_until;
 -- a hold has been released while another goes on: asked at its end, the balance says the rest
 SELECT credits_hold('v', 3, '1 hour') ->> 'ok' AS ok, credits_hold('v', 3, '2 hours') ->> 'ok' AS ok;
 SELECT credits_release('v', 4) ->> 'ok' AS ok;
-SELECT credits_balance('v') ->> 'holds_until' AS holds_until;
+SELECT credits_balance('v') ->> 'valid_until' AS valid_until;
 SET LOCAL credits.clock = '2026-01-10 01:00:00+00';
-SELECT credits_balance('v') ->> 'held' AS held, credits_balance('v') ->> 'holds_until' AS holds_until;
+SELECT credits_balance('v') ->> 'held' AS held, credits_balance('v') ->> 'valid_until' AS valid_until;
 ROLLBACK;
 -- a grant that is spent ends nothing; a silent end of a period changes no credits
 BEGIN;
 SELECT credits_grant('w', 2, '2026-01-12 00:00Z') ->> 'ok' AS ok;
-SELECT credits_balance('w') ->> 'holds_until' AS holds_until;
+SELECT credits_balance('w') ->> 'valid_until' AS valid_until;
 SELECT credits_deduct('w', 2) -> 'granted' AS granted;
-SELECT credits_balance('w') ->> 'holds_until' AS holds_until;
+SELECT credits_balance('w') ->> 'valid_until' AS valid_until;
 ROLLBACK;
 BEGIN;
 SELECT credits_deduct('v', 10) -> 'monthly' AS monthly, credits_set_plan('v', NULL) -> 'plan' AS plan;
 SELECT next_event_at FROM credit_account WHERE user_id = 'v';
 SET LOCAL credits.clock = '2026-03-10 00:00:00+00';
-SELECT b ->> 'period' AS period, b ->> 'as_of' AS as_of, b ->> 'holds_until' AS holds_until FROM credits_balance('v') b;
-SELECT as_of, holds_until FROM credit_balance WHERE user_id = 'v';
+SELECT b ->> 'period' AS period, b ->> 'as_of' AS as_of, b ->> 'valid_until' AS valid_until FROM credits_balance('v') b;
+SELECT as_of, valid_until FROM credit_balance WHERE user_id = 'v';
 ROLLBACK;
 -- a balance of the past
-SELECT b ->> 'seq' AS seq, b ->> 'as_of' AS as_of, b ->> 'holds_until' AS holds_until FROM credits_balance_at('u', '2026-01-10 00:00Z') b;
+SELECT b ->> 'seq' AS seq, b ->> 'as_of' AS as_of, b ->> 'valid_until' AS valid_until FROM credits_balance_at('u', '2026-01-10 00:00Z') b;
 
 -- Two balances of a user: the one with the later (seq, as_of) is the newer one.
 SELECT credits_balance('v') AS first \gset

@@ -112,6 +112,8 @@ static const Right routine_rights[] = {
 	{"credits_now", AUDITOR | SUPPORT | ADMIN},
 	{"credits_unknown_zones", AUDITOR | SUPPORT | ADMIN},
 	{"credits_history", SERVER | AUDITOR | SUPPORT | ADMIN},
+	{"credits_usage", SERVER | AUDITOR | SUPPORT | ADMIN},
+	{"credits_total_usage", AUDITOR | SUPPORT | ADMIN},
 	{"credits_verify", AUDITOR},
 	{"credits_run_verify", AUDITOR},
 	{"credits_verify_account", AUDITOR},
@@ -126,6 +128,8 @@ static const Right routine_rights[] = {
 	{"credits_current_user_id", END_USER},
 	{"credits_my_balance", END_USER},
 	{"credits_my_history", END_USER},
+	{"credits_my_usage", END_USER},
+	{"credits_my_explain", END_USER},
 };
 
 /* SELECT */
@@ -133,7 +137,7 @@ static const Right table_rights[] = {
 	{"credit_plan", AUDITOR | ADMIN},
 	{"credit_account", AUDITOR},
 	{"credit_history", AUDITOR},
-	{"credit_payment", AUDITOR},
+	{"credit_payment", AUDITOR | SUPPORT | ADMIN},
 	{"credit_grant", AUDITOR},
 	{"credit_hold", AUDITOR},
 	{"credit_reset_run", AUDITOR | ADMIN | MONITOR},
@@ -145,6 +149,8 @@ static const Right table_rights[] = {
 	{"credit_checkpoint", AUDITOR},
 	{"credit_balance", AUDITOR | SUPPORT | ADMIN},
 	{"credit_usage_daily", AUDITOR | SUPPORT | ADMIN},
+	{"credit_open_hold", AUDITOR | SUPPORT | ADMIN},
+	{"credit_open_grant", AUDITOR | SUPPORT | ADMIN},
 	{"pg_stat_credits", MONITOR | ADMIN},
 	{"pg_stat_credits_calls", MONITOR | ADMIN},
 };

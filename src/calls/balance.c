@@ -199,8 +199,8 @@ credits_account_state(PG_FUNCTION_ARGS)
 	values[11] = BoolGetDatum(cr_is_low(&acc, state.plan));
 	values[12] = Int64GetDatum(acc.owed_monthly);
 	values[13] = TimestampTzGetDatum(state.as_of);
-	nulls[14] = cr_holds_until(&acc) == CR_NEVER;
-	values[14] = TimestampTzGetDatum(cr_holds_until(&acc));
+	nulls[14] = cr_valid_until(&acc) == CR_NEVER;
+	values[14] = TimestampTzGetDatum(cr_valid_until(&acc));
 	return HeapTupleGetDatum(heap_form_tuple(out, values, nulls));
 }
 

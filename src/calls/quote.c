@@ -72,7 +72,7 @@ COUNTED_FUNCTION(credits_quote, CALL_QUOTE)
 	int64 owed;
 	int64 missing;
 	CrAccount acc;
-	CrTime holds_until;
+	CrTime valid_until;
 	CrVerdict verdict;
 	CrRow row = {0};
 	Plans plans;
@@ -88,7 +88,7 @@ COUNTED_FUNCTION(credits_quote, CALL_QUOTE)
 		lots_load(&acc, state.as_of, plans.snapshot);
 	owed = cr_owed(&acc);
 	missing = cr_missing(&acc, amount);
-	holds_until = cr_holds_until(&acc);
+	valid_until = cr_valid_until(&acc);
 	verdict = state.waits_for_zone ? CR_ZONE_UNKNOWN
 								   : cr_deduct(&acc, state.as_of, amount, &row);
 
@@ -116,6 +116,6 @@ COUNTED_FUNCTION(credits_quote, CALL_QUOTE)
 	object_time(&object, "next_reset_at", acc.next_reset_at);
 	object_int(&object, "seq", acc.history_seq);
 	object_time(&object, "as_of", state.as_of);
-	object_time(&object, "holds_until", holds_until);
+	object_time(&object, "valid_until", valid_until);
 	return object_end(&object);
 }

@@ -484,7 +484,7 @@ extern bool cr_hold_state_parse(const char *name, CrHoldState *state);
 extern bool cr_has_lots(const CrAccount *acc);
 extern bool cr_is_silent(const CrAccount *acc);
 extern CrTime cr_next_event(const CrAccount *acc);
-extern CrTime cr_holds_until(const CrAccount *acc);
+extern CrTime cr_valid_until(const CrAccount *acc);
 extern CrGrant *cr_lots_add_grant(CrLots *lots, int64_t seq, CrTime ends_at);
 extern CrHold *cr_lots_add_hold(CrLots *lots, int64_t seq, int n_parts);
 extern CrGrant *cr_find_grant(const CrAccount *acc, int64_t seq);

@@ -179,7 +179,7 @@ cr_next_event(const CrAccount *acc)
  * The view credit_balance says the same in SQL; sql/balance_view.sql compares them.
  */
 CrTime
-cr_holds_until(const CrAccount *acc)
+cr_valid_until(const CrAccount *acc)
 {
 	return cr_has_lots(acc) ? acc->next_event_at : cr_next_event(acc);
 }

@@ -118,7 +118,7 @@ state_object(const CrAccount *acc, const State *state)
 	object_bool(&object, "low", cr_is_low(acc, plan));
 	object_int(&object, "seq", acc->history_seq);
 	object_time(&object, "as_of", state->as_of);
-	object_time(&object, "holds_until", cr_holds_until(acc));
+	object_time(&object, "valid_until", cr_valid_until(acc));
 	if (state->waits_for_zone)
 		object_bool(&object, "time_zone_unknown", true);
 	return object_end(&object);

@@ -25,7 +25,9 @@
 	X(HISTORY, "history")              \
 	X(HOLD, "hold")                    \
 	X(MY_BALANCE, "my_balance")        \
+	X(MY_EXPLAIN, "my_explain")        \
 	X(MY_HISTORY, "my_history")        \
+	X(MY_USAGE, "my_usage")            \
 	X(OPEN_ACCOUNT, "open_account")    \
 	X(QUOTE, "quote")                  \
 	X(REFUND, "refund")                \
@@ -35,9 +37,11 @@
 	X(SET_CYCLE, "set_cycle")          \
 	X(SET_OVERDRAFT, "set_overdraft")  \
 	X(SET_PLAN, "set_plan")            \
+	X(TOTAL_USAGE, "total_usage")      \
 	X(TRANSFER, "transfer")            \
 	X(TRY_DEDUCT, "try_deduct")        \
-	X(UNFREEZE, "unfreeze")
+	X(UNFREEZE, "unfreeze")            \
+	X(USAGE, "usage")
 
 typedef enum CountedCall
 {

@@ -92,6 +92,10 @@ COMMIT;
 ));
 is(totals('spent_purchased, refunded'), '17|4', 'what is kept of a transaction with savepoints is');
 
+$node->safe_psql('postgres', q(SELECT count(*) FROM credits_deduct_many('{ann,ann,ann}', '{1,1,1}')));
+is(calls('deduct_many'), 'ok:1', 'a batch is one call');
+is(totals('spent_purchased'), 20, 'of three deductions');
+
 # --- Another database; more databases than are counted.
 
 add_database($node, $_) for qw(second third);

@@ -144,7 +144,7 @@ BEGIN
            OR NOT q.answer ?& '{amount,user_id,monthly,granted,purchased,available,held,owed,monthly_delta,granted_delta,purchased_delta,next_reset_at}' THEN
             found := found || 'receipt'::text;
         END IF;
-        IF EXISTS (SELECT FROM jsonb_each(d.balance) r WHERE q.answer ? r.key AND r.key NOT IN ('seq', 'holds_until') AND r.value IS DISTINCT FROM q.answer -> r.key)
+        IF EXISTS (SELECT FROM jsonb_each(d.balance) r WHERE q.answer ? r.key AND r.key NOT IN ('seq', 'valid_until') AND r.value IS DISTINCT FROM q.answer -> r.key)
            OR (q.answer ->> 'as_of')::timestamptz <> (d.answer ->> 'effective_at')::timestamptz THEN
             found := found || 'balance after'::text;
         END IF;
@@ -178,15 +178,15 @@ BEGIN
         END IF;
     END IF;
     -- of the state that credits_balance shows, at the same time
-    IF q.state = '00000' AND before.user_id IS NOT NULL AND (before.b -> 'seq', before.b -> 'as_of', before.b -> 'holds_until')
-       IS DISTINCT FROM (q.answer -> 'seq', q.answer -> 'as_of', q.answer -> 'holds_until') THEN
+    IF q.state = '00000' AND before.user_id IS NOT NULL AND (before.b -> 'seq', before.b -> 'as_of', before.b -> 'valid_until')
+       IS DISTINCT FROM (q.answer -> 'seq', q.answer -> 'as_of', q.answer -> 'valid_until') THEN
         found := found || 'order'::text;
     END IF;
     INSERT INTO difference SELECT who, clock()::text, w, q.answer, d.answer FROM unnest(found) w;
 END $$;
 
--- The credits of a balance are the same until holds_until, and others then, if it is not
--- only holds_until that is later then.  The period of an account without a plan may change.
+-- The credits of a balance are the same until valid_until, and others then, if it is not
+-- only valid_until that is later then.  The period of an account without a plan may change.
 CREATE FUNCTION credits_of(b jsonb) RETURNS jsonb LANGUAGE sql AS $$
     SELECT b - CASE WHEN b ->> 'plan' IS NULL AND b ->> 'scheduled_plan' IS NULL AND b ->> 'monthly' = '0' AND b ->> 'owed_monthly' = '0'
                     THEN '{as_of,period,period_start,next_reset_at}'::text[] ELSE '{as_of}' END $$;
@@ -196,7 +196,7 @@ DECLARE
     b jsonb := credits_balance(who);
     last jsonb;
     next jsonb;
-    until timestamptz := (b ->> 'holds_until')::timestamptz;
+    until timestamptz := (b ->> 'valid_until')::timestamptz;
 BEGIN
     IF b ? 'time_zone_unknown' THEN
         INSERT INTO tally VALUES ('until, waiting');
@@ -212,9 +212,9 @@ BEGIN
     PERFORM clock_to(saved);
     INSERT INTO difference SELECT who, saved::text, 'until, too late', b, last WHERE credits_of(b) <> credits_of(last) OR until <= (b ->> 'as_of')::timestamptz;
     INSERT INTO difference SELECT who, saved::text, 'until, too early', b, next
-     WHERE until IS NOT NULL AND (credits_of(b) = credits_of(next) OR (next ->> 'holds_until')::timestamptz <= until);
+     WHERE until IS NOT NULL AND (credits_of(b) = credits_of(next) OR (next ->> 'valid_until')::timestamptz <= until);
     INSERT INTO tally VALUES (CASE WHEN until IS NULL AND b ->> 'next_reset_at' IS NULL THEN 'until never' WHEN until IS NULL THEN 'until never, periods go on'
-                                   WHEN credits_of(b) - 'holds_until' = credits_of(next) - 'holds_until' THEN 'until, asked early' ELSE 'until' END);
+                                   WHEN credits_of(b) - 'valid_until' = credits_of(next) - 'valid_until' THEN 'until, asked early' ELSE 'until' END);
 END $$;
 
 CREATE FUNCTION some_amount(who text) RETURNS int8 LANGUAGE sql VOLATILE AS $$

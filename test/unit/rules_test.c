@@ -617,32 +617,32 @@ test_missing(void)
 }
 
 static void
-test_holds_until(void)
+test_valid_until(void)
 {
 	CrTime		end = utc(2026, 2, 1, 0, 0, 0);
 	CrTime		soon = utc(2026, 1, 20, 0, 0, 0);
 	CrAccount  *acc = fresh();
 
-	is_time(cr_holds_until(acc), end, "a balance holds to the end of its period");
+	is_time(cr_valid_until(acc), end, "a balance holds to the end of its period");
 	ok(world_grant(&world, T0, 5, soon) == CR_OK, "a grant that ends before");
-	is_time(cr_holds_until(acc), soon, "then to the end of the grant");
+	is_time(cr_valid_until(acc), soon, "then to the end of the grant");
 	ok(world_deduct(&world, T0, 105) == CR_OK && acc->next_event_at == soon, "the grant is spent");
-	is_time(cr_holds_until(acc), end, "a grant without credits changes nothing when it ends");
+	is_time(cr_valid_until(acc), end, "a grant without credits changes nothing when it ends");
 	ok(world_purchase(&world, T0, 5) == CR_OK && world_hold(&world, T0, 5, soon) == CR_OK, "a hold");
-	is_time(cr_holds_until(acc), soon, "to the end of the hold");
+	is_time(cr_valid_until(acc), soon, "to the end of the hold");
 
 	acc = fresh();
 	ok(world_deduct(&world, T0, 100) == CR_OK && world_set_plan(&world, T0, NULL) == CR_OK &&
 		   world_grant(&world, T0, 5, utc(2026, 3, 10, 0, 0, 0)) == CR_OK, "periods that end silently, before a grant");
-	is_time(cr_holds_until(acc), end, "asked before the first of them: it may be early");
+	is_time(cr_valid_until(acc), end, "asked before the first of them: it may be early");
 	world_fold(&world, end);
-	is_time(cr_holds_until(acc), utc(2026, 3, 10, 0, 0, 0), "the silent end of a period changes no credits, that of the grant does");
+	is_time(cr_valid_until(acc), utc(2026, 3, 10, 0, 0, 0), "the silent end of a period changes no credits, that of the grant does");
 	world_fold(&world, utc(2026, 3, 10, 0, 0, 0));
-	is_time(cr_holds_until(acc), CR_NEVER, "then nothing does");
+	is_time(cr_valid_until(acc), CR_NEVER, "then nothing does");
 
 	world_init(&world);
 	ok(world_open(&world, T0, NULL, T0, "UTC") == CR_OK, "an account without a plan");
-	is_time(cr_holds_until(&world.acc), CR_NEVER, "its balance holds for ever");
+	is_time(cr_valid_until(&world.acc), CR_NEVER, "its balance holds for ever");
 }
 
 static void
@@ -764,7 +764,7 @@ test_rules(void)
 	test_rows_are_filled();
 	test_low();
 	test_missing();
-	test_holds_until();
+	test_valid_until();
 	test_facts_equal();
 	test_random_amounts();
 }
