@@ -145,6 +145,8 @@ SELECT s AS statement, t.tampered(s) AS found FROM (VALUES
     (2.6, $$UPDATE credit_checkpoint SET forfeited = 1 WHERE user_id = 'a'$$),
     (2.7, $$UPDATE credit_checkpoint SET charged_monthly = 1 WHERE user_id = 'a'$$),
     (2.8, $$UPDATE credit_checkpoint SET charged_purchased = 1 WHERE user_id = 'a'$$),
+    (2.85, $$UPDATE credit_checkpoint SET last_charged = 1 WHERE user_id = 'a'$$),
+    (2.9, $$UPDATE credit_checkpoint SET last_closed_seq = 1 WHERE user_id = 'a'$$),
     (3, $$UPDATE credit_checkpoint SET grants[3] = 39 WHERE user_id = 'a'$$),
     (3.1, $$UPDATE credit_checkpoint SET grants[6] = 1 WHERE user_id = 'a'$$),
     (3.2, $$UPDATE credit_checkpoint SET holds[7] = 119 WHERE user_id = 'a'$$),

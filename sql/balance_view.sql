@@ -73,6 +73,22 @@ SELECT bool_or(status = 'frozen') AND bool_or(status = 'closed') AND bool_or(pla
        AND bool_or(held_monthly > 0) AND bool_or(held_granted > 0) AND bool_or(held_purchased > 0) AND bool_or(granted > 0) AND bool_or(next_reset_at IS NULL) AS of_every_kind
   FROM credit_account;
 
+-- Usage of these accounts: the rows did what the account has, spending is what
+-- credit_usage_daily says, and all users together are their sum.
+SELECT count(*) AS accounts, count(*) FILTER (WHERE u.delta <> a.monthly + a.granted + a.purchased OR u.history_rows <> a.history_seq) AS differ
+  FROM credit_account a CROSS JOIN LATERAL credits_usage(a.user_id, 'all', '2026-01-01 00:00Z') u;
+SELECT count(*) > 100 AS some, bool_and((u.operations, u.spent, u.monthly_spent, u.granted_spent, u.purchased_spent, u.refunded, u.purchased, u.granted)
+           = (d.operations, d.spent, d.monthly_spent, d.granted_spent, d.purchased_spent, d.refunded, d.purchased, d.granted)) AS same
+  FROM (SELECT user_id, sum(operations) AS operations, sum(spent) AS spent, sum(monthly_spent) AS monthly_spent, sum(granted_spent) AS granted_spent,
+               sum(purchased_spent) AS purchased_spent, sum(refunded) AS refunded, sum(purchased) AS purchased, sum(granted) AS granted FROM credit_usage_daily GROUP BY 1) d
+       CROSS JOIN LATERAL credits_usage(d.user_id, 'all', '2026-01-01 00:00Z') u;
+SELECT count(*) AS kinds, count(*) FILTER (WHERE (t.history_rows, t.operations, t.spent, t.monthly_spent, t.granted_spent, t.refunded, t.purchased, t.granted, t.delta)
+           IS DISTINCT FROM (u.history_rows, u.operations, u.spent, u.monthly_spent, u.granted_spent, u.refunded, u.purchased, u.granted, u.delta)) AS differ
+  FROM credits_total_usage('kind', '2026-01-01 00:00Z') t
+       FULL JOIN (SELECT u.name, sum(history_rows) AS history_rows, sum(operations) AS operations, sum(spent) AS spent, sum(monthly_spent) AS monthly_spent, sum(granted_spent) AS granted_spent,
+                         sum(refunded) AS refunded, sum(u.purchased) AS purchased, sum(u.granted) AS granted, sum(delta) AS delta
+                    FROM credit_account a CROSS JOIN LATERAL credits_usage(a.user_id, 'kind', '2026-01-01 00:00Z') u GROUP BY 1) u USING (name);
+
 -- No account has something due before what it has come to: so where next_event_at
 -- is not yet, the columns are what there is, also for a clock that went back.
 SELECT count(*) AS accounts FROM credit_account WHERE next_event_at <= effective_at;
@@ -80,9 +96,10 @@ SELECT count(*) AS accounts FROM credit_account WHERE next_event_at <= effective
 -- The view is credits_balance(), for all accounts, at any time: between the
 -- calls, just at and before what is due next of some, and long after.
 CREATE FUNCTION pg_temp.differing(OUT accounts int8, OUT differ int8, OUT due bool) LANGUAGE sql AS $$
-    SELECT count(*), count(*) FILTER (WHERE (b.monthly, b.granted, b.purchased, b.available, b.held, b.owed, b.plan, b.status, b.period_start, b.next_reset_at, b.low, b.seq)
+    SELECT count(*), count(*) FILTER (WHERE (b.monthly, b.granted, b.purchased, b.available, b.held, b.owed, b.plan, b.status, b.period_start, b.next_reset_at, b.low, b.seq, b.owed_monthly, b.as_of, b.valid_until)
                IS DISTINCT FROM ((c.r ->> 'monthly')::int8, (c.r ->> 'granted')::int8, (c.r ->> 'purchased')::int8, (c.r ->> 'available')::int8, (c.r ->> 'held')::int8, (c.r ->> 'owed')::int8,
-                   c.r ->> 'plan', c.r ->> 'status', (c.r ->> 'period_start')::timestamptz, (c.r ->> 'next_reset_at')::timestamptz, (c.r ->> 'low')::bool, (c.r ->> 'seq')::int8)
+                   c.r ->> 'plan', c.r ->> 'status', (c.r ->> 'period_start')::timestamptz, (c.r ->> 'next_reset_at')::timestamptz, (c.r ->> 'low')::bool, (c.r ->> 'seq')::int8,
+                   (c.r ->> 'owed_monthly')::int8, (c.r ->> 'as_of')::timestamptz, (c.r ->> 'valid_until')::timestamptz)
                OR b.plan_version IS DISTINCT FROM (SELECT s.plan_version FROM credits_account_state(a) s)),
            bool_or(a.next_event_at <= credits_now())
       FROM credit_account a CROSS JOIN LATERAL (SELECT credits_balance(a.user_id)) c(r)

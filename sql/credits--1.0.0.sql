@@ -79,6 +79,8 @@ CREATE TABLE @extschema@.credit_account (
     forfeited          pg_catalog.int8,
     charged_monthly    pg_catalog.int8,
     charged_purchased  pg_catalog.int8,
+    last_charged       pg_catalog.int8,
+    last_closed_seq    pg_catalog.int8,
     low_threshold      pg_catalog.int8,
     plan_version       pg_catalog.int4,
     plan               pg_catalog.text COLLATE pg_catalog."C",
@@ -105,7 +107,8 @@ CREATE TABLE @extschema@.credit_account (
         (end_zone IS NULL) OPERATOR(pg_catalog.=) (end_anchor IS NULL) AND (end_zone IS NULL) OPERATOR(pg_catalog.=) (end_cycle IS NULL)),
     CONSTRAINT credit_account_closed CHECK (
         closed_seq OPERATOR(pg_catalog.>=) 1 AND forfeited OPERATOR(pg_catalog.>) 0 AND
-        charged_monthly OPERATOR(pg_catalog.>) 0 AND charged_purchased OPERATOR(pg_catalog.>) 0),
+        charged_monthly OPERATOR(pg_catalog.>) 0 AND charged_purchased OPERATOR(pg_catalog.>) 0 AND
+        last_charged OPERATOR(pg_catalog.>) 0 AND last_closed_seq OPERATOR(pg_catalog.>) 0),
     CONSTRAINT credit_account_head CHECK (history_seq OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(history_hash) OPERATOR(pg_catalog.=) 32)
 ) WITH (fillfactor = 70);
 CREATE INDEX credit_account_next_event_idx ON @extschema@.credit_account (next_event_at);
@@ -130,6 +133,8 @@ COMMENT ON COLUMN @extschema@.credit_account.closed_seq IS 'seq of the row that 
 COMMENT ON COLUMN @extschema@.credit_account.forfeited IS 'Purchased credits that were lost when the account was closed, and that no chargeback has used. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_account.charged_purchased IS 'Purchased credits that the account has been charged, since it was last closed, for the time before: what it owed then, and what chargebacks of older payments took. What comes back from that time gives this back. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_account.charged_monthly IS 'The same for monthly credits: what the account owed when it was closed in this period. The boundary clears it. NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_account.last_charged IS 'charged_monthly at the last boundary, minus what came back since from before that closing. NULL: none.';
+COMMENT ON COLUMN @extschema@.credit_account.last_closed_seq IS 'closed_seq at the last boundary. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_account.plan_threshold IS 'low_balance_threshold of the plan''s version. 0: no plan.';
 COMMENT ON COLUMN @extschema@.credit_account.flags IS 'Sum of 1: fewer credits available than the threshold; 2: none available; 4: purchased credits are owed; 8: frozen; 16: closed. As the account''s last row left it.';
 COMMENT ON COLUMN @extschema@.credit_account.low_threshold IS 'The account''s own threshold, instead of the plan''s. NULL: it has none.';
@@ -287,6 +292,7 @@ CREATE TABLE @extschema@.credit_grant (
         ELSE expired IS NULL AND elsewhere IS NULL END)
 ) WITH (fillfactor = 70);
 CREATE INDEX credit_grant_ends_idx ON @extschema@.credit_grant (user_id, ends_at);
+CREATE INDEX credit_grant_all_ends_idx ON @extschema@.credit_grant (ends_at);
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_grant', '');
 COMMENT ON TABLE @extschema@.credit_grant IS 'One row per grant of expiring credits. Its seq is that of the history row that opened it.';
 COMMENT ON COLUMN @extschema@.credit_grant.remaining IS 'Credits of the grant that are neither spent nor held.';
@@ -311,6 +317,7 @@ CREATE TABLE @extschema@.credit_hold (
     CONSTRAINT credit_hold_state CHECK ((state OPERATOR(pg_catalog.=) 'open') OPERATOR(pg_catalog.=) (ends_at IS NOT NULL))
 ) WITH (fillfactor = 70);
 CREATE INDEX credit_hold_open_idx ON @extschema@.credit_hold (user_id, ends_at) WHERE ends_at IS NOT NULL;
+CREATE INDEX credit_hold_all_open_idx ON @extschema@.credit_hold (ends_at) WHERE ends_at IS NOT NULL;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_hold', '');
 COMMENT ON TABLE @extschema@.credit_hold IS 'One row per hold. Its seq is that of the history row that opened it.';
 COMMENT ON COLUMN @extschema@.credit_hold.amount IS 'Credits that were held at the beginning.';
@@ -526,6 +533,8 @@ CREATE TABLE @extschema@.credit_checkpoint (
     forfeited          pg_catalog.int8,
     charged_monthly    pg_catalog.int8,
     charged_purchased  pg_catalog.int8,
+    last_charged       pg_catalog.int8,
+    last_closed_seq    pg_catalog.int8,
     low_threshold      pg_catalog.int8,
     plan_version       pg_catalog.int4,
     plan               pg_catalog.text COLLATE pg_catalog."C",
@@ -830,6 +839,18 @@ CREATE FUNCTION @extschema@.credits_balance(user_id pg_catalog.text)
 COMMENT ON FUNCTION @extschema@.credits_balance(pg_catalog.text) IS
 'What the user has now, with everything that is due applied, as jsonb. Read-only, works on a hot standby. Errors: UC002, 22004, 22023.';
 
+CREATE FUNCTION @extschema@.credits_balances(user_ids pg_catalog.text[])
+    RETURNS SETOF pg_catalog.jsonb
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 10000 ROWS 100 AS 'MODULE_PATHNAME', 'credits_balances';
+COMMENT ON FUNCTION @extschema@.credits_balances(pg_catalog.text[]) IS
+'credits_balance of at most 10,000 users, in the order of user_ids, all at one time. The answer for an unknown user is {"error": "account_not_found", "user_id": "..."}. Read-only, works on a hot standby. Errors: UC009, 22004, 22023.';
+
+CREATE FUNCTION @extschema@.credits_quote(user_id pg_catalog.text, amount pg_catalog.int8)
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 300 AS 'MODULE_PATHNAME', 'credits_quote';
+COMMENT ON FUNCTION @extschema@.credits_quote(pg_catalog.text, pg_catalog.int8) IS
+'What credits_deduct of that amount would do now: ok, or the error and the shortfall; what each bucket and grant would give, and what would be left. Reserves nothing. Read-only, works on a hot standby. Errors: UC002, UC009, 22003, 22004, 22023.';
+
 CREATE FUNCTION @extschema@.credits_balance_at(user_id pg_catalog.text, at pg_catalog.timestamptz)
     RETURNS pg_catalog.jsonb
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 1000 AS 'MODULE_PATHNAME', 'credits_balance_at';
@@ -848,7 +869,8 @@ CREATE FUNCTION @extschema@.credits_account_state(
     OUT available pg_catalog.int8, OUT held pg_catalog.int8, OUT owed pg_catalog.int8,
     OUT plan pg_catalog.text, OUT plan_version pg_catalog.int4, OUT status pg_catalog.text,
     OUT period_start pg_catalog.timestamptz, OUT next_reset_at pg_catalog.timestamptz,
-    OUT low pg_catalog.bool, OUT owed_monthly pg_catalog.int8)
+    OUT low pg_catalog.bool, OUT owed_monthly pg_catalog.int8,
+    OUT as_of pg_catalog.timestamptz, OUT valid_until pg_catalog.timestamptz)
     RETURNS pg_catalog.record
     LANGUAGE c STABLE STRICT PARALLEL SAFE COST 200 AS 'MODULE_PATHNAME', 'credits_account_state';
 COMMENT ON FUNCTION @extschema@.credits_account_state(@extschema@.credit_account) IS
@@ -871,7 +893,8 @@ COMMENT ON FUNCTION @extschema@.credits_now() IS
  * be due.  The index on next_event_at finds them.  The boundaries of an account without a
  * plan and without monthly credits are not events.  If one has passed, only the columns of
  * the period call the function.  The view uses an outer join and not UNION ALL.  So it stays
- * flat, and a query that joins it finds accounts by index.
+ * flat, and a query that joins it finds accounts by index.  Nothing that is due changes
+ * the status, so a DBA's index on it can be used.
  */
 CREATE VIEW @extschema@.credit_balance AS
     SELECT a.user_id,
@@ -883,7 +906,7 @@ CREATE VIEW @extschema@.credit_balance AS
            COALESCE(s.owed, a.owed_purchased) AS owed,
            CASE WHEN s.user_id IS NULL THEN a.plan ELSE s.plan END AS plan,
            CASE WHEN s.user_id IS NULL THEN a.plan_version ELSE s.plan_version END AS plan_version,
-           COALESCE(s.status, a.status) AS status,
+           a.status,
            CASE WHEN s.user_id IS NOT NULL THEN s.period_start
                 WHEN a.next_reset_at OPERATOR(pg_catalog.>) (SELECT @extschema@.credits_now()) OR a.next_reset_at IS NULL THEN a.last_monthly_reset
                 ELSE (SELECT f.period_start FROM ONLY @extschema@.credit_account d CROSS JOIN LATERAL @extschema@.credits_account_state(d) f
@@ -894,10 +917,16 @@ CREATE VIEW @extschema@.credit_balance AS
                        WHERE d.user_id OPERATOR(pg_catalog.=) a.user_id) END AS next_reset_at,
            COALESCE(s.low, (a.monthly OPERATOR(pg_catalog.+) a.granted OPERATOR(pg_catalog.+) a.purchased) OPERATOR(pg_catalog.<) p.low_balance_threshold, false) AS low,
            a.history_seq AS seq,
-           COALESCE(s.owed_monthly, a.owed_monthly) AS owed_monthly
+           COALESCE(s.owed_monthly, a.owed_monthly) AS owed_monthly,
+           COALESCE(s.as_of, GREATEST((SELECT @extschema@.credits_now()), a.effective_at)) AS as_of,
+           CASE WHEN s.user_id IS NOT NULL THEN s.valid_until
+                WHEN a.granted OPERATOR(pg_catalog.>) 0 OR a.held_monthly OPERATOR(pg_catalog.>) 0 OR a.held_granted OPERATOR(pg_catalog.>) 0 OR a.held_purchased OPERATOR(pg_catalog.>) 0
+                THEN a.next_event_at
+                WHEN a.plan IS NOT NULL OR a.scheduled_plan IS NOT NULL OR a.monthly OPERATOR(pg_catalog.>) 0 OR a.owed_monthly OPERATOR(pg_catalog.>) 0
+                THEN a.next_reset_at END AS valid_until
       FROM ONLY @extschema@.credit_account a
            LEFT JOIN (SELECT d.user_id, f.monthly, f.granted, f.purchased, f.available, f.held, f.owed,
-                             f.plan, f.plan_version, f.status, f.period_start, f.next_reset_at, f.low, f.owed_monthly
+                             f.plan, f.plan_version, f.period_start, f.next_reset_at, f.low, f.owed_monthly, f.as_of, f.valid_until
                         FROM ONLY @extschema@.credit_account d CROSS JOIN LATERAL @extschema@.credits_account_state(d) f
                        WHERE d.next_event_at OPERATOR(pg_catalog.<=) @extschema@.credits_now()) s
              ON s.user_id OPERATOR(pg_catalog.=) a.user_id
@@ -909,7 +938,7 @@ CREATE FUNCTION @extschema@.credits_history(
     user_id pg_catalog.text, before_seq pg_catalog.int8 DEFAULT NULL, page_size pg_catalog.int4 DEFAULT NULL,
     kinds pg_catalog.text[] DEFAULT NULL, from_time pg_catalog.timestamptz DEFAULT NULL, to_time pg_catalog.timestamptz DEFAULT NULL,
     reference pg_catalog.text DEFAULT NULL, ref_seq pg_catalog.int8 DEFAULT NULL)
-    RETURNS TABLE (seq pg_catalog.int8, kind pg_catalog.text, amount pg_catalog.int8,
+    RETURNS TABLE (seq pg_catalog.int8, kind pg_catalog.text, amount pg_catalog.int8, delta pg_catalog.int8,
         monthly_delta pg_catalog.int8, granted_delta pg_catalog.int8, purchased_delta pg_catalog.int8,
         monthly pg_catalog.int8, granted pg_catalog.int8, purchased pg_catalog.int8,
         available pg_catalog.int8, held pg_catalog.int8, owed pg_catalog.int8,
@@ -922,6 +951,26 @@ CREATE FUNCTION @extschema@.credits_history(
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE ROWS 50 AS 'MODULE_PATHNAME', 'credits_history';
 COMMENT ON FUNCTION @extschema@.credits_history(pg_catalog.text, pg_catalog.int8, pg_catalog.int4, pg_catalog.text[], pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.int8) IS
 'A page of a user''s history, newest first: page_size rows (default 50, at most 1000) with seq < before_seq. Each argument that is given selects rows: kinds, from_time <= effective_at < to_time, payment_ref, idempotency_key, ref_seq. To get the next page, pass the last seq of this one. Errors: UC002, 22004, 22023.';
+
+CREATE FUNCTION @extschema@.credits_usage(
+    user_id pg_catalog.text, by pg_catalog.text DEFAULT NULL,
+    from_time pg_catalog.timestamptz DEFAULT NULL, to_time pg_catalog.timestamptz DEFAULT NULL, time_zone pg_catalog.text DEFAULT NULL)
+    RETURNS TABLE (starts_at pg_catalog.timestamptz, name pg_catalog.text, history_rows pg_catalog.int8, operations pg_catalog.int8,
+        spent pg_catalog.int8, monthly_spent pg_catalog.int8, granted_spent pg_catalog.int8, purchased_spent pg_catalog.int8,
+        refunded pg_catalog.int8, purchased pg_catalog.int8, granted pg_catalog.int8, delta pg_catalog.int8)
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 1000 ROWS 30 AS 'MODULE_PATHNAME', 'credits_usage';
+COMMENT ON FUNCTION @extschema@.credits_usage(pg_catalog.text, pg_catalog.text, pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.text) IS
+'What the user spent, was refunded, bought and was granted, by day (default), hour, kind, reason or spender, or all of it as one row (by => all). Days and hours are those of time_zone (default: the account''s), and those without anything are there, too. from_time <= effective_at < to_time; default: the last 30 days or 24 hours up to now. Reads the user''s rows since from_time. Errors: UC002, 22004, 22023.';
+
+CREATE FUNCTION @extschema@.credits_total_usage(
+    by pg_catalog.text DEFAULT NULL, from_time pg_catalog.timestamptz DEFAULT NULL, to_time pg_catalog.timestamptz DEFAULT NULL,
+    time_zone pg_catalog.text DEFAULT NULL, top pg_catalog.int4 DEFAULT NULL)
+    RETURNS TABLE (starts_at pg_catalog.timestamptz, name pg_catalog.text, history_rows pg_catalog.int8, operations pg_catalog.int8,
+        spent pg_catalog.int8, monthly_spent pg_catalog.int8, granted_spent pg_catalog.int8, purchased_spent pg_catalog.int8,
+        refunded pg_catalog.int8, purchased pg_catalog.int8, granted pg_catalog.int8, delta pg_catalog.int8)
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL RESTRICTED COST 1000000 ROWS 100 AS 'MODULE_PATHNAME', 'credits_total_usage';
+COMMENT ON FUNCTION @extschema@.credits_total_usage(pg_catalog.text, pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.int4) IS
+'What credits_usage says, of all users together: also by user. time_zone: default UTC. top: only so many users, spenders, reasons or kinds, those that spent most (default 100, at most 100000). Reads the whole history, unless credit_history has an index on effective_at. Errors: 22023.';
 
 /*
  * The allocations of a capture are pairs: where the credits came from (above 0: a grant;
@@ -972,6 +1021,27 @@ CREATE VIEW @extschema@.credit_usage_daily AS
      GROUP BY u.user_id, u.day, u.spender;
 COMMENT ON VIEW @extschema@.credit_usage_daily IS 'What each user spent, was refunded, bought and was granted on each UTC day, by spender. Typed columns for people, BI and ORMs.';
 
+/* Lists over all users.  For one user's, credits_explain has what is due applied. */
+CREATE VIEW @extschema@.credit_open_hold AS
+    SELECT h.user_id, h.seq, h.amount,
+           h.monthly OPERATOR(pg_catalog.+) h.purchased OPERATOR(pg_catalog.+) COALESCE(
+               (SELECT pg_catalog.sum(h.allocations[i OPERATOR(pg_catalog.*) 2])
+                  FROM pg_catalog.generate_series(1, pg_catalog.cardinality(h.allocations) OPERATOR(pg_catalog./) 2) i), 0)::pg_catalog.int8 AS held,
+           h.ends_at, r.created_at, r.reason, r.spender
+      FROM ONLY @extschema@.credit_hold h
+           LEFT JOIN ONLY @extschema@.credit_history r
+             ON r.user_id OPERATOR(pg_catalog.=) h.user_id AND r.seq OPERATOR(pg_catalog.=) h.seq
+     WHERE h.ends_at OPERATOR(pg_catalog.>) @extschema@.credits_now();
+COMMENT ON VIEW @extschema@.credit_open_hold IS 'The holds that have not ended, of all users. By user or by end, it reads what it shows.';
+
+CREATE VIEW @extschema@.credit_open_grant AS
+    SELECT g.user_id, g.seq, g.amount, g.remaining, g.ends_at, g.paid, r.created_at, r.reason
+      FROM ONLY @extschema@.credit_grant g
+           LEFT JOIN ONLY @extschema@.credit_history r
+             ON r.user_id OPERATOR(pg_catalog.=) g.user_id AND r.seq OPERATOR(pg_catalog.=) g.seq
+     WHERE g.ends_at OPERATOR(pg_catalog.>) @extschema@.credits_now() AND NOT g.closed;
+COMMENT ON VIEW @extschema@.credit_open_grant IS 'The grants that have not ended, of all users. By user or by end, it reads what it shows.';
+
 CREATE FUNCTION @extschema@.credits_current_user_id()
     RETURNS pg_catalog.text
     LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credits_current_user_id';
@@ -987,7 +1057,7 @@ COMMENT ON FUNCTION @extschema@.credits_my_balance() IS
 CREATE FUNCTION @extschema@.credits_my_history(
     before_seq pg_catalog.int8 DEFAULT NULL, page_size pg_catalog.int4 DEFAULT NULL,
     kinds pg_catalog.text[] DEFAULT NULL)
-    RETURNS TABLE (seq pg_catalog.int8, kind pg_catalog.text, amount pg_catalog.int8,
+    RETURNS TABLE (seq pg_catalog.int8, kind pg_catalog.text, amount pg_catalog.int8, delta pg_catalog.int8,
         monthly_delta pg_catalog.int8, granted_delta pg_catalog.int8, purchased_delta pg_catalog.int8,
         monthly pg_catalog.int8, granted pg_catalog.int8, purchased pg_catalog.int8,
         available pg_catalog.int8, held pg_catalog.int8, owed pg_catalog.int8,
@@ -996,6 +1066,22 @@ CREATE FUNCTION @extschema@.credits_my_history(
     LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE ROWS 50 AS 'MODULE_PATHNAME', 'credits_my_history';
 COMMENT ON FUNCTION @extschema@.credits_my_history(pg_catalog.int8, pg_catalog.int4, pg_catalog.text[]) IS
 'credits_history of credits_current_user_id(), without what is internal to the app. No rows if that is NULL. Errors: UC002, 22004, 22023.';
+
+CREATE FUNCTION @extschema@.credits_my_usage(
+    by pg_catalog.text DEFAULT NULL,
+    from_time pg_catalog.timestamptz DEFAULT NULL, to_time pg_catalog.timestamptz DEFAULT NULL, time_zone pg_catalog.text DEFAULT NULL)
+    RETURNS TABLE (starts_at pg_catalog.timestamptz, name pg_catalog.text, history_rows pg_catalog.int8, operations pg_catalog.int8,
+        spent pg_catalog.int8, monthly_spent pg_catalog.int8, granted_spent pg_catalog.int8, purchased_spent pg_catalog.int8,
+        refunded pg_catalog.int8, purchased pg_catalog.int8, granted pg_catalog.int8, delta pg_catalog.int8)
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL SAFE COST 1000 ROWS 30 AS 'MODULE_PATHNAME', 'credits_my_usage';
+COMMENT ON FUNCTION @extschema@.credits_my_usage(pg_catalog.text, pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.text) IS
+'credits_usage of credits_current_user_id(). No rows if that is NULL. Errors: UC002, 22023.';
+
+CREATE FUNCTION @extschema@.credits_my_explain()
+    RETURNS pg_catalog.jsonb
+    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 1000 AS 'MODULE_PATHNAME', 'credits_my_explain';
+COMMENT ON FUNCTION @extschema@.credits_my_explain() IS
+'credits_explain of credits_current_user_id(). NULL if that is NULL. Errors: UC002.';
 
 /*
  * The reset.  The procedure commits after each batch, so it has to be SECURITY INVOKER
@@ -1099,7 +1185,7 @@ CREATE FUNCTION @extschema@.credits_close_account(user_id pg_catalog.text, reaso
     RETURNS pg_catalog.jsonb
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_close_account';
 COMMENT ON FUNCTION @extschema@.credits_close_account(pg_catalog.text, pg_catalog.text) IS
-'Closes an account. The plan ends, monthly and granted credits expire, and every grant ends. Purchased credits are forfeited, so move them first with credits_transfer; they cover later chargebacks. What comes back later from before the closing gives back what the account was charged since for that time (what it owed, and chargebacks), and pays what is owed. From then on spending and granting raise UC004. Purchases are still credited. credits_unfreeze opens the account again, without a plan. Audited. Errors: UC002, UC004 (closed already), 55000 (open holds), 22004, 22023, 25006, 40001.';
+'Closes an account. The plan ends, monthly and granted credits expire, and every grant ends. Purchased credits are forfeited, so move them first with credits_transfer; they cover later chargebacks. What comes back later from before the closing gives back only what the account was charged since for that time (what it owed, and chargebacks). From then on spending and granting raise UC004. Purchases are still credited. credits_unfreeze opens the account again, without a plan. Audited. Errors: UC002, UC004 (closed already), 55000 (open holds), 22004, 22023, 25006, 40001.';
 
 /* Accounts whose next reset will have to wait, or is waiting. */
 CREATE FUNCTION @extschema@.credits_unknown_zones()

@@ -11,6 +11,19 @@ SELECT count(credits_define_plan(plan, credits, cycle, rollover)) AS plans
 SELECT plan, cycle, monthly_credits FROM credit_plan ORDER BY plan COLLATE "C";
 SELECT sqlstate, hint FROM t.refused($$SELECT credits_define_plan('hour', 1, 'hourly')$$);
 
+-- A clock that is thousands of years ahead: so many periods are not applied at once, nor by reading.
+SELECT credits_define_plan('far', 10, 'daily', 5) ->> 'version' AS version, credits_open_account('far', 'far') ->> 'monthly' AS monthly;
+SET credits.clock = '9999-12-31 00:00Z';
+SELECT * FROM t.refused($$SELECT credits_deduct('far', 1)$$);
+SELECT t.sqlstate($$SELECT credits_balance('far')$$);
+CALL credits_run_reset(dry_run => true) \gset
+SELECT f ->> 'user_id' AS user_id, f ->> 'sqlstate' AS sqlstate, f ->> 'message' AS message FROM jsonb_array_elements(:'report'::jsonb -> 'failed') f;
+CALL credits_import($$SELECT 'far 2' AS user_id, 'far' AS plan, timestamptz '2011-12-01 00:00Z' AS last_reset$$) \gset
+SELECT :'report'::jsonb #>> '{failed,0,sqlstate}' AS import;
+-- the clock is right again
+SET credits.clock = '2011-12-03 00:00Z';
+SELECT t.short(credits_deduct('far', 1)), t.short(credits_set_plan('far', NULL));
+
 -- The ends of the first periods of an account that is opened at a time.  One account is looked at only; its
 -- twin sleeps, and is swept at the last boundary: it must come out alike.
 CREATE FUNCTION t.boundaries(plan text, anchor text, zone text, at timestamptz, n int) RETURNS text

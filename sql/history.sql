@@ -20,6 +20,8 @@ SELECT seq, kind, amount, monthly_delta, granted_delta, purchased_delta, monthly
 -- The hashes are those of the chain.
 SELECT count(*) AS rows, bool_and(f.hash = h.hash) AS same FROM credits_history('u') f JOIN credit_history h USING (seq) WHERE h.user_id = 'u';
 
+-- delta is what the row did to available.
+SELECT seq, amount, delta, delta = available - lead(available, 1, 0::int8) OVER (ORDER BY seq DESC) AS right FROM credits_history('u');
 -- Pages: before_seq is the last seq of the page before.
 SELECT count(credits_deduct('u', n)) FROM generate_series(1, 60) n;
 SELECT count(*) AS rows, max(seq) AS newest, min(seq) AS oldest FROM credits_history('u');

@@ -90,6 +90,7 @@ SET credits.clock = '2026-02-02 00:00:00+00';
 CALL credits_run_reset() \gset
 UPDATE app SET monthly = 99, last_reset = '2026-02-01 00:00Z' WHERE id = 'b';
 UPDATE app SET monthly = 98, last_reset = '2026-02-01 00:00Z' WHERE id = 'g';
+UPDATE app SET monthly = 60, last_reset = '2026-02-01 00:00Z' WHERE id = 'c'; -- here 20 rolled over
 CALL credits_import(:'source', refresh => true) \gset
 SELECT pg_temp.said(:'report');
 SELECT user_id, monthly, period_granted, last_monthly_reset, next_reset_at FROM credit_account WHERE user_id IN ('b', 'g') ORDER BY 1;
@@ -104,8 +105,8 @@ CALL credits_import(:'source', refresh => true) \gset
 SELECT pg_temp.said(:'report');
 SELECT purchased FROM credit_account WHERE user_id = 'f';
 
--- Undone, run by run: nothing remains but what was bought here, and what rolled over since (c).
--- f owes what it has spent.
+-- Undone, run by run: nothing remains but what was bought here; what rolled over since goes, too (c).  f owes
+-- what it has spent.
 SELECT t.short(credits_add_purchased('d', 5, 'pay_1'));
 DO $$
 DECLARE run uuid; r jsonb;
@@ -117,7 +118,7 @@ END $$;
 SELECT sum(accounts) AS accounts, sum(credits_expired) AS expired FROM credit_reset_run WHERE kind = 'undo';
 SELECT user_id, monthly, purchased, owed_monthly + owed_purchased AS owed, plan, next_reset_at FROM credit_account ORDER BY 1;
 SELECT * FROM credits_verify();
--- and imported again, but for c and d, which have credits; f pays first what it owes
+-- and imported again, but for d, which has credits; f pays first what it owes
 CALL credits_import(:'source', :'history') \gset
 SELECT pg_temp.said(:'report');
 CALL credits_import(:'source', :'history') \gset
@@ -221,6 +222,27 @@ CALL credits_import(:'once') \gset
 SELECT pg_temp.said(:'report'), credits_balance('spent') -> 'available' AS available;
 CALL credits_import(:'once', refresh => true) \gset
 SELECT pg_temp.said(:'report'), credits_balance('spent') -> 'available' AS available;
+SELECT * FROM credits_verify();
+-- In a later period, what rolled over goes with the import, but not what adjustments brought: of 30 + 8 - 20 and
+-- of 30 + 8 there stay 8, of 2 + 8 - 9 there stays 1.  What comes back late then is as if it had come before.
+CALL credits_import($$SELECT u AS user_id, 'carry' AS plan, m AS monthly FROM (VALUES ('kept1', 30), ('kept2', 30), ('kept3', 2), ('kept4', 30)) v (u, m)$$) \gset
+SELECT :'report'::jsonb ->> 'run_id' AS run \gset
+SELECT count(credits_adjust(u, 'monthly', 8, 'kind')), count(credits_deduct(u, d)) FROM (VALUES ('kept1', 20), ('kept3', 9), ('kept4', 35)) v (u, d);
+SELECT t.short(credits_adjust('kept2', 'monthly', 8, 'kind'));
+SET credits.clock = '2026-04-02 00:00:00+00';
+SELECT u, t.short(credits_adjust(u, 'monthly', 1, 'in the period of the undo')) FROM unnest('{kept1,kept2,kept3,kept4}'::text[]) u;
+SELECT t.short(credits_adjust('kept2', 'monthly', -1, 'not that one'));
+CALL credits_undo_run(:'run') \gset
+SELECT user_id, monthly, owed_monthly, last_left, last_limit FROM credit_account WHERE user_id LIKE 'kept_' ORDER BY 1;
+SELECT t.short(credits_refund('kept4', 3));
+SELECT * FROM credits_verify();
+SET credits.clock = '2026-05-02 00:00:00+00';
+SELECT count(credits_unfreeze(u)) FROM unnest('{kept1,kept2,kept3,kept4}'::text[]) u;
+SELECT credits_anchor() -> 'ok' AS ok;
+SET credits.clock = '2026-12-10 00:00:00+00';
+SET credits.key_retention = '10d';
+CALL credits_archive('2026-05-01') \gset
+SELECT count(*) FROM credit_history_archive WHERE user_id LIKE 'kept_' AND kind = 'undo';
 SELECT * FROM credits_verify();
 DROP EXTENSION credits;
 DROP OWNED BY regress_importer;

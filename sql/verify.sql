@@ -115,6 +115,8 @@ SELECT change, r.*
     $$UPDATE credit_account SET forfeited = 50 WHERE user_id = 'a'$$,
     $$UPDATE credit_account SET charged_monthly = 50 WHERE user_id = 'a'$$,
     $$UPDATE credit_account SET charged_purchased = 50 WHERE user_id = 'a'$$,
+    $$UPDATE credit_account SET last_charged = 50 WHERE user_id = 'a'$$,
+    $$UPDATE credit_account SET last_closed_seq = 50 WHERE user_id = 'a'$$,
     $$UPDATE credit_account SET last_monthly_reset = last_monthly_reset - interval '1 day' WHERE user_id = 'a'$$,
     $$UPDATE credit_account SET next_reset_at = next_reset_at - interval '1 day' WHERE user_id = 'a'$$,
     $$UPDATE credit_account SET next_event_at = next_event_at + interval '1 day' WHERE user_id = 'a'$$,

@@ -7,8 +7,8 @@
  * own entries in the ACLs say so.  Rights that it has as a member of another role, or as
  * a superuser, do not count.
  *
- * The presets app and server read one user at a time, through functions that require a
- * user.  Only auditor, support and admin may read the tables and views that show all
+ * The presets app and server read only users that they name, through functions that require
+ * users.  Only auditor, support and admin may read the tables and views that show all
  * users.
  */
 #include "postgres.h"
@@ -105,12 +105,16 @@ static const Right routine_rights[] = {
 	{"credits_schedule_reset", ADMIN},
 	{"credits_unschedule_reset", ADMIN},
 	{"credits_balance", APP | BILLING | SERVER | AUDITOR | SUPPORT | ADMIN},
+	{"credits_balances", APP | BILLING | SERVER | AUDITOR | SUPPORT | ADMIN},
+	{"credits_quote", APP | BILLING | SERVER | AUDITOR | SUPPORT | ADMIN},
 	{"credits_balance_at", SERVER | AUDITOR | SUPPORT | ADMIN},
 	{"credits_explain", SERVER | AUDITOR | SUPPORT | ADMIN},
 	{"credits_account_state", AUDITOR | SUPPORT | ADMIN},
 	{"credits_now", AUDITOR | SUPPORT | ADMIN},
 	{"credits_unknown_zones", AUDITOR | SUPPORT | ADMIN},
 	{"credits_history", SERVER | AUDITOR | SUPPORT | ADMIN},
+	{"credits_usage", SERVER | AUDITOR | SUPPORT | ADMIN},
+	{"credits_total_usage", AUDITOR | SUPPORT | ADMIN},
 	{"credits_verify", AUDITOR},
 	{"credits_run_verify", AUDITOR},
 	{"credits_verify_account", AUDITOR},
@@ -126,6 +130,8 @@ static const Right routine_rights[] = {
 	{"credits_current_user_id", END_USER},
 	{"credits_my_balance", END_USER},
 	{"credits_my_history", END_USER},
+	{"credits_my_usage", END_USER},
+	{"credits_my_explain", END_USER},
 };
 
 /* SELECT */
@@ -133,7 +139,7 @@ static const Right table_rights[] = {
 	{"credit_plan", AUDITOR | ADMIN},
 	{"credit_account", AUDITOR},
 	{"credit_history", AUDITOR},
-	{"credit_payment", AUDITOR},
+	{"credit_payment", AUDITOR | SUPPORT | ADMIN},
 	{"credit_grant", AUDITOR},
 	{"credit_hold", AUDITOR},
 	{"credit_reset_run", AUDITOR | ADMIN | MONITOR},
@@ -146,6 +152,8 @@ static const Right table_rights[] = {
 	{"credit_event", ADMIN | MONITOR},
 	{"credit_balance", AUDITOR | SUPPORT | ADMIN},
 	{"credit_usage_daily", AUDITOR | SUPPORT | ADMIN},
+	{"credit_open_hold", AUDITOR | SUPPORT | ADMIN},
+	{"credit_open_grant", AUDITOR | SUPPORT | ADMIN},
 	{"pg_stat_credits", MONITOR | ADMIN},
 	{"pg_stat_credits_calls", MONITOR | ADMIN},
 };

@@ -28,6 +28,23 @@ raise_error(int sqlstate, const char *message, StringInfo numbers, const char *h
 			 errhint("%s", hint)));
 }
 
+Refusal
+refusal_to_spend(CrVerdict verdict)
+{
+	switch (verdict)
+	{
+		case CR_INSUFFICIENT:
+			return (Refusal){ERRCODE_CREDITS_INSUFFICIENT, "insufficient_credits"};
+		case CR_IS_FROZEN:
+		case CR_IS_CLOSED:
+			return (Refusal){ERRCODE_CREDITS_FROZEN, "account_frozen"};
+		case CR_ZONE_UNKNOWN:
+			return (Refusal){ERRCODE_CREDITS_ZONE_UNKNOWN, "time_zone_unknown"};
+		default:
+			elog(ERROR, "unexpected verdict %d", (int) verdict);
+	}
+}
+
 /*
  * The numbers of a refusal, for the error's DETAIL, and for calls that answer instead of
  * raising the error.
@@ -35,7 +52,7 @@ raise_error(int sqlstate, const char *message, StringInfo numbers, const char *h
 void
 insufficient_numbers(StringInfo buf, const CrAccount *acc, int64 required)
 {
-	json_text(buf, "error", "insufficient_credits");
+	json_text(buf, "error", refusal_to_spend(CR_INSUFFICIENT).name);
 	json_text(buf, "user_id", acc->user_id);
 	json_int(buf, "required", required);
 	json_int(buf, "available", cr_available(acc));
@@ -51,7 +68,7 @@ insufficient_numbers(StringInfo buf, const CrAccount *acc, int64 required)
 void
 frozen_numbers(StringInfo buf, const CrAccount *acc)
 {
-	json_text(buf, "error", "account_frozen");
+	json_text(buf, "error", refusal_to_spend(CR_IS_FROZEN).name);
 	json_text(buf, "user_id", acc->user_id);
 	json_text(buf, "status", cr_status_name(acc->facts.status));
 }
@@ -59,7 +76,7 @@ frozen_numbers(StringInfo buf, const CrAccount *acc)
 void
 zone_unknown_numbers(StringInfo buf, const CrAccount *acc)
 {
-	json_text(buf, "error", "time_zone_unknown");
+	json_text(buf, "error", refusal_to_spend(CR_ZONE_UNKNOWN).name);
 	json_text(buf, "user_id", acc->user_id);
 	json_text(buf, "time_zone", acc->facts.time_zone);
 	json_time(buf, "next_reset_at", acc->next_reset_at);
@@ -282,6 +299,23 @@ error_no_zone(const char *zone)
 			 errmsg("time zone \"%s\" is not known to this server", zone),
 			 errdetail("%s", json_end(&buf)),
 			 errhint(ZONE_HINT)));
+}
+
+const char too_many_periods_message[] =
+	"too many periods have ended since the account's last row";
+
+void
+error_too_many_periods(const CrAccount *acc)
+{
+	StringInfoData buf;
+
+	json_begin(&buf);
+	json_text(&buf, "user_id", acc->user_id);
+	json_text(&buf, "plan", acc->facts.plan);
+	json_int(&buf, "max", CR_MAX_PERIODS);
+	raise_error(
+		ERRCODE_PROGRAM_LIMIT_EXCEEDED, too_many_periods_message, &buf,
+		"Check the clock of the server, and credits.clock: it may be far ahead. Each of these periods needs a row of its own, because of the plan's rollover_limit or its versions.");
 }
 
 void

@@ -43,6 +43,15 @@ extern void zone_unknown_numbers(StringInfo buf, const CrAccount *acc);
 extern void not_found_numbers(StringInfo buf, const char *user_id);
 extern void conflict_numbers(StringInfo buf, const char *key, int64 seq, const char *kind);
 
+/* The error that a caller gets if a deduction is refused. */
+typedef struct Refusal
+{
+	int sqlstate;
+	const char *name; /* in the field "error" */
+} Refusal;
+
+extern Refusal refusal_to_spend(CrVerdict verdict);
+
 pg_noreturn extern void error_bucket_insufficient(const CrAccount *acc, const char *bucket,
 												  int64 balance, int64 required);
 pg_noreturn extern void error_refused(CrVerdict verdict, const CrAccount *acc, int64 amount);
@@ -51,6 +60,8 @@ pg_noreturn extern void error_plan_not_found(const char *plan);
 pg_noreturn extern void error_default_plan_not_found(const char *plan);
 extern char *zone_unknown_message(const CrAccount *acc);
 pg_noreturn extern void error_zone_unknown(const CrAccount *acc);
+extern const char too_many_periods_message[];
+pg_noreturn extern void error_too_many_periods(const CrAccount *acc);
 pg_noreturn extern void error_no_zone(const char *zone);
 pg_noreturn extern void error_key_conflict(const char *key, int64 seq, const char *kind);
 pg_noreturn extern void error_payment_conflict(const char *payment_ref);

@@ -134,6 +134,15 @@ object_json(Object *object, const char *key, const char *json)
 	put(object, key, JENTRY_ISCONTAINER, &jsonb->root, VARSIZE(jsonb) - VARHDRSZ);
 }
 
+/* The same as object_json with "[]", but without parsing. */
+void
+object_empty_array(Object *object, const char *key)
+{
+	static const uint32 empty = JB_FARRAY;
+
+	put(object, key, JENTRY_ISCONTAINER, &empty, sizeof(empty));
+}
+
 void
 object_time(Object *object, const char *key, CrTime at)
 {

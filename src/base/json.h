@@ -42,6 +42,7 @@ extern void object_text(Object *object, const char *key, const char *value);
 extern void object_int(Object *object, const char *key, int64 value);
 extern void object_bool(Object *object, const char *key, bool value);
 extern void object_json(Object *object, const char *key, const char *json);
+extern void object_empty_array(Object *object, const char *key);
 extern void object_time(Object *object, const char *key, CrTime value);
 extern Datum object_end(Object *object);
 

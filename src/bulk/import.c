@@ -251,8 +251,15 @@ bring_up_to_date(Import *import, Ledger *ledger, const Source *source, CrTime at
 	there.facts.time_zone = in->zone;
 	there.facts.period_start = there.effective_at = in->period_start;
 	there.next_reset_at = there.next_event_at = in->next_reset_at;
-	if (cr_fold_due(&there, &env, at) != CR_FOLDED)
-		error_plan_not_found(source->plan);
+	switch (cr_fold_due(&there, &env, at))
+	{
+		case CR_FOLDED:
+			break;
+		case CR_TOO_MANY_PERIODS:
+			error_too_many_periods(&there);
+		default:
+			error_plan_not_found(source->plan);
+	}
 	in->plan = env.plan_version(env.ctx, there.facts.plan, there.facts.plan_version);
 	count_due(import, there.balance.monthly - in->monthly);
 	in->monthly = there.balance.monthly;
@@ -450,7 +457,8 @@ import_one(Bulk *bulk, Ledger *ledger, const BulkItem *item)
 	}
 	if (again && import->refresh && is_untouched(ledger, &before))
 	{
-		if (cr_undo(&ledger->acc, ledger->now, &before, false, NULL, &row) != CR_OK)
+		/* nothing was adjusted since */
+		if (cr_undo(&ledger->acc, ledger->now, &before, false, NULL, 0, &row) != CR_OK)
 			elog(ERROR, "could not undo an import");
 		(void) ledger_push_as_is(ledger, &row);
 		again = false;

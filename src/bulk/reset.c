@@ -489,12 +489,14 @@ sweep_batch(Sweep *sweep, int64 limit)
 }
 
 /*
- * Computes what a sweep would do with an account.  If the account's reset has to wait,
- * the account would fail.
+ * Computes what a sweep would do with an account.  If the account's reset has to wait, or too
+ * much is due, the account would fail.
  */
 static void
 preview_reset(Sweep *sweep, CrAccount *acc, const CrEnv *env, CrTime now)
 {
+	RunCounts before = sweep->run.counts;
+
 	switch (cr_fold_due(acc, env, Max(now, acc->effective_at)))
 	{
 		case CR_FOLDED:
@@ -503,6 +505,11 @@ preview_reset(Sweep *sweep, CrAccount *acc, const CrEnv *env, CrTime now)
 		case CR_WAITS_FOR_ZONE:
 			run_failed_with(&sweep->run, acc->user_id, ERRCODE_CREDITS_ZONE_UNKNOWN,
 							zone_unknown_message(acc));
+			break;
+		case CR_TOO_MANY_PERIODS:
+			sweep->run.counts = before;
+			run_failed_with(&sweep->run, acc->user_id, ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+							too_many_periods_message);
 			break;
 		case CR_PLAN_MISSING:
 			error_corrupted("credit_plan", "a plan that an account has is missing");

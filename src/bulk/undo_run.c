@@ -49,6 +49,25 @@ not_taken(const CrAccount *before, const CrAccount *after, const CrRow *target)
 	return Max(after->owed_monthly - before->owed_monthly, 0);
 }
 
+static bool
+find_in_history(void *ctx, const char *user_id, int64 seq, CrRow *row)
+{
+	(void) ctx;
+	return find_row(user_id, seq, SnapshotSelf, row);
+}
+
+/* See cr_undo(). */
+static int64
+adjusted_since(const CrAccount *acc, const CrRow *import)
+{
+	int64 adjusted = find_adjusted(acc->user_id, import->seq, acc->history_seq, acc->period,
+								   find_in_history, NULL);
+
+	if (adjusted < 0)
+		error_corrupted("credit_history", "a row since the import is missing");
+	return adjusted;
+}
+
 /* Appends a row that undoes the target. */
 static BulkOutcome
 undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target)
@@ -56,6 +75,7 @@ undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target)
 	Undo *undo = bulk->ctx;
 	CrAccount before = ledger->acc;
 	const CrPlanVersion *regrant = NULL;
+	int64 adjusted = 0;
 	CrRow row;
 	CrVerdict verdict;
 	int64 change;
@@ -72,7 +92,9 @@ undo_row(Bulk *bulk, Ledger *ledger, const CrRow *target)
 	}
 	if (target->kind == CR_KIND_RESET && regrant == NULL)
 		lots_load_expired(&ledger->acc, target->seq, SnapshotSelf);
-	verdict = cr_undo(&ledger->acc, ledger->now, target, false, regrant, &row);
+	if (target->kind == CR_KIND_IMPORT)
+		adjusted = adjusted_since(&ledger->acc, target);
+	verdict = cr_undo(&ledger->acc, ledger->now, target, false, regrant, adjusted, &row);
 	if (verdict == CR_NOT_UNDOABLE)
 		return BULK_SKIPPED;
 	if (verdict == CR_UNCHANGED)

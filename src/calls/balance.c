@@ -1,6 +1,6 @@
 /*
  * balance.c
- *		credits_balance, credits_my_balance and the view credit_balance.
+ *		credits_balance, credits_balances, credits_my_balance and the view credit_balance.
  *
  * They use the snapshot of the statement, write nothing and lock no row, so they work on
  * a hot standby.  What is due is applied in memory, by the same core that applies it for
@@ -9,56 +9,40 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
 #include "base/clock.h"
+#include "base/compat.h"
 #include "base/errors.h"
-#include "base/settings.h"
-#include "base/zone.h"
+#include "base/json.h"
 #include "calls/current_user_id.h"
 #include "ledger/request.h"
 #include "ledger/state.h"
 #include "live/counted.h"
 #include "store/columns.h"
+#include "store/lookup.h"
 #include "store/relations.h"
 #include "tables/find.h"
 #include "tables/plan_versions.h"
 #include "tables/rows.h"
 
-#define DEFAULT_PAGE 50
-#define MAX_PAGE	 1000
+#define MAX_USERS	  10000
+#define STATE_COLUMNS 15
 
 PG_FUNCTION_INFO_V1(credits_balance);
+PG_FUNCTION_INFO_V1(credits_balances);
 PG_FUNCTION_INFO_V1(credits_account_state);
 PG_FUNCTION_INFO_V1(credits_now);
 PG_FUNCTION_INFO_V1(credits_my_balance);
-
-/*
- * A user without an account: makes the account that the first call would open, if a
- * default plan is set.
- */
-static void
-preview_account(CrAccount *acc, const char *user_id, Plans *plans, CrTime at)
-{
-	const char *name = settings_default_plan();
-	const CrPlanVersion *plan;
-	CrEnv env = plans_env(plans);
-	CrRow row;
-
-	if (name == NULL)
-		error_account_not_found(user_id);
-	plan = plans_in_force(plans, name, at);
-	if (plan == NULL)
-		error_default_plan_not_found(name);
-	cr_account_init(acc, user_id);
-	if (cr_open(acc, &env, at, plan, zone_utc_to_local(NULL, "UTC", at), "UTC", &row) != CR_OK)
-		elog(ERROR, "could not make an account in memory");
-}
 
 static Datum
 balance(const char *user_id)
@@ -66,13 +50,9 @@ balance(const char *user_id)
 	CrAccount acc;
 	Plans plans;
 	State state;
-	CrTime now = clock_statement();
 
 	plans_init(&plans, GetActiveSnapshot());
-	if (!find_account(user_id, GetActiveSnapshot(), &acc))
-		preview_account(&acc, user_id, &plans, now);
-	state = state_bring_up_to(&acc, &plans, Max(now, acc.effective_at));
-
+	state = state_of_user(user_id, &plans, &acc);
 	return state_object(&acc, &state);
 }
 
@@ -80,6 +60,83 @@ COUNTED_FUNCTION(credits_balance, CALL_BALANCE)
 {
 	store_attach(fcinfo);
 	return balance(arg_name(fcinfo, 0, "user_id"));
+}
+
+static Datum
+unknown_user(const char *user_id)
+{
+	Object object;
+
+	object_begin(&object);
+	object_text(&object, "error", "account_not_found");
+	object_text(&object, "user_id", user_id);
+	return object_end(&object);
+}
+
+/*
+ * The balances of many users, all with one snapshot and at one time.  Each account is found
+ * by the index.
+ */
+static void
+put_balances(ReturnSetInfo *rsinfo, Datum *users, int count)
+{
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext memory = AllocSetContextCreate(old, "credits balances user",
+												 ALLOCSET_DEFAULT_SIZES);
+	Lookup lookup;
+	Plans plans;
+
+	plans_init(&plans, GetActiveSnapshot());
+	find_accounts_begin(&lookup, GetActiveSnapshot());
+	for (int i = 0; i < count; i++)
+	{
+		CrAccount acc;
+		State state;
+		Datum answer;
+		bool isnull = false;
+		char *user_id;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(memory);
+		user_id = TextDatumGetCString(users[i]);
+		if (find_accounts_next(&lookup, user_id, &acc) || state_preview(user_id, &plans, &acc))
+		{
+			state = state_now(&acc, &plans);
+			answer = state_object(&acc, &state);
+		}
+		else
+			answer = unknown_user(user_id);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &answer, &isnull);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(memory);
+	}
+	lookup_end(&lookup);
+	MemoryContextDelete(memory);
+}
+
+COUNTED_FUNCTION(credits_balances, CALL_BALANCES)
+{
+	Datum *users;
+	bool *nulls;
+	int count;
+
+	store_attach(fcinfo);
+	if (PG_ARGISNULL(0))
+		error_null("user_ids");
+	deconstruct_array(check_array(PG_GETARG_ARRAYTYPE_P(0), "user_ids"), TEXTOID, -1, false,
+					  TYPALIGN_INT, &users, &nulls, &count);
+	if (count > MAX_USERS)
+		error_bad_value("user_ids", psprintf("%d elements", count),
+						psprintf("at most %d elements", MAX_USERS));
+	for (int i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			error_null("user_ids");
+		check_name(DatumGetTextPP(users[i]), "user_ids");
+	}
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	put_balances((ReturnSetInfo *) fcinfo->resultinfo, users, count);
+	return (Datum) 0;
 }
 
 /* Makes a row of the view credit_balance from a row of credit_account. */
@@ -92,13 +149,15 @@ credits_account_state(PG_FUNCTION_ARGS)
 	TupleDesc out;
 	Datum *in_values;
 	bool *in_nulls;
-	Datum values[13];
-	bool nulls[13] = {0};
+	Datum values[STATE_COLUMNS];
+	bool nulls[STATE_COLUMNS] = {0};
 	CrAccount acc;
 	Plans plans;
+	State state;
 
 	store_attach(fcinfo);
-	if (get_call_result_type(fcinfo, NULL, &out) != TYPEFUNC_COMPOSITE || out->natts != 13)
+	if (get_call_result_type(fcinfo, NULL, &out) != TYPEFUNC_COMPOSITE ||
+		out->natts != STATE_COLUMNS)
 		elog(ERROR, "return type must be a row type");
 	in = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header),
 								HeapTupleHeaderGetTypMod(header));
@@ -120,7 +179,7 @@ credits_account_state(PG_FUNCTION_ARGS)
 	account_from_values(&acc, in_values, in_nulls);
 
 	plans_init(&plans, GetActiveSnapshot());
-	(void) state_bring_up_to(&acc, &plans, Max(clock_statement(), acc.effective_at));
+	state = state_now(&acc, &plans);
 	values[0] = Int64GetDatum(acc.balance.monthly);
 	values[1] = Int64GetDatum(acc.balance.granted);
 	values[2] = Int64GetDatum(acc.balance.purchased);
@@ -139,6 +198,9 @@ credits_account_state(PG_FUNCTION_ARGS)
 	values[10] = TimestampTzGetDatum(acc.next_reset_at);
 	values[11] = BoolGetDatum(cr_is_low(&acc));
 	values[12] = Int64GetDatum(acc.owed_monthly);
+	values[13] = TimestampTzGetDatum(state.as_of);
+	nulls[14] = cr_valid_until(&acc) == CR_NEVER;
+	values[14] = TimestampTzGetDatum(cr_valid_until(&acc));
 	return HeapTupleGetDatum(heap_form_tuple(out, values, nulls));
 }
 

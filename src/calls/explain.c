@@ -1,6 +1,6 @@
 /*
  * explain.c
- *		credits_explain: how a user's balance came about.
+ *		credits_explain, credits_my_explain: how a user's balance came about.
  */
 #include "postgres.h"
 
@@ -15,6 +15,7 @@
 #include "base/errors.h"
 #include "base/json.h"
 #include "base/sums.h"
+#include "calls/current_user_id.h"
 #include "ledger/request.h"
 #include "ledger/state.h"
 #include "live/counted.h"
@@ -28,6 +29,7 @@
 #include "tables/rows.h"
 
 PG_FUNCTION_INFO_V1(credits_explain);
+PG_FUNCTION_INFO_V1(credits_my_explain);
 
 /*
  * What a user has of a bucket is its balance and what is held, minus what is owed.  For each
@@ -322,9 +324,9 @@ put_next_reset(StringInfo buf, CrAccount *acc, Plans *plans, CrRow *reset)
 	appendStringInfoChar(buf, '}');
 }
 
-COUNTED_FUNCTION(credits_explain, CALL_EXPLAIN)
+static Datum
+explain(const char *user_id)
 {
-	char *user_id;
 	CrAccount acc;
 	CrTime now;
 	State state;
@@ -333,8 +335,6 @@ COUNTED_FUNCTION(credits_explain, CALL_EXPLAIN)
 	Plans plans;
 	StringInfoData buf;
 
-	store_attach(fcinfo);
-	user_id = arg_name(fcinfo, 0, "user_id");
 	if (!find_account(user_id, GetActiveSnapshot(), &acc))
 		error_account_not_found(user_id);
 	now = Max(clock_statement(), acc.effective_at);
@@ -386,4 +386,20 @@ COUNTED_FUNCTION(credits_explain, CALL_EXPLAIN)
 	put_holds(&buf, &acc);
 	put_next_reset(&buf, &acc, &plans, &reset);
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json_end(&buf)));
+}
+
+COUNTED_FUNCTION(credits_explain, CALL_EXPLAIN)
+{
+	store_attach(fcinfo);
+	return explain(arg_name(fcinfo, 0, "user_id"));
+}
+
+COUNTED_FUNCTION(credits_my_explain, CALL_MY_EXPLAIN)
+{
+	char *user_id = current_user_id();
+
+	if (user_id == NULL)
+		PG_RETURN_NULL();
+	store_attach(fcinfo);
+	return explain(user_id);
 }

@@ -56,6 +56,10 @@ find_source(const char *name, TupleDesc history)
 		source = (Source){0, 3, {HIST_MONTHLY, HIST_GRANTED, HIST_PURCHASED}};
 	else if (strcmp(name, "held") == 0)
 		source = (Source){0, 3, {HIST_HELD_MONTHLY, HIST_HELD_GRANTED, HIST_HELD_PURCHASED}};
+	else if (strcmp(name, "delta") == 0)
+		source = (Source){0,
+						  3,
+						  {HIST_MONTHLY_DELTA, HIST_GRANTED_DELTA, HIST_PURCHASED_DELTA}};
 	else if (strcmp(name, "owed") == 0)
 		source = (Source){0, 1, {HIST_OWED_PURCHASED, 0, 0}};
 	else

@@ -98,6 +98,19 @@ cr_add_up(int64_t *sum, int64_t credits)
 }
 
 /*
+ * How many more purchased credits the account needs before so much can be spent.  0: none,
+ * it has enough, or the overdraft has room for the rest.
+ */
+int64_t
+cr_missing(const CrAccount *acc, int64_t amount)
+{
+	int64_t shortfall = amount - cr_available(acc);
+	int64_t overdraft = acc->facts.overdraft_limit - acc->owed_purchased;
+
+	return shortfall > 0 && shortfall > overdraft ? shortfall - overdraft : 0;
+}
+
+/*
  * Can so much be spent?  Only an active account spends.  It may spend more than it
  * has as long as the purchased bucket then owes no more than the overdraft limit.
  * owes: it may owe more than that.
@@ -113,8 +126,7 @@ cr_may_spend(const CrAccount *acc, int64_t amount, bool owes)
 		return CR_OK;
 	if (owes)
 		return shortfall > CR_MAX_CREDITS - acc->owed_purchased ? CR_OVER_CAP : CR_OK;
-	return shortfall > acc->facts.overdraft_limit - acc->owed_purchased ? CR_INSUFFICIENT
-																		: CR_OK;
+	return cr_missing(acc, amount) > 0 ? CR_INSUFFICIENT : CR_OK;
 }
 
 /*

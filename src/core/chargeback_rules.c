@@ -93,10 +93,7 @@ static CrGiving
 give_back(CrAccount *after, CrTime at, int64_t purchased, int64_t granted, const CrPaid *paid,
 		  bool is_trial)
 {
-	CrGiving giving = {.acc = after,
-					   .at = at,
-					   .is_before_closing = is_before_closing(after, paid),
-					   .is_trial = is_trial};
+	CrGiving giving = {.acc = after, .at = at, .seq = paid->seq, .is_trial = is_trial};
 
 	cr_give_purchased(&giving, purchased);
 	if (paid->grant == NULL)

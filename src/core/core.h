@@ -48,6 +48,11 @@ typedef int64_t CrLocal;
  * are paid for.  A deduction reads them all.
  */
 #define CR_MAX_GRANTS	 10000
+/*
+ * If more periods have ended since the account's last row, and each needs a row of its own,
+ * what is due is not applied: the clock must be wrong.
+ */
+#define CR_MAX_PERIODS	 100000
 #define CR_FULL_SHARE	 1000000 /* parts per million: the share of a whole period */
 
 /*
@@ -103,9 +108,9 @@ typedef enum CrLevel
  * What makes an account one to look at.  Its row has these flags, so that an index finds the
  * accounts that have any.
  */
-#define CR_FLAG_LOW	 1
-#define CR_FLAG_EMPTY	 2
-#define CR_FLAG_OWING	 4
+#define CR_FLAG_LOW	   1
+#define CR_FLAG_EMPTY  2
+#define CR_FLAG_OWING  4
 #define CR_FLAG_FROZEN 8
 #define CR_FLAG_CLOSED 16
 
@@ -195,6 +200,8 @@ typedef enum CrFold
 	CR_FOLDED, /* everything is applied */
 	/* the next reset, and what is due after the reset, wait for the account's time zone */
 	CR_WAITS_FOR_ZONE,
+	/* more than CR_MAX_PERIODS rows that begin a period are due; the caller raises 54000 */
+	CR_TOO_MANY_PERIODS,
 	/*
 	 * A version of the account's plan, or of the scheduled plan, is missing.  The stored
 	 * data is damaged, and the caller raises UC008.
@@ -393,9 +400,12 @@ typedef struct CrAccount
 	 */
 	int64_t charged_monthly;
 	int64_t charged_purchased;
+	/* charged_monthly and closed_seq at the last boundary */
+	int64_t last_charged;
+	int64_t last_closed_seq;
 	int64_t plan_threshold; /* of the plan's version; 0: no plan */
 	CrLevel level;			/* the lowest one since the account recovered */
-	int32_t flags;			/* as they are stored; see cr_flags() */
+	int32_t flags;			/* CR_FLAG_LOW and so on, after the last row */
 	int64_t history_seq;	/* number of the last history row; 0: there is none */
 	uint8_t history_hash[CR_HASH_LEN];
 	CrLots *lots; /* NULL: grants and holds were not read; see cr_has_lots() */
@@ -518,6 +528,7 @@ extern bool cr_crossing_parse(const char *name, CrCrossing *crossing);
 extern bool cr_has_lots(const CrAccount *acc);
 extern bool cr_is_silent(const CrAccount *acc);
 extern CrTime cr_next_event(const CrAccount *acc);
+extern CrTime cr_valid_until(const CrAccount *acc);
 extern CrGrant *cr_lots_add_grant(CrLots *lots, int64_t seq, CrTime ends_at);
 extern CrHold *cr_lots_add_hold(CrLots *lots, int64_t seq, int n_parts);
 extern CrGrant *cr_find_grant(const CrAccount *acc, int64_t seq);
@@ -566,6 +577,7 @@ extern int64_t cr_available(const CrAccount *acc);
 extern int64_t cr_bucket_balance(const CrAccount *acc, CrBucket bucket);
 extern int64_t cr_held(const CrAccount *acc);
 extern int64_t cr_owed(const CrAccount *acc);
+extern int64_t cr_missing(const CrAccount *acc, int64_t amount);
 extern CrVerdict cr_deduct(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
 extern CrVerdict cr_purchase(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
 extern CrVerdict cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket, int64_t delta,
@@ -574,7 +586,6 @@ extern CrVerdict cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket, int64_t d
 /* levels.c: when an account is low or empty, and when it has recovered */
 extern int64_t cr_threshold(const CrAccount *acc);
 extern bool cr_is_low(const CrAccount *acc);
-extern int32_t cr_flags(const CrAccount *acc);
 
 /*
  * account_rules.c and plan_rules.c: the account itself, its plan and its cycle.
@@ -660,11 +671,12 @@ extern CrVerdict cr_refund(CrAccount *acc, CrTime at, const CrSpent *spent, int6
 /*
  * undo_rules.c: taking back what a row of a bulk run did.  regrant: after a reset is undone,
  * the version of the plan whose allowance is granted instead; NULL: none.  CR_UNCHANGED: it is
- * granted already, and the reset still counts as not undone.
+ * granted already, and the reset still counts as not undone.  adjusted: for an import, what
+ * cr_monthly_adjusted() says of the rows since then, up to the last of an earlier period, in all.
  */
 extern bool cr_undone_fits(const CrRow *target);
 extern CrVerdict cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
-						 const CrPlanVersion *regrant, CrRow *row);
+						 const CrPlanVersion *regrant, int64_t adjusted, CrRow *row);
 
 /* import_rules.c: bringing an account in from another system */
 typedef struct CrImport
@@ -682,6 +694,7 @@ typedef struct CrImport
 extern bool cr_can_import(const CrAccount *acc);
 extern CrVerdict cr_imported(CrAccount *acc, CrTime at, int64_t amount, CrRow *row);
 extern int64_t cr_brought(const CrRow *import, int64_t source);
+extern int64_t cr_monthly_adjusted(const CrRow *before, const CrRow *row);
 extern CrVerdict cr_import(CrAccount *acc, CrTime at, CrImport *import, CrRow *row);
 
 /*
@@ -713,6 +726,7 @@ typedef struct CrReplayed
 	const CrRow *target; /* the row that a refund or undo refers to; NULL: there is none */
 	/* how many credits of it were refunded before, or how often it was undone before */
 	int64_t used;
+	int64_t adjusted;	/* the undo of an import: see cr_undo() */
 	const CrPaid *paid; /* the payment that the row revokes or reinstates; NULL: none */
 } CrReplayed;
 

@@ -84,8 +84,11 @@ cr_apply_boundary(CrAccount *acc, CrTime at, const CrPlanVersion *plan, CrPeriod
 	after.end_from = (CrEndFrom){0};
 	after.next_reset_at = period.end;
 	after.period += skipped;
-	if (skipped > 0)
-		facts->last_left = granted; /* at each of them, the allowance before was left */
+	if (skipped > 0) /* at each of them, the allowance before was left */
+	{
+		facts->last_left = granted;
+		after.last_charged = 0;
+	}
 
 	cr_row_init(row, CR_KIND_RESET, at, granted);
 	row->expired = expired;
@@ -179,7 +182,7 @@ cr_waiting_time(const CrAccount *acc)
 	return acc->next_reset_at - 1;
 }
 
-/* Ends the period, after the plan change that was scheduled for its end. */
+/* Ends the period with a row, after the plan change that was scheduled for its end. */
 static bool
 end_period(CrAccount *acc, const CrEnv *env, CrTime upto)
 {
@@ -187,11 +190,6 @@ end_period(CrAccount *acc, const CrEnv *env, CrTime upto)
 	const CrPlanVersion *plan = NULL;
 	CrRow row;
 
-	if (cr_is_silent(acc))
-	{
-		pass_boundary(acc, env);
-		return true;
-	}
 	if (scheduled && scheduled[0] != '\0')
 	{
 		plan = env->plan_at(env->ctx, scheduled, acc->next_reset_at);
@@ -209,13 +207,15 @@ end_period(CrAccount *acc, const CrEnv *env, CrTime upto)
 /*
  * Applies every event up to and including a time, in the order of time.  If a
  * boundary has to wait, it applies those before it.  Boundaries before and after the
- * end of a hold or grant are not applied as one.
+ * end of a hold or grant are not applied as one.  If it does not return CR_FOLDED or
+ * CR_WAITS_FOR_ZONE, the account is no longer of use.
  */
 CrFold
 cr_fold_due(CrAccount *acc, const CrEnv *env, CrTime upto)
 {
 	CrRow row;
 	CrFold result = CR_FOLDED;
+	int periods = 0;
 
 	if (cr_waits_for_zone(acc, env, upto))
 	{
@@ -238,13 +238,17 @@ cr_fold_due(CrAccount *acc, const CrEnv *env, CrTime upto)
 				cr_apply_grant_end(acc, grant, &row);
 			emit(env, &row);
 		}
-		else if (acc->next_reset_at != CR_NEVER && acc->next_reset_at <= upto)
+		else if (acc->next_reset_at == CR_NEVER || acc->next_reset_at > upto)
+			break;
+		else if (cr_is_silent(acc))
+			pass_boundary(acc, env);
+		else
 		{
+			if (++periods > CR_MAX_PERIODS)
+				return CR_TOO_MANY_PERIODS;
 			if (!end_period(acc, env, other <= upto ? other - 1 : upto))
 				return CR_PLAN_MISSING;
 		}
-		else
-			break;
 	}
 	acc->next_event_at = cr_next_event(acc);
 	return result;

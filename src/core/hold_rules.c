@@ -140,7 +140,7 @@ consume_expired(CrAccount *acc, CrHold *hold, int64_t wanted)
 static int64_t
 give_back(CrAccount *acc, CrHold *hold, CrTime at, bool is_hold_end)
 {
-	CrGiving giving = {.acc = acc, .at = at, .is_hold_end = is_hold_end};
+	CrGiving giving = {.acc = acc, .seq = hold->seq, .at = at, .is_hold_end = is_hold_end};
 	int64_t total = cr_hold_left(hold);
 
 	acc->held.monthly -= hold->monthly;

@@ -44,6 +44,18 @@ cr_brought(const CrRow *import, int64_t source)
 }
 
 /*
+ * How many monthly credits a row gave if it is an adjustment upwards.  before: the row before
+ * it.  Credits that paid what the bucket owed are among them.
+ */
+int64_t
+cr_monthly_adjusted(const CrRow *before, const CrRow *row)
+{
+	int64_t gain = row->delta.monthly + before->owed_monthly - row->owed_monthly;
+
+	return row->kind == CR_KIND_ADJUST && gain > 0 ? gain : 0;
+}
+
+/*
  * What was brought can differ from what the balances got, if the account owed credits.
  * Then the row's allocations say it.
  */

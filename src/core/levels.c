@@ -31,7 +31,8 @@ cr_flags(const CrAccount *acc)
 
 	return (cr_is_low(acc) ? CR_FLAG_LOW : 0) | (cr_available(acc) == 0 ? CR_FLAG_EMPTY : 0) |
 		(acc->owed_purchased > 0 ? CR_FLAG_OWING : 0) |
-		(status == CR_FROZEN ? CR_FLAG_FROZEN : 0) | (status == CR_CLOSED ? CR_FLAG_CLOSED : 0);
+		(status == CR_FROZEN ? CR_FLAG_FROZEN : 0) |
+		(status == CR_CLOSED ? CR_FLAG_CLOSED : 0);
 }
 
 /* Does a row of the kind add credits, or change when there are enough of them? */

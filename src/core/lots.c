@@ -171,6 +171,19 @@ cr_next_event(const CrAccount *acc)
 	return next;
 }
 
+/*
+ * No credits of the account change before then, if no call changes it and nothing is due
+ * now.  It is the next event, or CR_NEVER.  If there are grants or holds, it may be earlier
+ * than the next event, as next_event_at may be.
+ *
+ * The view credit_balance says the same in SQL; sql/balance_view.sql compares them.
+ */
+CrTime
+cr_valid_until(const CrAccount *acc)
+{
+	return cr_has_lots(acc) ? acc->next_event_at : cr_next_event(acc);
+}
+
 /* The account must be looked at then. */
 void
 cr_wake_at(CrAccount *acc, CrTime at)

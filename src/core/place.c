@@ -124,6 +124,8 @@ cr_pass_silently(CrAccount *acc, const CrRow *row)
 	facts->period_granted = 0;
 	facts->last_left = facts->last_limit = 0;
 	facts->last_undone = false;
+	acc->last_charged = passed == 1 ? acc->charged_monthly : 0;
+	acc->last_closed_seq = acc->closed_seq;
 	acc->charged_monthly = 0;
 	return NULL;
 }

@@ -140,6 +140,8 @@ cr_begin_period(CrAccount *acc, CrTime at, const CrPlanVersion *plan, int32_t sh
 	cr_take_version(acc, plan);
 	acc->period++;
 	acc->owed_monthly = 0;
+	acc->last_charged = acc->charged_monthly;
+	acc->last_closed_seq = acc->closed_seq;
 	acc->charged_monthly = 0;
 	acc->balance.monthly = cr_carried(facts->last_left, facts->last_limit);
 	return before - acc->balance.monthly;

@@ -31,6 +31,7 @@ extern CrVerdict cr_record(CrRow *row, CrKind kind, CrTime at, int64_t amount, C
 						   const CrAccount *after);
 
 /* levels.c */
+extern int32_t cr_flags(const CrAccount *acc);
 extern CrCrossing cr_cross(CrAccount *after, CrKind kind, int64_t amount);
 
 /* buckets.c */
@@ -71,8 +72,8 @@ typedef struct CrGiving
 {
 	CrAccount *acc;
 	CrTime at;
-	bool is_hold_end;		/* at the end of a grant, the grant still takes credits back */
-	bool is_before_closing; /* the credits left the account before it was closed */
+	bool is_hold_end; /* at the end of a grant, the grant still takes credits back */
+	int64_t seq;	  /* of the row with which they left the account */
 	bool is_trial;
 	bool is_over_cap;
 	int64_t lost; /* credits whose period or grant has ended, or which closing forfeits */

@@ -115,13 +115,11 @@ give(Refund *refund, const CrPart *part)
 static CrGiving
 give_all(CrAccount *after, CrTime at, const CrSpent *spent, int64_t amount, bool is_trial)
 {
-	Refund refund = {.giving = {.acc = after,
-								.at = at,
-								.is_before_closing = spent->seq < after->closed_seq,
-								.is_trial = is_trial},
-					 .spent = spent,
-					 .skip = spent->refunded,
-					 .wanted = amount};
+	Refund refund =
+		{.giving = {.acc = after, .at = at, .seq = spent->seq, .is_trial = is_trial},
+		 .spent = spent,
+		 .skip = spent->refunded,
+		 .wanted = amount};
 	CrPart monthly = {CR_FROM_MONTHLY, spent->monthly};
 	CrPart purchased = {CR_FROM_PURCHASED, spent->purchased};
 

@@ -113,10 +113,11 @@ cr_compare_head(const CrAccount *stored, const CrAccount *expected)
 	CHECK(forfeited, "forfeited is not what the history gives");
 	CHECK(charged_monthly, "charged_monthly is not what the history gives");
 	CHECK(charged_purchased, "charged_purchased is not what the history gives");
+	CHECK(last_charged, "last_charged is not what the history gives");
+	CHECK(last_closed_seq, "last_closed_seq is not what the history gives");
 	CHECK(plan_threshold, "plan_threshold is not what the history gives");
 	CHECK(level, "level is not what the history gives");
-	if (stored->flags != cr_flags(expected))
-		return "flags is not what the history gives";
+	CHECK(flags, "flags is not what the history gives");
 	CHECK(next_reset_at, "next_reset_at is not what the history gives");
 	CHECK(effective_at, "effective_at is not the last row's");
 	if (!cr_facts_equal(&stored->facts, &expected->facts))
@@ -168,13 +169,9 @@ end_problem(const Replay *r)
 static const char *
 open_problem(Replay *r)
 {
-	const CrAccount *acc = r->acc;
-
 	if (!r->row->has_facts)
 		return "the opening row has no facts";
-	if (acc->facts.cycle != CR_NO_CYCLE)
-		return "the account was open already";
-	return NULL;
+	return r->acc->facts.cycle == CR_NO_CYCLE ? NULL : "the account was open already";
 }
 
 static const char *
@@ -535,7 +532,8 @@ replay_undo(const Replay *r, CrAccount *after, CrRow *expected)
 		if (regrant == NULL || regrant->effective_from > r->at)
 			return CR_NOT_UNDOABLE;
 	}
-	return cr_undo(after, r->at, target, r->about->used > 0, regrant, expected);
+	return cr_undo(after, r->at, target, r->about->used > 0, regrant, r->about->adjusted,
+				   expected);
 }
 
 /* What a row of a kind says, beside what every row does. */

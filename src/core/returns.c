@@ -13,10 +13,10 @@
  * then comes back to the grant makes that good first.
  *
  * When an account is closed, it forfeits its credits.  What left it before and comes back
- * later gives back what the account has been charged since for the time before: what it
- * owed when it was closed, and what chargebacks of older payments took.  It also pays what is
- * owed.  The rest is lost.  So it does not matter in which order chargebacks, refunds and
- * reinstatements come.
+ * later gives back only what the account has been charged since for the time before: what it
+ * owed when it was closed, and what chargebacks of older payments took.  The rest is lost.  So
+ * it does not matter in which order chargebacks, refunds and reinstatements come, nor what the
+ * account does meanwhile.
  */
 #include "core/private.h"
 
@@ -33,15 +33,25 @@ cr_carried(int64_t left, int64_t limit)
 	return left < 0 ? 0 : cr_min(left, limit);
 }
 
+/* Of what left the account before it was closed: gives back what was charged for it. */
+static int64_t
+undo_charge(int64_t *charged, int64_t credits)
+{
+	int64_t undone = cr_min(credits, *charged);
+
+	*charged -= undone;
+	return undone;
+}
+
 /*
  * The period in which they were taken has just ended.  Returns what is carried over.  If the
  * boundary was undone, all of it is.  Then the plan counts as having granted what the limit
  * would have let expire; see undo_rules.c.
  */
 static int64_t
-carry(const CrGiving *giving, int64_t credits)
+carry(CrAccount *acc, int64_t credits)
 {
-	CrFacts *facts = &giving->acc->facts;
+	CrFacts *facts = &acc->facts;
 	int64_t left = facts->last_left;
 	int64_t carried;
 	int64_t all;
@@ -52,25 +62,23 @@ carry(const CrGiving *giving, int64_t credits)
 	if (!facts->last_undone)
 		return carried;
 	all = cr_carried(facts->last_left, INT64_MAX) - cr_carried(left, INT64_MAX);
-	if (!giving->is_before_closing)
-		facts->period_granted += all - carried;
+	facts->period_granted += all - carried;
 	return all;
 }
 
-/*
- * How many of the credits the account gets.  charged: what the account has been charged for
- * the time before it was closed.
- */
+/* The same, of credits that can have left the account before it was closed. */
 static int64_t
-part_given(const CrGiving *giving, int64_t credits, int64_t *charged, int64_t owed)
+carry_over_closing(const CrGiving *giving, int64_t credits)
 {
-	int64_t undone;
+	CrAccount *acc = giving->acc;
+	int64_t carried;
 
-	if (!giving->is_before_closing)
-		return credits;
-	undone = cr_min(credits, *charged);
-	*charged -= undone;
-	return cr_max(undone, cr_min(credits, owed));
+	if (giving->seq < acc->last_closed_seq)
+		credits = undo_charge(&acc->last_charged, credits);
+	carried = carry(acc, credits);
+	if (giving->seq < acc->closed_seq && acc->closed_seq != acc->last_closed_seq)
+		carried = undo_charge(&acc->charged_monthly, carried);
+	return carried;
 }
 
 /* period: number of the period to which the credits belong. */
@@ -81,10 +89,10 @@ cr_give_monthly(CrGiving *giving, int64_t period, int64_t credits)
 	int64_t back = 0;
 
 	if (period == acc->period)
-		back = credits;
+		back = giving->seq < acc->closed_seq ? undo_charge(&acc->charged_monthly, credits)
+											 : credits;
 	else if (period == acc->period - 1)
-		back = carry(giving, credits);
-	back = part_given(giving, back, &acc->charged_monthly, acc->owed_monthly);
+		back = carry_over_closing(giving, credits);
 	giving->lost += credits - back;
 	credit(giving, &acc->balance.monthly, &acc->owed_monthly, back);
 }
@@ -122,8 +130,10 @@ void
 cr_give_purchased(CrGiving *giving, int64_t credits)
 {
 	CrAccount *acc = giving->acc;
-	int64_t back = part_given(giving, credits, &acc->charged_purchased, acc->owed_purchased);
+	int64_t back = credits;
 
+	if (giving->seq < acc->closed_seq)
+		back = undo_charge(&acc->charged_purchased, credits);
 	giving->lost += credits - back;
 	cr_add_up(&acc->forfeited, credits - back);
 	credit(giving, &acc->balance.purchased, &acc->owed_purchased, back);

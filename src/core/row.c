@@ -108,6 +108,7 @@ cr_row_finish(CrRow *row, CrAccount *acc, const CrAccount *after)
 
 	*acc = *after;
 	row->crossed = cr_cross(acc, row->kind, row->amount);
+	acc->flags = cr_flags(acc);
 	acc->is_ahead = false;
 	acc->effective_at = row->effective_at;
 	acc->next_event_at = next_event_at;

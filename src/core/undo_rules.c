@@ -104,17 +104,34 @@ undo_grant(CrAccount *after, CrTime at, const CrRow *target)
 }
 
 /*
+ * How much of what rolled over into the period goes with an import of an earlier period.  What
+ * adjustments brought since then stays, as far as it rolled over.  So only that much rolls over
+ * of what comes back later, too.
+ */
+static int64_t
+take_rolled_over(CrFacts *facts, int64_t adjusted)
+{
+	int64_t carried = cr_carried(facts->last_left, facts->last_limit);
+	int64_t limit = facts->last_undone ? INT64_MAX : facts->last_limit;
+
+	facts->last_limit = cr_min(limit, adjusted);
+	return carried - cr_carried(facts->last_left, facts->last_limit);
+}
+
+/*
  * What the import brought goes, and the plan with everything that it granted.  What is held
  * or spent of it is owed.  The account is then as if it never had a plan.
  */
 static CrVerdict
-undo_import(CrAccount *after, const CrRow *target)
+undo_import(CrAccount *after, const CrRow *target, int64_t adjusted)
 {
 	CrFacts *facts = &after->facts;
 	int64_t monthly = facts->period_granted;
 
 	if (target->period == after->period)
 		monthly += cr_brought(target, CR_FROM_MONTHLY) - target->facts.period_granted;
+	else
+		monthly += take_rolled_over(facts, adjusted);
 	facts->period_granted = monthly; /* negative: a plan change took more than was brought */
 	if (!cr_change_granted(after, 0) ||
 		!cr_take_or_owe(&after->balance.purchased, &after->owed_purchased,
@@ -183,12 +200,13 @@ change_of(const CrAccount *before, const CrAccount *after)
 
 /*
  * Undoes a reset, an applied plan, a grant or an import.  regrant: for a reset, the version
- * of the plan that grants anew (NULL: none).  Undoing a grant needs acc->lots, and undoing a
- * reset needs there the holds that have expired and were not captured.
+ * of the plan that grants anew (NULL: none).  adjusted: for an import, see core.h.  Undoing a
+ * grant needs acc->lots, and undoing a reset needs there the holds that have expired and were
+ * not captured.
  */
 CrVerdict
 cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
-		const CrPlanVersion *regrant, CrRow *row)
+		const CrPlanVersion *regrant, int64_t adjusted, CrRow *row)
 {
 	CrAccount after = *acc;
 	CrVerdict verdict = CR_NOT_UNDOABLE;
@@ -202,7 +220,7 @@ cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
 	else if (target->kind == CR_KIND_GRANT)
 		verdict = undo_grant(&after, at, target);
 	else if (target->kind == CR_KIND_IMPORT)
-		verdict = undo_import(&after, target);
+		verdict = undo_import(&after, target, adjusted);
 	if (verdict != CR_OK)
 		return verdict;
 	if (target->kind == CR_KIND_RESET && regrant == NULL)

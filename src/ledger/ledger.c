@@ -479,6 +479,8 @@ ledger_apply_ready(Ledger *ledger)
 			ledger->is_waiting = true;
 			ledger->now = cr_waiting_time(&ledger->acc);
 			break;
+		case CR_TOO_MANY_PERIODS:
+			error_too_many_periods(&ledger->acc);
 		case CR_PLAN_MISSING:
 			error_corrupted("credit_plan", "a plan that an account has is missing");
 	}

@@ -25,14 +25,17 @@ arg_name(FunctionCallInfo fcinfo, int arg, const char *name)
 char *
 arg_optional_name(FunctionCallInfo fcinfo, int arg, const char *name)
 {
-	text *value;
-
 	if (PG_ARGISNULL(arg))
 		return NULL;
-	value = PG_GETARG_TEXT_PP(arg);
+	return text_to_cstring(check_name(PG_GETARG_TEXT_PP(arg), name));
+}
+
+text *
+check_name(text *value, const char *name)
+{
 	if (VARSIZE_ANY_EXHDR(value) < 1 || VARSIZE_ANY_EXHDR(value) > CR_MAX_NAME)
 		error_bad_length(name, CR_MAX_NAME);
-	return text_to_cstring(value);
+	return value;
 }
 
 char *

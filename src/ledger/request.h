@@ -30,6 +30,7 @@ typedef struct Request
 
 extern char *arg_name(FunctionCallInfo fcinfo, int arg, const char *name);
 extern char *arg_optional_name(FunctionCallInfo fcinfo, int arg, const char *name);
+extern text *check_name(text *value, const char *name);
 extern char *arg_optional_text(FunctionCallInfo fcinfo, int arg);
 extern int64 check_amount(int64 amount, const char *name);
 extern int64 arg_amount(FunctionCallInfo fcinfo, int arg, const char *name);

@@ -5,9 +5,15 @@
  */
 #include "postgres.h"
 
+#include "utils/snapshot.h"
+
+#include "base/clock.h"
 #include "base/errors.h"
 #include "base/json.h"
+#include "base/settings.h"
+#include "base/zone.h"
 #include "ledger/state.h"
+#include "tables/find.h"
 #include "tables/lot_rows.h"
 #include "tables/plan_versions.h"
 
@@ -33,6 +39,8 @@ state_bring_up_to(CrAccount *acc, Plans *plans, CrTime at)
 				state.waits_for_zone = true;
 				state.as_of = cr_waiting_time(acc);
 				break;
+			case CR_TOO_MANY_PERIODS:
+				error_too_many_periods(acc);
 			case CR_PLAN_MISSING:
 				error_corrupted("credit_plan", "a plan that an account has is missing");
 		}
@@ -40,6 +48,46 @@ state_bring_up_to(CrAccount *acc, Plans *plans, CrTime at)
 	if (acc->facts.plan)
 		state.plan = env.plan_version(plans, acc->facts.plan, acc->facts.plan_version);
 	return state;
+}
+
+/* The state now: at the start of the statement. */
+State
+state_now(CrAccount *acc, Plans *plans)
+{
+	return state_bring_up_to(acc, plans, Max(clock_statement(), acc->effective_at));
+}
+
+/*
+ * A user without an account: makes the account that the first call would open.  False if no
+ * default plan is set.
+ */
+bool
+state_preview(const char *user_id, Plans *plans, CrAccount *acc)
+{
+	const char *name = settings_default_plan();
+	CrTime at = clock_statement();
+	const CrPlanVersion *plan;
+	CrEnv env = plans_env(plans);
+	CrRow row;
+
+	if (name == NULL)
+		return false;
+	plan = plans_in_force(plans, name, at);
+	if (plan == NULL)
+		error_default_plan_not_found(name);
+	cr_account_init(acc, user_id);
+	if (cr_open(acc, &env, at, plan, zone_utc_to_local(NULL, "UTC", at), "UTC", &row) != CR_OK)
+		elog(ERROR, "could not make an account in memory");
+	return true;
+}
+
+/* The state of a user now.  Raises UC002 if the user is unknown. */
+State
+state_of_user(const char *user_id, Plans *plans, CrAccount *acc)
+{
+	if (!find_account(user_id, plans->snapshot, acc) && !state_preview(user_id, plans, acc))
+		error_account_not_found(user_id);
+	return state_now(acc, plans);
 }
 
 /* The answer of credits_balance. */
@@ -70,6 +118,7 @@ state_object(const CrAccount *acc, const State *state)
 	object_bool(&object, "low", cr_is_low(acc));
 	object_int(&object, "seq", acc->history_seq);
 	object_time(&object, "as_of", state->as_of);
+	object_time(&object, "valid_until", cr_valid_until(acc));
 	if (state->waits_for_zone)
 		object_bool(&object, "time_zone_unknown", true);
 	return object_end(&object);

@@ -23,6 +23,9 @@ typedef struct State
 } State;
 
 extern State state_bring_up_to(CrAccount *acc, Plans *plans, CrTime at);
+extern State state_now(CrAccount *acc, Plans *plans);
+extern bool state_preview(const char *user_id, Plans *plans, CrAccount *acc);
+extern State state_of_user(const char *user_id, Plans *plans, CrAccount *acc);
 extern Datum state_object(const CrAccount *acc, const State *state);
 
 #endif

@@ -14,6 +14,7 @@
 	X(ADD_PURCHASED, "add_purchased")         \
 	X(ADJUST, "adjust")                       \
 	X(BALANCE, "balance")                     \
+	X(BALANCES, "balances")                   \
 	X(CAPTURE, "capture")                     \
 	X(CLOSE_ACCOUNT, "close_account")         \
 	X(DEDUCT, "deduct")                       \
@@ -24,8 +25,11 @@
 	X(HISTORY, "history")                     \
 	X(HOLD, "hold")                           \
 	X(MY_BALANCE, "my_balance")               \
+	X(MY_EXPLAIN, "my_explain")               \
 	X(MY_HISTORY, "my_history")               \
+	X(MY_USAGE, "my_usage")                   \
 	X(OPEN_ACCOUNT, "open_account")           \
+	X(QUOTE, "quote")                         \
 	X(REFUND, "refund")                       \
 	X(REINSTATE, "reinstate_purchase")        \
 	X(RELEASE, "release")                     \
@@ -34,9 +38,11 @@
 	X(SET_LOW_THRESHOLD, "set_low_threshold") \
 	X(SET_OVERDRAFT, "set_overdraft")         \
 	X(SET_PLAN, "set_plan")                   \
+	X(TOTAL_USAGE, "total_usage")             \
 	X(TRANSFER, "transfer")                   \
 	X(TRY_DEDUCT, "try_deduct")               \
-	X(UNFREEZE, "unfreeze")
+	X(UNFREEZE, "unfreeze")                   \
+	X(USAGE, "usage")
 
 typedef enum CountedCall
 {

@@ -23,6 +23,13 @@ microseconds_since(instr_time since)
 	return INSTR_TIME_GET_MICROSEC(now);
 }
 
+/* A function that returns a set is called once for each row. */
+static bool
+is_going_on(FunctionCallInfo fcinfo)
+{
+	return fcinfo->flinfo->fn_retset && fcinfo->flinfo->fn_extra != NULL;
+}
+
 /* Runs a function's body, and counts it. */
 Datum
 counted_call(FunctionCallInfo fcinfo, CountedCall call, PGFunction body)
@@ -31,7 +38,7 @@ counted_call(FunctionCallInfo fcinfo, CountedCall call, PGFunction body)
 	instr_time start;
 	Datum answer;
 
-	if (!counters_are_on())
+	if (!counters_are_on() || is_going_on(fcinfo))
 		return body(fcinfo);
 	INSTR_TIME_SET_CURRENT(start);
 	current_result = RESULT_OK;

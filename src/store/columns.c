@@ -56,6 +56,8 @@ static const Column credit_plan[] = {
 	{"forfeited", INT8OID, false}, \
 	{"charged_monthly", INT8OID, false}, \
 	{"charged_purchased", INT8OID, false}, \
+	{"last_charged", INT8OID, false}, \
+	{"last_closed_seq", INT8OID, false}, \
 	{"low_threshold", INT8OID, false}, \
 	{"plan_version", INT4OID, false}, \
 	{"plan", TEXTOID, false}, \

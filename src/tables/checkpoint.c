@@ -408,6 +408,8 @@ encode(CrBuf *buf, const Checkpoint *ckpt)
 	put_count(buf, acc->forfeited);
 	put_count(buf, acc->charged_monthly);
 	put_count(buf, acc->charged_purchased);
+	put_count(buf, acc->last_charged);
+	put_count(buf, acc->last_closed_seq);
 	cr_buf_int(buf, acc->plan_threshold);
 	cr_buf_text(buf, acc->level == CR_LEVEL_OK ? NULL : cr_level_name(acc->level));
 	put_numbers(buf, &ckpt->grants);

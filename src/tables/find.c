@@ -23,17 +23,33 @@
 #include "tables/find.h"
 #include "tables/rows.h"
 
+void
+find_accounts_begin(Lookup *lookup, Snapshot snapshot)
+{
+	lookup_begin(lookup, TABLE_ACCOUNT, INDEX_ACCOUNT, snapshot);
+}
+
+bool
+find_accounts_next(Lookup *lookup, const char *user_id, CrAccount *acc)
+{
+	bool found;
+
+	lookup_again(lookup);
+	lookup_text_key(lookup, 1, user_id);
+	found = lookup_next(lookup, ForwardScanDirection);
+	if (found)
+		account_from_slot(acc, lookup->slot);
+	return found;
+}
+
 bool
 find_account(const char *user_id, Snapshot snapshot, CrAccount *acc)
 {
 	Lookup lookup;
 	bool found;
 
-	lookup_begin(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT, snapshot);
-	lookup_text_key(&lookup, 1, user_id);
-	found = lookup_next(&lookup, ForwardScanDirection);
-	if (found)
-		account_from_slot(acc, lookup.slot);
+	find_accounts_begin(&lookup, snapshot);
+	found = find_accounts_next(&lookup, user_id, acc);
 	lookup_end(&lookup);
 	return found;
 }
@@ -65,6 +81,42 @@ find_row(const char *user_id, int64 seq, Snapshot snapshot, CrRow *row)
 		row_read(row, lookup.slot);
 	lookup_end(&lookup);
 	return found;
+}
+
+/*
+ * What adjustments gave the monthly bucket after an import, in periods before this one: for
+ * undoing the import.  upto: the last row to read.  -1: a row cannot be read.
+ */
+int64
+find_adjusted(const char *user_id, int64 import_seq, int64 upto, int64 period, FindRow find,
+			  void *ctx)
+{
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext memory[2]; /* of a row, and of the row before it */
+	CrRow rows[2];
+	int64 sum = 0;
+
+	for (int i = 0; i < 2; i++)
+		memory[i] = AllocSetContextCreate(old, "credits rows since an import",
+										  ALLOCSET_SMALL_SIZES);
+	for (int64 seq = import_seq; seq <= upto && sum >= 0; seq++)
+	{
+		CrRow *row = &rows[seq % 2];
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(memory[seq % 2]);
+		MemoryContextSwitchTo(memory[seq % 2]);
+		if (!find(ctx, user_id, seq, row) || row->malformed)
+			sum = -1;
+		else if (row->period >= period)
+			break;
+		else if (seq > import_seq)
+			sum_add(&sum, cr_monthly_adjusted(&rows[(seq - 1) % 2], row));
+	}
+	MemoryContextSwitchTo(old);
+	for (int i = 0; i < 2; i++)
+		MemoryContextDelete(memory[i]);
+	return sum;
 }
 
 /*

@@ -290,6 +290,8 @@ account_read(CrAccount *acc, const Datum *values, const bool *nulls)
 	acc->forfeited = get_count(&c, ACC_FORFEITED);
 	acc->charged_monthly = get_count(&c, ACC_CHARGED_MONTHLY);
 	acc->charged_purchased = get_count(&c, ACC_CHARGED_PURCHASED);
+	acc->last_charged = get_count(&c, ACC_LAST_CHARGED);
+	acc->last_closed_seq = get_count(&c, ACC_LAST_CLOSED_SEQ);
 	acc->plan_threshold = get_int(&c, ACC_PLAN_THRESHOLD);
 	acc->flags = DatumGetInt32(values[ACC_FLAGS - 1]);
 	acc->facts.low_threshold = get_threshold(&c, ACC_LOW_THRESHOLD);
@@ -399,8 +401,10 @@ account_to_slot(const CrAccount *acc, TupleTableSlot *slot)
 	set_count_or_null(slot, ACC_FORFEITED, acc->forfeited);
 	set_count_or_null(slot, ACC_CHARGED_MONTHLY, acc->charged_monthly);
 	set_count_or_null(slot, ACC_CHARGED_PURCHASED, acc->charged_purchased);
+	set_count_or_null(slot, ACC_LAST_CHARGED, acc->last_charged);
+	set_count_or_null(slot, ACC_LAST_CLOSED_SEQ, acc->last_closed_seq);
 	slot_set_int(slot, ACC_PLAN_THRESHOLD, acc->plan_threshold);
-	slot_set(slot, ACC_FLAGS, Int32GetDatum(cr_flags(acc)));
+	slot_set(slot, ACC_FLAGS, Int32GetDatum(acc->flags));
 	set_threshold(slot, ACC_LOW_THRESHOLD, acc->facts.low_threshold);
 	slot_set_text(slot, ACC_LEVEL,
 				  acc->level == CR_LEVEL_OK ? NULL : cr_level_name(acc->level));

@@ -21,7 +21,7 @@ typedef struct Payment
 	bool granted; /* it paid for a grant */
 	const char *payment_ref;
 	const char *user_id;
-	int64 reported;	   /* the highest total that was reported; 0: none */
+	int64 reported; /* the highest total that was reported; 0: none */
 } Payment;
 
 typedef struct RowArena

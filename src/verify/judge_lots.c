@@ -124,6 +124,16 @@ remove_expired_holds(JudgeLots *book, CrAccount *acc)
 	}
 }
 
+/* Finds a row of the account.  The row may be malformed. */
+static bool
+find_judged(void *ctx, const char *user_id, int64 seq, CrRow *row)
+{
+	JudgeLots *book = ctx;
+
+	return book->archived ? archived_row(book->archived, user_id, seq, row)
+						  : find_row(user_id, seq, book->snapshot, row);
+}
+
 /*
  * Fills in what the core needs to replay the row: the row to which this one refers, how much
  * of it was refunded before, and the payment.  payment: as its row in credit_payment says.
@@ -163,10 +173,11 @@ judge_lots_before(JudgeLots *book, CrAccount *acc, const CrRow *row, const Payme
 	if (row->kind != CR_KIND_REFUND && row->kind != CR_KIND_UNDO)
 		return;
 	target = palloc(sizeof(CrRow));
-	if ((book->archived ? archived_row(book->archived, acc->user_id, row->ref_seq, target)
-						: find_row(acc->user_id, row->ref_seq, book->snapshot, target)) &&
-		!target->malformed)
+	if (find_judged(book, acc->user_id, row->ref_seq, target) && !target->malformed)
 		about->target = target;
+	if (about->target && row->kind == CR_KIND_UNDO && target->kind == CR_KIND_IMPORT)
+		about->adjusted = find_adjusted(acc->user_id, target->seq, row->seq - 1, row->period,
+										find_judged, book);
 }
 
 /* Moves a hold that is closed from the list to its mark. */

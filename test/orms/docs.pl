@@ -432,6 +432,7 @@ subtest 'docs/app-server.md' => sub {
 	my ($install) = grep { $_->{section} eq 'Install' && $_->{text} =~ /^CREATE EXTENSION/m } blocks_of("$root/README.md");
 	my ($setup) = grep { $_->{section} eq 'The table and the role of the examples' } @blocks;
 	my ($js, $webhook) = grep { $_->{section} eq 'Node (pg)' } @blocks;
+	my ($showing) = grep { $_->{section} eq 'Showing balances' } @blocks;
 	my ($python) = grep { $_->{section} eq 'Python (psycopg 3)' } @blocks;
 	my $images = sub { query('app', 'SELECT count(*) FROM image') };
 	my $open = sub {
@@ -475,6 +476,25 @@ await client.end();
 END
 	run_sh($folder, 'node webhook.js', 'Node: the webhook');
 	is(query('app', q{SELECT credits_balance('user_2abc') ->> 'purchased'}), 100, 'Node: a payment is credited once');
+
+	# The functions that show balances, called by what comes here.
+	$open->('user_8', 8);
+	write_text("$folder/show.js", <<"END");
+import pg from 'pg';
+const client = new pg.Client();
+await client.connect();
+$showing->{text}
+await showAll(client, ['user_8', 'nobody', 'user_2abc']);
+const first = shown.get('user_8');
+console.log([...shown.keys()].join(' '), first.available, await label(client, 'user_8', 5), '/', await label(client, 'user_8', 10));
+await client.query("SELECT credits_deduct('user_8', 5)");
+await showAll(client, ['user_8']);
+show(first);
+console.log(shown.get('user_8').available);
+await client.end();
+END
+	is(run_sh($folder, 'node show.js', 'Node, showing'),
+		"user_8 user_2abc 8 5 credits, 3 will be left / 2 credits are missing\n3\n", 'Node: the newest balance is shown, and prices');
 
 	# Python, for a user with 7 purchased credits.
 	write_text("$folder/app.py", $python->{text} =~ s/user_2abc/user_7/r);

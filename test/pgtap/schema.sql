@@ -45,6 +45,10 @@ INSERT INTO want_column VALUES
     ('credit_account', 'end_anchor', 'timestamp without time zone', false, false),
     ('credit_account', 'closed_seq', 'bigint', false, false),
     ('credit_account', 'forfeited', 'bigint', false, false),
+    ('credit_account', 'charged_monthly', 'bigint', false, false),
+    ('credit_account', 'charged_purchased', 'bigint', false, false),
+    ('credit_account', 'last_charged', 'bigint', false, false),
+    ('credit_account', 'last_closed_seq', 'bigint', false, false),
     ('credit_account', 'plan_version', 'integer', false, false),
     ('credit_account', 'plan', 'text', false, true),
     ('credit_account', 'scheduled_plan', 'text', false, true),
@@ -110,8 +114,6 @@ INSERT INTO want_column VALUES
     ('credit_payment', 'payment_ref', 'text', true, true),
     ('credit_payment', 'user_id', 'text', true, true),
     ('credit_payment', 'reported', 'bigint', false, false),
-    ('credit_payment', 'revoked_seq', 'bigint', false, false),
-    ('credit_payment', 'forfeited', 'bigint', false, false),
     ('credit_grant', 'amount', 'bigint', true, false),
     ('credit_grant', 'remaining', 'bigint', true, false),
     ('credit_grant', 'seq', 'bigint', true, false),
@@ -188,6 +190,10 @@ INSERT INTO want_column VALUES
     ('credit_checkpoint', 'end_anchor', 'timestamp without time zone', false, false),
     ('credit_checkpoint', 'closed_seq', 'bigint', false, false),
     ('credit_checkpoint', 'forfeited', 'bigint', false, false),
+    ('credit_checkpoint', 'charged_monthly', 'bigint', false, false),
+    ('credit_checkpoint', 'charged_purchased', 'bigint', false, false),
+    ('credit_checkpoint', 'last_charged', 'bigint', false, false),
+    ('credit_checkpoint', 'last_closed_seq', 'bigint', false, false),
     ('credit_checkpoint', 'plan_version', 'integer', false, false),
     ('credit_checkpoint', 'plan', 'text', false, true),
     ('credit_checkpoint', 'scheduled_plan', 'text', false, true),
@@ -266,10 +272,16 @@ INSERT INTO want_function VALUES
     ('credits_balance_at', 'user_id text, at timestamp with time zone', 'f', 'jsonb', 's', 's'),
     ('credits_explain', 'user_id text', 'f', 'jsonb', 's', 's'),
     ('credits_balance', 'user_id text', 'f', 'jsonb', 's', 's'),
+    ('credits_balances', 'user_ids text[]', 'f', 'jsonb', 's', 's'),
+    ('credits_quote', 'user_id text, amount bigint', 'f', 'jsonb', 's', 's'),
     ('credits_history', 'user_id text, before_seq bigint, page_size integer, kinds text[], from_time timestamp with time zone, to_time timestamp with time zone, reference text, ref_seq bigint', 'f', 'record', 's', 's'),
+    ('credits_usage', 'user_id text, by text, from_time timestamp with time zone, to_time timestamp with time zone, time_zone text', 'f', 'record', 's', 's'),
+    ('credits_total_usage', 'by text, from_time timestamp with time zone, to_time timestamp with time zone, time_zone text, top integer', 'f', 'record', 's', 'r'),
     ('credits_current_user_id', '', 'f', 'text', 's', 's'),
     ('credits_my_balance', '', 'f', 'jsonb', 's', 's'),
     ('credits_my_history', 'before_seq bigint, page_size integer, kinds text[]', 'f', 'record', 's', 's'),
+    ('credits_my_usage', 'by text, from_time timestamp with time zone, to_time timestamp with time zone, time_zone text', 'f', 'record', 's', 's'),
+    ('credits_my_explain', '', 'f', 'jsonb', 's', 's'),
     ('credits_reset_due', 'batch_size integer, dry_run boolean', 'f', 'jsonb', 'v', 'u'),
     ('credits_run_reset', 'batch_size integer, max_accounts bigint, dry_run boolean, report jsonb', 'p', NULL, 'v', 'u'),
     ('credits_schedule_reset', 'schedule text', 'f', 'jsonb', 'v', 'u'),
@@ -295,7 +307,7 @@ CREATE TEMP VIEW fn AS
       FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid;
 
 SELECT plan((SELECT 4 * count(*) FROM want_column)::int + (SELECT 4 * count(*) FROM want_key)::int
-            + (SELECT 6 * count(*) FROM want_function)::int + 18);
+            + (SELECT 6 * count(*) FROM want_function)::int + 22);
 
 -- Tables.
 SELECT bag_eq($$SELECT relname FROM pg_class c JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid WHERE relkind = 'r'$$,
@@ -328,11 +340,15 @@ SELECT is_empty($$SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attr
 SELECT ok((SELECT reloptions::text ~ 'fillfactor=[1-9][0-9]\y' FROM pg_class WHERE oid = 'ledger.credit_account'::regclass),
           'credit_account leaves room for HOT updates');
 SELECT has_view('ledger', 'credit_balance', 'there is a view of what everybody has');
-SELECT columns_are('ledger', 'credit_balance', '{user_id,monthly,granted,purchased,available,held,owed,plan,plan_version,status,period_start,next_reset_at,low,seq,owed_monthly}',
+SELECT columns_are('ledger', 'credit_balance', '{user_id,monthly,granted,purchased,available,held,owed,plan,plan_version,status,period_start,next_reset_at,low,seq,owed_monthly,as_of,valid_until}',
                    'credit_balance has these columns');
 SELECT has_view('ledger', 'credit_usage_daily', 'there is a view of what everybody spends');
 SELECT columns_are('ledger', 'credit_usage_daily', '{user_id,day,spender,operations,spent,monthly_spent,granted_spent,purchased_spent,refunded,purchased,granted}',
                    'credit_usage_daily has these columns');
+SELECT has_view('ledger', 'credit_open_hold', 'there is a view of the holds that have not ended');
+SELECT columns_are('ledger', 'credit_open_hold', '{user_id,seq,amount,held,ends_at,created_at,reason,spender}', 'credit_open_hold has these columns');
+SELECT has_view('ledger', 'credit_open_grant', 'there is a view of the grants that have not ended');
+SELECT columns_are('ledger', 'credit_open_grant', '{user_id,seq,amount,remaining,ends_at,paid,created_at,reason}', 'credit_open_grant has these columns');
 
 -- Functions.
 SELECT has_function('ledger', name, name || ' exists') FROM want_function WHERE kind = 'f';

@@ -91,8 +91,8 @@ my %scheduling = (
 
 # The list is complete: what the extension has besides only reads.
 my %reading = map { ($_ => 1) } qw(
-  credits_balance credits_balance_at credits_explain credits_history credits_account_state credits_account_from_history credits_now credits_unknown_zones credits_current_user_id
-  credits_my_balance credits_my_history credits_verify credits_verify_account
+  credits_balance credits_balances credits_quote credits_stat credits_stat_calls credits_stat_reset credits_balance_at credits_explain credits_history credits_account_state credits_account_from_history credits_now credits_unknown_zones credits_current_user_id
+  credits_my_balance credits_my_history credits_usage credits_total_usage credits_my_usage credits_my_explain credits_verify credits_verify_account
   credits_run_verify credits_verify_structure credits_verify_anchor credits_guard credits_drop_guard
   credits_roles credits_dump_customizations);
 my @unknown = grep { !$mutating{$_} && !$scheduling{$_} && !$reading{$_} } map { $_->[0] } rows(
@@ -138,6 +138,8 @@ is_outcome(
 	$node, 'postgres', q(
 BEGIN READ ONLY;
 SELECT credits_balance('ann');
+SELECT credits_balances('{ann,nobody}');
+SELECT credits_quote('ann', 1);
 SELECT * FROM credit_balance;
 SELECT * FROM credit_usage_daily;
 SELECT * FROM credits_history('ann');
@@ -163,6 +165,8 @@ for my $f (sort(keys %mutating, keys %scheduling))
 }
 for my $sql (
 	q(SELECT credits_balance('ann')),
+	q(SELECT credits_balances('{ann}')),
+	q(SELECT credits_quote('ann', 1)),
 	q(SELECT * FROM credits_history('ann')),
 	q(SELECT * FROM credits_verify()),
 	q(SELECT * FROM credits_verify_account('ann')),
@@ -172,8 +176,14 @@ for my $sql (
 	q(SELECT credits_dump_customizations()),
 	q(SELECT credits_my_balance()),
 	q(SELECT * FROM credits_my_history()),
+	q(SELECT * FROM credits_usage('ann')),
+	q(SELECT * FROM credits_total_usage('user')),
+	q(SELECT * FROM credits_my_usage()),
+	q(SELECT credits_my_explain()),
 	q(SELECT * FROM credit_balance),
 	q(SELECT * FROM credit_usage_daily),
+	q(SELECT * FROM credit_open_hold),
+	q(SELECT * FROM credit_open_grant),
 	map { "SELECT * FROM $_" }
 	qw(credit_plan credit_account credit_history credit_payment credit_grant credit_hold credit_reset_run credit_audit_log credit_role
 	credit_anchor credit_anchor_leaf))
@@ -282,9 +292,15 @@ is_outcome(
 is(everything($standby), $before, 'the standby has what the primary has');
 for my $sql (
 	q(SELECT credits_balance('ann')),
+	q(SET credits.clock = '2026-02-20 00:00Z'; SELECT credits_balances('{bob,nobody,ann}')),
+	q(SET credits.clock = '2026-02-20 00:00Z'; SELECT credits_quote('ann', 120), credits_quote('bob', 9999)),
 	q(SELECT * FROM credit_balance ORDER BY user_id),
 	q(SELECT * FROM credit_usage_daily ORDER BY user_id, day, spender),
 	q(SELECT * FROM credits_history('ann')),
+	q(SELECT * FROM credits_usage('ann', 'day', '2026-01-01 00:00Z', '2026-03-01 00:00Z')),
+	q(SELECT * FROM credits_total_usage('user', '2026-01-01 00:00Z', '2026-03-01 00:00Z')),
+	q(SELECT * FROM credit_open_hold ORDER BY ends_at, user_id, seq),
+	q(SELECT * FROM credit_open_grant ORDER BY ends_at, user_id, seq),
 	q(SET request.jwt.claims = '{"sub": "bob"}'; SELECT credits_my_balance(); SELECT * FROM credits_my_history()),
 	q(SELECT * FROM credits_roles()),
 	q(SELECT * FROM credits_dump_customizations()),

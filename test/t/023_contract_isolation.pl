@@ -391,7 +391,7 @@ is_clean($node, 'postgres');
 
 my @reads = qw(
   credits_balance credits_balances credits_quote credits_usage credits_balance_at credits_explain credits_history
-  credits_my_balance credits_my_history credits_current_user_id);
+  credits_my_balance credits_my_history credits_my_usage credits_my_explain credits_current_user_id);
 my %is_read = map { $_ => 1 } @reads;
 for (rows($node, 'postgres', q(
 SELECT p.proname, p.provolatile, p.proparallel, p.prosecdef, p.prorettype = 'jsonb'::regtype AND NOT p.proretset

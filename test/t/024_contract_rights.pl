@@ -93,7 +93,7 @@ is($node->safe_psql('platform', "SELECT coalesce(string_agg(DISTINCT a.grantee::
 
 # What the contract says that each must be able to do, and what none but these may.
 my %may = (
-	app => [qw(credits_deduct credits_try_deduct credits_deduct_many credits_hold credits_capture credits_release credits_balance)],
+	app => [qw(credits_deduct credits_try_deduct credits_deduct_many credits_hold credits_capture credits_release credits_balance credits_balances credits_quote)],
 	billing => [qw(credits_add_purchased credits_grant credits_refund credits_revoke_purchase credits_reinstate_purchase)],
 	auditor => [qw(credits_verify credits_run_verify credits_verify_account credits_verify_anchor credits_history credits_explain credits_balance credits_balance_at)],
 	support => [qw(credits_balance credits_balance_at credits_explain credits_history)],
@@ -111,9 +111,10 @@ my %concern = (
 	account => qr/^credits_(open_account|set_plan|set_cycle)$/,
 	administer => qr/^credits_(adjust|define_plan|freeze|unfreeze|repair_clock|set_overdraft|transfer|close_account|erase_user|grant_many|apply_plan|undo_run|import|archive|run_reset|reset_due|schedule_reset|unschedule_reset)$/,
 	'read one' => qr/^credits_(balance|balances|quote|usage|balance_at|explain|history|account_state|now|unknown_zones|prove)$/,
+	'read all' => qr/^credits_total_usage$/,
 	inspect => qr/^credits_(roles|dump_customizations)$/,
 	verify => qr/^credits_(verify|run_verify|verify_account|verify_structure|verify_anchor|anchor)$/,
-	my => qr/^credits_(my_balance|my_history|my_usage|current_user_id)$/,
+	my => qr/^credits_(my_balance|my_history|my_usage|my_explain|current_user_id)$/,
 	owner => qr/^credits_(grant_role|revoke_role|repair_guards|drop_archive|guard|drop_guard)$/,
 	metrics => qr/^credits_metrics$/);
 
@@ -121,9 +122,9 @@ my %concern = (
 my %at_most = (
 	app => [qw(spend account), 'read one'],
 	billing => [qw(money account), 'read one'],
-	auditor => [qw(verify inspect), 'read one'],
-	support => ['read one'],
-	admin => [qw(administer account verify inspect), 'read one'],
+	auditor => [qw(verify inspect), 'read one', 'read all'],
+	support => [ 'read one', 'read all' ],
+	admin => [qw(administer account verify inspect), 'read one', 'read all'],
 	monitor => [qw(metrics)],
 	end_user => [qw(my)]);
 
@@ -238,7 +239,10 @@ $s->do('REVOKE EXECUTE ON FUNCTION credits_grant_role FROM stranger');
 	is($as->do(q(SELECT credits_current_user_id(), credits_my_balance()->>'user_id')), 'bob|bob', '... sees its own balance');
 	is($as->do(q(SELECT count(*) > 0 FROM credits_my_history())), 't', '... and its own history');
 	$as->is_state(q(SELECT credits_balance('ann')), '42501', "... and nobody else's");
+	is($as->do(q(SELECT credits_my_explain() ->> 'user_id')), 'bob', '... and what explains its balance');
+	is($as->do(q(SELECT count(*) FROM credits_my_usage())), '30', '... and its usage');
 	$as->is_state(q(SELECT credits_history('ann')), '42501', '... history neither');
+	$as->is_state(q(SELECT * FROM credits_usage('ann')), '42501', '... nor usage');
 	$as->quit;
 }
 
@@ -271,7 +275,8 @@ for my $path (q(''), 'pg_catalog', 'evil, pg_catalog', 'pg_temp, evil, pg_catalo
 	for my $call (
 		q(SELECT S.credits_define_plan('free', 100)), "SELECT S.credits_open_account('$user', 'free')", "SELECT S.credits_add_purchased('$user', 50, 'pay_$user')",
 		"SELECT S.credits_deduct('$user', 1, 'why', 'key')", "SELECT S.credits_deduct('$user', 1, 'why', 'key')", "SELECT S.credits_hold('$user', 5)", "SELECT S.credits_grant('$user', 5, '2026-05-01')",
-		"SELECT S.credits_balance('$user')", "SELECT S.credits_history('$user')", "SELECT S.credits_explain('$user')", "SELECT sum(available) FROM S.credit_balance", 'SELECT * FROM S.credit_usage_daily',
+		"SELECT S.credits_balance('$user')", "SELECT S.credits_history('$user')", "SELECT S.credits_explain('$user')", "SELECT S.credits_usage('$user')", 'SELECT S.credits_total_usage()',
+		"SELECT S.credits_total_usage('reason')", 'SELECT S.credits_my_usage()', 'SELECT S.credits_my_explain()', 'SELECT * FROM S.credit_open_hold', 'SELECT * FROM S.credit_open_grant', "SELECT sum(available) FROM S.credit_balance", 'SELECT * FROM S.credit_usage_daily',
 		"SELECT S.credits_freeze('$user')", "SELECT S.credits_unfreeze('$user')", 'CALL S.credits_run_reset()', 'SELECT S.credits_anchor()', 'SELECT S.credits_reset_due()', 'CALL S.credits_run_verify()',
 		"CALL S.credits_grant_many('{$user}', '{1}', '2026-05-01')", q(CALL S.credits_apply_plan('free')), q(CALL S.credits_archive('2020-01-01')), q(SELECT S.credits_grant_role('stranger', 'support')),
 		q(SELECT S.credits_revoke_role('stranger', 'support')), 'SELECT S.credits_repair_guards()', "SELECT S.credits_erase_user('$user')", "CALL S.credits_undo_run(plan => 'free', boundary => '2026-01-01')",

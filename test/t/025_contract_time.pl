@@ -382,7 +382,8 @@ SELECT credits_open_account(u, 'cal', NULL, 'Asia/Calcutta'), credits_add_purcha
 		[ verification => q(credits_verify_account('india')) ],
 		[ view => q((SELECT sum(available) FROM credit_balance)) ],
 		[ 'view of one' => q((SELECT available FROM credit_balance WHERE user_id = 'india')) ],
-		[ usage => q((SELECT sum(spent) FROM credit_usage_daily)) ],
+		[ 'daily usage' => q((SELECT sum(spent) FROM credit_usage_daily)) ],
+		[ usage => q((SELECT sum(spent) FROM credits_usage('india'))) ],
 		[ 'call of another user' => q(credits_deduct('zoned', 1)) ])
 	{
 		is_call($s, $_->[1], '00000', "reset due, zone unknown: $_->[0] goes on");

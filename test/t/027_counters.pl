@@ -39,6 +39,9 @@ SELECT credits_deduct('ann', 130, idempotency_key => 'once');
 SELECT credits_deduct('ann', 130, idempotency_key => 'once');
 SELECT credits_try_deduct('ann', 1000);
 SELECT credits_balance('ann');
+SELECT credits_quote('ann', 5);
+SELECT credits_quote('ann', 1000);
+SELECT credits_balances('{ann,bob}');
 ));
 for my $sql ("credits_deduct('ann', 1000)", "credits_deduct('nobody', 1)", "credits_deduct('ann', 0)", "credits_deduct('ann', 1, idempotency_key => 'once')")
 {
@@ -47,6 +50,8 @@ for my $sql ("credits_deduct('ann', 1000)", "credits_deduct('nobody', 1)", "cred
 is(calls('deduct'), '22023:1 UC001:1 UC002:1 UC003:1 ok:1 replayed:1', 'deductions, by result') or diag(calls('deduct'));
 is(calls('try_deduct'), 'UC001:1', 'an answer that refuses counts as the refusal');
 is(calls('balance'), 'ok:1', 'calls that read are counted');
+is(calls('quote'), 'UC001:1 ok:1', 'a quote that says no counts as the refusal');
+is(calls('balances'), 'ok:1', 'a call for many users is one call');
 is($node->safe_psql('postgres', "SELECT bool_and(histogram[15] = calls AND histogram[1] <= histogram[15] AND total_time > 0) FROM pg_stat_credits_calls"),
 	't', 'the histogram ends in the number of calls');
 
@@ -86,6 +91,10 @@ SELECT credits_refund('ann', 6, 4);
 COMMIT;
 ));
 is(totals('spent_purchased, refunded'), '17|4', 'what is kept of a transaction with savepoints is');
+
+$node->safe_psql('postgres', q(SELECT count(*) FROM credits_deduct_many('{ann,ann,ann}', '{1,1,1}')));
+is(calls('deduct_many'), 'ok:1', 'a batch is one call');
+is(totals('spent_purchased'), 20, 'of three deductions');
 
 # --- Another database; more databases than are counted.
 

@@ -132,7 +132,7 @@ for my $name (sort keys %$functions)
 	my %said = map { $_ => 1 } ($said // '') =~ /$code/g;
 	my @unknown = grep { !$error{$_} } sort keys %said;
 	is("@unknown", '', "$name: its errors are in the table of errors");
-	$said{$_} = 1 for qw(25006 40001 42501 55P03);
+	$said{$_} = 1 for qw(25006 40001 42501 54000 55P03);
 	my ($errors) = $routine{$name}{comment} =~ /Errors: (.*)/;
 	my @unsaid = grep { !$said{$_} } ($errors // '') =~ /$code/g;
 	is("@unsaid", '', "$name: ... and so are those of its comment");
@@ -339,6 +339,9 @@ answers('Balance', q(SELECT credits_balance('user_1')), q(SELECT credits_balance
 	"$unknown_zone SELECT credits_balance('user_5')",
 	q(SET request.jwt.claims = '{"sub": "user_1"}'; SELECT credits_my_balance()));
 answers('Balance', q(SELECT credits_balance_at('user_1', '2026-01-15 12:00Z')), "$unknown_zone SELECT credits_balance('user_5')");
+answers('Balance', q(SELECT credits_balances('{user_1}')), "$unknown_zone SELECT credits_balances('{user_5}')");
+answers('Quote', q(SELECT credits_quote('user_1', 1)), q(SELECT credits_quote('user_1', 1000)), q(SELECT credits_quote('user_4', 1)),
+	"$unknown_zone SELECT credits_quote('user_5', 1)");
 answers('Explanation', q(SELECT credits_explain('user_1')), q(SELECT credits_explain('user_4')),
 	"$unknown_zone SELECT credits_explain('user_5')");
 answers(
@@ -385,7 +388,7 @@ is_same_set([ keys %$objects ], [ keys %seen ], 'every object was answered');
 my $deduct = q(SELECT credits_deduct('user_1', 1););
 my %provoke = (
 	UC001 => [ q(SELECT credits_deduct('user_1', 1000)), q(SELECT credits_adjust('user_1', 'purchased', -1000, 'why')) ],
-	UC002 => [q(SELECT credits_balance('nobody'))],
+	UC002 => [q(SELECT credits_balance('nobody')), q(SELECT credits_quote('nobody', 1))],
 	UC003 => [
 		q(SELECT credits_deduct('user_1', 4, 'image', 'key_1')),
 		q(SELECT credits_add_purchased('user_1', 6, 'payment_1')),
@@ -434,7 +437,9 @@ my %provoke = (
 	'54000' => [
 		q(BEGIN; INSERT INTO credit_grant (amount, remaining, seq, ends_at, closed, paid, user_id)
 			SELECT 1, 1, 1000 + i, '2100-01-01', false, false, 'user_4' FROM generate_series(1, 10000) i;
-		  SELECT credits_grant('user_4', 1, '2100-01-01')) ],
+		  SELECT credits_grant('user_4', 1, '2100-01-01')),
+		q(BEGIN; SELECT credits_define_plan('far', 1, 'daily', 1), credits_open_account('user_far', 'far');
+		  SET LOCAL credits.clock = '9999-12-31 00:00Z'; SELECT credits_balance('user_far')) ],
 	'55000' => [
 		q(BEGIN; SELECT credits_hold('user_4', 1); SELECT credits_close_account('user_4')),
 		q(SET credits.clock = '2026-05-02 12:00Z'; SET credits.refuse_recent_transfers = on; SELECT credits_transfer('user_4', 'user_1', 1)),

@@ -27,7 +27,8 @@ my $verify = "$FindBin::RealBin/../verify";
 my $node = new_server('random_histories', conf => "fsync = off\n");
 $node->safe_psql('postgres', setup_sql());
 
-# One in three databases is archived now and then.
+# One in three databases is archived now and then, and in one in three accounts are closed and
+# opened again often.
 my @numbers = defined $ENV{CREDITS_WORLD} ? $ENV{CREDITS_WORLD} : 1 .. ($steps + $of_a_world - 1) / $of_a_world;
 for my $number (@numbers)
 {
@@ -35,7 +36,7 @@ for my $number (@numbers)
 	my ($done, $errors, $out, $err);
 
 	$node->safe_psql('template1', "CREATE DATABASE $db TEMPLATE postgres");
-	$node->psql($db, random_script($seed + $number, $of_a_world, archives => $number % 3 == 0),
+	$node->psql($db, random_script($seed + $number, $of_a_world, archives => $number % 3 == 0, closes => $number % 3 == 1),
 		stdout => \$done, stderr => \$errors, on_error_stop => 0);
 	my @broken = grep { /\bXX\d\d\d\b|lost|FATAL|PANIC/ } split /\n/, "$done\n$errors";
 	is_deeply(\@broken, [], "$db: calls are done or refused");

@@ -211,7 +211,9 @@ if (!@failures && $steps >= 4000 && !defined $ENV{CREDITS_SORT} && !defined $ENV
 	  'row restart ends a debt of monthly credits', 'row import pays a debt of monthly credits',
 	  'row back from a period whose end was undone', 'row restart after silent boundaries',
 	  'row capture: what had expired', 'row capture: the last period', 'row revoke: what closings forfeited',
-	  'row reinstate: what closings forfeited', 'row reinstate: a grant', 'yearly period',
+	  'row reinstate: a grant', 'yearly period',
+	  (map { "row refund gives back $_ credits that were charged after a closing" } qw(monthly purchased)),
+	  'row reinstate gives back purchased credits that were charged after a closing',
 	  map { "$_ period in part" } cycles()
 	  if $steps >= 200_000;
 	push @wanted, 'close_account UC004', 'close_account 55000', 'erase_user UC002', 'grant_many 22023',

@@ -59,7 +59,8 @@ call('deduct', amount => 1);
 is(call('erase_user')->{report}{rows}, $_, 'only what is not erased yet') for 1, 0;
 is(call('erase_user', user => 'w')->{state}, 'UC002', 'nobody');
 
-# What was there pays for what was spent: 70 are left of 100, so 30 are remembered.
+# What was there pays for what was spent: 70 are left of 100, so 30 are remembered, and comes back
+# whatever pays that.
 begin('2026-01-10', 100);
 call('purchase', amount => 20, ref => 'r');
 call('deduct', amount => 30);
@@ -69,8 +70,8 @@ gives('0/0/0 owed_monthly 10', 'refund', of => $spent, amount => 20);
 is(last_row()->{forfeited}, 0, 'what comes back pays that');
 call('unfreeze');
 gives('90/0/0', 'set_plan', plan => 'p', when => 'now');
-gives('90/0/0', 'refund', of => $spent, amount => 5);
-is(last_row()->{forfeited}, 5, 'and nothing else, opened again or not');
+gives('95/0/0', 'refund', of => $spent, amount => 5);
+is(last_row()->{forfeited}, 0, 'or comes back, if the new plan has paid it');
 
 # 12 purchased credits were spent, 8 are lost: all that is lost covers a chargeback.
 begin('2026-01-10', 0);
@@ -86,9 +87,10 @@ is(alloc(), '-6:12 -1:3', 'what is lost first, then what there is');
 gives('0/0/0 owed 3', 'revoke', ref => 'later');
 gives('0/0/0', 'refund', of => $spent, amount => 5);
 is(last_row()->{forfeited}, 2, 'what comes back pays the debt; the rest is lost');
-gives('0/0/3', 'reinstate', ref => 'r');
-is(alloc(), '-1:3 -6:12', 'a dispute that was won: each where it came from');
-is($model->view('u')->{forfeited}, 14, 'so that is lost again');
+gives('0/0/0', 'reinstate', ref => 'r');
+is(alloc(), '-1:15', 'a dispute that was won');
+is(last_row()->{forfeited}, 15, 'the 3 that the account was charged came back by the refund, so all is lost');
+is($model->view('u')->{forfeited}, 17, 'and covers the next chargeback');
 
 #
 # Grants that were paid for
@@ -154,7 +156,7 @@ is(gives('0/0/10', 'revoke', ref => 'r', total => 6)->{receipt}{replayed}, 'true
 gives('0/0/6', 'revoke', ref => 'r', total => 10);
 gives('0/0/0', 'revoke', ref => 'r');
 
-# The last chargeback, not the payment, says what a reinstatement comes back to.
+# Before or after the closing: without the chargeback all would be lost.
 begin('2026-01-10', 0);
 call('purchase', amount => 10, ref => $_) for qw(r s);
 gives('0/0/10', 'revoke', ref => 'r');
@@ -162,8 +164,9 @@ call('close_account');
 gives('0/0/0', 'reinstate', ref => 'r');
 is(last_row()->{forfeited}, 10, 'taken before the closing: lost with the rest');
 gives('0/0/0', 'revoke', ref => 's');
-gives('0/0/0', 'reinstate', ref => 's');
 is(alloc(), '-6:10', 'taken from what is lost');
+gives('0/0/0', 'reinstate', ref => 's');
+is(last_row()->{forfeited}, 10, 'so that is lost again');
 
 #
 # Bulk grants
@@ -278,5 +281,19 @@ says('0 +0 -0 already 1 skipped 2 failures 1', 'import', source => \@source, ref
 says('1 +0 -125 already 1 not_taken 10', 'undo', run => $run);
 is(join('/', @{ $model->balance('a')->{receipt} }{qw(monthly purchased)}), '0/0', 'nothing is left');
 is($model->balance('a')->{receipt}{plan}, undef, 'nor the plan');
+
+# In a later period, what rolled over goes as well, but for what adjustments brought.
+begin('2026-02-20', 100, rollover => 50);
+@source = (source('a', plan => 'p', monthly => 30), source('b', plan => 'p', monthly => 30));
+$run = says('2 +60 -0', 'import', source => \@source);
+call('adjust', user => 'b', bucket => 'monthly', delta => 8, reason => 'kind');
+call('deduct', user => 'b', amount => 35);
+clock('2026-03-02');
+$source[0]{monthly} = 40;
+says('1 +40 -0 already 1', 'import', source => \@source, refresh => 1);
+is($model->balance('a')->{receipt}{monthly}, 40, 'nothing but a boundary came between: imported anew');
+is($model->balance('b')->{receipt}{monthly}, 103, '3 are left of 38');
+says('1 +0 -100 already 1', 'undo', run => $run);
+is($model->balance('b')->{receipt}{monthly}, 3, 'which are of the adjustment');
 
 done_testing();

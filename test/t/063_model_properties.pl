@@ -19,7 +19,7 @@ use Test::More;
 
 my $seed = $ENV{CREDITS_SEED} || int(rand(2**31));
 my $worlds = $ENV{CREDITS_WORLDS} || 60;
-my @sorts = qw(mixed late plans life undo late life);
+my @sorts = qw(mixed late again plans life again undo late again life);
 diag("CREDITS_SEED=$seed CREDITS_WORLDS=$worlds");
 
 # Few users, so that much happens to each.
@@ -34,14 +34,14 @@ sub problem_of
 	$model->sweep;
 	for my $user (users())
 	{
-		my $problem = used_too_much($model, $user) // books_wrong($model, $user);
+		my $problem = used_too_much($model, $user) // books_wrong($model, $user) // grants_wrong($model, $user);
 
 		return $problem if defined $problem;
 	}
 	return sweeping_matters($world, @ops) // order_problem($world, @ops);
 }
 
-# Each release and refund, before and after what came next and some other calls.
+# Each release, refund and reinstatement, before and after what came next and some other calls.
 sub order_problem
 {
 	my ($world, @ops) = @_;
@@ -51,7 +51,7 @@ sub order_problem
 	{
 		my $op = $ops[$i];
 
-		if ($op->{call} =~ /^(release|refund)$/)
+		if ($op->{call} =~ /^(release|refund|reinstate)$/)
 		{
 			for my $other ($ops[ $i + 1 ], map { other_call($world, $model, $_) } 1 .. 6)
 			{
@@ -94,5 +94,7 @@ for my $number (0 .. $worlds - 1)
 is(scalar @failed, 0, 'the rules keep what they promise');
 cmp_ok(orders_tried(), '>', $worlds, 'and it was tried');
 note(orders_tried() . ' pairs of calls were done in both orders');
+my %old = old_orders_tried();
+note("$old{$_} of them: what is from before a closing, and $_") for sort keys %old;
 
 done_testing();

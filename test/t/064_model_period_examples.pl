@@ -275,6 +275,128 @@ gives('0/0/0', 'refund', of => $spent);
 is(last_row()->{last_left}, 0, 'so none of it would have been left');
 
 #
+# What comes back after a closing from before it, in any order
+#
+
+my %again = (
+	(map { my $call = $_; $call => sub { call($call, ref => 'r') } } qw(revoke reinstate)),
+	refund => sub { call('refund', of => $spent) },
+	plan => sub { call('set_plan', plan => 'p', when => 'now') });
+
+# What there is, and what is forfeited and charged, after these calls in each of these orders.
+sub in_any_order
+{
+	my ($expected, $before, @orders) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	for my $order (@orders)
+	{
+		$before->();
+		$again{$_}->() for split / /, $order;
+		my $acct = $model->view('u');
+		my @charged = map { $acct->{charged}{$_} ? "$_ charged $acct->{charged}{$_}" : () } qw(monthly purchased);
+
+		is(join(', ', balances(), "forfeited $acct->{forfeited}", @charged), $expected, "closed, then $order");
+	}
+	return;
+}
+
+sub pay { my ($call, $amount, $ref) = @_; return call($call, amount => $amount, ref => $ref, ends => at('2026-02-20')); }
+
+sub spends { call('deduct', amount => $_[0]); $spent = $tag; return; }
+
+sub reopen { call($_) for qw(close_account unfreeze); return; }
+
+# 99 of 100 were revoked, and 1 is lost by the closing.  That covers the rest of the
+# chargeback.  Without any chargeback all would be lost.
+$again{rest} = sub { call('revoke', ref => 'r', amount => 1) };
+$again{most} = sub { call('reinstate', ref => 'r', amount => 99) };
+in_any_order(
+	'0/0/0, forfeited 100',
+	sub {
+		begin('2026-01-10', 0);
+		pay('purchase', 100, 'r');
+		call('revoke', ref => 'r', amount => 99);
+		reopen();
+	},
+	'rest reinstate', 'most rest reinstate', 'rest most reinstate');
+
+# 60 of a paid grant of 100 were spent, and 40 end by the closing.  70 are bought later.
+sub pack_spent
+{
+	begin('2026-01-10', 0);
+	pay('grant', 100, 'r');
+	spends(60);
+	reopen();
+	pay('purchase', 70, 's');
+	return;
+}
+in_any_order('0/0/10, forfeited 0, purchased charged 60', \&pack_spent, 'revoke');
+in_any_order('0/0/70, forfeited 0', \&pack_spent,
+	'revoke refund', 'refund revoke', 'revoke refund reinstate', 'revoke reinstate refund', 'refund revoke reinstate');
+
+# A debt of 99 from before the closing, which the next purchase pays.
+$again{buy} = sub { pay('purchase', 200, 's') };
+sub in_debt
+{
+	begin('2026-01-10', 0);
+	pay('purchase', 100, 'r');
+	spends(100);
+	call('revoke', ref => 'r', amount => 99);
+	reopen();
+	return;
+}
+in_any_order('0/0/0 owed 99, forfeited 0, purchased charged 99', \&in_debt, '');
+in_any_order('0/0/101, forfeited 0, purchased charged 99', \&in_debt, 'buy');
+in_any_order('0/0/200, forfeited 0', \&in_debt, 'buy reinstate', 'reinstate buy');
+
+# All was spent before, so the chargeback is owed.  One of two that come back pays that.
+in_any_order(
+	'0/0/0, forfeited 50',
+	sub {
+		begin('2026-01-10', 0);
+		pay('purchase', 50, 'r');
+		spends(50);
+		reopen();
+	},
+	'revoke refund reinstate', 'revoke reinstate refund', 'refund revoke reinstate');
+
+# 60 of 100 were spent, so the plan gives 40 in the same period.
+sub plan_spent
+{
+	begin('2026-01-10', 100);
+	spends(60);
+	reopen();
+	return;
+}
+in_any_order('40/0/0, forfeited 0, monthly charged 60', \&plan_spent, 'plan');
+in_any_order('100/0/0, forfeited 0', \&plan_spent, 'plan refund', 'refund plan');
+
+# Closed again: what is owed then is charged, and nothing else.
+$again{close} = \&reopen;
+in_any_order('100/0/0, forfeited 0', \&plan_spent, 'plan close refund plan', 'plan refund close plan', 'close plan refund');
+in_any_order('0/0/0, forfeited 200', \&in_debt, 'buy close reinstate', 'buy reinstate close', 'reinstate buy close');
+
+# Not after the boundary, at which the debt lapses.
+plan_spent();
+$again{plan}->();
+clock('2026-02-01');
+gives('100/0/0', 'refund', of => $spent);
+is(last_row()->{forfeited}, 60, 'nothing comes back from the period before');
+
+# What a chargeback took of what closing had forfeited, a refund to the grant gives back to that.
+in_any_order(
+	'0/0/0, forfeited 20',
+	sub {
+		begin('2026-01-10', 0);
+		pay('grant', 10, 'r');
+		spends(10);
+		pay('purchase', 20, 's');
+		reopen();
+	},
+	'revoke refund', 'refund revoke', 'revoke refund reinstate revoke');
+
+#
 # Undoing a boundary, and the past
 #
 

@@ -235,12 +235,13 @@ $attack->refused($_->[0], $_->[1], $_->[2], as => $_->[3])
 	  'CREATE TRIGGER t BEFORE INSERT ON credit_history FOR EACH ROW EXECUTE FUNCTION public.t()', q(SELECT credits_deduct('carol', 1)) ], undef ],
   [ 'a statement trigger that would not fire', '0A000', [ 'CREATE FUNCTION public.t() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$',
 	  'CREATE TRIGGER t AFTER INSERT ON credit_history EXECUTE FUNCTION public.t()', q(SELECT credits_deduct('carol', 1)) ], undef ],
-  [ 'a column of another type', 'UC008', [ 'ALTER TABLE credit_hold DROP CONSTRAINT credit_hold_amounts', 'ALTER TABLE credit_hold ALTER COLUMN monthly TYPE numeric USING monthly * 2', q(SELECT credits_deduct('carol', 1)) ], undef ],
-  [ 'a column dropped', 'UC008', [ 'ALTER TABLE credit_hold DROP COLUMN amount', q(SELECT credits_deduct('carol', 1)) ], undef ],
+  [ 'a column of another type', 'UC008', [ 'ALTER TABLE credit_hold ALTER COLUMN period TYPE numeric', q(SELECT credits_deduct('carol', 1)) ], undef ],
+  [ 'a column dropped', 'UC008', [ 'ALTER TABLE credit_hold DROP COLUMN given_back', q(SELECT credits_deduct('carol', 1)) ], undef ],
   [ 'a column dropped with the view, and so the extension', '55006', 'ALTER TABLE credit_history DROP COLUMN spender CASCADE', undef ],
   [ 'the same of the archive', '55006', 'ALTER TABLE credit_history_archive DROP COLUMN spender CASCADE', undef ],
   [ 'ALTER COLUMN ... USING under a view', '0A000', 'ALTER TABLE credit_history ALTER COLUMN amount TYPE int8 USING amount + 1', undef ],
   [ 'ALTER COLUMN ... USING of a balance', '0A000', 'ALTER TABLE credit_account ALTER COLUMN purchased TYPE int8 USING purchased + 1000', undef ],
+  [ 'ALTER COLUMN ... USING of a grant', '0A000', 'ALTER TABLE credit_grant ALTER COLUMN remaining TYPE int8 USING amount', undef ],
   [ 'columns exchanged', 'UC008', [ 'ALTER TABLE credit_history RENAME actor TO x', 'ALTER TABLE credit_history RENAME spender TO actor', 'ALTER TABLE credit_history RENAME x TO spender', q(SELECT credits_deduct('carol', 1)) ], undef ],
   [ 'NULL allowed', 'UC008', [ 'ALTER TABLE credit_history ALTER COLUMN hash DROP NOT NULL', 'SELECT * FROM credits_verify()' ], undef ],
   [ 'a table put elsewhere', 'UC008', [ 'ALTER TABLE credit_payment SET SCHEMA public', q(SELECT credits_deduct('carol', 1)) ], undef ],
@@ -257,7 +258,7 @@ $attack->found("ALTER COLUMN ... USING: $_->[0]", $_->[1], { credits_verify => $
   for [ 'balances in the history', 'ALTER TABLE credit_history ALTER COLUMN purchased TYPE int8 USING purchased + 1', qr/credit_history\|alice\|/ ],
   [ 'limits', 'ALTER TABLE credit_account ALTER COLUMN overdraft_limit TYPE int8 USING overdraft_limit + 1000', qr/credit_account\|alice\|/ ],
   [ 'hashes', q(ALTER TABLE credit_history ALTER COLUMN hash TYPE bytea USING sha256(hash)), qr/credit_history\|alice\|/ ],
-  [ 'grants', 'ALTER TABLE credit_grant ALTER COLUMN remaining TYPE int8 USING amount', qr/credit_grant\|alice\|/ ],
+  [ 'holds', 'ALTER TABLE credit_hold ALTER COLUMN period TYPE int8 USING period + 1', qr/credit_hold\|alice\|/ ],
   [ 'payments', 'ALTER TABLE credit_payment ALTER COLUMN revoked TYPE int8 USING 0', qr/\|carol\|/ ],
   [ 'plans', 'ALTER TABLE credit_plan ALTER COLUMN monthly_credits TYPE int8 USING monthly_credits * 2', qr/credit_plan\|/ ];
 
@@ -561,6 +562,8 @@ sub plant
 my @calls = (q(credits_define_plan('free', 100)), q(credits_open_account('u', 'free', NULL, 'Europe/Berlin')), q(credits_add_purchased('u', 50, 'p')), q(credits_deduct('u', 120, 'x', 'k', '{"a": 1}')),
 	q(credits_deduct_many('{u}', '{1}')), q(credits_grant('u', 5, '2030-01-01')), q(credits_hold('u', 3)), q(credits_capture('u', 6, 2)), q(credits_refund('u', 3, 5)), q(credits_revoke_purchase('p', 1)),
 	q(credits_set_plan('u', NULL)), q(credits_balance('u')), q(pg_catalog.count(*) FROM credits_history('u')), q(credits_explain('u')), q(pg_catalog.array_agg(available) FROM credit_balance), q(pg_catalog.sum(spent) FROM credit_usage_daily),
+	q(pg_catalog.sum(spent) FROM credits_usage('u')), q(pg_catalog.array_agg(u) FROM credits_total_usage('spender') u), q(pg_catalog.sum(spent) FROM credits_total_usage('day')),
+	q(pg_catalog.sum(held) FROM credit_open_hold), q(pg_catalog.sum(remaining) FROM credit_open_grant),
 	q(credits_reset_due() - 'run_id'), q(credits_anchor() ->> 'changed'), q(credits_grant_role('the_app', 'app')), q(credits_repair_guards()), q(credits_close_account('u')), q(pg_catalog.count(*) FROM credits_verify()), q(pg_catalog.count(*) FROM credits_verify_anchor()));
 my @procedures = (q(CALL credits_grant_many('{u}', '{5}', '2030-01-01')), q(CALL credits_apply_plan('free')), q(CALL credits_undo_run(plan => 'free', boundary => '2026-03-01')), q(CALL credits_import('SELECT ''w''::pg_catalog.text AS user_id')),
 	q(CALL credits_archive('2026-03-01')), q(CALL credits_run_reset()));

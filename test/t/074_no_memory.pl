@@ -126,7 +126,10 @@ my %calls = (
 	revoke_purchase => writes_to("credits_add_purchased('ann', 2, 'bought_<n>')", "SELECT credits_revoke_purchase('bought_<n>', 1, $rest)"),
 	set_plan => writes("SELECT credits_set_plan('sam', CASE <n> % 2 WHEN 0 THEN 'free' ELSE 'pro' END, 'now', $rest)"),
 	set_cycle => writes("SELECT credits_set_cycle('sam', '2020-01-31', '<zone>', $rest)"),
-	transfer => writes("SELECT credits_transfer('ann', 'bob', 1, $rest)"),
+	# The clock of an earlier call may be far ahead.
+	transfer => writes(
+		"SELECT credits_transfer('ann', 'bob', 1, $rest)",
+		before => "SELECT set_config('credits.clock', max(effective_at)::text, false) FROM credit_account WHERE user_id IN ('ann', 'bob') \\g /dev/null\n"),
 	open_account => {
 		call => "SELECT credits_open_account('open_<n>', 'free', NULL, '<zone>')",
 		done => q(SELECT count(*) = 1 FROM credit_history WHERE user_id = 'open_<n>')
@@ -184,8 +187,12 @@ SELECT credits_anchor() \\g /dev/null\n" . at_second('10 * <n> + 5'),
 		is_run => 1
 	},
 	balance => reads("credits_balance('ann')"),
+	balances => reads("credits_balances('{ann,nobody,ben}')"),
+	quote => reads("credits_quote('ann', 3)"),
 	explain => reads("credits_explain('ann')"),
 	history => reads("credits_history('ann', page_size => 200)"),
+	usage => reads("credits_usage('ann', 'reason', '2000-01-01 00:00Z')"),
+	total_usage => reads("credits_total_usage('user', '2000-01-01 00:00Z')"),
 	verify => reads('credits_verify()', "${workers}0;\n"),
 	'verify, parallel' => reads('credits_verify()', "${workers}2;\n"),
 	verify_anchor => reads('credits_verify_anchor()'),

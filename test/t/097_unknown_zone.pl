@@ -187,10 +187,20 @@ is_deeply(json(value("$feb SELECT credits_balance('lost')")),
 		overdraft_limit => 0, period => 1,
 		plan => 'pro', scheduled_plan => undef, monthly_credits => 100, status => 'active', time_zone => $zone,
 		period_start => '2026-01-10T00:00:00Z', next_reset_at => $reset, low => JSON::PP::false, seq => 10,
-		as_of => $before, time_zone_unknown => JSON::PP::true
+		as_of => $before, valid_until => $reset, time_zone_unknown => JSON::PP::true
 	},
 	'the balance is the one before the reset, and says so');
 is(view('lost'), '30|30|50|30|0|2026-01-31 18:30:00+00', '... in the view, too');
+is(value("$feb SELECT as_of, valid_until FROM credit_balance WHERE user_id = 'lost'"), '2026-01-31 18:29:59.999999+00|2026-01-31 18:30:00+00', '... with its time');
+my $quote = json(value("$feb SELECT credits_quote('lost', 1)"));
+is_deeply(
+	{ map { $_ => $quote->{$_} } qw(ok error sqlstate time_zone next_reset_at as_of available monthly_delta) },
+	{
+		ok => JSON::PP::false, error => 'time_zone_unknown', sqlstate => 'UC012', time_zone => $zone, next_reset_at => $reset, as_of => $before,
+		available => 110, monthly_delta => 0
+	},
+	'a quote says why the deduction is refused');
+is(value("$feb SELECT b ->> 'as_of' FROM credits_balances('{lost}') b"), $before, 'credits_balances');
 is(value("$feb SELECT count(*), sum(available) > 0 FROM credit_balance"), '4|t', 'the view goes on for all');
 is(value("$feb SELECT r ->> 'time_zone_unknown', r ->> 'as_of', r -> 'next_reset' ->> 'at', r -> 'granted' -> 'balance' FROM credits_explain('lost') r"),
 	"true|$before||30", 'credits_explain: nobody knows what that reset will do');

@@ -56,7 +56,7 @@ same_account(const CrAccount *a, const CrAccount *b)
 		   a->period == b->period && a->next_reset_at == b->next_reset_at &&
 		   same_end(&a->end_from, &b->end_from) && a->is_ahead == b->is_ahead &&
 		   (a->closed_seq == 0) == (b->closed_seq == 0) && a->forfeited == b->forfeited &&
-		   a->plan_threshold == b->plan_threshold && a->charged_monthly == b->charged_monthly &&
+		   a->plan_threshold == b->plan_threshold && a->flags == b->flags && a->charged_monthly == b->charged_monthly &&
 		   a->charged_purchased == b->charged_purchased &&
 		   a->effective_at == b->effective_at;
 }

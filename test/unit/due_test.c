@@ -525,6 +525,34 @@ test_moved_anchor(void)
 	ok(granted <= 21 * allowance, "twenty weeks give no more than twenty allowances");
 }
 
+/* More periods than anybody sleeps over are not applied, if each needs a row. */
+static void
+test_too_many_periods(void)
+{
+	CrEnv		env;
+	CrAccount	acc;
+
+	for (int rollover = 0; rollover <= 5; rollover += 5)
+	{
+		world_init(&world);
+		world_plan(&world, "day", JAN - DAY, 10, CR_DAILY, rollover);
+		world_open(&world, JAN, "day", JAN, "UTC");
+		env = world.env;
+		env.emit = NULL;
+		acc = world.acc;
+		ok(cr_fold_due(&acc, &env, JAN + 100000 * DAY) == CR_FOLDED && acc.period == 100001,
+		   "a hundred thousand days with a rollover of %d", rollover);
+		acc = world.acc;
+		is_int(cr_fold_due(&acc, &env, JAN + 100001 * DAY),
+			   rollover ? CR_TOO_MANY_PERIODS : CR_FOLDED, "and one more");
+	}
+	world_set_plan(&world, JAN + 1, NULL);
+	world_deduct(&world, JAN + 2, world.acc.balance.monthly);
+	acc = world.acc;
+	is_int(cr_fold_due(&acc, &env, JAN + 100001 * DAY), CR_FOLDED, "without a plan they are silent");
+	is_int(acc.period, 100002, "and all pass");
+}
+
 /* Debts, and what was left: at a boundary. */
 static void
 test_left(void)
@@ -558,5 +586,6 @@ test_due(void)
 	test_unknown_zone();
 	test_merging();
 	test_moved_anchor();
+	test_too_many_periods();
 	test_left();
 }

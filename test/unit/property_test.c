@@ -79,7 +79,10 @@ typedef struct Account
 	int64_t		left;			/* at the last boundary, with what came back since */
 	int64_t		limit;
 	bool		undone;			/* that boundary */
+	int64_t		last_charged;	/* at the last boundary */
+	int64_t		last_closed_seq;
 	int64_t		closed_seq;
+	int64_t		charged;		/* for the time before the account was closed */
 } Account;
 
 static Account account;
@@ -149,6 +152,9 @@ begin(const CrRow *row, const CrRow *before)
 	account.left = row->skipped > 0 ? row->amount : before ? worth(before) : 0;
 	account.limit = rollover(&row->facts);
 	account.undone = false;
+	account.last_charged = row->skipped > 0 ? 0 : account.charged;
+	account.last_closed_seq = account.closed_seq;
+	account.charged = 0;
 	over = carried(account.left, account.limit);
 	for (int64_t p = row->period - row->skipped; p <= row->period; p++)
 		memset(period_at(p), 0, sizeof(Period));
@@ -164,12 +170,22 @@ begin(const CrRow *row, const CrRow *before)
 	return NULL;
 }
 
+/* From before a closing comes back what was charged for that time. */
+static int64_t
+from_before(int64_t *charged, int64_t credits)
+{
+	int64_t		back = least(credits, *charged);
+
+	*charged -= back;
+	return back;
+}
+
 /*
  * Credits of a period come back.  Returns how many of them the bucket gets.  If the boundary
  * was undone, what is beyond the limit counts as granted.
  */
 static int64_t
-comes_back(const CrRow *row, const CrRow *before, int64_t period, int64_t credits, bool closed)
+comes_back(const CrRow *row, int64_t period, int64_t credits, int64_t spent_seq)
 {
 	Period	   *now = period_at(row->period);
 	int64_t		left = account.left;
@@ -177,16 +193,18 @@ comes_back(const CrRow *row, const CrRow *before, int64_t period, int64_t credit
 	int64_t		gets;
 
 	if (period == row->period)
-		return closed ? least(credits, before->owed_monthly) : credits;
+		return spent_seq < account.closed_seq ? from_before(&account.charged, credits) : credits;
 	if (period != row->period - 1)
 		return 0;
+	if (spent_seq < account.last_closed_seq)
+		credits = from_before(&account.last_charged, credits);
 	account.left += credits;
 	gets = over = carried(account.left, account.limit) - carried(left, account.limit);
 	if (account.undone)
 		gets = carried(account.left, INT64_MAX) - carried(left, INT64_MAX);
-	if (closed)
-		gets = over = least(gets, before->owed_monthly);
 	account.granted += gets - over;
+	if (account.closed_seq > account.last_closed_seq && spent_seq < account.closed_seq)
+		gets = over = from_before(&account.charged, gets);
 	now->carried += over;
 	period_at(period)->passed_on += over;
 	return gets;
@@ -236,7 +254,7 @@ hold_row(const CrRow *row, const CrRow *before)
 	}
 	returns = hold->held;
 	hold->held = 0;
-	if (comes_back(row, before, hold->period, returns, false) != got)
+	if (comes_back(row, hold->period, returns, row->ref_seq) != got)
 		return "another number of monthly credits comes back of a hold";
 	if (row->kind == CR_KIND_HOLD_END)
 		hold->expired = returns - got;
@@ -251,7 +269,6 @@ refund_row(const CrRow *row, const CrRow *before)
 	int64_t		skip = account.refunded[spent->seq - 1];
 	int64_t		wanted = row->amount;
 	int64_t		got = worth(row) - worth(before);
-	bool		closed = spent->seq < account.closed_seq;
 	CrPart		parts[64];
 	int			n = 0;
 
@@ -278,11 +295,30 @@ refund_row(const CrRow *row, const CrRow *before)
 		wanted -= back;
 		if (back == 0 || (parts[n].source != CR_FROM_MONTHLY && parts[n].source != CR_FROM_LAST))
 			continue;
-		gets = comes_back(row, before, period, back, closed);
+		gets = comes_back(row, period, back, spent->seq);
 		period_at(period)->used -= gets;
 		got -= gets;
 	}
 	return got == 0 ? NULL : "another number of monthly credits comes back of what was spent";
+}
+
+/* An import of an earlier period: of what rolled over, only what corrections brought stays. */
+static int64_t
+take_rolled_over(const CrRow *row, const CrRow *import)
+{
+	int64_t		before = carried(account.left, account.limit);
+	int64_t		corrected = 0;
+
+	for (int64_t i = import->seq; i < row->seq - 1; i++)
+	{
+		const CrRow *adjust = &account.w->rows[i];
+
+		if (adjust->kind == CR_KIND_ADJUST && adjust->amount > 0 &&
+			adjust->period < row->period && worth(adjust) != worth(adjust - 1))
+			corrected += adjust->amount;
+	}
+	account.limit = least(account.undone ? INT64_MAX : account.limit, corrected);
+	return before - carried(account.left, account.limit);
 }
 
 static const char *
@@ -315,6 +351,8 @@ undo_row(const CrRow *row, const CrRow *before)
 		case CR_KIND_IMPORT:
 			if (target->period == row->period)
 				brought = cr_brought(target, CR_FROM_MONTHLY) - target->facts.period_granted;
+			else
+				brought = take_rolled_over(row, target);
 			period->corrected -= brought;
 			account.undone = false;
 			granted = 0;
@@ -332,6 +370,7 @@ close_row(const CrRow *row, const CrRow *before)
 	int64_t		left = worth(before) - account.granted;
 
 	account.closed_seq = row->seq;
+	account.charged = row->owed_monthly;
 	account.undone = false;
 	if (left > 0)
 		period_at(row->period)->corrected -= left;
@@ -346,6 +385,9 @@ pass(const CrRow *row)
 	for (int64_t p = row->period; p > row->period - 2 && p > 0; p--)
 		memset(period_at(p), 0, sizeof(Period));
 	account.left = account.limit = account.granted = 0;
+	account.last_charged = row->period > 1 ? account.charged : 0;
+	account.charged = 0;
+	account.last_closed_seq = account.closed_seq;
 	account.undone = false;
 }
 
@@ -914,16 +956,34 @@ begin_case(Case *c, CrTime *at)
 	return true;
 }
 
+/* Does a row after a closing make a debt that is not for the time before the closing? */
+static bool
+is_new_debt(const CrRow *row, const CrRow *before, const CrRow *closing)
+{
+	if (row->kind == CR_KIND_CLOSE || (row->kind == CR_KIND_REVOKE && row->ref_seq < closing->seq))
+		return false;
+	return row->owed_monthly > before->owed_monthly || row->owed_purchased > before->owed_purchased;
+}
+
 /*
  * Where the order matters by the rules themselves:
  *
  * A plan change after an undone boundary, if it is undone itself, does not give what came back
  * in between from the period before.
+ *
+ * A second closing can leave more owed than the one before.  What was spent before both pays that,
+ * but is forfeited if it comes back just before the second.
+ *
+ * What was spent before a closing also pays a debt that is made after it.  If a purchase pays that
+ * first, it is forfeited.
  */
 static bool
 is_known(const World *w)
 {
 	bool		reset_undone = false;
+	const CrRow *closing = NULL;
+	int64_t		first = 0;		/* the closing before one that leaves more owed */
+	int64_t		in_debt = 0;	/* the closing after which a debt is made */
 
 	for (int i = 0; i < w->n_rows; i++)
 	{
@@ -932,6 +992,19 @@ is_known(const World *w)
 
 		reset_undone |= undone == CR_KIND_RESET;
 		if (undone == CR_KIND_SET_PLAN && reset_undone)
+			return true;
+		if (closing && is_new_debt(row, row - 1, closing))
+			in_debt = closing->seq;
+		if (row->kind != CR_KIND_CLOSE)
+			continue;
+		if (closing && row->owed_monthly > closing->owed_monthly)
+			first = closing->seq;
+		closing = row;
+	}
+	for (int i = 0; i < w->n_rows; i++)
+	{
+		if (w->rows[i].kind == CR_KIND_REFUND &&
+			(w->rows[i].ref_seq < first || w->rows[i].ref_seq < in_debt))
 			return true;
 	}
 	return false;

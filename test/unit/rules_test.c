@@ -579,6 +579,72 @@ test_low(void)
 	ok(!cr_is_low(acc), "a threshold of 0 is never reached");
 }
 
+/* What is missing is what a purchase must add, and no credit less. */
+static void
+test_missing(void)
+{
+	static const struct
+	{
+		int64_t		available;
+		int64_t		owed;
+		int64_t		limit;
+		int64_t		amount;
+		int64_t		missing;
+	}			cases[] = {
+		{10, 0, 0, 10, 0}, {10, 0, 0, 11, 1}, {10, 0, 5, 15, 0}, {10, 0, 5, 16, 1},
+		{10, 3, 5, 12, 0}, {10, 3, 5, 13, 1}, {0, 5, 5, 1, 1}, {0, 9, 5, 1, 5}, {10, 9, 5, 10, 0},
+		{0, 0, 0, CR_MAX_CREDITS, CR_MAX_CREDITS}, {0, CR_MAX_CREDITS, 0, CR_MAX_CREDITS, 2 * CR_MAX_CREDITS}};
+
+	for (int i = 0; i < lengthof(cases); i++)
+	{
+		CrAccount  *acc = fresh();
+		CrAccount	bought;
+		CrRow		row = {0};
+
+		set_balance(acc, cases[i].available, 0, 0);
+		acc->owed_purchased = cases[i].owed;
+		acc->facts.overdraft_limit = cases[i].limit;
+		is_int(cr_missing(acc, cases[i].amount), cases[i].missing, "what is missing");
+		if (cases[i].missing == 0 || cases[i].missing > CR_MAX_CREDITS)
+			continue;
+		bought = *acc;
+		ok(cr_purchase(&bought, T0, cases[i].missing, &row) == CR_OK &&
+			   cr_deduct(&bought, T0, cases[i].amount, &row) == CR_OK, "bought, it goes through");
+		bought = *acc;
+		ok((cases[i].missing == 1 || cr_purchase(&bought, T0, cases[i].missing - 1, &row) == CR_OK) &&
+			   cr_deduct(&bought, T0, cases[i].amount, &row) == CR_INSUFFICIENT, "with one less it does not");
+	}
+}
+
+static void
+test_valid_until(void)
+{
+	CrTime		end = utc(2026, 2, 1, 0, 0, 0);
+	CrTime		soon = utc(2026, 1, 20, 0, 0, 0);
+	CrAccount  *acc = fresh();
+
+	is_time(cr_valid_until(acc), end, "a balance holds to the end of its period");
+	ok(world_grant(&world, T0, 5, soon) == CR_OK, "a grant that ends before");
+	is_time(cr_valid_until(acc), soon, "then to the end of the grant");
+	ok(world_deduct(&world, T0, 105) == CR_OK && acc->next_event_at == soon, "the grant is spent");
+	is_time(cr_valid_until(acc), end, "a grant without credits changes nothing when it ends");
+	ok(world_purchase(&world, T0, 5) == CR_OK && world_hold(&world, T0, 5, soon) == CR_OK, "a hold");
+	is_time(cr_valid_until(acc), soon, "to the end of the hold");
+
+	acc = fresh();
+	ok(world_deduct(&world, T0, 100) == CR_OK && world_set_plan(&world, T0, NULL) == CR_OK &&
+		   world_grant(&world, T0, 5, utc(2026, 3, 10, 0, 0, 0)) == CR_OK, "periods that end silently, before a grant");
+	is_time(cr_valid_until(acc), end, "asked before the first of them: it may be early");
+	world_fold(&world, end);
+	is_time(cr_valid_until(acc), utc(2026, 3, 10, 0, 0, 0), "the silent end of a period changes no credits, that of the grant does");
+	world_fold(&world, utc(2026, 3, 10, 0, 0, 0));
+	is_time(cr_valid_until(acc), CR_NEVER, "then nothing does");
+
+	world_init(&world);
+	ok(world_open(&world, T0, NULL, T0, "UTC") == CR_OK, "an account without a plan");
+	is_time(cr_valid_until(&world.acc), CR_NEVER, "its balance holds for ever");
+}
+
 static void
 test_facts_equal(void)
 {
@@ -698,6 +764,8 @@ test_rules(void)
 	test_clock_repair();
 	test_rows_are_filled();
 	test_low();
+	test_missing();
+	test_valid_until();
 	test_facts_equal();
 	test_random_amounts();
 }

@@ -234,11 +234,11 @@ test_undo_reset(void)
 	acc->owed_monthly = CR_MAX_CREDITS - 19;
 	acc->balance.monthly = 10;
 	before = *acc;
-	is_int(cr_undo(acc, FEB + 2, &world.rows[2], false, NULL, &row), CR_OVER_CAP,
+	is_int(cr_undo(acc, FEB + 2, &world.rows[2], false, NULL, 0, &row), CR_OVER_CAP,
 		   "a debt over the cap");
 	ok(memcmp(&before, acc, sizeof(before)) == 0, "nothing was changed");
 	acc->owed_monthly--;
-	is_int(cr_undo(acc, FEB + 2, &world.rows[2], false, NULL, &row), CR_OK,
+	is_int(cr_undo(acc, FEB + 2, &world.rows[2], false, NULL, 0, &row), CR_OK,
 		   "and one up to it");
 	is_int(acc->owed_monthly, CR_MAX_CREDITS, "is owed");
 }
@@ -431,6 +431,114 @@ test_regrant(void)
 	is_int(undo_and_regrant(FEB + 2 * DAY, 0), CR_OK, "up to it");
 }
 
+static void
+adjust(CrTime at, int64_t delta)
+{
+	world_run(&world,
+			  &(Command){.op = OP_ADJUST, .at = at, .amount = delta, .bucket = CR_MONTHLY});
+}
+
+/*
+ * In a later period, what rolled over goes with the import and its plan, but not what
+ * adjustments brought.
+ */
+static void
+test_import_rolled_over(void)
+{
+	CrAccount  *acc;
+
+	/* nothing happened but boundaries: nothing stays, and it can be imported again */
+	for (int months = 1; months <= 3; months++)
+	{
+		acc = nothing_yet(50);
+		import(T0, "free", months % 2 ? 40 : 0, 30);
+		world_fold(&world, FEB + (months - 1) * 30 * DAY);
+		undo(FEB + 90 * DAY, 0);
+		ok(cr_available(acc) == 0 && acc->owed_monthly == 0 && acc->owed_purchased == 0 &&
+			   cr_can_import(acc),
+		   "what rolled over goes with the import, after %d boundaries", months);
+		is_int(import(FEB + 91 * DAY, "free", 1, 1), CR_OK, "which can come again");
+		replays("an import undone that rolled over");
+	}
+	acc = nothing_yet(50);
+	import(T0, "free", 40, 30);
+	world_deduct(&world, FEB, 150);
+	undo(FEB + 1, 0);
+	row_is(&world, CR_KIND_UNDO, -170, B(0, 0, -20), NOTHING, NO_PAIRS, "what was spent of it");
+	ok(acc->owed_monthly == 140 && acc->owed_purchased == 10, "is owed");
+
+	/* what came in the period is not touched, and does not count */
+	acc = nothing_yet(50);
+	import(T0, "free", 40, 0);
+	world_fold(&world, FEB);
+	adjust(FEB + 1, 10);
+	undo(FEB + 2, 0);
+	row_is(&world, CR_KIND_UNDO, -140, B(-140, 0, 0), NOTHING, NO_PAIRS, "40 rolled over");
+	balance_is(&world, 10, 0, 0, "what was added since stays");
+	replays("an import undone after an adjustment");
+
+	/* what came before and rolled over, too */
+	for (int limit = 5; limit <= 50; limit += 45)
+	{
+		acc = nothing_yet(limit);
+		import(T0, "free", 40, 0);
+		adjust(T0 + 1, -4);
+		adjust(T0 + 2, 14);
+		world_fold(&world, FEB);
+		undo(FEB + 2, 0);
+		balance_is(&world, limit == 5 ? 5 : 14, 0, 0, "what was added before stays, as far as it rolled over");
+		replays("an import undone after an earlier adjustment");
+	}
+	acc = nothing_yet(50);
+	import(T0, "free", 40, 0);
+	world_set_plan(&world, T0 + 1, NULL);
+	world_set_plan(&world, T0 + 1, "free");
+	world_deduct(&world, T0 + 2, 30);
+	world_set_plan(&world, T0 + 3, NULL);
+	is_int(acc->owed_monthly, 90, "an adjustment that pays a debt");
+	adjust(T0 + 4, 20);
+	world_set_plan(&world, T0 + 5, "free");
+	world_fold(&world, FEB);
+	undo(FEB + 2, 0);
+	balance_is(&world, 20, 0, 0, "counts, too");
+	replays("an import undone after an adjustment that paid a debt");
+
+	/* late returns, before the undo or after it: the same */
+	for (int adjusted = 0; adjusted <= 10; adjusted += 10)
+	{
+		for (int late = 0; late <= 1; late++)
+		{
+			acc = nothing_yet(50);
+			import(T0, "free", 40, 0);
+			if (adjusted)
+				adjust(T0 + 1, adjusted);
+			world_deduct(&world, T0 + 2, 35 + adjusted);
+			world_fold(&world, FEB);
+			if (!late)
+				world_refund(&world, FEB + 1, 0, 0);
+			undo(FEB + 2, 0);
+			if (late)
+				world_refund(&world, FEB + 3, 0, 0);
+			ok(cr_available(acc) == adjusted && acc->owed_monthly == 0,
+			   "what was spent comes back %s the undo: %d stay", late ? "after" : "before",
+			   adjusted);
+			replays("an import undone and a late return");
+		}
+	}
+
+	/* a boundary that was undone */
+	acc = nothing_yet(0);
+	import(T0, "free", 40, 0);
+	adjust(T0 + 1, 10);
+	world_fold(&world, FEB);
+	undo(FEB + 1, 1);
+	is_int(acc->balance.monthly, 50, "a boundary undone");
+	undo(FEB + 2, 0);
+	balance_is(&world, 10, 0, 0, "and then the import: what it brought goes");
+	ok(!acc->facts.last_undone && acc->facts.last_limit == 10, "so much can still come back late");
+	replays("a boundary and an import undone");
+}
+
 /* A row that stands for several boundaries is undone as one of its own would be. */
 static void
 test_undo_merged(void)
@@ -618,7 +726,7 @@ test_undo_others(void)
 		CrKind		kind = world.rows[i].kind;
 
 		if (kind != CR_KIND_GRANT)
-			is_int(cr_undo(&world.acc, FEB, &world.rows[i], false, NULL, &row),
+			is_int(cr_undo(&world.acc, FEB, &world.rows[i], false, NULL, 0, &row),
 				   CR_NOT_UNDOABLE, cr_kind_name(kind));
 	}
 }
@@ -1297,6 +1405,67 @@ test_charged(void)
 	ok(last_row()->kind == CR_KIND_PURCHASE && acc->charged_monthly == 0,
 	   "a boundary without a row clears what was charged, too");
 	replays("a silent boundary after a closing");
+
+	/* a debt that arose after the closing is not paid by what was before it */
+	acc = with_payment(100, false);
+	run(OP_CLOSE, T0 + 2, 0);
+	run(OP_UNFREEZE, T0 + 3, 0);
+	world_purchase(&world, T0 + 4, 50);
+	world_deduct(&world, T0 + 5, 50);
+	world_revoke(&world, T0 + 6, 1, 0);
+	COME_BACK(OP_REVOKE, OP_REINSTATE);
+	ok(acc->owed_purchased == 50 && acc->forfeited == 100,
+	   "a chargeback and a won dispute from before pay no debt of later");
+	replays("a debt after a closing");
+
+	/* a refund before or after the boundary that ends the period of the closing */
+	for (int i = 0; i < 4; i++)
+	{
+		bool		first = i % 2;
+
+		acc = fresh(40);
+		world_deduct(&world, T0 + 1, 100);
+		run(OP_CLOSE, T0 + 2, 0);
+		run(OP_UNFREEZE, T0 + 3, 0);
+		world_set_plan(&world, T0 + 4, "free");
+		if (first)
+			world_refund(&world, T0 + 5, 0, 50);
+		if (i < 2)
+			world_fold(&world, FEB);
+		else
+			world_restart(&world, T0 + 6, "free", false);
+		if (!first)
+			world_refund(&world, FEB + 1, 0, 50);
+		balance_is(&world, 140, 0, 0, "the boundary carries 40 of a refund from before a closing");
+		world_refund(&world, FEB + 2, 0, 0);
+		balance_is(&world, 140, 0, 0, "and not more than its limit");
+		replays("a refund over a closing and a boundary");
+	}
+
+	/* closed in both periods: what it carries pays the second closing's debt */
+	acc = fresh(40);
+	world_deduct(&world, T0 + 1, 100);
+	run(OP_CLOSE, T0 + 2, 0);
+	run(OP_UNFREEZE, T0 + 3, 0);
+	world_set_plan(&world, T0 + 4, "free");
+	world_fold(&world, FEB);
+	world_deduct(&world, FEB + 1, 30);
+	run(OP_CLOSE, FEB + 2, 0);
+	is_int(acc->owed_monthly, 30, "closed again, with 30 spent");
+	world_refund(&world, FEB + 3, 0, 50);
+	ok(acc->owed_monthly == 0 && acc->balance.monthly == 0 && last_row()->forfeited == 20,
+	   "30 of the 40 that are carried pay it, the rest is lost");
+	replays("a refund over two closings and a boundary");
+
+	/* asleep over more than one boundary */
+	acc = fresh(0);
+	world_deduct(&world, T0 + 1, 100);
+	run(OP_CLOSE, T0 + 2, 0);
+	run(OP_UNFREEZE, T0 + 3, 0);
+	world_set_plan(&world, T0 + 4, "free");
+	world_fold(&world, utc(2026, 4, 1, 0, 0, 0));
+	ok(last_row()->skipped > 0 && acc->last_charged == 0, "boundaries that were skipped clear it");
+	replays("skipped boundaries after a closing");
 }
 
 /* A row that gives a closed account a plan is complained about. */
@@ -1327,6 +1496,7 @@ test_undo_import_close(void)
 	test_undo_in_debt();
 	test_undo_not_as_left();
 	test_regrant();
+	test_import_rolled_over();
 	test_undo_merged();
 	test_undo_others();
 	test_import();

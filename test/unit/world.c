@@ -278,6 +278,17 @@ source_about(const World *w, CrKind kind, int64_t seq, int n_rows, int64_t sourc
 	return sum;
 }
 
+/* How much adjustments between two rows gave the monthly bucket in earlier periods. */
+static int64_t
+monthly_adjusted(const World *w, const CrRow *from, int n_rows, int64_t period)
+{
+	int64_t		sum = 0;
+
+	for (int i = (int) from->seq; i < n_rows && w->rows[i].period < period; i++)
+		sum += cr_monthly_adjusted(&w->rows[i - 1], &w->rows[i]);
+	return sum;
+}
+
 /* What a row spent, and how much of it the first so many rows refunded. */
 bool
 world_spent(const World *w, int64_t seq, int n_rows, CrSpent *spent)
@@ -352,7 +363,10 @@ world_replay(const World *w, CrAccount *acc, const CrRow *row, int n_rows)
 	if (about.target && world_paid(w, acc, row->ref_seq, n_rows, &paid))
 		about.paid = &paid;
 	if (about.target && row->kind == CR_KIND_UNDO)
+	{
 		about.used = times_undone(w, row->ref_seq, n_rows);
+		about.adjusted = monthly_adjusted(w, about.target, n_rows, row->period);
+	}
 	else if (about.target && world_spent(w, row->ref_seq, n_rows, &spent))
 		about.used = spent.refunded;
 	complaint = cr_replay(acc, &w->env, row, &about);
@@ -398,7 +412,7 @@ run_undo(World *w, const Command *cmd, const CrRow *target, CrTime at, CrRow *ro
 	if (cmd->regrant && target->kind == CR_KIND_RESET && plan)
 		regrant = world_plan_at(w, plan, at);
 	return cr_undo(&w->acc, at, target, times_undone(w, target->seq, w->n_rows) > 0, regrant,
-				   row);
+				   monthly_adjusted(w, target, w->n_rows, w->acc.period), row);
 }
 
 static CrVerdict

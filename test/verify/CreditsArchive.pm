@@ -16,7 +16,7 @@ my @SUMS = qw(monthly granted purchased held_monthly held_granted held_purchased
 
 # What a checkpoint has of each grant and payment, in order.
 my @GRANT = qw(seq amount left ends_at closed paid expired elsewhere);
-my @PAYMENT = qw(amount revoked forfeited reported revoked_seq granted);
+my @PAYMENT = qw(amount revoked reported granted);
 
 sub numbers { return defined $_[0] ? unpack('q>*', $_[0]) : () }
 sub packed  { return @_ ? pack('q>*', @_) : undef }
@@ -53,7 +53,7 @@ sub load_book
 		(my $seq, @payment{@PAYMENT}) = splice @purchases, 0, 1 + @PAYMENT;
 		$book->{payments}{$seq} = \%payment;
 	}
-	$book->{$_} = $checkpoint->{$_} // 0 for qw(closed_seq forfeited);
+	$book->{$_} = $checkpoint->{$_} // 0 for qw(closed_seq forfeited charged_monthly charged_purchased last_charged last_closed_seq);
 	my @made = @$checkpoint{qw(end_anchor end_zone end_cycle)};
 	@made = @$checkpoint{qw(cycle_anchor time_zone cycle)} unless defined $made[1];
 	$book->{made} = { odd => $made[1] eq '' };
@@ -109,7 +109,7 @@ sub made
 		user_id => $rows->[0]{user_id}, history_seq => $state->{seq}, history_hash => $state->{hash},
 		last_monthly_reset => $state->{facts}{period_start}, next_event_at => $next, %opened,
 		end_columns($book, $state->{facts}, $state->{next_reset_at}),
-		closed_seq => $book->{closed_seq} || undef, forfeited => $book->{forfeited} || undef,
+		(map { ($_ => $book->{$_} || undef) } qw(closed_seq forfeited charged_monthly charged_purchased last_charged last_closed_seq)),
 		(map { ($_ => $state->{$_}) } @SUMS, qw(period effective_at next_reset_at)),
 		(map { ($_ => $state->{facts}{$_}) } @FACTS),
 		grants => packed(@grants), holds => packed(@holds), purchases => packed(@purchases), payment_refs => \@refs,

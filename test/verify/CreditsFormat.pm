@@ -31,6 +31,7 @@ our %TYPE_OF = (
 		history_hash => 'b', next_reset_at => 'z', next_event_at => 'z',
 		plan_version => 'i', plan => 't', scheduled_plan => 't',
 		end_anchor => 'l', end_zone => 't', end_cycle => 't', closed_seq => 'i', forfeited => 'i',
+		charged_monthly => 'i', charged_purchased => 'i', last_charged => 'i', last_closed_seq => 'i',
 	},
 	credit_history => {
 		user_id => 't', seq => 'i', kind => 't', created_at => 'z', effective_at => 'z',
@@ -56,13 +57,14 @@ our %TYPE_OF = (
 		cycle_anchor => 'l', history_seq => 'i', time_zone => 't', status => 't',
 		history_hash => 'b', next_reset_at => 'z', next_event_at => 'z',
 		plan_version => 'i', plan => 't', scheduled_plan => 't',
-		end_anchor => 'l', end_zone => 't', end_cycle => 't', closed_seq => 'i', forfeited => 'i', grants => 'a', holds => 'a',
+		end_anchor => 'l', end_zone => 't', end_cycle => 't', closed_seq => 'i', forfeited => 'i',
+		charged_monthly => 'i', charged_purchased => 'i', last_charged => 'i', last_closed_seq => 'i', grants => 'a', holds => 'a',
 		purchases => 'a', payment_refs => 'T', archived => 'a', opened_seq => 'i',
 		opened_digest => 'b', opened_plan => 't', opened_anchor => 'l', opened_zone => 't',
 	},
 	credit_payment => {
 		user_id => 't', seq => 'i', payment_ref => 't', amount => 'i', revoked => 'i',
-		granted => 't', paid_at => 'z', reported => 'i', forfeited => 'i', revoked_seq => 'i',
+		granted => 't', paid_at => 'z', reported => 'i',
 	},
 	credit_grant => {
 		user_id => 't', seq => 'i', amount => 'i', remaining => 'i', ends_at => 'z', closed => 't',
@@ -282,7 +284,7 @@ sub checkpoint_preimage
 		next_reset_at next_event_at))
 	  . bytes_field(facts_digest({ %$row, period_start => $row->{last_monthly_reset} }))
 	  . encode_fields('credit_checkpoint', $row, qw(end_anchor end_zone end_cycle closed_seq forfeited
-		grants holds purchases))
+		charged_monthly charged_purchased last_charged last_closed_seq grants holds purchases))
 	  . join('', map { bytes_field($_) } @{ $row->{payment_refs} // [] })
 	  . encode_fields('credit_checkpoint', $row, 'archived', 'opened_seq')
 	  . (defined $row->{opened_seq}

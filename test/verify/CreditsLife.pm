@@ -107,7 +107,17 @@ $UNDO{import} = sub {
 	my ($before, $now, $facts) = @$c{qw(before now facts)};
 	my $granted = $facts->{period_granted};
 	my $change = -$granted;
-	$change -= $target->{monthly} - $target->{period_granted} if $target->{period} == $before->{period};
+	if ($target->{period} == $before->{period}) { $change -= $target->{monthly} - $target->{period_granted} }
+	else
+	{
+		my ($left, $limit) = @$facts{qw(last_left last_limit)};
+		my $adjusted = $c->{book}{adjusted};
+		my $kept = 0;
+		$kept += $adjusted->{$_} for grep { $_ < $before->{period} } keys %$adjusted;
+		$kept = least($kept, $limit) unless $facts->{last_undone};
+		$change -= clamp($left, $limit) - clamp($left, $kept);
+		$facts->{last_limit} = $kept;
+	}
 	change_monthly($now, $change);
 	my $taken = least($target->{purchased}, $now->{purchased});
 	$now->{purchased} -= $taken;
@@ -156,6 +166,7 @@ $LIFE_KIND{import} = sub {
 	push @problems, in_use($before), map { "$_ is negative" } grep { $given{$_} < 0 } sort keys %given;
 	return @problems if @problems;
 	credit($now, $_, $given{$_}) for keys %given;
+	$c->{book}{adjusted} = {};
 	$c->{expect}{amount} = $given{monthly} + $given{purchased};
 	$c->{expect}{allocations} = [ grep { $_->[1] } [ 0, $given{monthly} ], [ -1, $given{purchased} ] ]
 	  if $before->{owed_monthly} || $before->{owed_purchased};
@@ -191,6 +202,7 @@ $LIFE_KIND{close} = sub {
 	$book->{live} = {};
 	$book->{closed_seq} = $row->{seq};
 	$book->{forfeited} += $before->{purchased};
+	$book->{"charged_$_"} = $now->{"owed_$_"} for qw(monthly purchased);
 	@$facts{qw(plan plan_version scheduled_plan status period_granted last_undone)} = (undef, undef, undef, 'closed', 0, 0);
 	return @problems;
 };

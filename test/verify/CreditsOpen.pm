@@ -26,8 +26,8 @@ my @SUMS = qw(monthly granted purchased held_monthly held_granted held_purchased
 # end was made from.
 sub new_book
 {
-	return { closed_seq => 0, forfeited => 0, made => undef,
-		map { ($_ => {}) } qw(grants live holds held spent payments undoable) };
+	return { closed_seq => 0, forfeited => 0, charged_monthly => 0, charged_purchased => 0, last_charged => 0, last_closed_seq => 0, made => undef,
+		map { ($_ => {}) } qw(grants live holds held spent payments undoable adjusted) };
 }
 
 #
@@ -291,6 +291,7 @@ $KIND{adjust} = sub {
 	{
 		return (@problems, 'granted credits were raised') if $bucket eq 'granted';
 		credit($now, $bucket, $row->{amount});
+		$c->{book}{adjusted}{ $row->{period} } += $row->{amount} if $bucket eq 'monthly';
 		return @problems;
 	}
 	return (@problems, "$bucket is $before->{$bucket}, less than was taken") if $before->{$bucket} + $row->{amount} < 0;

@@ -5,7 +5,7 @@ package CreditsPayments;
 
 use strict;
 use warnings;
-use CreditsPeriods qw(credit least same);
+use CreditsPeriods qw(credit least same from_before);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(%PAYMENT_KIND open_payment purchased_back to_grant is_open check_payments);
@@ -20,7 +20,7 @@ sub open_payment
 	my ($c, $granted) = @_;
 	my $row = $c->{row};
 	$c->{book}{payments}{ $row->{seq} } = { amount => $row->{amount}, ref => $row->{payment_ref}, revoked => 0,
-		forfeited => 0, reported => 0, revoked_seq => 0, granted => $granted, at => $row->{effective_at} };
+		reported => 0, granted => $granted, at => $row->{effective_at} };
 	return;
 }
 
@@ -35,7 +35,7 @@ sub purchased_back
 {
 	my ($c, $credits, $seq) = @_;
 	my ($now, $book) = @$c{qw(now book)};
-	my $back = $seq < $book->{closed_seq} ? least($credits, $now->{owed_purchased}) : $credits;
+	my $back = $seq < $book->{closed_seq} ? from_before($book, 'charged_purchased', $credits) : $credits;
 	credit($now, 'purchased', $back);
 	$book->{forfeited} += $credits - $back;
 	return $credits - $back;
@@ -96,7 +96,6 @@ $PAYMENT_KIND{revoke} = sub {
 	elsif ($amount < 1) { push @problems, "amount is $amount" }
 	return (@problems, 'more was revoked than was paid') if $payment->{revoked} + $amount > $payment->{amount};
 	$payment->{revoked} += $amount;
-	$payment->{revoked_seq} = $row->{seq};
 
 	my (@parts, %taken);
 	my $want = $amount;
@@ -115,13 +114,12 @@ $PAYMENT_KIND{revoke} = sub {
 		delete $book->{live}{ $row->{ref_seq} } unless $grant->{left} -= $taken;
 		$grant->{expired} -= $take->(EXPIRED, $grant->{expired});
 	}
+	$grant->{elsewhere} += $want if $grant;
 	if ($row->{ref_seq} < $book->{closed_seq})
 	{
-		my $taken = $take->(FORFEITED, $book->{forfeited});
-		$book->{forfeited} -= $taken;
-		$payment->{forfeited} += $taken;
+		$book->{forfeited} -= $take->(FORFEITED, $book->{forfeited});
+		$book->{charged_purchased} += $want;
 	}
-	$grant->{elsewhere} += $want if $grant;
 	$now->{purchased} -= $take->(PURCHASED, $now->{purchased});
 	$now->{owed_purchased} += $take->(OWED, $want);
 	$expect->{allocations} = [ @parts, $source == TOTAL ? [ TOTAL, $total ] : () ];
@@ -135,19 +133,13 @@ $PAYMENT_KIND{reinstate} = sub {
 	return @problems unless $payment;
 	return (@problems, "$row->{amount} of $payment->{revoked} reinstated") if $row->{amount} > $payment->{revoked};
 	my $grant = $payment->{granted} ? $book->{grants}{ $row->{ref_seq} } : undef;
-	my $elsewhere = least($row->{amount}, $grant ? $grant->{elsewhere} : $payment->{revoked} - $payment->{forfeited});
-	my $forfeited = least($row->{amount} - $elsewhere, $payment->{forfeited});
-	my $rest = $row->{amount} - $elsewhere - $forfeited;
+	my $seq = $row->{ref_seq};
+	my $first = $grant ? least($row->{amount}, $grant->{elsewhere}) : $row->{amount};
+	my $rest = $row->{amount} - $first;
 	$payment->{revoked} -= $row->{amount};
-	$payment->{forfeited} -= $forfeited;
-	$book->{forfeited} += $forfeited;
-	$expect->{forfeited} = $forfeited + purchased_back($c, $elsewhere, $payment->{revoked_seq});
-	if ($grant)
-	{
-		$grant->{elsewhere} -= $elsewhere;
-		$expect->{forfeited} += (to_grant($c, $row->{ref_seq}, $rest, $payment->{revoked_seq}, 0))[1];
-	}
-	$expect->{allocations} = [ grep { $_->[1] } [ PURCHASED, $elsewhere ], [ FORFEITED, $forfeited ], [ $row->{ref_seq}, $rest ] ];
+	# To a grant what was taken elsewhere goes first, as whatever comes back to it.
+	$expect->{forfeited} = $grant ? (to_grant($c, $seq, $row->{amount}, $seq, 0))[1] : purchased_back($c, $first, $seq);
+	$expect->{allocations} = [ grep { $_->[1] } [ PURCHASED, $first ], [ $seq, $rest ] ];
 	return @problems;
 };
 
@@ -182,8 +174,7 @@ sub check_payments
 	{
 		my ($payment, $row) = ($book->{payments}{$seq} // next, $rows->{$seq});
 		my %expected = (revoked => $payment->{revoked}, granted => $payment->{granted} ? 't' : 'f', paid_at => $payment->{at},
-			reported => $payment->{reported} || undef, forfeited => $payment->{forfeited} || undef,
-			revoked_seq => $payment->{revoked_seq} || undef);
+			reported => $payment->{reported} || undef);
 		delete $expected{paid_at} unless defined $payment->{at};    # of a checkpoint
 		push @problems, map { [ $seq, "credit_payment has $_ " . ($row->{$_} // 'NULL') . ', the history ' . ($expected{$_} // 'NULL') ] }
 		  grep { !same($row->{$_}, $expected{$_}) } sort keys %expected;

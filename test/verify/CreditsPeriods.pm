@@ -11,7 +11,7 @@ use CreditsFormat qw(@FACTS);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(FULL allowance version_of in_force clamp least same shown credit change_monthly
-  is_silent fold set_end check_end first_plan boundary at_least_0 monthly_back end_columns same_length);
+  is_silent fold set_end check_end first_plan boundary at_least_0 from_before monthly_back end_columns same_length);
 
 use constant FULL => 1_000_000;
 use constant DAY  => 86_400_000_000;
@@ -106,26 +106,48 @@ sub change_monthly
 	return;
 }
 
+# How many of these credits come back that were spent or paid for before a closing: what the
+# account was charged since for the time before.
+sub from_before
+{
+	my ($book, $charged, $credits) = @_;
+	my $undone = least($credits, $book->{$charged});
+	$book->{$charged} -= $undone;
+	return $undone;
+}
+
 # Monthly credits of a period come back, spent or held by row $seq.  Returns how many are lost.
 sub monthly_back
 {
 	my ($c, $credits, $period, $seq) = @_;
-	my ($now, $facts) = @$c{qw(now facts)};
+	my ($now, $facts, $book) = @$c{qw(now facts book)};
 	my $n = $c->{before}{period};
 	my $back = $credits;
-	my $closed = $seq < $c->{book}{closed_seq};
+	my $closed = $seq < $book->{closed_seq};
 	return $credits if $period < $n - 1;
 	if ($period == $n - 1)
 	{
 		my ($left, $limit) = @$facts{qw(last_left last_limit)};
-		my $carried = clamp($left + $credits, $limit) - clamp($left, $limit);
-		$back = $facts->{last_undone} ? at_least_0($left + $credits) - at_least_0($left) : $carried;
-		$facts->{last_left} += $credits;
-		$facts->{period_granted} += $back - $carried unless $closed;
+		$back = from_before($book, 'last_charged', $back) if $seq < $book->{last_closed_seq};
+		$facts->{last_left} += $back;
+		my $carried = clamp($facts->{last_left}, $limit) - clamp($left, $limit);
+		my $all = at_least_0($facts->{last_left}) - at_least_0($left);
+		$back = $facts->{last_undone} ? $all : $carried;
+		$facts->{period_granted} += $back - $carried;
+		$closed &&= $book->{closed_seq} != $book->{last_closed_seq};
 	}
-	$back = least($back, $now->{owed_monthly}) if $closed;
+	$back = from_before($book, 'charged_monthly', $back) if $closed;
 	credit($now, 'monthly', $back);
 	return $credits - $back;
+}
+
+# A boundary clears what was charged of the allowance, and keeps it for what comes back later.
+sub pass_charged
+{
+	my ($book, $skipped) = @_;
+	@$book{qw(last_charged last_closed_seq)} = ($skipped ? 0 : $book->{charged_monthly}, $book->{closed_seq});
+	$book->{charged_monthly} = 0;
+	return;
 }
 
 #
@@ -191,6 +213,7 @@ sub fold
 	my $full = $passed > 1 || made_from($before->{book}{made}, $before->{facts});
 	my %facts = (%{ $before->{facts} }, period_granted => 0, last_left => 0, last_limit => 0, last_undone => 0);
 	set_end($before->{book}, \%facts);
+	pass_charged($before->{book}, $passed > 1);
 	my %folded = (%$before, facts => \%facts, period => $last, next_reset_at => $row->{next_reset_at});
 	return \%folded if $kind eq 'restart';
 	@facts{qw(period_start period_share)} = @$row{qw(period_start period_share)};
@@ -248,6 +271,7 @@ sub boundary
 	@$expect{qw(amount expired)} = ($granted, $before->{monthly} - $carried);
 	$now->{monthly} = $carried + $granted;
 	$now->{owed_monthly} = 0;
+	pass_charged($c->{book}, $row->{skipped});
 	@$facts{qw(period_granted last_left last_limit last_undone)} = ($granted, $row->{skipped} ? $granted : $left, $limit, 0);
 
 	$expect->{period} = $before->{period} + 1 + $row->{skipped};

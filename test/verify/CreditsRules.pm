@@ -99,7 +99,7 @@ sub check_facts
 		  qw(overdraft_limit period_granted last_limit);
 		push @problems, "last_left is $row->{last_left}" if abs($row->{last_left} // 0) > MAX_AMOUNT;
 		push @problems, "period_share is $row->{period_share}"
-		  if defined $row->{period_share} && ($row->{period_share} < 1 || $row->{period_share} > FULL);
+		  if defined $row->{period_share} && ($row->{period_share} < 0 || $row->{period_share} > FULL);
 	}
 	else
 	{
@@ -186,7 +186,7 @@ sub check_account
 	my @problems;
 	my ($facts, $book, $end) = @$state{qw(facts book next_reset_at)};
 	my %expected = (end_anchor => undef, end_zone => undef, end_cycle => undef, end_columns($book, $facts, $end),
-		closed_seq => $book->{closed_seq} || undef, forfeited => $book->{forfeited} || undef,
+		(map { ($_ => $book->{$_} || undef) } qw(closed_seq forfeited charged_monthly charged_purchased last_charged last_closed_seq)),
 		(map { ($_ => $state->{$_}) } @BALANCES, @HELD, @OWED, qw(effective_at period next_reset_at)),
 		(map { ($_ => $facts->{$_}) } grep { $_ ne 'period_start' } @FACTS),
 		last_monthly_reset => $facts->{period_start});

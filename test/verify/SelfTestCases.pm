@@ -221,8 +221,28 @@ our %PAYMENT_FORGERY = (
 	# closed and opened again
 	'g_again 6: it comes back'                => { purchased_delta => 5, forfeited => 0 },
 	'g_again 9: from the balance'             => { allocations => '{-5,10}', owed_purchased => 10 },
-	'g_again 10: it is forfeited'             => { purchased_delta => 0, forfeited => 12 },
-	'g_again 10: what was forfeited first'    => { allocations => '{-6,10,-1,2}', purchased_delta => 2, forfeited => 10 },
+	'g_again 10: it comes back'               => { purchased_delta => 12, forfeited => 0 },
+	'g_again 10: to what was forfeited'       => { allocations => '{-1,2,-6,10}' },
+	# what was charged after a closing
+	'h_debt 7: as if nothing were owed'       => { monthly_delta => 100, owed_monthly => 100 },
+	'h_debt 9: it is forfeited'               => { purchased_delta => 0, forfeited => 20 },
+	'h_debt 11: all comes back'               => { purchased_delta => 35, forfeited => 0 },
+	'h_debt 11: only the last chargeback'     => { purchased_delta => 10, forfeited => 25 },
+	'h_debt 11: only the debt'                => { purchased_delta => 0, forfeited => 35 },
+	'h_debt 11: said as what came back'       => { allocations => '{-1,20}' },
+	'h_debt 12: all comes back'               => { purchased_delta => 40, forfeited => 0 },
+	'h_debt 12: it is forfeited'              => { monthly_delta => 0, forfeited => 50 },
+	'h_debt 13: from the balance'             => { allocations => '{-1,25}', purchased_delta => -25 },
+	'h_debt 15: over the boundary'            => { monthly_delta => 20, forfeited => 0 },
+	'h_debt 15: it is forgotten'              => { last_left => 10 },
+	'i_pack 7: what has ended is spared'      => { allocations => '{-1,70,-5,10}', purchased_delta => -70, owed_purchased => 10 },
+	'i_pack 8: it ends with the grant'        => { purchased_delta => 0, forfeited => 15 },
+	'i_pack 9: it ends with the grant'        => { purchased_delta => 0, allocations => '{2,10}', forfeited => 10 },
+	'i_pack 11: it comes back'                => { purchased_delta => 15, forfeited => 5 },
+	'i_pack 12: what the closing forfeited'   => { allocations => '{-6,20}' },
+	'i_pack 12: all that came back has ended' => { allocations => '{-7,20}' },
+	'i_pack 13: it comes back'                => { purchased_delta => 15, forfeited => 75 },
+	'i_pack 13: all to the grant'             => { allocations => '{2,90}' },
 );
 
 1;

@@ -29,7 +29,7 @@ SELECT replace(:'columns', ', ', E'\t') AS header \gset
 \qecho :header
 COPY (SELECT :columns FROM ONLY :"schema".credit_plan ORDER BY plan COLLATE "C", version) TO STDOUT;
 
-\set columns 'user_id, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased, overdraft_limit, period_granted, period, last_monthly_reset, period_share, cycle, last_left, last_limit, last_undone, effective_at, cycle_anchor, history_seq, time_zone, status, history_hash, next_reset_at, next_event_at, plan_version, plan, scheduled_plan, end_anchor, end_zone, end_cycle, closed_seq, forfeited'
+\set columns 'user_id, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased, overdraft_limit, period_granted, period, last_monthly_reset, period_share, cycle, last_left, last_limit, last_undone, effective_at, cycle_anchor, history_seq, time_zone, status, history_hash, next_reset_at, next_event_at, plan_version, plan, scheduled_plan, end_anchor, end_zone, end_cycle, closed_seq, forfeited, charged_monthly, charged_purchased, last_charged, last_closed_seq'
 SELECT replace(:'columns', ', ', E'\t') AS header \gset
 \o credit_account.tsv
 \qecho :header
@@ -49,13 +49,13 @@ SELECT regexp_replace(:'columns', '\m(held_\w+|owed_\w+|expired|forfeited)\M', '
 \qecho :header
 COPY (SELECT :shown FROM :"schema".credit_history_archive ORDER BY user_id COLLATE "C", seq) TO STDOUT;
 
-\set columns 'user_id, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased, overdraft_limit, period_granted, period, last_monthly_reset, period_share, cycle, last_left, last_limit, last_undone, effective_at, cycle_anchor, history_seq, time_zone, status, history_hash, next_reset_at, next_event_at, plan_version, plan, scheduled_plan, end_anchor, end_zone, end_cycle, closed_seq, forfeited, grants, holds, purchases, payment_refs, archived, opened_seq, opened_digest, opened_plan, opened_anchor, opened_zone'
+\set columns 'user_id, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased, overdraft_limit, period_granted, period, last_monthly_reset, period_share, cycle, last_left, last_limit, last_undone, effective_at, cycle_anchor, history_seq, time_zone, status, history_hash, next_reset_at, next_event_at, plan_version, plan, scheduled_plan, end_anchor, end_zone, end_cycle, closed_seq, forfeited, charged_monthly, charged_purchased, last_charged, last_closed_seq, grants, holds, purchases, payment_refs, archived, opened_seq, opened_digest, opened_plan, opened_anchor, opened_zone'
 SELECT replace(:'columns', ', ', E'\t') AS header \gset
 \o credit_checkpoint.tsv
 \qecho :header
 COPY (SELECT :columns FROM ONLY :"schema".credit_checkpoint ORDER BY user_id COLLATE "C") TO STDOUT;
 
-\set columns 'user_id, seq, payment_ref, amount, revoked, granted, paid_at, reported, forfeited, revoked_seq'
+\set columns 'user_id, seq, payment_ref, amount, revoked, granted, paid_at, reported'
 SELECT replace(:'columns', ', ', E'\t') AS header \gset
 \o credit_payment.tsv
 \qecho :header

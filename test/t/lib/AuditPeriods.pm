@@ -21,6 +21,8 @@ sub newest
 # As @LIFE_STORY in AuditLife.pm.
 our @PERIOD_STORY = (
 	[ '2026-07-07 09:00:00+00', q(EACH(credits_unfreeze(u, 'came back'))) ],
+	# of what was spent before, and charged by the closing
+	[ '2026-07-07 09:30:00+00', 'EACH(credits_refund(u, ' . newest('deduct', 30) . ', 4))' ],
 	[ '2026-07-07 10:00:00+00', q(EACH(credits_set_plan(u, 'roll', restart => true))) ],
 	# a paid grant that ends with something left, and its chargeback
 	[ '2026-07-07 11:00:00+00', q(EACH(credits_grant(u, 40, '2026-07-20 00:00+00', payment_ref => 'pack_' || u))) ],
@@ -59,16 +61,19 @@ our %PERIOD_CASE = (
 	life_p_grant_elsewhere => [ table('credit_grant', 'elsewhere = 1', ':{grant 4}') ],
 	life_p_given_back     => [ table('credit_hold', 'given_back = 1', ':{hold 1}') ],
 	life_p_reported       => [ table('credit_payment', 'reported = NULL', ':{grant 4}') ],
-	life_p_revoked_seq    => [ table('credit_payment', 'revoked_seq = revoked_seq - 1', ':{grant 4}') ],
 	life_p_granted        => [ table('credit_payment', 'granted = false', ':{grant 4}') ],
 	life_p_paid_at        => [ table('credit_payment', q(paid_at = paid_at - interval '1 day'), ':{grant 4}') ],
 	life_p_closed_seq     => [ 'UPDATE credit_account SET closed_seq = NULL WHERE user_id = :u', ':last' ],
 	life_p_forfeited      => [ 'UPDATE credit_account SET forfeited = coalesce(forfeited, 0) + 1 WHERE user_id = :u', ':last' ],
+	life_p_charged        => [ 'UPDATE credit_account SET charged_monthly = 26 WHERE user_id = :u', ':last' ],
+	life_p_charged_bought => [ 'UPDATE credit_account SET charged_purchased = 1 WHERE user_id = :u', ':last' ],
 	life_p_end_zone       => [ q(UPDATE credit_account SET end_zone = '', end_cycle = 'daily', end_anchor = cycle_anchor WHERE user_id = :u), ':last' ],
 );
 
 # As %forgery in 030_tampering_is_found.pl.
 our %PERIOD_FORGERY = (
+	life_r_charged_lost   => [ ':{refund 2}', { owed_monthly => 30, forfeited => 4 } ],
+	life_r_charged_gift   => [ ':{refund 2}', { owed_monthly => 30, monthly_delta => 4 } ],
 	life_r_number         => [ ':{restart 1}', { period => 99 } ],
 	life_r_share          => [ ':{restart 1}', { period_share => 500000 } ],
 	life_r_closed         => [ ':{restart 1}', { status => 'closed' } ],
@@ -90,11 +95,11 @@ our %PERIOD_FORGERY = (
 	life_r_undo_limit     => [ ':{undo 6}', { last_limit => 0 } ],
 	life_r_undo_plain     => [ ':{undo 6}', { last_undone => 'f' } ],
 	life_r_undo_all       => [ ':{undo 6}', { period_granted => 0 } ],
-	life_r_back_lost      => [ ':{refund 2}', { monthly_delta => 0, forfeited => 4 } ],
-	life_r_back_free      => [ ':{refund 2}', { period_granted => 0 } ],
+	life_r_back_lost      => [ ':{refund 3}', { monthly_delta => 0, forfeited => 4 } ],
+	life_r_back_free      => [ ':{refund 3}', { period_granted => 0 } ],
 	life_r_late_expired   => [ ':{capture 2}', { allocations => '{-4,20}', monthly_delta => 0 } ],
 	life_r_plan_undone    => [ ':{set_plan 3}', { last_undone => 't' } ],
-	life_r_back_again     => [ ':{refund 3}', { monthly_delta => 2, forfeited => 0 } ],
+	life_r_back_again     => [ ':{refund 4}', { monthly_delta => 2, forfeited => 0 } ],
 	life_r_silent_share   => [ ':{purchase 2}', { period_share => 500000 } ],
 	life_r_silent_few     => [ ':{purchase 2}', { period => 13 } ],
 	life_r_silent_start   => [ ':{purchase 2}', { period_start => '2026-08-11 08:00:01+00' } ],

@@ -254,7 +254,7 @@ sub on_account
 	  if defined $op->{key};
 	$self->keep($acct);
 	push @{ $self->{audit} }, "$audited{ $op->{call} } $user" if $audited{ $op->{call} };
-	return { state => '00000', receipt => $receipt, took => $row->{took} };
+	return { state => '00000', receipt => $receipt };
 }
 
 sub row_kind

@@ -239,6 +239,7 @@ sub account_row
 	return {
 		end_of($acct),
 		defined $acct->{closed} && defined $seqs->{ $acct->{closed} } ? (closed_seq => $seqs->{ $acct->{closed} }) : (),
+		defined $acct->{last_closed} && defined $seqs->{ $acct->{last_closed} } ? (last_closed_seq => $seqs->{ $acct->{last_closed} }) : (),
 		(map { ($_ => total(free($acct, $_)), "held_$_" => total(held($acct, $_))) } buckets()),
 		owed_monthly => $acct->{owed}{monthly},
 		owed_purchased => $acct->{owed}{purchased},
@@ -252,6 +253,8 @@ sub account_row
 		last_limit => $acct->{last_limit},
 		last_undone => $acct->{last_undone} ? 'true' : 'false',
 		forfeited => $acct->{forfeited} || undef,
+		(map { +"charged_$_" => $acct->{charged}{$_} || undef } qw(monthly purchased)),
+		last_charged => $acct->{last_charged} || undef,
 		effective_at => $acct->{at},
 		cycle_anchor => $acct->{anchor},
 		time_zone => $acct->{zone},

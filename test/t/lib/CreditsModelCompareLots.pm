@@ -12,7 +12,7 @@ use List::Util qw(sum0);
 our @EXPORT = qw(compare_lots);
 
 my %columns = (
-	payment => [qw(seq ref amount revoked at granted reported forfeited revoked_by)],
+	payment => [qw(seq ref amount revoked at granted reported)],
 	grant => [qw(seq amount remaining ends paid expired elsewhere)],
 	hold => [qw(seq state amount monthly purchased ends period given_back granted)]);
 my %expected = (payment => \&payment_row, grant => \&grant_row, hold => \&hold_row);
@@ -37,7 +37,6 @@ sub compare_lots
 		@got{ @{ $columns{$what} } } = @values;
 		my $seq = delete $got{seq};
 		my $tag = $tag_of{$user}{$seq};
-		$got{revoked_by} = $tag_of{$user}{ $got{revoked_by} } if defined $got{revoked_by};
 		my $expected = $expected{$what}->($state->{model}, $user, $tag, \%got) // next;
 		my @differ = map { "$_: model $expected->{$_}, product $got{$_}" }
 		  grep { ($expected->{$_} //= 'NULL') ne ($got{$_} //= 'NULL') } sort keys %$expected;
@@ -56,9 +55,8 @@ sub payment_row
 	my $payment = $model->{payments}{ $got->{ref} };
 
 	return {
-		(map { $_ => $payment->{$_} } qw(amount revoked at reported revoked_by)),
-		granted => $payment->{call} eq 'grant' ? 't' : 'f',
-		forfeited => $payment->{forfeited} || undef };
+		(map { $_ => $payment->{$_} } qw(amount revoked at reported)),
+		granted => $payment->{call} eq 'grant' ? 't' : 'f' };
 }
 
 sub grant_row

@@ -52,7 +52,7 @@ sub play
 
 # A world of $n operations.  Of what sort: mixed; plans (plan changes above all); undo
 # (boundaries and runs are undone); life (accounts are closed and
-# opened again, payments revoked); late (holds over boundaries that are undone); archive (histories are archived); import (accounts
+# opened again, payments revoked); again (the same within a period); late (holds over boundaries that are undone); archive (histories are archived); import (accounts
 # are imported); back (the clock goes back, too); whale (close to the cap).
 sub new_world
 {
@@ -105,40 +105,40 @@ sub add
 
 # All operations, with their weights in a world of each sort.
 my @weights = (
-	[ \&clock_op, 16, plans => 2 ],
-	[ \&sweep_op, 5, life => 0, late => 0 ],
+	[ \&clock_op, 16, plans => 2, again => 0.3 ],
+	[ \&sweep_op, 5, life => 0, late => 0, again => 0 ],
 	[ \&deduct_op, 18, plans => 0.5 ],
-	[ \&deduct_many_op, 3, plans => 0 ],
-	[ \&purchase_op, 7, plans => 0.2, life => 1.5 ],
+	[ \&deduct_many_op, 3, plans => 0, again => 0 ],
+	[ \&purchase_op, 7, plans => 0.2, life => 1.5, again => 1.5 ],
 	[ \&adjust_op, 4 ],
-	[ \&set_plan_op, 5, plans => 6, life => 2, late => 2 ],
+	[ \&set_plan_op, 5, plans => 6, life => 2, late => 2, again => 2 ],
 	[ sub { plan_op($_[0], pick(plans())) }, 1, plans => 2 ],
 	[ sub { open_op($_[0], pick(users())) }, 1.5 ],
-	[ \&set_cycle_op, 1.5, plans => 2, life => 0.3, late => 0.3 ],
-	[ \&freeze_op, 3, life => 3 ],
+	[ \&set_cycle_op, 1.5, plans => 2, life => 0.3, late => 0.3, again => 0.2 ],
+	[ \&freeze_op, 3, life => 3, again => 4 ],
 	[ \&repair_op, 0, back => 2 ],
-	[ \&grant_many_op, 2, undo => 2, back => 0, plans => 0.2, life => 0.2, late => 0 ],
-	[ \&apply_plan_op, 1, undo => 3, back => 0, plans => 3, late => 2 ],
+	[ \&grant_many_op, 2, undo => 2, back => 0, plans => 0.2, life => 0.2, late => 0, again => 0 ],
+	[ \&apply_plan_op, 1, undo => 3, back => 0, plans => 3, late => 2, again => 0.5 ],
 	[ \&undo_op, 0, undo => 4, mixed => 0.7, archive => 0.7, late => 6, import => 1 ],
-	[ \&undo_run_op, 1.5, undo => 3, back => 0, life => 0, late => 0.3 ],
-	[ \&grant_op, 9, plans => 0.2 ],
-	[ \&paid_grant_op, 4, plans => 0.2, life => 3 ],
-	[ \&hold_op, 11, plans => 0.5, life => 0.3, late => 2 ],
-	[ \&capture_op, 9, plans => 0.5, late => 2 ],
-	[ \&release_op, 5, plans => 0.5 ],
-	[ \&refund_op, 10, plans => 0.5 ],
-	[ \&revoke_op, 4, plans => 0.2, life => 3 ],
-	[ \&reinstate_op, 2.5, plans => 0.2, life => 3 ],
-	[ \&transfer_op, 4, plans => 0.2, life => 0.2, late => 0 ],
-	[ \&close_op, 1.5, plans => 0.5, life => 5 ],
+	[ \&undo_run_op, 1.5, undo => 3, back => 0, life => 0, late => 0.3, again => 0.3 ],
+	[ \&grant_op, 9, plans => 0.2, again => 0.3 ],
+	[ \&paid_grant_op, 4, plans => 0.2, life => 3, again => 3 ],
+	[ \&hold_op, 11, plans => 0.5, life => 0.3, late => 2, again => 0.2 ],
+	[ \&capture_op, 9, plans => 0.5, late => 2, again => 0.3 ],
+	[ \&release_op, 5, plans => 0.5, again => 0.3 ],
+	[ \&refund_op, 10, plans => 0.5, again => 2 ],
+	[ \&revoke_op, 4, plans => 0.2, life => 3, again => 4 ],
+	[ \&reinstate_op, 2.5, plans => 0.2, life => 3, again => 5 ],
+	[ \&transfer_op, 4, plans => 0.2, life => 0.2, late => 0, again => 0.2 ],
+	[ \&close_op, 1.5, plans => 0.5, life => 5, again => 6 ],
 	[ \&erase_op, 0.7, plans => 0.2 ],
 	[ \&import_op, 0, mixed => 0.5, import => 5 ],
 	[ \&anchor_op, 0, archive => 4 ],
 	[ \&archive_op, 0, archive => 6 ],
 	[ \&overdraft_op, 3, plans => 0 ],
 	[ \&retry_op, 6 ],
-	[ \&balance_at_op, 4, back => 0, life => 0, late => 0 ],
-	[ \&txn_op, 3, life => 0, late => 0 ]);
+	[ \&balance_at_op, 4, back => 0, life => 0, late => 0, again => 0 ],
+	[ \&txn_op, 3, life => 0, late => 0, again => 0 ]);
 
 sub weight
 {

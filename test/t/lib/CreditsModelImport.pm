@@ -63,7 +63,8 @@ sub import_one
 		$self, $acct, $op, 'import', $at,
 		sub {
 			my %owed = %{ $acct->{owed} };
-			my @here = @$acct{qw(period last_left last_limit last_undone)};
+			my %charged = %{ $acct->{charged} };
+			my @here = @$acct{qw(period last_left last_limit last_undone last_charged last_closings last_closed)};
 
 			$acct->{owed} = { monthly => 0, purchased => 0 };
 			begin($self, $acct, $from, $at);
@@ -74,8 +75,12 @@ sub import_one
 			$due = total(free($acct)) - $before;
 			$acct->{reset} = undef;
 
-			# Its periods there have no numbers here, and say nothing of the last one here.
-			@$acct{qw(period last_left last_limit last_undone)} = @here;
+			# Its periods there have no numbers here, and say nothing of the last one here.  The
+			# running one counts as a full one, fully granted.
+			my $version = $self->held_version($acct);
+			@$acct{qw(share period_granted)} = (FULL, $version ? $version->{credits} : 0);
+			@$acct{qw(period last_left last_limit last_undone last_charged last_closings last_closed)} = @here;
+			$acct->{charged} = \%charged;
 			$_->{period} = $acct->{period} for free($acct, 'monthly');
 			my %brought = map { $_ => total(free($acct, $_)) } qw(monthly purchased);
 			my $paid = pay_debts($acct, %owed);
@@ -202,6 +207,34 @@ sub begin
 	return;
 }
 
+# What monthly adjustments gave since the import, in periods before this one.
+sub adjusted_before
+{
+	my ($self, $acct, $import) = @_;
+	my ($since, $sum) = (0, 0);
+
+	for my $row (@{ $self->{rows}{ $acct->{user} } })
+	{
+		$sum += $row->{amount}
+		  if $since && $row->{kind} eq 'adjust' && $row->{bucket} eq 'monthly' && $row->{amount} > 0 && $row->{period} < $acct->{period};
+		$since = 1 if $row->{kind} eq 'import' && $row->{tag} == $import->{tag};
+	}
+	return $sum;
+}
+
+# In a later period, what rolled over goes as well, but for what adjustments brought.  Of what
+# comes back late, only that rolls over from then on.
+sub rolled_over
+{
+	my ($self, $acct, $import) = @_;
+	my ($left, $limit, $undone) = @$acct{qw(last_left last_limit last_undone)};
+	my $stays = adjusted_before($self, $acct, $import);
+
+	$stays = min($stays, $limit) if !$undone;
+	$acct->{last_limit} = $stays;
+	return max(0, min($left, $limit)) - max(0, min($left, $stays));
+}
+
 # What it brought, and the plan.  What the period grants now is the import's as well.
 sub undo_import
 {
@@ -212,7 +245,10 @@ sub undo_import
 	return CreditsModelRuns::undo_row(
 		$self, $acct, $op, $at,
 		sub {
-			my $here = $acct->{period} == $row->{period} ? $row->{brought}{monthly} - $row->{period_granted} : 0;
+			my $here =
+			    $acct->{period} == $row->{period}
+			  ? $row->{brought}{monthly} - $row->{period_granted}
+			  : rolled_over($self, $acct, $row);
 			my $monthly = $here + $acct->{period_granted};
 			my $purchased = $row->{brought}{purchased};
 			my $taken = total(take($acct, $purchased, free($acct, 'purchased')));

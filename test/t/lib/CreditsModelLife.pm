@@ -10,7 +10,7 @@ use List::Util qw(max);
 # All is gone: the plan, what there is of each bucket, and every grant, so that
 # nothing returns to one later, also where all of it had been spent.  What the period
 # granted and is not there any more is remembered, should it come back.  What is lost of
-# payments covers their chargebacks.
+# payments covers their chargebacks.  All that is owed then is for what was before.
 sub close_account
 {
 	my ($self, $acct, $op) = @_;
@@ -28,6 +28,7 @@ sub close_account
 		$grant->{expired} += total(grep { ($_->{grant} // 0) == $grant->{tag} } @taken) if $grant->{paid};
 	}
 	$acct->{forfeited} += $lost{purchased};
+	$acct->{charged} = { %{ $acct->{owed} } };
 	$acct->{closings}++;
 	$acct->{lives}++;
 	$acct->{closed} = $op->{tag};

@@ -142,6 +142,7 @@ sub write_row
 		next_reset_at => $acct->{period_end},
 		owed_monthly => $acct->{owed}{monthly},
 		owed_purchased => $acct->{owed}{purchased},
+		(map { +"charged_$_" => $acct->{charged}{$_} } qw(monthly purchased)),
 		map { $_ => $acct->{$_} } @facts);
 	for my $bucket (keys %bucket_rank)
 	{

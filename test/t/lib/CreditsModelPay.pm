@@ -30,7 +30,6 @@ sub pay
 		at => $answer->{receipt}{effective_at},
 		closings => $self->{accounts}{ $op->{user} }{closings},
 		revoked => 0,
-		forfeited => 0,
 		receipt => $answer->{receipt} };
 	return $answer;
 }
@@ -95,15 +94,13 @@ sub revoke_purchase
 	my $answer = $self->on_account($payment->{user}, $op);
 	$payment->{revoked} += $answer->{receipt}{amount};
 	$payment->{reported} = $op->{total} if defined $op->{total};
-	$payment->{forfeited} += sum0(map { $_->[0] eq 'forfeited' ? $_->[1] : () } @{ $answer->{took} });
 	$payment->{last_revoke} = $answer->{receipt};
-	$payment->{revoked_by} = $op->{tag};
-	$payment->{closings_then} = $self->{accounts}{ $payment->{user} }{closings};
 	return $answer;
 }
 
 # In this order: what is left of the grant, what of it ended unused, what closings
-# forfeited, the purchased credits; the rest is owed.
+# forfeited, the purchased credits; the rest is owed.  All that the grant does not have counts
+# as taken elsewhere.
 sub revoke
 {
 	my ($self, $acct, $op) = @_;
@@ -124,13 +121,13 @@ sub revoke
 		$took->($payment->{tag}, total(take($acct, $rest, grep { $_->{grant} == $grant->{tag} } free($acct, 'granted'))));
 		$grant->{expired} -= $took->('ended', min($rest, $grant->{expired}));
 	}
-	$acct->{forfeited} -= $took->('forfeited', min($rest, $acct->{forfeited}))
-	  if $payment->{closings} < $acct->{closings};
-	my $elsewhere = $rest;
+	my $before = $acct->{closings} - $payment->{closings};
+	$grant->{elsewhere} += $rest if $grant;
+	$acct->{forfeited} -= $took->('forfeited', min($rest, $acct->{forfeited})) if $before;
+	$acct->{charged}{purchased} += $rest if $before;
 	$took->('purchased', total(take($acct, $rest, free($acct, 'purchased'))));
 	$acct->{owed}{purchased} += $took->('owed', $rest);
 	refuse('22003') if $acct->{owed}{purchased} > MAX;
-	$grant->{elsewhere} += $elsewhere if $grant;
 	return (
 		amount => $amount,
 		payment_ref => $op->{ref},
@@ -161,40 +158,27 @@ sub reinstate_purchase
 	refuse('UC010') if $amount > $payment->{revoked} || $amount == 0;
 	my $answer = $self->on_account($payment->{user}, $op);
 	$payment->{revoked} -= $amount;
-	$payment->{forfeited} -= sum0(map { $_->[0] eq 'forfeited' ? $_->[1] : () } @{ $answer->{took} });
 	return $answer;
 }
 
-# Back to where it was taken, last first: purchased and owed, forfeited, the grant.
+# To the purchased credits; of a grant only what was taken there, and the rest to the grant.
 sub reinstate
 {
 	my ($self, $acct, $op) = @_;
 	my $payment = $self->{payments}{ $op->{ref} };
 	my $grant = $acct->{grants}{ $payment->{tag} };
-	my $before = $payment->{closings_then} < $acct->{closings};
+	my $before = $acct->{closings} - $payment->{closings};
 	my $amount = $op->{amount} // $payment->{revoked};
-	my $elsewhere = $grant ? $grant->{elsewhere} : $payment->{revoked} - $payment->{forfeited};
-	my @back = (min($amount, $elsewhere));
-	my $lost = purchased_back($acct, $back[0], $before);
+	my $first = $grant ? min($amount, $grant->{elsewhere}) : $amount;
+	my $lost = $grant ? grant_back($acct, $grant->{tag}, $amount, $before) : purchased_back($acct, $amount, $before);
 
-	push @back, min($amount - $back[0], $payment->{forfeited});
-	push @back, $amount - $back[0] - $back[1];
-	$acct->{forfeited} += $back[1];
-	$lost += $back[1];
-	if ($grant)
-	{
-		$grant->{elsewhere} -= $back[0];
-		$lost += grant_back($acct, $grant->{tag}, $back[2], $before) if $back[2];
-	}
 	check_cap($acct);
-	my @took = ([ 'purchased', $back[0] ], [ 'forfeited', $back[1] ], [ $payment->{tag}, $back[2] ]);
 	return (
 		amount => $amount,
 		payment_ref => $op->{ref},
 		ref => $payment->{tag},
 		forfeited => $lost,
-		took => \@took,
-		alloc => revoke_alloc({}, grep { $_->[1] } @took));
+		alloc => [ grep { $_->[1] } [ PURCHASED, $first ], [ $payment->{tag}, $amount - $first ] ]);
 }
 
 #

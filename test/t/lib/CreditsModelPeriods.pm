@@ -175,7 +175,8 @@ sub new_period
 	my $allowance = allowance($acct, $version);
 
 	take($acct, $free, free($acct, 'monthly'));
-	$acct->{owed}{monthly} = 0;
+	@$acct{qw(last_charged last_closings last_closed)} = ($acct->{charged}{monthly}, $acct->{closings}, $acct->{closed});
+	$acct->{$_}{monthly} = 0 for qw(owed charged);
 	@$acct{qw(last_left last_limit carried_in last_undone)} = ($left, $limit, $kept, 0);
 	credit($acct, 'monthly', $kept, period => $acct->{period}) if $kept;
 	my $granted = min($allowance, $cap - total(@{ $acct->{lots} }));

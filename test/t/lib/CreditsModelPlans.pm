@@ -50,6 +50,7 @@ sub new_account
 		user => $user,
 		lots => [],
 		owed => { monthly => 0, purchased => 0 },
+		charged => { monthly => 0, purchased => 0 },
 		holds => {},
 		grants => {},
 		spent => {},
@@ -65,6 +66,8 @@ sub new_account
 		carried_in => 0,
 		forfeited => 0,
 		closings => 0,
+		last_closings => 0,
+		last_charged => 0,
 		lives => 0,
 		status => 'active',
 		at => $self->{clock} };

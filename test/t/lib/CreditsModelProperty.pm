@@ -14,12 +14,16 @@ use CreditsModelTime;
 use Exporter 'import';
 use List::Util qw(max sum0);
 
-our @EXPORT = qw(model_of played used_too_much books_wrong order_matters sweeping_matters orders_tried);
+our @EXPORT = qw(model_of played used_too_much books_wrong grants_wrong order_matters sweeping_matters orders_tried old_orders_tried);
 
-# How often two operations went both ways.
+# How often two operations went both ways, and beside what if the first gave back what was from
+# before a closing.
 my $orders = 0;
+my %old_orders;
 
 sub orders_tried { return $orders; }
+
+sub old_orders_tried { return %old_orders; }
 
 sub model_of
 {
@@ -102,6 +106,25 @@ my %changes = (
 my @has = qw(monthly granted purchased held_monthly held_granted held_purchased);
 my @owes = qw(owed_monthly owed_purchased);
 
+# What a grant has or had unused is never more than was paid for, and its chargebacks took no
+# more elsewhere than there were.
+sub grants_wrong
+{
+	my ($model, $user) = @_;
+	my $acct = $model->{accounts}{$user} // return undef;
+
+	for my $payment (grep { $_->{user} eq $user } values %{ $model->{payments} })
+	{
+		my $grant = $acct->{grants}{ $payment->{tag} } // next;
+		my $has = $grant->{expired} + total(grep { ($_->{grant} // 0) == $grant->{tag} } @{ $acct->{lots} });
+
+		return "grant $grant->{tag} of $user has or had unused $has of $grant->{amount}" if $has > $grant->{amount};
+		return "grant $grant->{tag} of $user: $grant->{elsewhere} taken elsewhere, $payment->{revoked} revoked"
+		  if $grant->{elsewhere} > $payment->{revoked};
+	}
+	return undef;
+}
+
 sub worth { my ($row) = @_; return sum0(@$row{@has}) - sum0(@$row{@owes}); }
 
 sub books_wrong
@@ -138,7 +161,7 @@ sub state_of
 	push @text, map { "$_: " . ($acct->{$_} // 'none') }
 	  qw(period share cycle period_start period_end period_granted last_left last_limit last_undone forfeited plan version scheduled
 	  status anchor zone overdraft);
-	push @text, map { "owed $_: $acct->{owed}{$_}" } qw(monthly purchased);
+	push @text, map { +"owed $_: $acct->{owed}{$_}", "charged $_: $acct->{charged}{$_}" } qw(monthly purchased);
 	push @text, 'end of: ' . join ' ', @{ $acct->{end_of} // [] };
 	for my $grant (map { $acct->{grants}{$_} } sort keys %{ $acct->{grants} })
 	{
@@ -152,7 +175,7 @@ sub state_of
 	for my $ref (sort keys %{ $model->{payments} })
 	{
 		my $payment = $model->{payments}{$ref};
-		push @text, "payment $ref: " . join ' ', map { $_ // '-' } @$payment{qw(revoked reported forfeited)};
+		push @text, "payment $ref: " . join ' ', map { $_ // '-' } @$payment{qw(revoked reported)};
 	}
 	return \@text;
 }
@@ -166,9 +189,8 @@ sub difference
 	return join '; ', (map { "first $_" } grep { !$has{$_} } @$one), (map { "second $_" } grep { !$had{$_} } @$other);
 }
 
-# May a release or refund be before or after this operation without a difference?  Not
-# beside what needs credits, and not over two boundaries.  What was spent or revoked before a
-# closing only pays debts, so there it matters what else does.
+# May a release, refund or reinstatement be before or after this operation without a
+# difference?  Not beside what needs credits, and not over two boundaries.
 my %commutes = map { $_ => 1 } qw(set_plan apply_plan undo adjust purchase grant grant_many revoke reinstate close_account
   set_cycle freeze unfreeze set_overdraft import sweep);
 
@@ -191,34 +213,63 @@ sub of_this_period
 sub order_matters
 {
 	my ($before, $world, $first, $second) = @_;
-	my $user = $first->{user};
+	my $user = $first->{user} // ($before->{payments}{ $first->{ref} } // return undef)->{user};
 	my $acct = $before->{accounts}{$user} // return undef;
 
 	return undef if !$commutes{ $second->{call} } && $second->{call} ne 'clock';
 	return undef if ($second->{delta} // 0) < 0 && $second->{bucket} eq 'granted';
 
-	my $spent = $first->{call} eq 'refund' ? $acct->{spent}{ $first->{of} } : undef;
-	return undef if $spent && $spent->{closings} < $acct->{closings};
-	my $payment = $second->{call} eq 'reinstate' ? $before->{payments}{ $second->{ref} } : undef;
-	return undef if $payment && ($payment->{closings_then} // 0) < $acct->{closings};
+	# How much of a payment there is to revoke depends on that.
+	return undef if ($first->{ref} // '') eq ($second->{ref} // 'none');
 	if ($second->{call} eq 'clock' || $second->{restart})
 	{
 		my $now = $before->view($user);
-		return undef if !of_this_period($now, $first);
+		return undef if $first->{call} ne 'reinstate' && !of_this_period($now, $first);
 	}
+	my $is_old = is_from_before($before, $acct, $first);
+
+	# A second closing charges all that is owed then.  What is from before the first closing can pay
+	# it, also where the debt was made between the two.
+	return undef if $is_old && $second->{call} eq 'close_account';
+
+	# Of what a chargeback took of a paid grant and elsewhere, it is not known how much was
+	# forfeited before.  It gives back what was charged first.
+	my $revoked = $second->{call} eq 'revoke' ? $before->{payments}{ $second->{ref} } : undef;
+	return undef if $is_old && $revoked && $revoked->{call} eq 'grant' && $acct->{forfeited} && $acct->{charged}{purchased};
 	my ($one, $other) = map { in_order($before, $world, $user, @$_) } [ $first, $second ], [ $second, $first ];
 
 	return undef if !$one || !$other;
 	$orders++;
+	$old_orders{ $second->{call} }++ if $is_old;
 	my $difference = difference($one, $other);
 	return $difference eq '' ? undef : $difference;
 }
 
+# Is what comes back from before a closing?
+sub is_from_before
+{
+	my ($model, $acct, $op) = @_;
+	my $from = $op->{call} eq 'reinstate' ? $model->{payments}{ $op->{ref} } : $acct->{spent}{ $op->{of} // 0 };
+
+	return $from && $from->{closings} < $acct->{closings};
+}
+
+# Monthly credits that were lost when a hold ended.  What a late capture has of them is more or
+# less, as something else that came back has left less or more room in the rollover.
+sub lost_by_holds
+{
+	my ($acct) = @_;
+
+	return total(grep { $_->{bucket} eq 'monthly' } map { @{ $_->{lost} // [] } } values %{ $acct->{holds} });
+}
+
+# The state after these operations.  Nothing is said if more than one period ends, or if a hold
+# ends and loses monthly credits.
 sub in_order
 {
 	my ($before, $world, $user, @ops) = @_;
 	my $model = model_of($world);
-	my $period = $before->view($user)->{period};
+	my $old = $before->view($user);
 
 	$model->restore($before->save);
 	for my $op (@ops)
@@ -226,7 +277,9 @@ sub in_order
 		my $answer = play($model, $op);
 		return undef if $answer->{state} ne '00000' || ($answer->{receipt}{replayed} // '') eq 'true' || $answer->{report}{failures};
 	}
-	return undef if $model->view($user)->{period} > $period + 1;
+	my $acct = $model->view($user);
+	return undef if $acct->{period} > $old->{period} + 1;
+	return undef if lost_by_holds($acct) > lost_by_holds($old);
 	return state_of($model, $user);
 }
 

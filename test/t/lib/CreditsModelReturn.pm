@@ -20,7 +20,7 @@ sub clamped
 	return max(0, defined $limit ? min($n, $limit) : $n);
 }
 
-# A lot comes back.  $before says that it was spent before the account was last closed.
+# A lot comes back.  $before says how often the account was closed since it was spent.
 # Gives how many of its credits are lost.
 sub give_back
 {
@@ -40,17 +40,41 @@ sub give_all_back
 	return total(map { { credits => give_back($acct, $_) } } @lots);
 }
 
-# From before a closing it can only lower what is remembered.
+# Where they are from before a closing in the current period, the period's rule comes first.  Where
+# the closing was in the period before, what it charged comes first.
 sub monthly_back
 {
 	my ($acct, $n, $period, $before) = @_;
 	my $age = $acct->{period} - $period;
-	my $comes = $age == 0 ? $n : $age == 1 ? carried($acct, $n, $before) : 0;
-	my $given = $before ? $comes - pays($acct, 'monthly', $comes) : $comes;
-	$acct->{carried_in} += $given if $age == 1;
-	return $n - $given if $before;
+	my $comes = 0;
+
+	$comes = $before ? from_before($acct, 'monthly', $n) : $n if $age == 0;
+	if ($age == 1)
+	{
+		my $within = $n;
+
+		if ($acct->{closings} - ($before // 0) < $acct->{last_closings})
+		{
+			$within = min($n, $acct->{last_charged});
+			$acct->{last_charged} -= $within;
+		}
+		$comes = carried($acct, $within);
+		$comes = from_before($acct, 'monthly', $comes) if $before && $acct->{closings} > $acct->{last_closings};
+		$acct->{carried_in} += $comes;
+	}
 	credit($acct, 'monthly', $comes, period => $acct->{period}) if $comes;
 	return $n - $comes;
+}
+
+# How many of these credits come back, which were spent or paid for before the last closing: what
+# the account has been charged since for the time before.
+sub from_before
+{
+	my ($acct, $bucket, $n) = @_;
+	my $comes = min($n, $acct->{charged}{$bucket});
+
+	$acct->{charged}{$bucket} -= $comes;
+	return $comes;
 }
 
 # From the period just ended: as if it had been free at the boundary.  After an undo it is
@@ -58,14 +82,14 @@ sub monthly_back
 # period grants now.
 sub carried
 {
-	my ($acct, $n, $before) = @_;
+	my ($acct, $n) = @_;
 	my ($left, $limit) = @$acct{qw(last_left last_limit)};
 	my $within = clamped($left + $n, $limit) - clamped($left, $limit);
 
 	$acct->{last_left} += $n;
 	return $within if !$acct->{last_undone};
 	my $comes = clamped($left + $n) - clamped($left);
-	$acct->{period_granted} += $comes - $within if !$before;
+	$acct->{period_granted} += $comes - $within;
 	return $comes;
 }
 
@@ -77,28 +101,14 @@ sub unused_at_boundary
 	return clamped($acct->{last_left}) - clamped(@$acct{qw(last_left last_limit)});
 }
 
-# Pays what is owed, and nothing else.  Gives what was not needed for that.
-sub pays
-{
-	my ($acct, $bucket, $n) = @_;
-	my $paid = min($n, $acct->{owed}{$bucket});
-
-	$acct->{owed}{$bucket} -= $paid;
-	return $n - $paid;
-}
-
 sub purchased_back
 {
 	my ($acct, $n, $before) = @_;
+	my $comes = $before ? from_before($acct, 'purchased', $n) : $n;
 
-	if (!$before)
-	{
-		credit($acct, 'purchased', $n);
-		return 0;
-	}
-	my $lost = pays($acct, 'purchased', $n);
-	$acct->{forfeited} += $lost;
-	return $lost;
+	credit($acct, 'purchased', $comes);
+	$acct->{forfeited} += $n - $comes;
+	return $n - $comes;
 }
 
 # To a paid grant that was revoked: first what the revocation took elsewhere goes back

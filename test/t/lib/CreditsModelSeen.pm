@@ -54,11 +54,13 @@ sub seen_after
 {
 	my ($row, $before, $boundaries) = @_;
 	my $more = $row->{owed_monthly} - $before->{owed_monthly};
+	my @charged = grep { $row->{kind} =~ /^(refund|reinstate)$/ && $row->{"charged_$_"} < $before->{"charged_$_"} } qw(monthly purchased);
 	my $is_late = !$boundaries && $row->{last_left} != $before->{last_left} && $row->{period} == $before->{period};
 	my @what = (
 		$row->{period} - $before->{period} > $boundaries ? 'after silent boundaries' : (),
 		$more > 0 ? 'in debt of monthly credits' : (),
 		$more < 0 ? ($boundaries ? 'ends' : 'pays') . ' a debt of monthly credits' : (),
+		(map { "gives back $_ credits that were charged after a closing" } @charged),
 		$is_late ? 'back from the last period' : (),
 		$is_late && $row->{last_undone} ? 'back from a period whose end was undone' : ());
 

@@ -183,7 +183,7 @@ sub refund
 		my $grant = $from > 0 ? $acct->{grants}{$from} : undef;
 		my $elsewhere = $grant ? $grant->{elsewhere} : 0;
 
-		$forfeited += $lot ? give_back($acct, $lot, $spent->{closings} < $acct->{closings}) : $now;
+		$forfeited += $lot ? give_back($acct, $lot, $acct->{closings} - $spent->{closings}) : $now;
 		push @back, $lot if $lot;
 		next if !$grant || $grant->{ended};
 		my $to_grant = $now - ($elsewhere - $grant->{elsewhere});

@@ -79,7 +79,7 @@ CREATE FUNCTION seq_of(u text, tag text) RETURNS bigint LANGUAGE sql AS
 CREATE VIEW account AS
 	SELECT user_id, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly,
 	       owed_purchased, overdraft_limit, period_granted, us(last_monthly_reset) AS period_start, period, period_share,
-	       cycle, last_left, last_limit, last_undone, us(end_anchor) AS end_anchor, end_zone, end_cycle, closed_seq, forfeited,
+	       cycle, last_left, last_limit, last_undone, us(end_anchor) AS end_anchor, end_zone, end_cycle, closed_seq, forfeited, charged_monthly, charged_purchased, last_charged, last_closed_seq,
 	       us(effective_at) AS effective_at, us(cycle_anchor) AS cycle_anchor, time_zone, status, history_seq,
 	       us(next_reset_at) AS next_reset_at, us(next_event_at) AS next_event_at, plan_version, plan,
 	       scheduled_plan
@@ -367,7 +367,7 @@ SELECT user_id, seq, kind, amount, monthly_delta, granted_delta, purchased_delta
 SELECT '+', concat_ws(' ', action, coalesce(tag, subject), CASE action WHEN 'erase_user' THEN after ->> 'rows' END)
   FROM credit_audit_log LEFT JOIN runs ON run_id::text = subject
  WHERE starts_with(coalesce(tag, subject), '$prefix') ORDER BY seq;
-SELECT '*', 'payment', user_id, seq, payment_ref, amount, revoked, us(paid_at), granted, reported, forfeited, revoked_seq
+SELECT '*', 'payment', user_id, seq, payment_ref, amount, revoked, us(paid_at), granted, reported
   FROM credit_payment WHERE starts_with(user_id, '$prefix');
 SELECT '*', 'grant', user_id, seq, amount, remaining, us(ends_at), paid, expired, elsewhere
   FROM credit_grant WHERE starts_with(user_id, '$prefix');

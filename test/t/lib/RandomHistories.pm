@@ -64,29 +64,31 @@ sub hold_of
 	  $user, $state, rand(4) * rand;
 }
 
+# One of the newest payments, of which at least so much is revoked.
 sub payment_of
 {
-	my ($user) = @_;
+	my ($user, $revoked, $newest) = @_;
 
-	return sprintf q((SELECT payment_ref FROM credit_payment WHERE user_id = '%s' ORDER BY seq DESC OFFSET %d LIMIT 1)),
-	  $user, rand(3) * rand;
+	return sprintf q((SELECT payment_ref FROM credit_payment WHERE user_id = '%s' AND revoked >= %d ORDER BY seq DESC OFFSET %d LIMIT 1)),
+	  $user, $revoked, rand($newest) * rand;
 }
 
-# One call for a user, of a kind that this draws: [call, how often].
+# One call for a user, of a kind that this draws: [how often, call, how often where accounts are
+# closed and opened again].
 sub random_call
 {
 	my ($world, $user) = @_;
 	my ($now, $number) = ($world->{now}, ++$world->{calls});
 	my $amount = 1 + int rand(rand() < 0.3 ? 1000 : 60);
-	my $plan = pick(@plans);
+	my $plan = pick($world->{closes} ? @plans[ 0 .. 2 ] : @plans);
 	my $later = iso($now + DAY * (1 + int rand 40));
 	my ($hold, $expired) = (hold_of($user, 'open'), hold_of($user, 'expired'));
 	my $spent = row_of($user, 'deduct', 'capture');
-	my $payment = payment_of($user);
+	my ($payment, $revoked) = map { payment_of($user, $_, $world->{closes} ? 6 : 3) } 0, 1;
 	my $few = 1 + int rand 30;
 	my @calls = (
-		[ 14, "credits_deduct('$user', $amount)" ],
-		[ 8, "credits_hold('$user', " . int(1 + $amount / 2) . ", '" . pick(1, 5, 20, 31) . " days')" ],
+		[ 14, "credits_deduct('$user', $amount)", 40 ],
+		[ 8, "credits_hold('$user', " . int(1 + $amount / 2) . ", '" . pick(1, 5, 20, 31) . " days')", 2 ],
 		[ 6, "credits_release('$user', $hold)" ],
 		[ 3, "credits_capture('$user', $hold)" ],
 		[ 4, "credits_capture('$user', $expired)" ],
@@ -94,41 +96,42 @@ sub random_call
 		[ 2, "credits_capture('$user', $expired, " . int(rand 200) . ", over => 'owe')" ],
 		[ 5, "credits_capture('$user', $hold, " . int(rand 40) . ', ' . pick('true', 'false') . ')' ],
 		[ 3, "credits_capture('$user', $hold, " . int(rand 200) . ", over => 'owe')" ],
-		[ 6, "credits_refund('$user', $spent, $few)" ],
-		[ 5, "credits_refund('$user', $spent)" ],
-		[ 4, "credits_add_purchased('$user', $amount, 'pay_$number')" ],
+		[ 6, "credits_refund('$user', $spent, $few)", 14 ],
+		[ 5, "credits_refund('$user', $spent)", 8 ],
+		[ 4, "credits_add_purchased('$user', $amount, 'pay_$number')", 10 ],
 		[ 3, "credits_grant('$user', $amount, '$later')" ],
-		[ 4, "credits_grant('$user', $amount, '$later', payment_ref => 'pack_$number')" ],
+		[ 4, "credits_grant('$user', $amount, '$later', payment_ref => 'pack_$number')", 8 ],
 		[ 3, "credits_adjust('$user', '" . pick('monthly', 'purchased') . "', " . (int(rand 41) - 20) . ", 'x')" ],
 		[ 1, "credits_adjust('$user', 'granted', " . (-1 - int rand 10) . ", 'x')" ],
-		[ 6, "credits_set_plan('$user', '$plan')" ],
+		[ 6, "credits_set_plan('$user', '$plan')", 12 ],
 		[ 3, "credits_set_plan('$user', NULL)" ],
 		[ 6, "credits_set_plan('$user', '$plan', restart => true, idempotency_key => 'r$number', keep_anchor => " . pick('true', 'false') . ')' ],
 		[ 3, "credits_set_plan('$user', '$plan', 'next_reset')" ],
 		[ 1, "credits_set_plan('$user', NULL, 'next_reset')" ],
-		[ 3, "credits_set_cycle('$user', '" . substr(iso($now + DAY * int rand 10), 0, 19) . "', NULL)" ],
-		[ 3, "credits_set_cycle('$user', NULL, '" . pick(@zones) . "')" ],
-		[ 4, "credits_revoke_purchase($payment, $few)" ],
-		[ 2, "credits_revoke_purchase($payment)" ],
-		[ 4, "credits_revoke_purchase($payment, total => " . int(1 + rand 60) . ')' ],
-		[ 4, "credits_reinstate_purchase($payment, $few)" ],
-		[ 2, "credits_reinstate_purchase($payment)" ],
+		[ 3, "credits_set_cycle('$user', '" . substr(iso($now + DAY * int rand 10), 0, 19) . "', NULL)", 1 ],
+		[ 3, "credits_set_cycle('$user', NULL, '" . pick(@zones) . "')", 1 ],
+		[ 4, "credits_revoke_purchase($payment, $few)", 10 ],
+		[ 2, "credits_revoke_purchase($payment)", 4 ],
+		[ 4, "credits_revoke_purchase($payment, total => " . int(1 + rand 60) . ')', 6 ],
+		[ 4, "credits_reinstate_purchase($revoked, $few)", 24 ],
+		[ 2, "credits_reinstate_purchase($revoked)", 8 ],
 		[ 2, "credits_open_account('$user', '$plan', NULL, '" . pick(@zones) . "')" ],
 		[ 5, "credits_open_account('$user', '$plan')" ],
 		[ 1, "credits_open_account('$user')" ],
 		[ 2, "credits_transfer('$user', '" . pick(@{ $world->{users} }) . "', $few)" ],
 		[ 1, "credits_set_overdraft('$user', " . int(rand 30) . ", 'x')" ],
 		[ 0.5, "credits_freeze('$user', 'x')" ],
-		[ 3, "credits_unfreeze('$user', 'x')" ],
-		[ 0.7, "credits_close_account('$user', 'x')" ],
+		[ 3, "credits_unfreeze('$user', 'x')", 14 ],
+		[ 0.7, "credits_close_account('$user', 'x')", 10 ],
 		[ 0.5, "credits_erase_user('$user')" ]);
 	my $all = 0;
+	my $often = sub { my ($call) = @_; return $world->{closes} ? $call->[2] // $call->[0] : $call->[0] };
 
-	$all += $_->[0] for @calls;
+	$all += $often->($_) for @calls;
 	my $drawn = rand $all;
 	for my $call (@calls)
 	{
-		return $call->[1] if ($drawn -= $call->[0]) < 0;
+		return $call->[1] if ($drawn -= $often->($call)) < 0;
 	}
 	return $calls[0][1];
 }
@@ -175,19 +178,21 @@ sub random_run
 	return $runs[0][1];
 }
 
-# A script of so many steps.  The same seed gives the same script.
+# A script of so many steps.  The same seed gives the same script.  archives: rows are archived now
+# and then; closes: accounts are closed and opened again often, mostly in the same period.
 sub random_script
 {
 	my ($seed, $steps, %opt) = @_;
 
 	srand $seed;
-	my $world = { now => START, calls => 0, users => [qw(u1 u2 u3 i1 i2)], imported => [qw(i1 i2)], archives => $opt{archives} };
+	my $world = { now => START, calls => 0, users => [ $opt{closes} ? 'u1' : qw(u1 u2 u3 i1 i2) ], imported => [qw(i1 i2)], %opt };
 	my @script = ('\set QUIET on', '\set VERBOSITY verbose', q(\set p ''), q(\set b ''), q(\set r ''), 'SET client_min_messages = error;');
 	push @script, "SET credits.clock = '" . iso(START) . "';";
 	push @script, map { 'CALL credits_import(' . import_rows($world, $_) . ');' } @{ $world->{imported} };
 	for (1 .. $steps)
 	{
-		$world->{now} += pick(0, 1, 60, 3600, 3600, 7200, 43200, 43200, DAY, 2 * DAY, rand() < 0.3 ? 6 * DAY : 0, rand() < 0.06 ? 40 * DAY : 600);
+		my $on = pick(0, 1, 60, 3600, 3600, 7200, 43200, 43200, DAY, 2 * DAY, rand() < 0.3 ? 6 * DAY : 0, rand() < 0.06 ? 40 * DAY : 600);
+		$world->{now} += $opt{closes} && rand() < 0.8 ? 60 : $on;
 		push @script, "SET credits.clock = '" . iso($world->{now}) . "';";
 		my $call = random_call($world, pick(@{ $world->{users} }));
 		push @script, "SELECT try(\$try\$$call\$try\$);";

@@ -9,7 +9,7 @@ use parent qw(TortureRows TortureBulkRows TortureRules);
 
 use List::Util qw(max);
 use TortureRows qw(@numbers %event %kind_of differs instant time_of);
-use TortureRules qw(@facts);
+use TortureRules qw(@facts @of_closings);
 
 # A flat JSON object, as a hash.
 sub flat
@@ -490,7 +490,7 @@ sub finish
 	my ($self, $state) = @_;
 
 	$self->{last}{ $state->{user} } = {
-		%{ $state->{latest_row} // {} }, %$state{@facts}, forfeits => $state->{forfeits}, closed_seq => $state->{closed_seq} };
+		%{ $state->{latest_row} // {} }, %$state{@facts}, %$state{ @of_closings, 'closed_seq' } };
 	push @{ $self->{finished} }, $state;
 	$self->finish_bulk($state);
 	return;
@@ -590,7 +590,7 @@ sub tables
 		my ($account) = @_;
 		my $row = delete $last->{ $account->{user_id} } or return $self->bad("$account->{user_id}: an account without a history");
 
-		for my $column (@numbers, qw(seq effective_at next_reset_at period hash forfeits closed_seq), @facts)
+		for my $column (@numbers, qw(seq effective_at next_reset_at period hash closed_seq), @of_closings, @facts)
 		{
 			$self->bad("$account->{user_id}: $column is " . ($account->{$column} // 'NULL') . ', and in its last row ' . ($row->{$column} // 'NULL'))
 			  if differs($account->{$column}, $row->{$column});
@@ -603,7 +603,7 @@ sub tables
 		my ($payment) = @_;
 		my $row = delete $purchases->{ $payment->{payment_ref} } or return $self->bad("$payment->{payment_ref}: a payment without a purchase");
 
-		for my $column (qw(user_id seq kind amount revoked reported forfeited revoked_seq))
+		for my $column (qw(user_id seq kind amount revoked reported))
 		{
 			$self->bad("$payment->{payment_ref}: $column is $payment->{$column}, and in the history $row->{$column}")
 			  if differs($payment->{$column}, $row->{$column});

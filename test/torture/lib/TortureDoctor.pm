@@ -310,6 +310,12 @@ my @cases = (
 	'another total than was said' => qr/this is another total/, sub { (answered($_[0], 'revoke', qr/known_pack/))[0][7] =~ s/total=30/total=31/ },
 	'more is reinstated than was revoked' => qr/is reinstated than was revoked/, sub { known($_[0], 'known_cycle', 'reinstate')->{amount} = 31 },
 	'a closing that forgets what was lost' => qr/forfeits is 0, and in its last row 5/, sub { account($_[0], 'known_closed')->{forfeits} = 0 },
+	'an account that forgets what it was charged' => qr/charged_monthly is 0, and in its last row 15/, sub {
+		account($_[0], 'known_closed')->{charged_monthly} = 0;
+	},
+	'a refund that loses what was charged' => qr/refund has forfeited 20, and the rules give 0/, sub {
+		(grep { $_->{user_id} eq 'known_closed' && $_->{kind} eq 'refund' } @{ $_[0]{history} })[-1]{forfeited} = 20;
+	},
 	'a payment that forgets what was reported' => qr/known_pack: reported is 0/, sub { (grep { $_->{payment_ref} eq 'known_pack' } @{ $_[0]{payment} })[0]{reported} = 0 },
 	'a grant that forgets its chargeback' => qr/the grant known_cycle 7: elsewhere is 0/, sub { (grep { $_->{user_id} eq 'known_cycle' } @{ $_[0]{grant} })[0]{elsewhere} = 0 },
 	'a hold that has more' => qr/the hold known_late 2: monthly is 1/, sub { (grep { $_->{user_id} eq 'known_late' } @{ $_[0]{hold} })[0]{monthly} = 1 },

@@ -651,7 +651,7 @@ sub begin
 		[ sleep => 0.05 ],
 		[ capture => 'known_late', hold => 2, amount => 20 ],
 
-		# What a closing forfeits covers the chargeback.
+		# What a closing forfeits covers the chargeback, and what it charges comes back.
 		[ open => 'known_closed', plan => 'small', zone => 'UTC' ],
 		[ purchase => 'known_closed', amount => 60, ref => 'known_lost' ],
 		[ deduct => 'known_closed', amount => 50 ],
@@ -659,7 +659,8 @@ sub begin
 		[ refund => 'known_closed', seq => 3, amount => 15 ],
 		[ revoke => 'known_closed', ref => 'known_lost', amount => 55 ],
 		[ unfreeze => 'known_closed' ],
-		[ set_plan => 'known_closed', plan => 'big' ]);
+		[ set_plan => 'known_closed', plan => 'big' ],
+		[ refund => 'known_closed', seq => 3, amount => 20 ]);
 	for my $known (@known)
 	{
 		my ($call, $user, %args) = @$known;

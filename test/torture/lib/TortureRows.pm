@@ -180,7 +180,7 @@ sub about
 		my $ref = $row->{payment_ref};
 
 		$self->bad("$where: the payment $ref is credited already") if $self->{purchases}{$ref};
-		$self->{purchases}{$ref} = { %$row, revoked => 0, reported => 0, revoked_seq => 0 };
+		$self->{purchases}{$ref} = { %$row, revoked => 0, reported => 0 };
 	}
 	if ($kind eq 'revoke' || $kind eq 'reinstate')
 	{

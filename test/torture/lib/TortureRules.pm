@@ -10,11 +10,14 @@ use warnings FATAL => 'all';
 use Exporter 'import';
 use List::Util qw(max min sum0);
 
-our @EXPORT_OK = qw(parts_of allowance @facts);
+our @EXPORT_OK = qw(parts_of allowance @facts @of_closings);
 
 # What a row that changes one of them has, all of them.
 our @facts = qw(plan plan_version scheduled_plan cycle_anchor time_zone status overdraft_limit period_granted
   period_start period_share cycle last_left last_limit last_undone);
+
+# What an account has lost by closings, and was charged since for the time before.
+our @of_closings = qw(forfeits charged_monthly charged_purchased last_charged last_closed_seq);
 
 my $whole = 1_000_000;    # the share of a full period
 
@@ -25,7 +28,8 @@ my ($monthly, $purchased, $last, $older, $expired, $owed, $forfeited, $ended, $r
 sub rules_begin
 {
 	return (
-		period => 1, end => undef, share => $whole, left => 0, limit => 0, undone => 0, cycle => undef, made_from => '', forfeits => 0, closed_seq => 0,
+		period => 1, end => undef, share => $whole, left => 0, limit => 0, undone => 0, cycle => undef, made_from => '', forfeits => 0, charged_monthly => 0,
+		charged_purchased => 0, last_charged => 0, last_closed_seq => 0, closed_seq => 0,
 		grants => {}, spending => {});
 }
 
@@ -115,8 +119,33 @@ sub carry
 	my $all = carried($after) - carried($before);
 
 	return $limited if !$acc->{undone};
-	$acc->{granted} += $all - $limited if !$acc->{is_before_closing};
+	$acc->{granted} += $all - $limited;
 	return $all;
+}
+
+# Did what comes back leave the account before that row?  What a hold gives back did not leave it.
+sub is_before
+{
+	my ($acc, $seq) = @_;
+
+	return defined $acc->{given_seq} && $acc->{given_seq} < $seq;
+}
+
+sub is_before_closing
+{
+	my ($acc) = @_;
+
+	return is_before($acc, $acc->{state}{closed_seq});
+}
+
+# Of credits from before a closing: what the account was charged since for that time.
+sub from_before
+{
+	my ($acc, $charged, $credits) = @_;
+	my $back = min($credits, $acc->{$charged});
+
+	$acc->{$charged} -= $back;
+	return $back;
 }
 
 # Monthly credits of a period come back.
@@ -124,9 +153,16 @@ sub give_monthly
 {
 	my ($acc, $period, $credits) = @_;
 	my $age = $acc->{period} - $period;
-	my $back = $age == 0 ? $credits : $age == 1 ? carry($acc, $credits) : 0;
+	my $closed = is_before_closing($acc);
+	my $back = $age == 0 ? $credits : 0;
 
-	$back = min($back, $acc->{now}{owed_monthly}) if $acc->{is_before_closing};
+	if ($age == 1)
+	{
+		$back = is_before($acc, $acc->{last_closed_seq}) ? from_before($acc, 'last_charged', $credits) : $credits;
+		$back = carry($acc, $back);
+		$closed &&= $acc->{state}{closed_seq} != $acc->{last_closed_seq};
+	}
+	$back = from_before($acc, 'charged_monthly', $back) if $closed && $age <= 1;
 	$acc->{lost} += $credits - $back;
 	credit($acc, 'monthly', $back);
 	return;
@@ -135,14 +171,10 @@ sub give_monthly
 sub give_purchased
 {
 	my ($acc, $credits) = @_;
-	my $back = $credits;
+	my $back = is_before_closing($acc) ? from_before($acc, 'charged_purchased', $credits) : $credits;
 
-	if ($acc->{is_before_closing})
-	{
-		$back = min($back, $acc->{now}{owed_purchased});
-		$acc->{lost} += $credits - $back;
-		$acc->{forfeits} += $credits - $back;
-	}
+	$acc->{lost} += $credits - $back;
+	$acc->{forfeits} += $credits - $back;
 	credit($acc, 'purchased', $back);
 	return;
 }
@@ -339,6 +371,8 @@ sub new_period
 	$acc->{limit} = $version ? $version->{rollover_limit} : 0;
 	$acc->{undone} = 0;
 	$now->{owed_monthly} = 0;
+	@$acc{qw(last_charged last_closed_seq)} = ($row->{skipped} ? 0 : $acc->{charged_monthly}, $acc->{state}{closed_seq});
+	$acc->{charged_monthly} = 0;
 	$now->{monthly} = carried($acc->{left}, $acc->{limit});
 	$acc->{expired} = $before - $now->{monthly};
 	$acc->{granted} = $version ? allowance($version, $share) : 0;
@@ -395,7 +429,7 @@ my %rule = (
 		my ($skip, $wanted) = ($spent->{given}, $row->{amount});
 
 		$spent->{given} += $wanted;
-		$acc->{is_before_closing} = $row->{ref_seq} < $acc->{state}{closed_seq};
+		$acc->{given_seq} = $row->{ref_seq};
 		for my $part ([ $purchased, $spent->{purchased} ], reverse(@{ $spent->{parts} }), [ $monthly, $spent->{monthly} ])
 		{
 			my ($source, $credits) = @$part;
@@ -464,9 +498,12 @@ my %rule = (
 			$acc->{now}{granted} -= $take->(\$grant->{left}, $payment->{seq});
 			$take->(\$grant->{expired}, $ended);
 		}
-		$payment->{forfeited} += $take->(\$acc->{forfeits}, $forfeited) if $payment->{seq} < $acc->{state}{closed_seq};
 		$grant->{elsewhere} += $wanted if $grant;
-		$payment->{revoked_seq} = $row->{seq};
+		if ($payment->{seq} < $acc->{state}{closed_seq})
+		{
+			$take->(\$acc->{forfeits}, $forfeited);
+			$acc->{charged_purchased} += $wanted;
+		}
 		$take->(\$acc->{now}{purchased}, $purchased);
 		$acc->{now}{owed_purchased} += $wanted;
 		put($acc, $owed, $wanted);
@@ -481,24 +518,15 @@ my %rule = (
 		my $payment = $self->{purchases}{ $row->{payment_ref} } or return;
 		my $grant = $payment->{kind} eq 'grant' ? $acc->{state}{grants}{ $payment->{seq} } : undef;
 		my $amount = $row->{amount};
-		my $revoked = $payment->{revoked} + $amount;    # before this
-		my $to_purchased = min($amount, $grant ? $grant->{elsewhere} : $revoked - $payment->{forfeited});
-		my $to_forfeited = min($amount - $to_purchased, $payment->{forfeited});
-		my $to_grant = $amount - $to_purchased - $to_forfeited;
+		my $to_purchased = $grant ? min($amount, $grant->{elsewhere}) : $amount;
 
-		$acc->{is_before_closing} = $payment->{revoked_seq} < $acc->{state}{closed_seq};
-		give_purchased($acc, $to_purchased);
+		$acc->{given_seq} = $payment->{seq};
+
+		# A grant gives what was taken elsewhere first, whatever comes back to it.
+		if ($grant) { give_granted($acc, $payment->{seq}, $amount); }
+		else { give_purchased($acc, $amount); }
 		put($acc, $purchased, $to_purchased);
-		$payment->{forfeited} -= $to_forfeited;
-		$acc->{forfeits} += $to_forfeited;
-		$acc->{lost} += $to_forfeited;
-		put($acc, $forfeited, $to_forfeited);
-		if ($grant)
-		{
-			$grant->{elsewhere} -= $to_purchased;
-			give_granted($acc, $payment->{seq}, $to_grant);
-			put($acc, $payment->{seq}, $to_grant);
-		}
+		put($acc, $payment->{seq}, $amount - $to_purchased);
 		$acc->{forfeited} = $acc->{lost};
 	},
 	close => sub {
@@ -510,6 +538,7 @@ my %rule = (
 		change_granted($acc, 0);
 		put($acc, $_, close_grant($acc->{state}{grants}{$_})) for grants_in_order($acc->{state});
 		$acc->{forfeits} += $now->{purchased};
+		@$acc{qw(charged_monthly charged_purchased)} = @$now{qw(owed_monthly owed_purchased)};
 		@$now{qw(monthly granted purchased)} = (0, 0, 0);
 		$acc->{state}{closed_seq} = $row->{seq};
 	},
@@ -605,7 +634,8 @@ sub periods
 		$self->bad("$where: the period $row->{period} after $state->{period}")
 		  if $passed < 0 || defined $state->{plan} || defined $state->{scheduled_plan} || !defined $state->{end} || $state->{end} gt $at
 		  || $kind eq 'reset' || !$has_facts || grep { $before->{$_} } qw(monthly held_monthly owed_monthly);
-		@$state{qw(left limit undone period_granted)} = (0, 0, 0, 0);
+		@$state{qw(last_charged last_closed_seq)} = ($passed > 1 ? 0 : $state->{charged_monthly}, $state->{closed_seq});
+		@$state{qw(left limit undone period_granted charged_monthly)} = (0, 0, 0, 0, 0);
 	}
 	elsif ($kind eq 'reset')
 	{
@@ -624,7 +654,7 @@ sub periods
 	$self->bad("$where: the end of the period moves from " . ($state->{end} // 'never') . ' to ' . ($end // 'never'))
 	  if !$is_new && ($end // '') ne ($state->{end} // '');
 	$self->bad("$where: a share of $row->{period_share}")
-	  if $has_facts && (!$is_new && $row->{period_share} != $state->{share} || $row->{period_share} < 1 || $row->{period_share} > $whole);
+	  if $has_facts && (!$is_new && $row->{period_share} != $state->{share} || $row->{period_share} < 0 || $row->{period_share} > $whole);
 	if ($has_facts && ($passed || $begun || !defined $state->{cycle}))
 	{
 		$state->{made_from} = made_from(@$row{qw(cycle_anchor time_zone cycle)});
@@ -649,7 +679,7 @@ sub follows
 	my $acc = {
 		now => {%$before}, state => $state, at => TortureRows::instant($row->{effective_at}), lost => 0, parts => [], expired => 0, forfeited => 0,
 		amount => $row->{amount}, left => $state->{left}, limit => $state->{limit}, undone => $state->{undone}, granted => $state->{period_granted}, share => $state->{share},
-		period => $row->{period}, forfeits => $state->{forfeits} };
+		period => $row->{period}, map { ($_ => $state->{$_}) } @of_closings };
 
 	$rule{$kind}->($self, $acc, $row);
 	my %wrong = map { ($_ => [ $row->{$_}, $acc->{now}{$_} ]) } grep { $row->{$_} != $acc->{now}{$_} } sort keys %{ $acc->{now} };
@@ -671,7 +701,7 @@ sub follows
 
 	# What follows is judged by what is there.
 	@$state{qw(left limit undone)} = defined $row->{status} ? (@$row{qw(last_left last_limit)}, ($row->{last_undone} // '') eq 't') : @$acc{qw(left limit undone)};
-	@$state{qw(period forfeits)} = ($row->{period}, $acc->{forfeits});
+	@$state{ 'period', @of_closings } = ($row->{period}, @$acc{@of_closings});
 	return;
 }
 

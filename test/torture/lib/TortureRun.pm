@@ -149,9 +149,11 @@ my %tables = (
 	account => q(SELECT user_id, history_seq AS seq, monthly, granted, purchased, held_monthly, held_granted, held_purchased,
 		owed_monthly, owed_purchased, status, plan, plan_version, scheduled_plan, time_zone, cycle_anchor, overdraft_limit, effective_at,
 		period, period_granted, period_share, cycle, last_left, last_limit, last_undone, coalesce(forfeited, 0) AS forfeits,
+		coalesce(charged_monthly, 0) AS charged_monthly, coalesce(charged_purchased, 0) AS charged_purchased,
+		coalesce(last_charged, 0) AS last_charged, coalesce(last_closed_seq, 0) AS last_closed_seq,
 		coalesce(closed_seq, 0) AS closed_seq, last_monthly_reset AS period_start, next_reset_at, encode(history_hash, 'hex') AS hash FROM credit_account),
 	payment => q(SELECT payment_ref, user_id, seq, CASE WHEN granted THEN 'grant' ELSE 'purchase' END AS kind, amount, revoked,
-		coalesce(reported, 0) AS reported, coalesce(forfeited, 0) AS forfeited, coalesce(revoked_seq, 0) AS revoked_seq
+		coalesce(reported, 0) AS reported
 		FROM credit_payment),
 	plan => 'SELECT plan, version, effective_from, monthly_credits, rollover_limit, cycle FROM credit_plan',
 	grant => q(SELECT user_id, seq, amount, remaining, closed, ends_at, coalesce(expired, 0) AS expired, coalesce(elsewhere, 0) AS elsewhere

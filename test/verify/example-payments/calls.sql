@@ -131,7 +131,7 @@ SET credits.clock = '2026-02-13 00:00+00';
 SELECT credits_set_plan('f_undo', 'free');
 SELECT credits_refund('f_undo', 2, 6);
 
--- Closed and opened again: a reinstatement of what was taken before the closing, and of what was taken after it.
+-- Closed and opened again, with reinstatements of a payment from before the closing.
 SET credits.clock = '2026-01-10 00:00+00';
 SELECT credits_open_account('g_again', 'free', '2026-01-10 00:00');
 SELECT credits_add_purchased('g_again', 50, 'pay_g');
@@ -146,3 +146,43 @@ SELECT credits_unfreeze('g_again');
 SELECT credits_set_plan('g_again', 'free');
 SELECT credits_revoke_purchase('pay_g', 10);
 SELECT credits_reinstate_purchase('pay_g', 12);
+
+-- What is owed at a closing, and what chargebacks take after it, comes back later, but not more.  So do
+-- monthly credits, until the boundary.
+SET credits.clock = '2026-01-10 00:00+00';
+SELECT credits_open_account('h_debt', 'roll', '2026-01-10 00:00');
+SELECT credits_add_purchased('h_debt', 100, 'pay_h');
+SELECT credits_deduct('h_debt', 160);
+SELECT credits_revoke_purchase('pay_h', 70);
+SET credits.clock = '2026-01-11 00:00+00';
+SELECT credits_close_account('h_debt');
+SET credits.clock = '2026-01-12 00:00+00';
+SELECT credits_unfreeze('h_debt');
+SELECT credits_set_plan('h_debt', 'roll');
+SELECT credits_add_purchased('h_debt', 50, 'pay_h2');
+SELECT credits_refund('h_debt', 3, 20);
+SELECT credits_revoke_purchase('pay_h', 10);
+SET credits.clock = '2026-01-13 00:00+00';
+SELECT credits_reinstate_purchase('pay_h', 35);
+SELECT credits_refund('h_debt', 3, 50);
+SELECT credits_revoke_purchase('pay_h', 25);
+SET credits.clock = '2026-02-02 00:00+00';
+SELECT credits_refund('h_debt', 3, 20);
+
+-- A paid grant, and two closings.
+SET credits.clock = '2026-01-10 00:00+00';
+SELECT credits_grant('i_pack', 100, '2027-02-03 00:00+00', payment_ref => 'pack_i');
+SELECT credits_deduct('i_pack', 60);
+SELECT credits_close_account('i_pack');
+SELECT credits_unfreeze('i_pack');
+SELECT credits_add_purchased('i_pack', 70, 'pay_i');
+SELECT credits_revoke_purchase('pack_i', 80);
+SET credits.clock = '2026-01-11 00:00+00';
+SELECT credits_refund('i_pack', 3, 15);
+SELECT credits_reinstate_purchase('pack_i', 10);
+SELECT credits_close_account('i_pack');
+SET credits.clock = '2026-01-12 00:00+00';
+SELECT credits_refund('i_pack', 3, 20);
+SELECT credits_revoke_purchase('pack_i', 20);
+SELECT credits_reinstate_purchase('pack_i');
+SELECT credits_grant('i_pack', 5, '2027-02-03 00:00+00', payment_ref => 'pack_i2');
