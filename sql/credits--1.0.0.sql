@@ -65,7 +65,6 @@ CREATE TABLE @extschema@.credit_account (
     cycle_anchor       pg_catalog.timestamp   NOT NULL,
     history_seq        pg_catalog.int8        NOT NULL,
     plan_threshold     pg_catalog.int8        NOT NULL,
-    flags              pg_catalog.int4        NOT NULL,
     period_share       pg_catalog.int4        NOT NULL,
     last_undone        pg_catalog.bool        NOT NULL,
     user_id            pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
@@ -82,6 +81,7 @@ CREATE TABLE @extschema@.credit_account (
     last_charged       pg_catalog.int8,
     last_closed_seq    pg_catalog.int8,
     low_threshold      pg_catalog.int8,
+    flags              pg_catalog.int4,
     plan_version       pg_catalog.int4,
     plan               pg_catalog.text COLLATE pg_catalog."C",
     scheduled_plan     pg_catalog.text COLLATE pg_catalog."C",
@@ -101,7 +101,7 @@ CREATE TABLE @extschema@.credit_account (
     CONSTRAINT credit_account_status CHECK (status OPERATOR(pg_catalog.=) 'active' OR status OPERATOR(pg_catalog.=) 'frozen' OR status OPERATOR(pg_catalog.=) 'closed'),
     CONSTRAINT credit_account_plan CHECK ((plan IS NULL) OPERATOR(pg_catalog.=) (plan_version IS NULL) AND (plan IS NULL OR cycle IS NOT NULL)),
     CONSTRAINT credit_account_period CHECK (
-        plan_threshold OPERATOR(pg_catalog.>=) 0 AND low_threshold OPERATOR(pg_catalog.>=) 0 AND
+        plan_threshold OPERATOR(pg_catalog.>=) 0 AND flags OPERATOR(pg_catalog.>) 0 AND low_threshold OPERATOR(pg_catalog.>=) 0 AND
         period OPERATOR(pg_catalog.>=) 1 AND period_share OPERATOR(pg_catalog.>=) 0 AND period_share OPERATOR(pg_catalog.<=) 1000000 AND
         last_limit OPERATOR(pg_catalog.>=) 0 AND (cycle IS NOT NULL OR next_reset_at IS NULL) AND
         (end_zone IS NULL) OPERATOR(pg_catalog.=) (end_anchor IS NULL) AND (end_zone IS NULL) OPERATOR(pg_catalog.=) (end_cycle IS NULL)),
@@ -112,7 +112,7 @@ CREATE TABLE @extschema@.credit_account (
     CONSTRAINT credit_account_head CHECK (history_seq OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(history_hash) OPERATOR(pg_catalog.=) 32)
 ) WITH (fillfactor = 70);
 CREATE INDEX credit_account_next_event_idx ON @extschema@.credit_account (next_event_at);
-CREATE INDEX credit_account_flags_idx ON @extschema@.credit_account (flags) WHERE flags OPERATOR(pg_catalog.<>) 0;
+CREATE INDEX credit_account_flags_idx ON @extschema@.credit_account (flags) WHERE flags IS NOT NULL;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_account', '');
 COMMENT ON TABLE @extschema@.credit_account IS 'One row per user: what is left, what is held and owed, the plan and the period, and the newest row of the user''s history.';
 COMMENT ON COLUMN @extschema@.credit_account.monthly IS 'Monthly credits left, without held ones. Each boundary sets them anew.';
@@ -136,7 +136,7 @@ COMMENT ON COLUMN @extschema@.credit_account.charged_monthly IS 'The same for mo
 COMMENT ON COLUMN @extschema@.credit_account.last_charged IS 'charged_monthly at the last boundary, minus what came back since from before that closing. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_account.last_closed_seq IS 'closed_seq at the last boundary. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_account.plan_threshold IS 'low_balance_threshold of the plan''s version. 0: no plan.';
-COMMENT ON COLUMN @extschema@.credit_account.flags IS 'Sum of 1: fewer credits available than the threshold; 2: none available; 4: purchased credits are owed; 8: frozen; 16: closed. As the account''s last row left it.';
+COMMENT ON COLUMN @extschema@.credit_account.flags IS 'Sum of 1: fewer credits available than the threshold; 2: none available; 4: purchased credits are owed; 8: frozen; 16: closed. As the account''s last row left it. NULL: nothing of that.';
 COMMENT ON COLUMN @extschema@.credit_account.low_threshold IS 'The account''s own threshold, instead of the plan''s. NULL: it has none.';
 COMMENT ON COLUMN @extschema@.credit_account.level IS 'low or empty: the lowest level that available credits had since the account last recovered. NULL: enough.';
 COMMENT ON COLUMN @extschema@.credit_account.effective_at IS 'effective_at of the newest history row. The account''s time never goes back to before it.';
@@ -519,7 +519,6 @@ CREATE TABLE @extschema@.credit_checkpoint (
     cycle_anchor       pg_catalog.timestamp   NOT NULL,
     history_seq        pg_catalog.int8        NOT NULL,
     plan_threshold     pg_catalog.int8        NOT NULL,
-    flags              pg_catalog.int4        NOT NULL,
     period_share       pg_catalog.int4        NOT NULL,
     last_undone        pg_catalog.bool        NOT NULL,
     user_id            pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
@@ -536,6 +535,7 @@ CREATE TABLE @extschema@.credit_checkpoint (
     last_charged       pg_catalog.int8,
     last_closed_seq    pg_catalog.int8,
     low_threshold      pg_catalog.int8,
+    flags              pg_catalog.int4,
     plan_version       pg_catalog.int4,
     plan               pg_catalog.text COLLATE pg_catalog."C",
     scheduled_plan     pg_catalog.text COLLATE pg_catalog."C",

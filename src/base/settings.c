@@ -110,6 +110,7 @@ check_events(char **value, void **extra, GucSource source)
 	List *names;
 	ListCell *cell;
 	int *kinds;
+	int wanted = 0;
 
 	(void) source;
 	if (!SplitIdentifierString(list, ',', &names))
@@ -117,10 +118,6 @@ check_events(char **value, void **extra, GucSource source)
 		GUC_check_errdetail("List syntax is invalid.");
 		return false;
 	}
-	kinds = compat_guc_malloc(sizeof(int));
-	if (kinds == NULL)
-		return false;
-	*kinds = 0;
 	foreach(cell, names)
 	{
 		int kind = event_kind_find(lfirst(cell));
@@ -130,8 +127,12 @@ check_events(char **value, void **extra, GucSource source)
 			GUC_check_errdetail("\"%s\" is not a kind of events.", (char *) lfirst(cell));
 			return false;
 		}
-		*kinds |= EVENT_BIT(kind);
+		wanted |= EVENT_BIT(kind);
 	}
+	kinds = compat_guc_malloc(sizeof(int));
+	if (kinds == NULL)
+		return false;
+	*kinds = wanted;
 	*extra = kinds;
 	return true;
 }

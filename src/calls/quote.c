@@ -112,6 +112,8 @@ COUNTED_FUNCTION(credits_quote, CALL_QUOTE)
 	object_int(&object, "overdraft_limit", acc.facts.overdraft_limit);
 	object_int(&object, "shortfall", missing);
 	object_bool(&object, "low", cr_is_low(&acc));
+	if (row.crossed != CR_CROSSED_NOTHING)
+		object_text(&object, "crossed", cr_crossing_name(row.crossed));
 	object_text(&object, "status", cr_status_name(acc.facts.status));
 	object_time(&object, "next_reset_at", acc.next_reset_at);
 	object_int(&object, "seq", acc.history_seq);

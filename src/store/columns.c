@@ -42,7 +42,6 @@ static const Column credit_plan[] = {
 	{"cycle_anchor", TIMESTAMPOID, true}, \
 	{"history_seq", INT8OID, true}, \
 	{"plan_threshold", INT8OID, true}, \
-	{"flags", INT4OID, true}, \
 	{"period_share", INT4OID, true}, \
 	{"last_undone", BOOLOID, true}, \
 	{"user_id", TEXTOID, true}, \
@@ -59,6 +58,7 @@ static const Column credit_plan[] = {
 	{"last_charged", INT8OID, false}, \
 	{"last_closed_seq", INT8OID, false}, \
 	{"low_threshold", INT8OID, false}, \
+	{"flags", INT4OID, false}, \
 	{"plan_version", INT4OID, false}, \
 	{"plan", TEXTOID, false}, \
 	{"scheduled_plan", TEXTOID, false}, \

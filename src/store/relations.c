@@ -43,6 +43,8 @@ static const IndexName indexes[INDEX_COUNT] = {
 	1, {ACC_USER_ID, 0}},
 	[INDEX_ACCOUNT_NEXT_EVENT] = {"credit_account_next_event_idx", TABLE_ACCOUNT, false, false,
 	1, {ACC_NEXT_EVENT_AT, 0}},
+	[INDEX_ACCOUNT_FLAGS] = {"credit_account_flags_idx", TABLE_ACCOUNT, false, true,
+	1, {ACC_FLAGS, 0}},
 	[INDEX_HISTORY] = {"credit_history_pkey", TABLE_HISTORY, true, false,
 	2, {HIST_USER_ID, HIST_SEQ}},
 	[INDEX_HISTORY_KEY] = {"credit_history_key_idx", TABLE_HISTORY, true, true,

@@ -293,7 +293,7 @@ account_read(CrAccount *acc, const Datum *values, const bool *nulls)
 	acc->last_charged = get_count(&c, ACC_LAST_CHARGED);
 	acc->last_closed_seq = get_count(&c, ACC_LAST_CLOSED_SEQ);
 	acc->plan_threshold = get_int(&c, ACC_PLAN_THRESHOLD);
-	acc->flags = DatumGetInt32(values[ACC_FLAGS - 1]);
+	acc->flags = nulls[ACC_FLAGS - 1] ? 0 : DatumGetInt32(values[ACC_FLAGS - 1]);
 	acc->facts.low_threshold = get_threshold(&c, ACC_LOW_THRESHOLD);
 	acc->level = get_level(&c, ACC_LEVEL, &complaint);
 	acc->facts.plan_version = get_version(&c, ACC_PLAN_VERSION, &complaint);
@@ -404,7 +404,10 @@ account_to_slot(const CrAccount *acc, TupleTableSlot *slot)
 	set_count_or_null(slot, ACC_LAST_CHARGED, acc->last_charged);
 	set_count_or_null(slot, ACC_LAST_CLOSED_SEQ, acc->last_closed_seq);
 	slot_set_int(slot, ACC_PLAN_THRESHOLD, acc->plan_threshold);
-	slot_set(slot, ACC_FLAGS, Int32GetDatum(acc->flags));
+	if (acc->flags != 0)
+		slot_set(slot, ACC_FLAGS, Int32GetDatum(acc->flags));
+	else
+		slot_set_null(slot, ACC_FLAGS);
 	set_threshold(slot, ACC_LOW_THRESHOLD, acc->facts.low_threshold);
 	slot_set_text(slot, ACC_LEVEL,
 				  acc->level == CR_LEVEL_OK ? NULL : cr_level_name(acc->level));
