@@ -671,6 +671,7 @@ row_to_slot(const CrRow *row, TupleTableSlot *slot, Datum metadata)
 		slot_set_int(slot, HIST_LAST_LEFT, row->facts.last_left);
 		slot_set_int(slot, HIST_LAST_LIMIT, row->facts.last_limit);
 		slot_set(slot, HIST_LAST_UNDONE, BoolGetDatum(row->facts.last_undone));
+		set_threshold(slot, HIST_LOW_THRESHOLD, row->facts.low_threshold);
 		slot_set_time(slot, HIST_PERIOD_START, row->facts.period_start);
 		slot_set(slot, HIST_PERIOD_SHARE, Int32GetDatum(row->facts.period_share));
 		set_cycle(slot, HIST_CYCLE, row->facts.cycle);
