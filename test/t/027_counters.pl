@@ -8,6 +8,7 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 
 use CreditsTest;
+use PostgreSQL::Test::Utils ();
 use Test::More;
 
 my $preload = "shared_preload_libraries = 'credits'\n";
@@ -157,6 +158,12 @@ $holder->do('COMMIT');
 $waiter->answer;
 is(totals('waits, turns, wait_time > 0'), '1|1|t', 'a wait and its time');
 
+# --- The query of docs/operations.md for the time that 99 of 100 calls do not exceed.
+
+my ($p99) = PostgreSQL::Test::Utils::slurp_file("$FindBin::RealBin/../../docs/operations.md") =~ /^```sql\n([^`]* AS p99_ms\n[^`]*?);?\n```/m;
+is($node->safe_psql('postgres', "SELECT bool_and(p99_ms >= 0.1 AND mean_ms > 0) AND max(p99_ms) FILTER (WHERE calls = 1) >= max(mean_ms) FILTER (WHERE calls = 1) FROM ($p99) t"),
+	't', 'the query for the 99th percentile');
+
 # --- A restart, a crash, a reset.
 
 my $kept = totals('history_rows, spent_monthly, stats_reset') . calls('deduct');
@@ -188,6 +195,9 @@ is_clean($node, 'postgres');
 # --- Not preloaded.
 
 $node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
+$node->restart;
+$node->psql('postgres', 'SELECT credits_now()', stderr => \my $warning);
+like($warning, qr/WARNING: .* "credits\.counted_databases"/m, 'without preloading there is no setting');
 $node->adjust_conf('postgresql.conf', 'credits.counted_databases', undef);
 $node->restart;
 $node->safe_psql('postgres', "SELECT credits_deduct('ann', 1), credits_stat_reset()");
