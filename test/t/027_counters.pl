@@ -112,9 +112,9 @@ SELECT credits_revoke_purchase('pay_bea', 2);
 ));
 is(totals('spent_granted - 20, spent_purchased, issued_purchase, revoked'), '7|18|55|2', 'a capture spends from each bucket; a chargeback');
 
-$node->safe_psql('postgres', q(SELECT count(*) FROM credits_deduct_many('{ann,ann,ann}', '{1,1,1}')));
+$node->safe_psql('postgres', q(SELECT count(*) FROM credits_deduct_many('{ann,ann,ann,ann}', '{1,1,1,1}', idempotency_keys => '{NULL,NULL,batch,batch}')));
 is(calls('deduct_many'), 'ok:1', 'a batch is one call');
-is(totals('spent_purchased'), 21, 'of three deductions');
+is(totals('spent_purchased'), 21, 'of three deductions and a replay');
 
 # --- Calls inside calls, and in another process.
 
@@ -184,10 +184,10 @@ close $fh or die "$file: $!";
 $node->start;
 is(totals('count(*)'), 0, 'a file that was written by a library that counts other things is left out');
 ok(!-e $file, '... and removed');
-my $killed = session($node, 'postgres');
+my ($killed, $other) = map { session($node, 'postgres') } 1 .. 2;
 $killed->do(q(SELECT credits_deduct('ann', 1)));
 kill KILL => $killed->pid;
-poll_until(sub { $node->psql('postgres', 'SELECT 1', stderr => \my $ignored) != 0 }, 'the server goes down');
+poll_until(sub { !kill 0, $other->pid }, 'the server ends all sessions');
 poll_until(sub { $node->psql('postgres', 'SELECT 1', stderr => \my $ignored) == 0 }, 'the server comes back');
 is(totals('count(*)'), 0, 'after a crash they begin anew');
 is_clean($node, 'postgres');
