@@ -43,6 +43,7 @@ typedef struct Shared
 {
 	LWLock *lock;			/* for taking, freeing, resetting and reading a place */
 	pg_atomic_uint32 freed; /* how often a place was freed */
+	bool is_used;			/* a backend has changed a place since the file was read */
 	int n_places;
 	Place places[FLEXIBLE_ARRAY_MEMBER];
 } Shared;
@@ -146,7 +147,11 @@ write_places(FILE *file)
 	return good;
 }
 
-/* The postmaster has ended all other processes, and ends itself. */
+/*
+ * The postmaster has ended all other processes, and ends itself or, after a crash, makes
+ * shared memory anew.  A server that could not start has counted nothing, and writes back
+ * what it has read.
+ */
 static void
 save(int code, Datum arg)
 {
@@ -154,7 +159,7 @@ save(int code, Datum arg)
 	bool good = false;
 
 	(void) arg;
-	if (code != 0 || shared == NULL)
+	if (shared == NULL || (code != 0 && shared->is_used))
 		return;
 	file = AllocateFile(FILE_NAME ".tmp", PG_BINARY_W);
 	if (file)
@@ -187,6 +192,7 @@ start_up(void)
 	{
 		shared->lock = &GetNamedLWLockTranche("credits counters")->lock;
 		pg_atomic_init_u32(&shared->freed, 0);
+		shared->is_used = false;
 		shared->n_places = settings_counted_databases();
 		for (int i = 0; i < shared->n_places; i++)
 			init_place(&shared->places[i]);
@@ -247,6 +253,7 @@ find_or_take_place(void)
 		set_place(place, NULL);
 		pg_atomic_write_u32(&place->database, MyDatabaseId);
 	}
+	shared->is_used = true;
 	return place;
 }
 
@@ -349,7 +356,10 @@ counters_reset(Oid database)
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	place = find_place(database);
 	if (place)
+	{
 		set_place(place, NULL);
+		shared->is_used = true;
+	}
 	LWLockRelease(shared->lock);
 }
 
@@ -365,6 +375,7 @@ counters_free(Oid database)
 	{
 		pg_atomic_write_u32(&place->database, InvalidOid);
 		(void) pg_atomic_fetch_add_u32(&shared->freed, 1);
+		shared->is_used = true;
 	}
 	LWLockRelease(shared->lock);
 }

@@ -169,6 +169,16 @@ is($node->safe_psql('postgres', "SELECT bool_and(p99_ms >= 0.1 AND mean_ms > 0) 
 my $kept = totals('history_rows, spent_monthly, stats_reset') . calls('deduct');
 $node->restart;
 is(totals('history_rows, spent_monthly, stats_reset') . calls('deduct'), $kept, 'the counters survive a restart');
+$node->stop;
+$node->append_conf('pg_hba.conf', "an error\n");
+is($node->start(fail_ok => 1), 0, 'the server cannot start');
+my $hba = $node->data_dir . '/pg_hba.conf';
+my $lines = PostgreSQL::Test::Utils::slurp_file($hba) =~ s/^an error\n//mr;
+open my $conf, '>', $hba or die "$hba: $!";
+print $conf $lines;
+close $conf or die "$hba: $!";
+$node->start;
+is(totals('history_rows, spent_monthly, stats_reset') . calls('deduct'), $kept, '... nor does that lose them');
 $node->safe_psql('postgres', "SELECT credits_deduct('ann', 1)") for 1 .. 8;
 $node->safe_psql('postgres', 'SELECT credits_stat_reset()');
 is(totals('history_rows, spent_monthly'), '0|0', 'they are set to 0');
