@@ -230,8 +230,8 @@ sub as_asked
 	$wrong = 'another spender' if $call ne 'transfer' && differs($row->{spender}, $args{spender});
 	$wrong = 'another total' if $call eq 'revoke' && noted($row, -9) != ($args{total} // 0);
 	$wrong = 'another plan' if $call eq 'restart' && differs($state->{plan}, $args{plan});
-	$wrong = 'another hold' if defined $args{hold} && $row->{ref_seq} != $args{hold};
-	$wrong = 'another deduction' if defined $args{seq} && $row->{ref_seq} != $args{seq};
+	$wrong = 'another hold' if defined $args{hold} && differs($row->{ref_seq}, $args{hold});
+	$wrong = 'another deduction' if defined $args{seq} && differs($row->{ref_seq}, $args{seq});
 	$wrong = 'other metadata' if differs($row->{meta}, $row->{erased} eq 't' ? undef : $args{meta});
 	$wrong = 'another limit' if $call eq 'overdraft' && $state->{overdraft_limit} != $args{limit};
 	$wrong = 'another end' if $call eq 'grant' && time_of($row->{ends_at}) ne time_of($args{ends});

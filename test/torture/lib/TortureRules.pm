@@ -459,6 +459,7 @@ my %rule = (
 
 		# One that only pays what is owed changes no balance.
 		$bucket //= $row->{owed_monthly} != $acc->{now}{owed_monthly} ? 'monthly' : 'purchased';
+		$acc->{state}{adjusted}{ $acc->{period} } += $row->{amount} if $bucket eq 'monthly' && $row->{amount} > 0;
 		if ($row->{amount} > 0) { credit($acc, $bucket, $row->{amount}); }
 		elsif ($bucket eq 'granted') { burn($acc, -$row->{amount}); }
 		else { $acc->{now}{$bucket} += $row->{amount}; }
@@ -537,6 +538,8 @@ my %rule = (
 		  ($now->{monthly} + $now->{granted} + $now->{purchased}, $now->{monthly} + $now->{granted}, $now->{purchased});
 		change_granted($acc, 0);
 		put($acc, $_, close_grant($acc->{state}{grants}{$_})) for grants_in_order($acc->{state});
+		$_->{closed} = 1 for values %{ $acc->{state}{grants} };    # also those that are spent
+		$acc->{undone} = 0;
 		$acc->{forfeits} += $now->{purchased};
 		@$acc{qw(charged_monthly charged_purchased)} = @$now{qw(owed_monthly owed_purchased)};
 		@$now{qw(monthly granted purchased)} = (0, 0, 0);
@@ -553,6 +556,7 @@ my %rule = (
 		my $version = version_after($self, $acc, $row);
 
 		$acc->{amount} = change_granted($acc, $version ? allowance($version, $acc->{share}) : 0);
+		$acc->{undone} = 0;
 	},
 	reset => sub {
 		my ($self, $acc, $row) = @_;
@@ -566,6 +570,7 @@ my %rule = (
 		my $version = version_after($self, $acc, $row);
 
 		credit($acc, $_, brought($row, $_)) for qw(monthly purchased);
+		$acc->{state}{adjusted} = {};
 		$acc->{granted} = $version ? allowance($version, $acc->{share}) : 0;
 		put($acc, @$_) for parts_of($row);
 	},
@@ -596,13 +601,27 @@ my %rule = (
 		elsif ($target->{kind} eq 'grant') { $now->{granted} -= close_grant($acc->{state}{grants}{ $target->{seq} }); }
 		else
 		{
-			$acc->{granted} += brought($target, 'monthly') - $target->{period_granted} if $target->{period} == $acc->{period};
+			$acc->{granted} +=
+			  $target->{period} == $acc->{period} ? brought($target, 'monthly') - $target->{period_granted} : rolled_over($acc);
+			$acc->{undone} = 0;
 			change_granted($acc, 0);
 			take_or_owe($acc, 'purchased', brought($target, 'purchased'));
 		}
 		$acc->{amount} = $net->() - $before;
 	},
 	map { ($_ => sub { }) } qw(plan_change schedule_plan set_cycle set_overdraft freeze unfreeze imported archive));
+
+# How much of what rolled over goes with an import of an earlier period: not what was adjusted since.
+sub rolled_over
+{
+	my ($acc) = @_;
+	my $adjusted = $acc->{state}{adjusted} // {};
+	my $kept = sum0(map { $_ < $acc->{period} ? $adjusted->{$_} : () } keys %$adjusted);
+	my $before = carried($acc->{left}, $acc->{limit});
+
+	$acc->{limit} = $acc->{undone} ? $kept : min($acc->{limit}, $kept);
+	return $before - carried($acc->{left}, $acc->{limit});
+}
 
 # What an import brought to a bucket: its delta, or if it paid what was owed its allocations.
 sub brought
