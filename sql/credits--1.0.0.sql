@@ -1212,7 +1212,7 @@ CREATE FUNCTION @extschema@.credits_stat(
         OUT waits pg_catalog.int8, OUT wait_time pg_catalog.float8, OUT turns pg_catalog.int8,
         OUT stats_reset pg_catalog.timestamptz)
     RETURNS SETOF pg_catalog.record
-    LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 1 AS 'MODULE_PATHNAME', 'credits_stat';
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 1 AS 'MODULE_PATHNAME', 'credits_stat';
 COMMENT ON FUNCTION @extschema@.credits_stat() IS
 'What pg_stat_credits shows. No rows unless the library is in shared_preload_libraries.';
 
@@ -1220,15 +1220,15 @@ CREATE FUNCTION @extschema@.credits_stat_calls(
         OUT datid pg_catalog.oid, OUT call pg_catalog.text, OUT result pg_catalog.text, OUT calls pg_catalog.int8,
         OUT total_time pg_catalog.float8, OUT histogram pg_catalog.int8[])
     RETURNS SETOF pg_catalog.record
-    LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'credits_stat_calls';
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'credits_stat_calls';
 COMMENT ON FUNCTION @extschema@.credits_stat_calls() IS
 'What pg_stat_credits_calls shows. No rows unless the library is in shared_preload_libraries.';
 
 CREATE FUNCTION @extschema@.credits_stat_reset()
     RETURNS pg_catalog.void
-    LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'credits_stat_reset';
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credits_stat_reset';
 COMMENT ON FUNCTION @extschema@.credits_stat_reset() IS
-'Sets the counters of this database to 0, in pg_stat_credits and pg_stat_credits_calls.';
+'Sets the counters of this database to 0, in pg_stat_credits and pg_stat_credits_calls. It changes no table, so it is allowed in a read-only transaction and on a standby. Errors: 42501.';
 
 CREATE VIEW @extschema@.pg_stat_credits AS
     SELECT s.datid, d.datname, s.history_rows, s.spent_monthly, s.spent_granted, s.spent_purchased, s.refunded,

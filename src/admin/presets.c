@@ -124,8 +124,8 @@ static const Right routine_rights[] = {
 	{"credits_roles", AUDITOR | ADMIN},
 	{"credits_dump_customizations", AUDITOR | ADMIN},
 	{"credits_take_events", APP | SERVER | ADMIN},
-	{"credits_stat", MONITOR | ADMIN},
-	{"credits_stat_calls", MONITOR | ADMIN},
+	{"credits_stat", AUDITOR | ADMIN | MONITOR},
+	{"credits_stat_calls", AUDITOR | ADMIN | MONITOR},
 	{"credits_stat_reset", ADMIN},
 	{"credits_current_user_id", END_USER},
 	{"credits_my_balance", END_USER},
@@ -154,8 +154,8 @@ static const Right table_rights[] = {
 	{"credit_usage_daily", AUDITOR | SUPPORT | ADMIN},
 	{"credit_open_hold", AUDITOR | SUPPORT | ADMIN},
 	{"credit_open_grant", AUDITOR | SUPPORT | ADMIN},
-	{"pg_stat_credits", MONITOR | ADMIN},
-	{"pg_stat_credits_calls", MONITOR | ADMIN},
+	{"pg_stat_credits", AUDITOR | ADMIN | MONITOR},
+	{"pg_stat_credits_calls", AUDITOR | ADMIN | MONITOR},
 };
 
 /* The preset with this name.  0: there is none. */

@@ -161,7 +161,7 @@ define_counted_databases(void)
 		return;
 	DefineCustomIntVariable("credits.counted_databases",
 							"For how many databases pg_stat_credits counts.",
-							"Each takes about 0.7 MB of shared memory.", &counted_databases, 8,
+							"Each takes about 0.8 MB of shared memory.", &counted_databases, 8,
 							1, 1000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
 }
 

@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
+
 #include "base/errors.h"
 #include "live/calls.h"
 
@@ -65,4 +67,32 @@ counted_result_name(int result)
 	if (result >= FIRST_SQLSTATE)
 		return pstrdup(unpack_sql_state(sqlstates[result - FIRST_SQLSTATE]));
 	return result == RESULT_OK ? "ok" : result == RESULT_REPLAYED ? "replayed" : "other";
+}
+
+static uint32
+add_names(uint32 layout, const char *const *names, int count)
+{
+	for (int i = 0; i < count; i++)
+		layout = hash_combine(layout, string_hash(names[i], NAMEDATALEN));
+	return layout;
+}
+
+static uint32
+add_bytes(uint32 layout, const void *bytes, int length)
+{
+	return hash_combine(layout, hash_bytes(bytes, length));
+}
+
+/*
+ * Another number if anything else is counted, or at another place.  Whoever has numbers
+ * of an older library compares it.
+ */
+uint32
+counted_layout(void)
+{
+	uint32 layout = add_names(0, counted_call_names, CALL_COUNT);
+
+	layout = add_names(layout, counted_total_names, TOTAL_COUNT);
+	layout = add_bytes(layout, sqlstates, sizeof(sqlstates));
+	return add_bytes(layout, counted_time_bounds, sizeof(counted_time_bounds));
 }

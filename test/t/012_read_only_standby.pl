@@ -148,7 +148,10 @@ SET min_parallel_table_scan_size = 0;
 SELECT * FROM credits_verify();
 SELECT * FROM credits_verify_anchor();
 SELECT * FROM credits_roles();
-SELECT * FROM credits_dump_customizations();),
+SELECT * FROM credits_dump_customizations();
+SELECT * FROM pg_stat_credits;
+SELECT * FROM pg_stat_credits_calls;
+SELECT credits_stat_reset();),
 	'00000', 'reading in a read-only transaction');
 is_outcome(
 	$node, 'postgres', 'SET default_transaction_read_only = on; CALL credits_run_verify()',
@@ -184,6 +187,11 @@ for my $sql (
 	q(SELECT * FROM credit_usage_daily),
 	q(SELECT * FROM credit_open_hold),
 	q(SELECT * FROM credit_open_grant),
+	q(SELECT * FROM credits_stat()),
+	q(SELECT * FROM credits_stat_calls()),
+	q(SELECT credits_stat_reset()),
+	q(SELECT * FROM pg_stat_credits),
+	q(SELECT * FROM pg_stat_credits_calls),
 	map { "SELECT * FROM $_" }
 	qw(credit_plan credit_account credit_history credit_payment credit_grant credit_hold credit_reset_run credit_audit_log credit_role
 	credit_anchor credit_anchor_leaf))
@@ -273,6 +281,7 @@ my $anchor = json($node->safe_psql('postgres', 'SELECT credits_anchor()'))->{anc
 $node->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->append_conf('postgresql.conf', "shared_preload_libraries = 'credits'\n");
 $standby->start;
 $node->safe_psql('postgres', q(SELECT credits_deduct('ann', 5, 'after the copy')));
 my $later = json($node->safe_psql('postgres', 'SELECT credits_anchor()'))->{anchor};
@@ -319,6 +328,12 @@ is($standby->safe_psql('postgres', "SELECT * FROM credits_verify_anchor('$_')"),
 my $balance = json($standby->safe_psql('postgres', q(SELECT credits_balance('ann'))));
 is("$balance->{monthly} $balance->{purchased} $balance->{available}",
 	'35 50 85', 'the balance on the standby');
+
+# The standby counts its own calls.
+is($standby->safe_psql('postgres', q(SELECT call, result, calls FROM pg_stat_credits_calls WHERE call IN ('deduct', 'quote') ORDER BY 1, 2)),
+	"deduct|25006|2\nquote|UC001|1\nquote|ok|1", 'the standby counts its own calls');
+is($standby->safe_psql('postgres', 'SELECT history_rows FROM pg_stat_credits; SELECT credits_stat_reset(); SELECT count(*) FROM pg_stat_credits_calls'),
+	"0\n\n0", '... and begins again');
 
 # A reset that is due, and not written.
 my $due = q(SET credits.clock = '2026-02-01 00:00:00+00';);

@@ -101,7 +101,7 @@ my %may = (
 		qw(credits_adjust credits_define_plan credits_run_reset credits_reset_due credits_undo_run credits_freeze credits_unfreeze
 		  credits_set_plan credits_set_cycle credits_open_account)
 	],
-	monitor => [],
+	monitor => [qw(credits_stat credits_stat_calls)],
 	end_user => [qw(credits_my_balance credits_my_history)]);
 
 # Every function of the extension is of one of these concerns; new ones have to be put here.
@@ -109,22 +109,22 @@ my %concern = (
 	spend => qr/^credits_(deduct|try_deduct|deduct_many|hold|capture|release)$/,
 	money => qr/^credits_(add_purchased|grant|refund|revoke_purchase|reinstate_purchase)$/,
 	account => qr/^credits_(open_account|set_plan|set_cycle)$/,
-	administer => qr/^credits_(adjust|define_plan|freeze|unfreeze|repair_clock|set_overdraft|transfer|close_account|erase_user|grant_many|apply_plan|undo_run|import|archive|run_reset|reset_due|schedule_reset|unschedule_reset)$/,
+	administer => qr/^credits_(adjust|define_plan|freeze|unfreeze|repair_clock|set_overdraft|transfer|close_account|erase_user|grant_many|apply_plan|undo_run|import|archive|run_reset|reset_due|schedule_reset|unschedule_reset|stat_reset)$/,
 	'read one' => qr/^credits_(balance|balances|quote|usage|balance_at|explain|history|account_state|now|unknown_zones|prove)$/,
 	'read all' => qr/^credits_total_usage$/,
 	inspect => qr/^credits_(roles|dump_customizations)$/,
 	verify => qr/^credits_(verify|run_verify|verify_account|verify_structure|verify_anchor|anchor)$/,
 	my => qr/^credits_(my_balance|my_history|my_usage|my_explain|current_user_id)$/,
 	owner => qr/^credits_(grant_role|revoke_role|repair_guards|drop_archive|guard|drop_guard)$/,
-	metrics => qr/^credits_metrics$/);
+	metrics => qr/^credits_(metrics|stat|stat_calls)$/);
 
 # Of which concern a preset may have functions at most.
 my %at_most = (
 	app => [qw(spend account), 'read one'],
 	billing => [qw(money account), 'read one'],
-	auditor => [qw(verify inspect), 'read one', 'read all'],
+	auditor => [qw(verify inspect metrics), 'read one', 'read all'],
 	support => [ 'read one', 'read all' ],
-	admin => [qw(administer account verify inspect), 'read one', 'read all'],
+	admin => [qw(administer account verify inspect metrics), 'read one', 'read all'],
 	monitor => [qw(metrics)],
 	end_user => [qw(my)]);
 

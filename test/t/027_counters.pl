@@ -8,10 +8,11 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 
 use CreditsTest;
+use PostgreSQL::Test::Utils ();
 use Test::More;
 
 my $preload = "shared_preload_libraries = 'credits'\n";
-my $node = new_server('counters', conf => $preload . "restart_after_crash = on\ncredits.counted_databases = 2\n");
+my $node = new_server('counters', conf => $preload . "restart_after_crash = on\ncredits.counted_databases = 2\nmax_prepared_transactions = 2\n");
 
 sub totals
 {
@@ -92,21 +93,60 @@ COMMIT;
 ));
 is(totals('spent_purchased, refunded'), '17|4', 'what is kept of a transaction with savepoints is');
 
-$node->safe_psql('postgres', q(SELECT count(*) FROM credits_deduct_many('{ann,ann,ann}', '{1,1,1}')));
+$before = totals('history_rows, spent_purchased');
+$node->safe_psql('postgres', q(
+BEGIN;
+SELECT credits_deduct('ann', 1);
+PREPARE TRANSACTION 'two phases';
+BEGIN;
+COMMIT;
+COMMIT PREPARED 'two phases';
+));
+is(totals('history_rows, spent_purchased'), $before, 'what was prepared is not counted');
+$node->safe_psql('postgres', q(
+SELECT credits_add_purchased('bea', 5, 'pay_bea');
+SELECT credits_grant('bea', 7, now() + interval '1 day');
+SELECT credits_hold('bea', 9) ->> 'seq' AS hold \gset
+SELECT credits_capture('bea', :hold, 8);
+SELECT credits_revoke_purchase('pay_bea', 2);
+));
+is(totals('spent_granted - 20, spent_purchased, issued_purchase, revoked'), '7|18|55|2', 'a capture spends from each bucket; a chargeback');
+
+$node->safe_psql('postgres', q(SELECT count(*) FROM credits_deduct_many('{ann,ann,ann,ann}', '{1,1,1,1}', idempotency_keys => '{NULL,NULL,batch,batch}')));
 is(calls('deduct_many'), 'ok:1', 'a batch is one call');
-is(totals('spent_purchased'), 20, 'of three deductions');
+is(totals('spent_purchased'), 21, 'of three deductions and a replay');
+
+# --- Calls inside calls, and in another process.
+
+$node->safe_psql('postgres', q(
+CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM credits_try_deduct('ann', 1000); RETURN NULL; END$$;
+CREATE TRIGGER look AFTER INSERT ON credit_history FOR EACH ROW EXECUTE FUNCTION look();
+SELECT credits_adjust('ann', 'purchased', 1, 'a gift');
+DROP TRIGGER look ON credit_history;
+));
+is(calls('adjust') . ', ' . calls('try_deduct'), 'ok:2, UC001:2', 'a call inside a call has a result of its own');
+my $parallel = $node->safe_psql('postgres', 'SHOW server_version_num') >= 160000 ? 'debug_parallel_query' : 'force_parallel_mode';
+is($node->safe_psql('postgres', qq(
+SET $parallel = on;
+SELECT credits_balance('bea') ->> 'available';
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT credits_balance('bea');
+)) =~ /^2\n.*Workers Launched: 1\b/s, 1, 'balances are read in parallel workers');
+is(calls('balance'), 'ok:3', '... which count');
 
 # --- Another database; more databases than are counted.
 
 add_database($node, $_) for qw(second third);
 $node->safe_psql($_, "SELECT credits_add_purchased('eve', 5, 'pay')") for qw(second third);
 is(calls('add_purchased', 'second'), 'ok:1', 'each database has its own counters');
-is(calls('add_purchased', 'third'), '', 'there is no place for a third one');
+my $third = session($node, 'third');
+$third->do("SELECT credits_deduct('eve', 1)");
+is(calls('add_purchased', 'third') . calls('deduct', 'third'), '', 'there is no place for a third one');
 is(totals('issued_purchase', 'second'), 5, 'also for what was committed');
 $node->safe_psql('postgres', 'DROP DATABASE second');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_stat_credits'), 1, 'a database that is dropped leaves its place');
-$node->safe_psql('third', "SELECT credits_add_purchased('eve', 6, 'pay_2')");
-is(calls('add_purchased', 'third'), 'ok:1', '... to another one');
+$third->do("SELECT credits_add_purchased('eve', 6, 'pay_2')");
+is(calls('add_purchased', 'third'), 'ok:1', '... to another one, also in a session that was there before');
+$third->quit;
 
 # --- Waiting for a busy account.
 
@@ -118,18 +158,46 @@ $holder->do('COMMIT');
 $waiter->answer;
 is(totals('waits, turns, wait_time > 0'), '1|1|t', 'a wait and its time');
 
+# --- The query of docs/operations.md for the time that 99 of 100 calls do not exceed.
+
+my ($p99) = PostgreSQL::Test::Utils::slurp_file("$FindBin::RealBin/../../docs/operations.md") =~ /^```sql\n([^`]* AS p99_ms\n[^`]*?);?\n```/m;
+is($node->safe_psql('postgres', "SELECT bool_and(p99_ms >= 0.1 AND mean_ms > 0) AND max(p99_ms) FILTER (WHERE calls = 1) >= max(mean_ms) FILTER (WHERE calls = 1) FROM ($p99) t"),
+	't', 'the query for the 99th percentile');
+
 # --- A restart, a crash, a reset.
 
 my $kept = totals('history_rows, spent_monthly, stats_reset') . calls('deduct');
 $node->restart;
 is(totals('history_rows, spent_monthly, stats_reset') . calls('deduct'), $kept, 'the counters survive a restart');
+$node->stop;
+$node->append_conf('pg_hba.conf', "an error\n");
+is($node->start(fail_ok => 1), 0, 'the server cannot start');
+my $hba = $node->data_dir . '/pg_hba.conf';
+my $lines = PostgreSQL::Test::Utils::slurp_file($hba) =~ s/^an error\n//mr;
+open my $conf, '>', $hba or die "$hba: $!";
+print $conf $lines;
+close $conf or die "$hba: $!";
+$node->start;
+is(totals('history_rows, spent_monthly, stats_reset') . calls('deduct'), $kept, '... nor does that lose them');
+$node->safe_psql('postgres', "SELECT credits_deduct('ann', 1)") for 1 .. 8;
 $node->safe_psql('postgres', 'SELECT credits_stat_reset()');
 is(totals('history_rows, spent_monthly'), '0|0', 'they are set to 0');
 is(calls('deduct'), '', 'all of them');
-my $killed = session($node, 'postgres');
+$node->safe_psql('postgres', "SELECT credits_deduct('ann', 1)");
+$node->stop;
+my $file = $node->data_dir . '/pg_stat/credits.stat';
+open my $fh, '+<:raw', $file or die "$file: $!";
+read $fh, my $layout, 4;
+seek $fh, 0, 0;
+print $fh ~$layout;
+close $fh or die "$file: $!";
+$node->start;
+is(totals('count(*)'), 0, 'a file that was written by a library that counts other things is left out');
+ok(!-e $file, '... and removed');
+my ($killed, $other) = map { session($node, 'postgres') } 1 .. 2;
 $killed->do(q(SELECT credits_deduct('ann', 1)));
 kill KILL => $killed->pid;
-poll_until(sub { $node->psql('postgres', 'SELECT 1', stderr => \my $ignored) != 0 }, 'the server goes down');
+poll_until(sub { !kill 0, $other->pid }, 'the server ends all sessions');
 poll_until(sub { $node->psql('postgres', 'SELECT 1', stderr => \my $ignored) == 0 }, 'the server comes back');
 is(totals('count(*)'), 0, 'after a crash they begin anew');
 is_clean($node, 'postgres');
@@ -137,6 +205,9 @@ is_clean($node, 'postgres');
 # --- Not preloaded.
 
 $node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
+$node->restart;
+$node->psql('postgres', 'SELECT credits_now()', stderr => \my $warning);
+like($warning, qr/WARNING: .* "credits\.counted_databases"/m, 'without preloading there is no setting');
 $node->adjust_conf('postgresql.conf', 'credits.counted_databases', undef);
 $node->restart;
 $node->safe_psql('postgres', "SELECT credits_deduct('ann', 1), credits_stat_reset()");

@@ -94,7 +94,7 @@ sub plain
 	return $text;
 }
 
-my $node = new_server('reference', clock => '2026-01-15 12:00:00+00');
+my $node = new_server('reference', clock => '2026-01-15 12:00:00+00', conf => "shared_preload_libraries = 'credits'\n");
 my $db = 'postgres';
 
 # What the extension owns.

@@ -1442,6 +1442,20 @@ test_charged(void)
 		replays("a refund over a closing and a boundary");
 	}
 
+	/* only what the closing charged can roll over: 50 of the 150 were adjusted */
+	acc = fresh(300);
+	run(OP_ADJUST, T0 + 1, 50);
+	world_deduct(&world, T0 + 2, 150);
+	run(OP_CLOSE, T0 + 3, 0);
+	run(OP_UNFREEZE, T0 + 4, 0);
+	world_set_plan(&world, T0 + 5, "free");
+	world_fold(&world, FEB);
+	is_int(acc->last_charged, 100, "the boundary keeps what the closing charged");
+	world_refund(&world, FEB + 1, 0, 0);
+	balance_is(&world, 200, 0, 0, "of 150 that were spent before the closing, 100 roll over");
+	is_int(last_row()->forfeited, 50, "and 50 are lost, as before the boundary");
+	replays("a refund of adjusted credits over a closing and a boundary");
+
 	/* closed in both periods: what it carries pays the second closing's debt */
 	acc = fresh(40);
 	world_deduct(&world, T0 + 1, 100);
