@@ -578,9 +578,9 @@ CREATE TABLE @extschema@.credit_event (
 CREATE INDEX credit_event_order_idx ON @extschema@.credit_event (created_at, user_id, seq);
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_event', '');
 COMMENT ON TABLE @extschema@.credit_event IS 'A queue of events of the kinds that credits.events names. Each was written in the transaction of its history row. credits_take_events gives each to one consumer and removes it. It is no part of the audit trail.';
-COMMENT ON COLUMN @extschema@.credit_event.seq IS 'seq of the history row (of a grant_ending: of the grant).';
+COMMENT ON COLUMN @extschema@.credit_event.seq IS 'seq of the history row.';
 COMMENT ON COLUMN @extschema@.credit_event.available IS 'Credits available after that row.';
-COMMENT ON COLUMN @extschema@.credit_event.kind IS 'low, empty, recovered, purchase, revoke, reinstate, refund, reset, grant_ending, hold_expired, plan_change, freeze, unfreeze or close.';
+COMMENT ON COLUMN @extschema@.credit_event.kind IS 'low, empty, recovered, purchase, revoke, reinstate, refund, reset, hold_expired, plan_change, freeze, unfreeze or close.';
 
 /*
  * Guards: they refuse UPDATE, DELETE and TRUNCATE to every role, also under

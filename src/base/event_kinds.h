@@ -14,7 +14,6 @@
 	X(REINSTATE, "reinstate")       \
 	X(REFUND, "refund")             \
 	X(RESET, "reset")               \
-	X(GRANT_ENDING, "grant_ending") \
 	X(HOLD_EXPIRED, "hold_expired") \
 	X(PLAN_CHANGE, "plan_change")   \
 	X(FREEZE, "freeze")             \

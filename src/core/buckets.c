@@ -9,12 +9,6 @@
 #include "core/private.h"
 
 int64_t
-cr_available(const CrAccount *acc)
-{
-	return acc->balance.monthly + acc->balance.granted + acc->balance.purchased;
-}
-
-int64_t
 cr_bucket_balance(const CrAccount *acc, CrBucket bucket)
 {
 	return bucket == CR_MONTHLY ? acc->balance.monthly

@@ -104,16 +104,6 @@ typedef enum CrLevel
 	CR_LEVEL_COUNT
 } CrLevel;
 
-/*
- * What makes an account one to look at.  Its row has these flags, so that an index finds the
- * accounts that have any.
- */
-#define CR_FLAG_LOW	   1
-#define CR_FLAG_EMPTY  2
-#define CR_FLAG_OWING  4
-#define CR_FLAG_FROZEN 8
-#define CR_FLAG_CLOSED 16
-
 /* Which level a row crossed; see levels.c. */
 typedef enum CrCrossing
 {
@@ -405,7 +395,7 @@ typedef struct CrAccount
 	int64_t last_closed_seq;
 	int64_t plan_threshold; /* of the plan's version; 0: no plan */
 	CrLevel level;			/* the lowest one since the account recovered */
-	int32_t flags;			/* CR_FLAG_LOW and so on, after the last row */
+	int32_t flags;			/* see cr_flags(); after the last row */
 	int64_t history_seq;	/* number of the last history row; 0: there is none */
 	uint8_t history_hash[CR_HASH_LEN];
 	CrLots *lots; /* NULL: grants and holds were not read; see cr_has_lots() */
@@ -573,7 +563,6 @@ extern CrTime cr_restart_end(const CrEnv *env, CrCycle cycle, const char *zone, 
 extern int64_t cr_share_of(int64_t credits, int32_t share);
 
 /* buckets.c: sums, spending, purchases and corrections */
-extern int64_t cr_available(const CrAccount *acc);
 extern int64_t cr_bucket_balance(const CrAccount *acc, CrBucket bucket);
 extern int64_t cr_held(const CrAccount *acc);
 extern int64_t cr_owed(const CrAccount *acc);
@@ -584,22 +573,16 @@ extern CrVerdict cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket, int64_t d
 						   CrRow *row);
 
 /* levels.c: when an account is low or empty, and when it has recovered */
-extern int64_t cr_threshold(const CrAccount *acc);
+extern int64_t cr_available(const CrAccount *acc);
 extern bool cr_is_low(const CrAccount *acc);
 
 /*
  * account_rules.c and plan_rules.c: the account itself, its plan and its cycle.
- * cr_open(), cr_set_plan() and cr_set_cycle() compute the end of the period.  For each of
- * these rules there is a function cr_apply_..., which gets the end as an argument, because
- * verification has to use the end that is stored.
  */
 extern void cr_account_init(CrAccount *acc, const char *user_id);
 extern CrVerdict cr_open(CrAccount *acc, const CrEnv *env, CrTime at,
 						 const CrPlanVersion *plan, CrLocal anchor, const char *zone,
 						 CrRow *row);
-extern CrVerdict cr_apply_open(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
-							   CrLocal anchor, const char *zone, CrTime next_reset_at,
-							   CrRow *row);
 extern CrVerdict cr_set_overdraft(CrAccount *acc, CrTime at, int64_t limit, CrRow *row);
 extern CrVerdict cr_set_low_threshold(CrAccount *acc, CrTime at, int64_t threshold,
 									  CrRow *row);
@@ -611,17 +594,11 @@ extern void cr_archive(CrAccount *acc, CrTime at, int64_t upto, CrRow *row);
 extern int64_t cr_allowance(const CrAccount *acc, const CrPlanVersion *plan);
 extern CrVerdict cr_set_plan(CrAccount *acc, const CrEnv *env, CrTime at,
 							 const CrPlanVersion *plan, CrRow *row);
-extern CrVerdict cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
-							   CrTime next_reset_at, CrRow *row);
 extern CrVerdict cr_restart(CrAccount *acc, const CrEnv *env, CrTime at,
 							const CrPlanVersion *plan, bool keep_anchor, CrRow *row);
-extern CrVerdict cr_apply_restart(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
-								  CrLocal anchor, CrTime next_reset_at, CrRow *row);
 extern CrVerdict cr_schedule_plan(CrAccount *acc, CrTime at, const char *plan, CrRow *row);
 extern CrVerdict cr_set_cycle(CrAccount *acc, const CrEnv *env, CrTime at, CrLocal anchor,
 							  const char *zone, CrRow *row);
-extern CrVerdict cr_apply_cycle(CrAccount *acc, CrTime at, CrLocal anchor, const char *zone,
-								CrRow *row);
 
 /*
  * grant_rules.c, chargeback_rules.c and transfer_rules.c.  CrPaid is a payment that is

@@ -9,9 +9,15 @@
  */
 #include "core/private.h"
 
-/* 0: the account is never low, only empty. */
 int64_t
-cr_threshold(const CrAccount *acc)
+cr_available(const CrAccount *acc)
+{
+	return acc->balance.monthly + acc->balance.granted + acc->balance.purchased;
+}
+
+/* 0: the account is never low, only empty. */
+static int64_t
+threshold(const CrAccount *acc)
 {
 	return acc->facts.low_threshold == CR_NO_THRESHOLD ? acc->plan_threshold
 													   : acc->facts.low_threshold;
@@ -21,7 +27,7 @@ cr_threshold(const CrAccount *acc)
 bool
 cr_is_low(const CrAccount *acc)
 {
-	return cr_available(acc) < cr_threshold(acc);
+	return cr_available(acc) < threshold(acc);
 }
 
 int32_t
@@ -71,7 +77,6 @@ cr_cross(CrAccount *after, CrKind kind, int64_t amount)
 	CrLevel level = cr_available(after) == 0 ? CR_LEVEL_EMPTY
 		: cr_is_low(after)					 ? CR_LEVEL_LOW
 											 : CR_LEVEL_OK;
-
 	CrLevel before = after->level;
 
 	if (level == before || (level < before && !lets_recover(kind, amount)))

@@ -30,7 +30,16 @@ extern CrVerdict cr_row_finish(CrRow *row, CrAccount *acc, const CrAccount *afte
 extern CrVerdict cr_record(CrRow *row, CrKind kind, CrTime at, int64_t amount, CrAccount *acc,
 						   const CrAccount *after);
 
-/* levels.c */
+/*
+ * levels.c.  The flags are what makes an account one to look at.  Its row has them, so that
+ * an index finds the accounts that have any.
+ */
+#define CR_FLAG_LOW	   1
+#define CR_FLAG_EMPTY  2
+#define CR_FLAG_OWING  4
+#define CR_FLAG_FROZEN 8
+#define CR_FLAG_CLOSED 16
+
 extern int32_t cr_flags(const CrAccount *acc);
 extern CrCrossing cr_cross(CrAccount *after, CrKind kind, int64_t amount);
 
@@ -42,7 +51,20 @@ extern bool cr_take_or_owe(int64_t *bucket, int64_t *owed, int64_t amount);
 extern CrVerdict cr_may_spend(const CrAccount *acc, int64_t amount, bool owes);
 extern void cr_spend(CrAccount *acc, int64_t amount, bool every_source);
 
-/* plan_rules.c */
+/*
+ * account_rules.c and plan_rules.c.  cr_open(), cr_set_plan(), cr_restart() and
+ * cr_set_cycle() compute the end of the period.  These functions get it as an argument,
+ * because verification has to use the end that is stored.
+ */
+extern CrVerdict cr_apply_open(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
+							   CrLocal anchor, const char *zone, CrTime next_reset_at,
+							   CrRow *row);
+extern CrVerdict cr_apply_plan(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
+							   CrTime next_reset_at, CrRow *row);
+extern CrVerdict cr_apply_restart(CrAccount *acc, CrTime at, const CrPlanVersion *plan,
+								  CrLocal anchor, CrTime next_reset_at, CrRow *row);
+extern CrVerdict cr_apply_cycle(CrAccount *acc, CrTime at, CrLocal anchor, const char *zone,
+								CrRow *row);
 extern void cr_take_plan(CrAccount *acc, const CrPlanVersion *plan);
 extern void cr_take_version(CrAccount *acc, const CrPlanVersion *plan);
 extern void cr_change_cycle(CrAccount *acc, CrLocal anchor, const char *zone, CrCycle cycle);
