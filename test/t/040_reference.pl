@@ -322,6 +322,7 @@ answers(
 	q(SET credits.clock = '2026-01-16 12:00Z'; SELECT credits_release('user_4', 7)),
 	q(SET credits.clock = '2026-01-16 12:00Z'; SELECT credits_revoke_purchase('payment_4', 1)),
 	q(SELECT credits_set_overdraft('user_1', 2)),
+	q(BEGIN; SELECT credits_set_low_threshold('user_1', 1000)),
 	q(SELECT credits_set_cycle('user_1', NULL, 'UTC')),
 	q(BEGIN; DO $$BEGIN PERFORM credits_deduct('user_1', 30); END$$; SELECT credits_set_plan('user_1', 'free')),
 	q(BEGIN; SET LOCAL credits.clock = '2026-01-16 12:00Z'; SELECT credits_transfer('user_4', 'user_1', 1)));
@@ -341,6 +342,7 @@ answers('Balance', q(SELECT credits_balance('user_1')), q(SELECT credits_balance
 answers('Balance', q(SELECT credits_balance_at('user_1', '2026-01-15 12:00Z')), "$unknown_zone SELECT credits_balance('user_5')");
 answers('Balance', q(SELECT credits_balances('{user_1}')), "$unknown_zone SELECT credits_balances('{user_5}')");
 answers('Quote', q(SELECT credits_quote('user_1', 1)), q(SELECT credits_quote('user_1', 1000)), q(SELECT credits_quote('user_4', 1)),
+	q(SELECT credits_quote('user_1', (credits_balance('user_1') ->> 'available')::int8)),
 	"$unknown_zone SELECT credits_quote('user_5', 1)");
 answers('Explanation', q(SELECT credits_explain('user_1')), q(SELECT credits_explain('user_4')),
 	"$unknown_zone SELECT credits_explain('user_5')");
