@@ -218,7 +218,17 @@ $ann->do(q(PREPARE TRANSACTION 'taken'));
 is($bob->do($take->(9)), '4', '... whose transaction is prepared keeps its events');
 query(q(ROLLBACK PREPARED 'taken'));
 is($bob->do($take->(9)), '2 3', '... until that is rolled back');
+purchases('z', 2);
+$ann->do('BEGIN');
+is($ann->do(q(SELECT string_agg(seq::text, ' ') FROM credits_take_events(kinds => '{purchase}'))), '2 3', 'a consumer of one kind');
+is($bob->do(q(SELECT kind, seq FROM credits_take_events())), 'recovered|2', '... keeps no event of another kind');
+$ann->do('COMMIT');
 $_->quit for $ann, $bob;
+
+# --- Which event a row is.
+
+query(q(SET credits.events = 'reset'; SELECT credits_open_account('r', 'small'), credits_set_plan('r', 'large', 'restart')));
+is(query(q(SELECT user_id, seq, kind, amount, available FROM credits_take_events())), 'r|2|reset|150|150', 'a restart is a reset');
 
 # --- No kind: no event.
 

@@ -95,6 +95,16 @@ test_levels(void)
 	ok(world.rows[world.n_rows - 1].crossed == CR_CROSSED_RECOVERED && world.acc.level == CR_LEVEL_OK,
 	   "a reset lets it recover");
 
+	/* a correction, of an account that a hold took below the threshold */
+	crosses((Command){.op = OP_HOLD, .at = FEB, .amount = 80, .ends_at = FEB + HOUR}, CR_CROSSED_LOW,
+			CR_LEVEL_LOW, "a hold, and its release");
+	crosses((Command){.op = OP_RELEASE, .at = FEB, .target = 4}, CR_CROSSED_NOTHING, CR_LEVEL_LOW,
+			"leave it low");
+	crosses((Command){.op = OP_ADJUST, .at = FEB, .bucket = CR_MONTHLY, .amount = -1},
+			CR_CROSSED_NOTHING, CR_LEVEL_LOW, "a correction that takes does not let it recover");
+	crosses((Command){.op = OP_ADJUST, .at = FEB, .bucket = CR_MONTHLY, .amount = 1},
+			CR_CROSSED_RECOVERED, CR_LEVEL_OK, "one that adds does");
+
 	/* the threshold changes */
 	crosses((Command){.op = OP_SET_PLAN, .at = FEB + 1, .plan = "pro"}, CR_CROSSED_NOTHING, CR_LEVEL_OK,
 			"another plan, another threshold");
