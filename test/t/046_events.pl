@@ -227,7 +227,7 @@ $_->quit for $ann, $bob;
 
 # --- Which event a row is.
 
-query(q(SET credits.events = 'reset'; SELECT credits_open_account('r', 'small'), credits_set_plan('r', 'large', 'restart')));
+query(q(SET credits.events = 'reset'; SELECT credits_open_account('r', 'small'), credits_set_plan('r', 'large', restart => true)));
 is(query(q(SELECT user_id, seq, kind, amount, available FROM credits_take_events())), 'r|2|reset|150|150', 'a restart is a reset');
 
 # --- No kind: no event.
