@@ -56,8 +56,11 @@ wanted_kinds(FunctionCallInfo fcinfo)
 static bool
 is_wanted(TupleTableSlot *slot, int wanted)
 {
-	int kind = event_kind_find(slot_text(slot, EVENT_KIND));
+	char *name = slot_text(slot, EVENT_KIND);
+	int kind = event_kind_find(name);
 
+	/* there may be millions that are not wanted */
+	pfree(name);
 	return kind >= 0 && (wanted & EVENT_BIT(kind)) != 0;
 }
 
