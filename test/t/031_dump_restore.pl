@@ -17,7 +17,7 @@ my $clock = '2026-04-10 12:00:00+00';
 my $dir = PostgreSQL::Test::Utils::tempdir();
 # The archive's rows are in its partitions, of which there are none here.
 my @tables = qw(credit_plan credit_account credit_history credit_payment credit_grant credit_hold
-  credit_reset_run credit_audit_log credit_role credit_anchor credit_anchor_leaf credit_checkpoint);
+  credit_reset_run credit_audit_log credit_role credit_anchor credit_anchor_leaf credit_checkpoint credit_event);
 
 my $old = new_server('old', clock => $clock, conf => "fsync = off\n");
 
@@ -68,6 +68,7 @@ SELECT credits_grant_role('renamed_role', 'server');
 DROP OWNED BY left_role;
 DROP ROLE left_role;
 
+SET credits.events = 'purchase, recovered';
 SET credits.clock = '2026-01-31 20:15:00.123456+00';
 SELECT credits_open_account('user_' || n, CASE n % 3 WHEN 0 THEN 'pro' WHEN 1 THEN 'free' END,
                             '2026-01-31 23:15:00.654321', 'Asia/Kathmandu') FROM generate_series(1, 60) n;
