@@ -25,6 +25,7 @@ my %held = (
 	reset   => { sql => q(SELECT credits_deduct('z3', 1), credits_deduct('z1', 1)), users => [ 'z1', 'z3' ] },
 	log     => { sql => q(SELECT credits_freeze('z3')), users => ['z3'] },
 	anchor  => { sql => q(SELECT credits_anchor()) },
+	taking  => { sql => q(SELECT count(*) FROM credits_take_events()) },
 	reader  => { sql => q(SELECT count(*) FROM credit_usage_daily) },
 	(map { $_ => { sql => "LOCK TABLE $_ IN SHARE MODE" } }
 	  qw(credit_grant credit_hold credit_plan credit_checkpoint credit_audit_log credit_reset_run credit_anchor)),
@@ -62,6 +63,7 @@ my %calls = (
 	credits_revoke_role => { sql => q(SELECT credits_revoke_role('app_role', 'app')),
 		before => q(SELECT credits_grant_role('app_role', 'app')), waits => [qw(grant log row)] },
 	credits_run_verify => { sql => 'CALL credits_run_verify()', waits => [qw(row made)] },
+	credits_take_events => { sql => 'SELECT count(*) FROM credits_take_events()', waits => [qw(row taking)] },
 	credits_verify => { sql => 'SELECT * FROM credits_verify()', waits => [qw(row made credit_reset_run)] },
 );
 
@@ -72,8 +74,9 @@ my %of_accounts = map { $_ => 1 } qw(
   credits_reinstate_purchase credits_set_overdraft
   credits_open_account credits_set_plan credits_set_cycle credits_transfer);
 
-# They do nothing but log what pg_cron, which is not here, has done for them; or are triggers.
-my %of_others = map { $_ => 1 } qw(credits_schedule_reset credits_unschedule_reset credits_guard credits_drop_guard);
+# They do nothing but log what pg_cron, which is not here, has done for them; or are triggers;
+# or set counters that are in no table.
+my %of_others = map { $_ => 1 } qw(credits_stat_reset credits_schedule_reset credits_unschedule_reset credits_guard credits_drop_guard);
 
 for my $name (map { $_->[0] } rows($node, 'base', q(
 SELECT DISTINCT p.proname FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
