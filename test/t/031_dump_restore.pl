@@ -68,12 +68,12 @@ SELECT credits_grant_role('renamed_role', 'server');
 DROP OWNED BY left_role;
 DROP ROLE left_role;
 
-SET credits.events = 'purchase, recovered';
 SET credits.clock = '2026-01-31 20:15:00.123456+00';
 SELECT credits_open_account('user_' || n, CASE n % 3 WHEN 0 THEN 'pro' WHEN 1 THEN 'free' END,
                             '2026-01-31 23:15:00.654321', 'Asia/Kathmandu') FROM generate_series(1, 60) n;
 SELECT credits_add_purchased('user_' || n, n * 10, 'pay_' || n, E'pack\n\\.\n\t' || n) FROM generate_series(1, 60, 2) n;
 SELECT credits_add_purchased('bought only', 9007199254740991, E'pay\\ \'x\'', 'all', 'key', '{"a": [1.0, "\u2615"]}');
+SET credits.events = 'low, empty, recovered, purchase';
 SELECT credits_deduct('user_' || n, 7, E'Zo\u00eb \u2615', 'k' || n, '{"n": 1.50}',
 	'member') FROM generate_series(3, 60, 3) n;
 SELECT credits_freeze('user_3', 'suspicious');
