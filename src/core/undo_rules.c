@@ -9,14 +9,24 @@
 #include "core/private.h"
 
 /*
+ * Is the row of the running period, and of the plans that the account has had since it last
+ * had none?  The undo of an import ends them, and begins the period anew.
+ */
+static bool
+is_of_this_life(const CrAccount *acc, const CrRow *target)
+{
+	return target->period == acc->period && acc->facts.cycle != CR_NO_CYCLE &&
+		(!target->has_facts || target->facts.period_start == acc->facts.period_start);
+}
+
+/*
  * Are plan and version still those that the row left, and nothing else granted since?  If the
  * import was undone since, which brought the account, nothing is.
  */
 static bool
 is_as_left(const CrAccount *acc, const CrRow *target, int64_t granted)
 {
-	return target->period == acc->period && target->has_facts &&
-		acc->facts.cycle != CR_NO_CYCLE &&
+	return is_of_this_life(acc, target) && target->has_facts &&
 		cr_text_equal(target->facts.plan, acc->facts.plan) &&
 		target->facts.plan_version == acc->facts.plan_version &&
 		acc->facts.period_granted == granted;
@@ -58,7 +68,7 @@ undo_reset(CrAccount *after, const CrRow *target, const CrPlanVersion *regrant)
 		return CR_NOT_UNDOABLE; /* it granted nothing, and let nothing expire */
 	if (regrant)
 	{
-		if (target->period != after->period || !cr_same_length(regrant->cycle, facts->cycle))
+		if (!is_of_this_life(after, target) || !cr_same_length(regrant->cycle, facts->cycle))
 			return CR_NOT_UNDOABLE;
 		granted = cr_allowance(after, regrant);
 		if (granted == facts->period_granted && regrant->version == facts->plan_version)
@@ -123,7 +133,7 @@ take_rolled_over(CrFacts *facts, int64_t adjusted)
  * or spent of it is owed.  The account is then as if it never had a plan.
  */
 static CrVerdict
-undo_import(CrAccount *after, const CrRow *target, int64_t adjusted)
+undo_import(CrAccount *after, CrTime at, const CrRow *target, int64_t adjusted)
 {
 	CrFacts *facts = &after->facts;
 	int64_t monthly = facts->period_granted;
@@ -140,6 +150,7 @@ undo_import(CrAccount *after, const CrRow *target, int64_t adjusted)
 	cr_take_plan(after, NULL);
 	facts->scheduled_plan = NULL;
 	facts->cycle = CR_NO_CYCLE;
+	facts->period_start = at;
 	facts->period_share = CR_FULL_SHARE;
 	facts->last_undone = false;
 	after->end_from = (CrEndFrom){0};
@@ -220,7 +231,7 @@ cr_undo(CrAccount *acc, CrTime at, const CrRow *target, bool is_undone,
 	else if (target->kind == CR_KIND_GRANT)
 		verdict = undo_grant(&after, at, target);
 	else if (target->kind == CR_KIND_IMPORT)
-		verdict = undo_import(&after, target, adjusted);
+		verdict = undo_import(&after, at, target, adjusted);
 	if (verdict != CR_OK)
 		return verdict;
 	if (target->kind == CR_KIND_RESET && regrant == NULL)

@@ -194,7 +194,7 @@ sub restart_server
 	return;
 }
 
-my @survived;
+my (@survived, @broken);
 for my $fault (@faults)
 {
 	my $begun = Time::HiRes::time();
@@ -202,7 +202,13 @@ for my $fault (@faults)
 	my $killer;
 
 	spew($fault->{file}, mutated($fault));
-	build() or die "$fault->{name} does not build:\n" . slurp('mutation.build.log');
+	if (!build())
+	{
+		spew($fault->{file}, $whole);
+		push @broken, $fault->{name};
+		print "$fault->{name} does not build:\n" . slurp('mutation.build.log');
+		next;
+	}
 	for my $test (@{ $fault->{test} })
 	{
 		next if passes($test);
@@ -216,6 +222,6 @@ for my $fault (@faults)
 	  defined $killer ? "killed by $killer" : 'SURVIVED', Time::HiRes::time() - $begun,
 	  $fault->{what};
 }
-printf "%d killed, %d survived%s\n", @faults - @survived, scalar @survived,
-  @survived ? ": @survived" : '';
-exit(@survived > 0);
+printf "%d killed, %d survived%s%s\n", @faults - @survived - @broken, scalar @survived,
+  @survived ? ": @survived" : '', @broken ? "; do not build: @broken" : '';
+exit(@survived + @broken > 0);

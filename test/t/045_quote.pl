@@ -283,6 +283,12 @@ SET credits.default_plan = 'free'; SELECT check_quote('new ' || n, n) FROM gener
 SET credits.default_plan = 'none'; SELECT check_quote('newer ' || n, n) FROM generate_series(1, 20) n;));
 differences('of users without an account');
 
+# A hold that was released: its end is still what a balance is asked about next.
+$node->safe_psql($db, qq($begin SELECT credits_open_account('early', 'free'), credits_grant('early', 5, '2026-03-01 00:00Z');
+SELECT credits_release('early', (credits_hold('early', 2, '1 hour') ->> 'seq')::int8);
+SELECT check_until('early');));
+differences('of an account with a hold that was released');
+
 # Resets that wait for a time zone.
 $node->safe_psql($db, qq($begin SET credits.clock = '2026-09-01 00:00:00+00';
 ALTER TABLE credit_account DISABLE TRIGGER credits_guard;

@@ -885,6 +885,22 @@ test_import(void)
 	is_int(acc->owed_monthly, 20, "spent or not");
 	replays("an import undone in a later period");
 
+	/* the plan again, in the same period: what was before the undo is of another life */
+	for (int regrant = 0; regrant <= 1; regrant++)
+	{
+		acc = nothing_yet(0);
+		import(T0, "free", 60, 0);
+		world_fold(&world, utc(2026, 1, 31, 15, 0, 0));
+		undo(acc->effective_at + 1, 0);
+		world_set_plan(&world, acc->effective_at + 1, "free");
+		ok(acc->period == world.rows[1].period && acc->facts.period_granted == world.rows[1].amount,
+		   "the plan again, with what the boundary before had granted");
+		is_int(world_run(&world, &(Command){.op = OP_UNDO, .at = acc->effective_at + 1,
+											.last_of = CR_KIND_RESET, .regrant = regrant}),
+			   CR_NOT_UNDOABLE, "a boundary from before the undo of an import is not undone");
+		replays("an import undone, and its plan again");
+	}
+
 	/* nothing from before can be undone then */
 	acc = nothing_yet(0);
 	import(T0, "free", 73, 0);

@@ -123,7 +123,7 @@ $UNDO{import} = sub {
 	$now->{purchased} -= $taken;
 	$now->{owed_purchased} += $target->{purchased} - $taken;
 	@$facts{qw(plan plan_version scheduled_plan cycle)} = ();
-	@$facts{qw(period_granted period_share last_undone)} = (0, FULL, 0);
+	@$facts{qw(period_granted period_start period_share last_undone)} = (0, $c->{row}{effective_at}, FULL, 0);
 	$c->{book}{undoable} = {};    # nothing before it can be undone
 	@{ $c->{expect} }{qw(amount next_reset_at)} = ($change - $target->{purchased}, undef);
 	return ();

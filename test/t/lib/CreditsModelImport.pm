@@ -255,7 +255,7 @@ sub undo_import
 
 			$acct->{owed}{purchased} += $purchased - $taken;
 			spent_or_owed($acct, $monthly);
-			@$acct{qw(period_granted last_undone share)} = (0, 0, FULL);
+			@$acct{qw(period_granted period_start last_undone share)} = (0, $at, 0, FULL);
 			$acct->{lives}++;
 			@$acct{qw(plan version scheduled cycle end_of period_end)} = ();
 			return (amount => -$monthly - $purchased, ref => CreditsModelRuns::name_of($row));
