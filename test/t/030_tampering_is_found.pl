@@ -678,7 +678,7 @@ is(sql($weak, q(SELECT count(*) FROM credit_audit_log WHERE action = 'repair_gua
 	scalar(keys %weakened), 'each repair is in the audit log');
 is(sql($weak,
 	'SELECT credits_repair_guards(); SELECT count(*) FROM pg_trigger WHERE tgname = ' . q('credits_guard' AND tgenabled = 'A')) =~ s/.*\n//sr,
-	@tables + 2, 'every table has its guard: those, the archive and its checkpoints');
+	@tables + 3, 'every table has its guard: those, the archive, its checkpoints and the events');
 refused($weak, 'SET session_replication_role = replica', 'mended guards');
 
 # The guards of a table do not fire for its parent.

@@ -320,7 +320,7 @@ my @cases = (
 	'a grant that forgets its chargeback' => qr/the grant known_cycle 7: elsewhere is 0/, sub { (grep { $_->{user_id} eq 'known_cycle' } @{ $_[0]{grant} })[0]{elsewhere} = 0 },
 	'a hold that has more' => qr/the hold known_late 2: monthly is 1/, sub { (grep { $_->{user_id} eq 'known_late' } @{ $_[0]{hold} })[0]{monthly} = 1 },
 	'a level that is not said' => qr/crosses nothing, and the rules give empty/, sub {
-		(grep { ($_->{crossed} // '') eq 'empty' } @{ $_[0]{history} })[0]{crossed} = undef;
+		(grep { $_->{crossed} eq 'empty' } @{ $_[0]{history} })[0]{crossed} = '\N';
 	},
 	'a level that is said twice' => qr/crosses low, and the rules give nothing/, sub {
 		known($_[0], 'known_cycle', 'set_cycle')->{crossed} = 'low';
