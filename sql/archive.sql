@@ -150,7 +150,6 @@ SELECT s AS statement, t.tampered(s) AS found FROM (VALUES
     (2.91, $$UPDATE credit_checkpoint SET low_threshold = 5 WHERE user_id = 'a'$$),
     (2.92, $$UPDATE credit_checkpoint SET plan_threshold = plan_threshold + 1 WHERE user_id = 'a'$$),
     (2.93, $$UPDATE credit_checkpoint SET level = CASE level WHEN 'low' THEN 'empty' ELSE 'low' END WHERE user_id = 'a'$$),
-    (2.94, $$UPDATE credit_checkpoint SET flags = coalesce(flags, 0) + 32 WHERE user_id = 'a'$$),
     (3, $$UPDATE credit_checkpoint SET grants[3] = 39 WHERE user_id = 'a'$$),
     (3.1, $$UPDATE credit_checkpoint SET grants[6] = 1 WHERE user_id = 'a'$$),
     (3.2, $$UPDATE credit_checkpoint SET holds[7] = 119 WHERE user_id = 'a'$$),

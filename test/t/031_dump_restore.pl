@@ -17,7 +17,7 @@ my $clock = '2026-04-10 12:00:00+00';
 my $dir = PostgreSQL::Test::Utils::tempdir();
 # The archive's rows are in its partitions, of which there are none here.
 my @tables = qw(credit_plan credit_account credit_history credit_payment credit_grant credit_hold
-  credit_reset_run credit_audit_log credit_role credit_anchor credit_anchor_leaf credit_checkpoint);
+  credit_reset_run credit_audit_log credit_role credit_anchor credit_anchor_leaf credit_checkpoint credit_event);
 
 my $old = new_server('old', clock => $clock, conf => "fsync = off\n");
 
@@ -73,6 +73,7 @@ SELECT credits_open_account('user_' || n, CASE n % 3 WHEN 0 THEN 'pro' WHEN 1 TH
                             '2026-01-31 23:15:00.654321', 'Asia/Kathmandu') FROM generate_series(1, 60) n;
 SELECT credits_add_purchased('user_' || n, n * 10, 'pay_' || n, E'pack\n\\.\n\t' || n) FROM generate_series(1, 60, 2) n;
 SELECT credits_add_purchased('bought only', 9007199254740991, E'pay\\ \'x\'', 'all', 'key', '{"a": [1.0, "\u2615"]}');
+SET credits.events = 'low, empty, recovered, purchase';
 SELECT credits_deduct('user_' || n, 7, E'Zo\u00eb \u2615', 'k' || n, '{"n": 1.50}',
 	'member') FROM generate_series(3, 60, 3) n;
 SELECT credits_freeze('user_3', 'suspicious');
