@@ -49,6 +49,10 @@ INSERT INTO want_column VALUES
     ('credit_account', 'charged_purchased', 'bigint', false, false),
     ('credit_account', 'last_charged', 'bigint', false, false),
     ('credit_account', 'last_closed_seq', 'bigint', false, false),
+    ('credit_account', 'low_threshold', 'bigint', false, false),
+    ('credit_account', 'plan_threshold', 'bigint', true, false),
+    ('credit_account', 'flags', 'integer', false, false),
+    ('credit_account', 'level', 'text', false, true),
     ('credit_account', 'plan_version', 'integer', false, false),
     ('credit_account', 'plan', 'text', false, true),
     ('credit_account', 'scheduled_plan', 'text', false, true),
@@ -90,6 +94,8 @@ INSERT INTO want_column VALUES
     ('credit_history', 'cycle_anchor', 'timestamp without time zone', false, false),
     ('credit_history', 'period_share', 'integer', false, false),
     ('credit_history', 'last_undone', 'boolean', false, false),
+    ('credit_history', 'low_threshold', 'bigint', false, false),
+    ('credit_history', 'crossed', 'text', false, true),
     ('credit_history', 'run_id', 'uuid', false, false),
     ('credit_history', 'idempotency_key', 'text', false, true),
     ('credit_history', 'request_digest', 'bytea', false, false),
@@ -194,6 +200,10 @@ INSERT INTO want_column VALUES
     ('credit_checkpoint', 'charged_purchased', 'bigint', false, false),
     ('credit_checkpoint', 'last_charged', 'bigint', false, false),
     ('credit_checkpoint', 'last_closed_seq', 'bigint', false, false),
+    ('credit_checkpoint', 'low_threshold', 'bigint', false, false),
+    ('credit_checkpoint', 'plan_threshold', 'bigint', true, false),
+    ('credit_checkpoint', 'flags', 'integer', false, false),
+    ('credit_checkpoint', 'level', 'text', false, true),
     ('credit_checkpoint', 'plan_version', 'integer', false, false),
     ('credit_checkpoint', 'plan', 'text', false, true),
     ('credit_checkpoint', 'scheduled_plan', 'text', false, true),
@@ -210,6 +220,14 @@ INSERT INTO want_column VALUES
     ('credit_checkpoint', 'opened_plan', 'text', false, true),
     ('credit_checkpoint', 'opened_anchor', 'timestamp without time zone', false, false),
     ('credit_checkpoint', 'opened_zone', 'text', false, true),
+    ('credit_event', 'seq', 'bigint', true, false),
+    ('credit_event', 'amount', 'bigint', true, false),
+    ('credit_event', 'available', 'bigint', true, false),
+    ('credit_event', 'created_at', 'timestamp with time zone', true, false),
+    ('credit_event', 'effective_at', 'timestamp with time zone', true, false),
+    ('credit_event', 'user_id', 'text', true, true),
+    ('credit_event', 'kind', 'text', true, true),
+    ('credit_event', 'ends_at', 'timestamp with time zone', false, false),
     ('credit_anchor', 'anchor_no', 'bigint', true, false),
     ('credit_anchor', 'created_at', 'timestamp with time zone', true, false),
     ('credit_anchor', 'accounts', 'bigint', true, false),
@@ -236,6 +254,7 @@ INSERT INTO want_key VALUES
     ('credit_audit_log', '{seq}'),
     ('credit_role', '{system_identifier,role_oid,preset}'),
     ('credit_checkpoint', '{user_id}'),
+    ('credit_event', '{user_id,seq,kind}'),
     ('credit_anchor', '{anchor_no}'),
     ('credit_anchor_leaf', '{user_id,anchor_no}');
 
@@ -262,6 +281,7 @@ INSERT INTO want_function VALUES
     ('credits_revoke_purchase', 'payment_ref text, amount bigint, reason text, idempotency_key text, metadata jsonb, total bigint', 'f', 'jsonb', 'v', 'u'),
     ('credits_reinstate_purchase', 'payment_ref text, amount bigint, reason text, idempotency_key text, metadata jsonb', 'f', 'jsonb', 'v', 'u'),
     ('credits_set_overdraft', 'user_id text, overdraft_limit bigint, reason text, idempotency_key text, metadata jsonb', 'f', 'jsonb', 'v', 'u'),
+    ('credits_set_low_threshold', 'user_id text, threshold bigint, reason text, idempotency_key text, metadata jsonb', 'f', 'jsonb', 'v', 'u'),
     ('credits_set_cycle', 'user_id text, cycle_anchor text, time_zone text, reason text, idempotency_key text, metadata jsonb', 'f', 'jsonb', 'v', 'u'),
     ('credits_transfer', 'user_id text, to_user_id text, amount bigint, reason text, idempotency_key text, metadata jsonb', 'f', 'jsonb', 'v', 'u'),
     ('credits_close_account', 'user_id text, reason text', 'f', 'jsonb', 'v', 'u'),
@@ -280,6 +300,7 @@ INSERT INTO want_function VALUES
     ('credits_stat', '', 'f', 'record', 's', 'r'),
     ('credits_stat_calls', '', 'f', 'record', 's', 'r'),
     ('credits_stat_reset', '', 'f', 'void', 'v', 'u'),
+    ('credits_take_events', 'max_events integer, kinds text[]', 'f', 'record', 'v', 'u'),
     ('credits_current_user_id', '', 'f', 'text', 's', 's'),
     ('credits_my_balance', '', 'f', 'jsonb', 's', 's'),
     ('credits_my_history', 'before_seq bigint, page_size integer, kinds text[]', 'f', 'record', 's', 's'),
@@ -338,8 +359,8 @@ SELECT is_empty($$SELECT adrelid::regclass, adnum FROM pg_attrdef JOIN member ON
 SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c JOIN member m ON m.objid = c.oid WHERE c.relrowsecurity OR c.relpersistence <> 'p'$$,
                 'the tables are permanent, without row security');
 SELECT is_empty($$SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
-                   WHERE i.indrelid = 'ledger.credit_account'::regclass AND a.attname NOT IN ('user_id', 'next_event_at', 'next_reset_at')$$,
-                'no index is on a column that a deduction changes');
+                   WHERE i.indrelid = 'ledger.credit_account'::regclass AND a.attname NOT IN ('user_id', 'next_event_at', 'next_reset_at', 'flags')$$,
+                'no index is on a column that each deduction changes; flags change where a level is crossed');
 SELECT ok((SELECT reloptions::text ~ 'fillfactor=[1-9][0-9]\y' FROM pg_class WHERE oid = 'ledger.credit_account'::regclass),
           'credit_account leaves room for HOT updates');
 SELECT has_view('ledger', 'credit_balance', 'there is a view of what everybody has');

@@ -59,6 +59,7 @@ my %mutating = (
 	credits_revoke_purchase => q(SELECT credits_revoke_purchase('pay_1', 1)),
 	credits_reinstate_purchase => q(SELECT credits_reinstate_purchase('pay_0', 1)),
 	credits_set_overdraft => q(SELECT credits_set_overdraft('ann', 10)),
+	credits_set_low_threshold => q(SELECT credits_set_low_threshold('ann', 10)),
 	credits_set_cycle => q(SELECT credits_set_cycle('ann', NULL, 'Europe/Berlin')),
 	credits_define_plan => q(SELECT credits_define_plan('pro', 1000)),
 	credits_open_account => q(SELECT credits_open_account('cid', 'free')),
@@ -224,13 +225,13 @@ for my $case (
 	],
 	[
 		'billing_role', qw(credits_deduct credits_try_deduct credits_adjust credits_define_plan credits_grant_role
-		  credits_hold credits_capture credits_release credits_set_overdraft)
+		  credits_hold credits_capture credits_release credits_set_overdraft credits_set_low_threshold)
 	],
 	[
 		'auditor_role', qw(credits_deduct credits_add_purchased credits_adjust credits_define_plan
 		  credits_open_account credits_set_plan credits_freeze credits_reset_due credits_run_reset credits_erase_user
 		  credits_grant credits_hold credits_capture credits_release credits_refund
-		  credits_revoke_purchase credits_reinstate_purchase credits_set_overdraft credits_set_cycle
+		  credits_revoke_purchase credits_reinstate_purchase credits_set_overdraft credits_set_low_threshold credits_set_cycle
 		  credits_repair_guards credits_grant_role)
 	],
 	[ 'admin_role', qw(credits_grant_role credits_revoke_role credits_repair_guards) ],

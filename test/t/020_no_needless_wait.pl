@@ -71,7 +71,7 @@ my %calls = (
 my %of_accounts = map { $_ => 1 } qw(
   credits_deduct credits_try_deduct credits_deduct_many credits_add_purchased credits_adjust credits_grant
   credits_hold credits_capture credits_release credits_refund credits_revoke_purchase
-  credits_reinstate_purchase credits_set_overdraft
+  credits_reinstate_purchase credits_set_overdraft credits_set_low_threshold
   credits_open_account credits_set_plan credits_set_cycle credits_transfer);
 
 # They do nothing but log what pg_cron, which is not here, has done for them; or are triggers;

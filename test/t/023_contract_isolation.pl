@@ -398,7 +398,7 @@ SELECT p.proname, p.provolatile, p.proparallel, p.prosecdef, p.prorettype = 'jso
   FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
        JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'credits'
  WHERE p.prokind = 'f'
-   AND p.proname ~ '^credits_(deduct|try_deduct|deduct_many|add_purchased|grant|adjust|refund|revoke_purchase|reinstate_purchase|hold|capture|release|open_account|set_cycle|set_plan|set_overdraft|freeze|unfreeze|define_plan|transfer|close_account|erase_user|repair_clock|reset_due|balances?|quote|usage|balance_at|explain|history|my_balance|my_history|current_user_id)$'
+   AND p.proname ~ '^credits_(deduct|try_deduct|deduct_many|add_purchased|grant|adjust|refund|revoke_purchase|reinstate_purchase|hold|capture|release|open_account|set_cycle|set_plan|set_overdraft|set_low_threshold|freeze|unfreeze|define_plan|transfer|close_account|erase_user|repair_clock|reset_due|balances?|quote|usage|balance_at|explain|history|my_balance|my_history|current_user_id)$'
 )))
 {
 	my ($name, $volatile, $parallel, $definer, $receipt) = @$_;

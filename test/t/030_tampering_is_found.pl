@@ -141,8 +141,11 @@ my %case = (
 	facts_overdraft => [ history('overdraft_limit = 1000', ':{set_plan 1}') ],
 	facts_granted   => [ history('period_granted = 0', ':{set_plan 1}') ],
 	facts_status    => [ history(q(status = 'active'), ':{freeze 1}') ],
-	facts_gone      => [ history('status = NULL, plan = NULL, cycle_anchor = NULL, time_zone = NULL, overdraft_limit = NULL, period_granted = NULL, scheduled_plan = NULL, period_start = NULL, period_share = NULL, cycle = NULL, last_left = NULL, last_limit = NULL, last_undone = NULL',
+	facts_gone      => [ history('status = NULL, plan = NULL, cycle_anchor = NULL, time_zone = NULL, overdraft_limit = NULL, period_granted = NULL, scheduled_plan = NULL, period_start = NULL, period_share = NULL, cycle = NULL, last_left = NULL, last_limit = NULL, last_undone = NULL, low_threshold = NULL',
 		':{unfreeze 1}') ],
+	facts_threshold => [ history('low_threshold = 5', ':{set_plan 1}') ],
+	crossed_low     => [ history(q(crossed = 'low'), ':{adjust 2}') ],
+	crossed_not     => [ history(q(crossed = 'recovered'), ':{open 1}') ],
 	facts_new       => [ 'ALTER TABLE credit_history DROP CONSTRAINT IF EXISTS credit_history_facts; '
 		  . (history(q(time_zone = 'UTC'), ':{deduct 2}'))[0], ':{deduct 2}' ],
 	hash            => [ history('hash = sha256(hash)', ':{deduct 2}') ],
@@ -186,6 +189,10 @@ UPDATE credit_account SET history_seq = history_seq - 1 WHERE user_id = :u;
 	account_scheduled  => [ account(q(scheduled_plan = 'max')) ],
 	account_granted_by => [ account('period_granted = 0') ],
 	account_overdraft  => [ account('overdraft_limit = 1000') ],
+	account_threshold  => [ account('low_threshold = 5') ],
+	account_plan_low   => [ account('plan_threshold = plan_threshold + 1') ],
+	account_level      => [ account(q(level = CASE level WHEN 'empty' THEN 'low' ELSE 'empty' END)) ],
+	account_flags      => [ account('flags = coalesce(flags, 0) + 32') ],
 	account_zone       => [ account(q(time_zone = 'UTC')) ],
 	account_anchor     => [ account(q(cycle_anchor = cycle_anchor + interval '1 day')) ],
 	account_status     => [ account(q(status = 'frozen')) ],
@@ -671,7 +678,7 @@ is(sql($weak, q(SELECT count(*) FROM credit_audit_log WHERE action = 'repair_gua
 	scalar(keys %weakened), 'each repair is in the audit log');
 is(sql($weak,
 	'SELECT credits_repair_guards(); SELECT count(*) FROM pg_trigger WHERE tgname = ' . q('credits_guard' AND tgenabled = 'A')) =~ s/.*\n//sr,
-	@tables + 2, 'every table has its guard: those, the archive and its checkpoints');
+	@tables + 3, 'every table has its guard: those, the archive, its checkpoints and the events');
 refused($weak, 'SET session_replication_role = replica', 'mended guards');
 
 # The guards of a table do not fire for its parent.

@@ -40,7 +40,7 @@ my %no_finding = (
 	'Only a superuser can repair it.' => 'a hint');
 my %has;
 for my $file (map { glob "$root/src/$_" }
-	qw(verify/judge.c verify/anchor_check.c verify/archive_check.c verify/filter.c verify/judge_lots.c verify/verify_structure.c verify/parallel.c core/replay.c admin/guards.c admin/drop_guard.c tables/anchor_rows.c tables/checkpoint.c tables/rows.c tables/lot_rows.c tables/archive_partitions.c store/relations.h))
+	qw(verify/judge.c verify/anchor_check.c verify/archive_check.c verify/filter.c verify/judge_lots.c verify/verify_structure.c verify/parallel.c core/place.c core/replay.c admin/guards.c admin/drop_guard.c tables/anchor_rows.c tables/checkpoint.c tables/rows.c tables/lot_rows.c tables/archive_partitions.c store/relations.h))
 {
 	my $source = slurp_file($file) =~ s{/\*.*?\*/}{}gsr;
 	my $piece = qr/(?:"(?:[^"\\\n]|\\.)*"|INT64_FORMAT)/;

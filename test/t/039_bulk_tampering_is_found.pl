@@ -56,6 +56,10 @@ my %forgery = (
 	close_parts       => [ 19, { allocations => '\N' } ],
 	close_status      => [ 19, { status => 'active' } ],
 	close_granted     => [ 19, { period_granted => 150 } ],
+	close_crosses     => [ 19, { crossed => '\N' } ],
+	close_threshold   => [ 19, { low_threshold => 5 } ],
+	import_crosses    => [ 3, { crossed => 'recovered' } ],
+	import_threshold  => [ 3, { low_threshold => 200 } ],
 	close_kind        => [ 19, { kind => 'adjust' } ]);
 
 sub sql { my ($db, $sql) = @_; return $node->safe_psql($db, $sql) }

@@ -38,7 +38,7 @@ sub rows_of
 }
 
 $node->safe_psql('template1', 'CREATE ROLE app SUPERUSER LOGIN');
-for my $name (qw(example-holds example-payments example-periods))
+for my $name (qw(example-holds example-levels example-payments example-periods))
 {
 	my $dir = $ENV{CREDITS_EXAMPLES} ? "$ENV{CREDITS_EXAMPLES}/$name" : PostgreSQL::Test::Utils::tempdir();
 	my $db = $name =~ tr/-/_/r;

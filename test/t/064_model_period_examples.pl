@@ -1,6 +1,6 @@
 # The reference model gives what examples say that were worked out by hand: changes of plans
 # and cycles, restarts, accounts without a plan, what is remembered, what comes back after a
-# boundary, and undoing one.  No server is needed.
+# boundary, undoing one, and levels.  No server is needed.
 
 use strict;
 use warnings FATAL => 'all';
@@ -570,5 +570,88 @@ my $seed = $ENV{CREDITS_SEED} || int(rand(2**31));
 srand($seed);
 my ($bad) = grep { defined } map { given_too_much() } 1 .. 300;
 is($bad, undef, 'no plan changes give more than the best plan held') or diag("CREDITS_SEED=$seed");
+
+#
+# Levels
+#
+
+# What the last call crossed, and what the account is then.
+sub crosses
+{
+	my ($expected, $call, %arg) = @_;
+	my $answer = call($call, %arg);
+	my $acct = $model->{accounts}{u};
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is($answer->{state} eq '00000' ? ($answer->{receipt}{crossed} // 'nothing') . ", $acct->{level} $acct->{flags}" : $answer->{state},
+		$expected, join ' ', $call, map { "$_=" . ($arg{$_} // 'NULL') } sort keys %arg);
+	return $tag;
+}
+
+sub crossed { return join ' ', map { defined $_->{crossed} ? "$_->{kind} $_->{crossed}" : () } @{ $model->{rows}{u} }; }
+
+# Holds and releases around the threshold say it once.
+begin('2026-01-10', 100, low => 30);
+is($model->{accounts}{u}{level}, 'ok', 'an opening crosses nothing, though an account begins empty');
+my $first = crosses('nothing, ok 0', 'deduct', amount => 70);
+for my $n (1 .. 3)
+{
+	my $hold = crosses($n == 1 ? 'low, low 1' : 'nothing, low 1', 'hold', amount => 10, lasts => DAY);
+	crosses('nothing, low 0', 'release', hold => $hold);
+}
+crosses('recovered, ok 0', 'purchase', amount => 1, ref => 'a');
+is(crossed(), 'hold low purchase recovered', 'once down, once up');
+
+# Where a hold ends by itself, too; a refund can end it.
+crosses('low, low 1', 'hold', amount => 10, lasts => DAY);
+clock('2026-01-12');
+crosses('nothing, low 8', 'freeze');
+crosses('nothing, low 0', 'unfreeze');
+crosses('recovered, ok 0', 'refund', of => $first, amount => 1);
+
+# From nothing to little, and only then to enough.
+my $all = crosses('empty, empty 3', 'deduct', amount => 32);
+crosses('nothing, low 1', 'refund', of => $all, amount => 5);
+crosses('empty, empty 3', 'deduct', amount => 5);
+crosses('nothing, low 1', 'adjust', bucket => 'purchased', delta => 29);
+crosses('nothing, low 1', 'adjust', bucket => 'purchased', delta => -9);
+crosses('nothing, low 1', 'set_overdraft', limit => 10);
+crosses('empty, empty 7', 'deduct', amount => 30);
+clock('2026-02-01');
+crosses('nothing, ok 4', 'set_cycle', zone => 'UTC');
+is($model->{rows}{u}[-2]{crossed}, 'recovered', 'a reset recovers, and the debt stays');
+
+# A threshold of its own, whatever the status and the plan.
+begin('2026-01-10', 100, low => 30);
+call('define_plan', plan => 'wide', credits => 100, low => 150);
+crosses('low, low 1', 'set_low_threshold', threshold => 101);
+crosses('recovered, ok 0', 'set_low_threshold', threshold => 100);
+crosses('nothing, ok 0', 'set_plan', plan => 'wide', when => 'now');
+crosses('low, low 1', 'set_low_threshold', threshold => undef);
+call('freeze');
+crosses('recovered, ok 8', 'set_low_threshold', threshold => 0);
+crosses('low, low 9', 'set_low_threshold', threshold => undef);
+is($model->balance('u')->{receipt}{low}, 'true', 'low, as the balance says');
+crosses('22023', 'set_low_threshold', threshold => -1);
+crosses('22003', 'set_low_threshold', threshold => MAX + 1);
+call('unfreeze');
+crosses('recovered, ok 0', 'set_plan', plan => 'p', when => 'now');
+crosses('low, low 1', 'set_plan', plan => 'wide', when => 'now');
+
+# A scheduled plan brings its threshold with the boundary, and the boundary recovers.
+crosses('nothing, low 1', 'set_plan', plan => 'p', when => 'next_reset');
+clock('2026-02-01');
+crosses('nothing, ok 0', 'set_cycle', zone => 'UTC');
+is(join(' ', map { $_->{crossed} // '-' } @{ $model->{rows}{u} }[ -3 .. -1 ]), '- recovered -', 'plan_change, reset, set_cycle');
+crosses('empty, empty 18', 'close_account');
+is($model->{accounts}{u}{plan_threshold}, 0, 'a closed account has no plan, and so no threshold of one');
+crosses('recovered, ok 16', 'purchase', amount => 1, ref => 'b');
+
+# A boundary without a row changes no level.
+begin('2026-01-10', 10, low => 5);
+gives('0/0/0', 'set_plan', plan => undef, when => 'now');
+is(crossed(), 'set_plan empty', 'without a plan there is nothing');
+clock('2026-04-02');
+crosses('recovered, ok 0', 'purchase', amount => 2, ref => 'c');
 
 done_testing();

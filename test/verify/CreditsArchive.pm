@@ -4,6 +4,7 @@ package CreditsArchive;
 use strict;
 use warnings;
 use CreditsFormat qw(@FACTS checkpoint_digest history_hash);
+use CreditsLevels qw(level_columns);
 use CreditsOpen qw(new_book next_end);
 use CreditsPeriods qw(is_silent end_columns);
 use CreditsRules qw(new_state check_row);
@@ -67,7 +68,7 @@ sub checkpoint_state
 	my ($checkpoint, $last) = @_;
 	return {
 		kind => $last ? $last->{kind} : undef, %{ new_state($checkpoint->{history_hash}) },
-		seq => $checkpoint->{history_seq},
+		seq => $checkpoint->{history_seq}, level => $checkpoint->{level} // 'ok',
 		facts => { (map { ($_ => $checkpoint->{$_}) } @FACTS), period_start => $checkpoint->{last_monthly_reset} },
 		book => load_book($checkpoint), map { ($_ => $checkpoint->{$_}) } @SUMS, qw(period effective_at next_reset_at),
 	};
@@ -76,7 +77,7 @@ sub checkpoint_state
 # The checkpoint that archived rows come to.
 sub made
 {
-	my ($state, $rows) = @_;
+	my ($state, $rows, $plans) = @_;
 	my $book = $state->{book};
 	my ($next) = sort { $a <=> $b } grep { defined } next_end($book), is_silent($state) ? () : $state->{next_reset_at};
 	my (%years, @holds, @purchases, @refs, %opened);
@@ -111,7 +112,7 @@ sub made
 		end_columns($book, $state->{facts}, $state->{next_reset_at}),
 		(map { ($_ => $book->{$_} || undef) } qw(closed_seq forfeited charged_monthly charged_purchased last_charged last_closed_seq)),
 		(map { ($_ => $state->{$_}) } @SUMS, qw(period effective_at next_reset_at)),
-		(map { ($_ => $state->{facts}{$_}) } @FACTS),
+		(map { ($_ => $state->{facts}{$_}) } @FACTS), level_columns($state, $plans),
 		grants => packed(@grants), holds => packed(@holds), purchases => packed(@purchases), payment_refs => \@refs,
 		archived => packed(map { ($_, $years{$_}) } sort { $a <=> $b } keys %years),
 	};
@@ -152,7 +153,7 @@ sub check_archived
 		return ($complete, $seq, @problems) if @problems;
 	}
 	return ($complete, $state->{seq}, 'credit_checkpoint is not what the archived rows give')
-	  if $complete && (!@$rows || checkpoint_digest(made($state, $rows)) ne checkpoint_digest($checkpoint));
+	  if $complete && (!@$rows || checkpoint_digest(made($state, $rows, $plans)) ne checkpoint_digest($checkpoint));
 	return $complete;
 }
 

@@ -26,12 +26,13 @@ our %TYPE_OF = (
 		held_monthly => 'i', held_granted => 'i', held_purchased => 'i',
 		owed_monthly => 'i', owed_purchased => 'i', overdraft_limit => 'i',
 		period_granted => 'i', period => 'i', last_monthly_reset => 'z', period_share => 'i', cycle => 't',
-		last_left => 'i', last_limit => 'i', last_undone => 'f', effective_at => 'z',
+		last_left => 'i', last_limit => 'i', last_undone => 'f', low_threshold => 'i', effective_at => 'z',
 		cycle_anchor => 'l', history_seq => 'i', time_zone => 't', status => 't',
 		history_hash => 'b', next_reset_at => 'z', next_event_at => 'z',
 		plan_version => 'i', plan => 't', scheduled_plan => 't',
 		end_anchor => 'l', end_zone => 't', end_cycle => 't', closed_seq => 'i', forfeited => 'i',
 		charged_monthly => 'i', charged_purchased => 'i', last_charged => 'i', last_closed_seq => 'i',
+		plan_threshold => 'i', level => 't', flags => 'i',
 	},
 	credit_history => {
 		user_id => 't', seq => 'i', kind => 't', created_at => 'z', effective_at => 'z',
@@ -45,7 +46,8 @@ our %TYPE_OF = (
 		forfeited => 'i', skipped => 'i', plan => 't', scheduled_plan => 't',
 		cycle_anchor => 'l', time_zone => 't', status => 't', overdraft_limit => 'i',
 		period_granted => 'i', period_start => 'z', period_share => 'i', cycle => 't',
-		last_left => 'i', last_limit => 'i', last_undone => 'f', text_salt => 'b', reason => 't', metadata => 't',
+		last_left => 'i', last_limit => 'i', last_undone => 'f', low_threshold => 'i',
+		crossed => 't', text_salt => 'b', reason => 't', metadata => 't',
 		reason_digest => 'b', metadata_digest => 'b', hash => 'b',
 	},
 	credit_checkpoint => {
@@ -53,12 +55,13 @@ our %TYPE_OF = (
 		held_monthly => 'i', held_granted => 'i', held_purchased => 'i',
 		owed_monthly => 'i', owed_purchased => 'i', overdraft_limit => 'i',
 		period_granted => 'i', period => 'i', last_monthly_reset => 'z', period_share => 'i', cycle => 't',
-		last_left => 'i', last_limit => 'i', last_undone => 'f', effective_at => 'z',
+		last_left => 'i', last_limit => 'i', last_undone => 'f', low_threshold => 'i', effective_at => 'z',
 		cycle_anchor => 'l', history_seq => 'i', time_zone => 't', status => 't',
 		history_hash => 'b', next_reset_at => 'z', next_event_at => 'z',
 		plan_version => 'i', plan => 't', scheduled_plan => 't',
 		end_anchor => 'l', end_zone => 't', end_cycle => 't', closed_seq => 'i', forfeited => 'i',
-		charged_monthly => 'i', charged_purchased => 'i', last_charged => 'i', last_closed_seq => 'i', grants => 'a', holds => 'a',
+		charged_monthly => 'i', charged_purchased => 'i', last_charged => 'i', last_closed_seq => 'i',
+		plan_threshold => 'i', level => 't', flags => 'i', grants => 'a', holds => 'a',
 		purchases => 'a', payment_refs => 'T', archived => 'a', opened_seq => 'i',
 		opened_digest => 'b', opened_plan => 't', opened_anchor => 'l', opened_zone => 't',
 	},
@@ -94,7 +97,8 @@ our @HISTORY_FIELDS = qw(user_id seq kind created_at effective_at period
   ref_seq ends_at next_reset_at payment_ref idempotency_key request_digest actor
   spender run_id amount expired forfeited skipped);
 our @FACTS = qw(plan plan_version scheduled_plan cycle_anchor time_zone status
-  overdraft_limit period_granted period_start period_share cycle last_left last_limit last_undone);
+  overdraft_limit period_granted period_start period_share cycle last_left last_limit last_undone
+  low_threshold);
 our @AUDIT_FIELDS =
   qw(seq created_at action subject actor client_addr application before after);
 #
@@ -284,7 +288,7 @@ sub checkpoint_preimage
 		next_reset_at next_event_at))
 	  . bytes_field(facts_digest({ %$row, period_start => $row->{last_monthly_reset} }))
 	  . encode_fields('credit_checkpoint', $row, qw(end_anchor end_zone end_cycle closed_seq forfeited
-		charged_monthly charged_purchased last_charged last_closed_seq grants holds purchases))
+		charged_monthly charged_purchased last_charged last_closed_seq plan_threshold level grants holds purchases))
 	  . join('', map { bytes_field($_) } @{ $row->{payment_refs} // [] })
 	  . encode_fields('credit_checkpoint', $row, 'archived', 'opened_seq')
 	  . (defined $row->{opened_seq}

@@ -261,6 +261,13 @@ $KIND{set_overdraft} = sub {
 	return ();
 };
 
+$KIND{set_low_threshold} = sub {
+	my ($c) = @_;
+	$c->{facts}{low_threshold} = $c->{after}{low_threshold};
+	$c->{expect}{amount} = 0;
+	return ();
+};
+
 $KIND{set_cycle} = sub {
 	my ($c) = @_;
 	@{ $c->{facts} }{qw(cycle_anchor time_zone)} = @{ $c->{after} }{qw(cycle_anchor time_zone)};

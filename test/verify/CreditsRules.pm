@@ -8,6 +8,7 @@ package CreditsRules;
 use strict;
 use warnings;
 use CreditsFormat qw(MAX_AMOUNT INT64_MIN @FACTS history_hash);
+use CreditsLevels qw(pass_level level_columns);
 use CreditsOpen qw(new_book check_turn check_open next_end);
 use CreditsPeriods qw(FULL same shown fold is_silent end_columns);
 use Exporter qw(import);
@@ -25,7 +26,7 @@ my @OWED     = qw(owed_monthly owed_purchased);
 sub new_state
 {
 	my ($hash) = @_;
-	return { seq => 0, hash => $hash, effective_at => INT64_MIN, period => 1, keys => {},
+	return { seq => 0, hash => $hash, effective_at => INT64_MIN, period => 1, level => 'empty', keys => {},
 		book => new_book(),
 		facts => { time_zone => 'UTC', status => 'active', overdraft_limit => 0, period_granted => 0,
 			period_share => FULL, last_left => 0, last_limit => 0, last_undone => 0 },
@@ -96,7 +97,7 @@ sub check_facts
 		  grep { !defined $row->{$_} } qw(cycle_anchor time_zone overdraft_limit period_granted period_start period_share last_left last_limit last_undone);
 		push @problems, map { "$_ is $row->{$_}" }
 		  grep { defined $row->{$_} && ($row->{$_} < 0 || $row->{$_} > MAX_AMOUNT) }
-		  qw(overdraft_limit period_granted last_limit);
+		  qw(overdraft_limit period_granted last_limit low_threshold);
 		push @problems, "last_left is $row->{last_left}" if abs($row->{last_left} // 0) > MAX_AMOUNT;
 		push @problems, "period_share is $row->{period_share}"
 		  if defined $row->{period_share} && ($row->{period_share} < 0 || $row->{period_share} > FULL);
@@ -144,6 +145,7 @@ sub check_row
 	  if $row->{hash} ne history_hash($before->{hash}, $row);
 	push @problems, check_amounts($before, $row);
 	my $facts = $before->{facts};
+	my $level = $before->{level};
 	if (!@problems)
 	{
 		($facts, @problems) = check_facts($before, $row);
@@ -152,12 +154,14 @@ sub check_row
 		push @problems, @wrong;
 		push @problems, check_open($folded, $row, $facts, $plans) if !@problems;
 		push @problems, check_rest($before, $row);
+		($level, @wrong) = pass_level($level, $row, $facts, $plans);
+		push @problems, @wrong;
 	}
 	push @problems, check_payment($row, $payment)
 	  if $row->{kind} eq 'purchase' || $row->{kind} eq 'grant' && defined $row->{payment_ref};
 	push @problems, "the audit log has no such $row->{kind}"
 	  if $AUDITED{ $row->{kind} } && !shift @{ $audited->{ $row->{kind} } // [] };
-	return ({ %$row, facts => $facts, keys => $before->{keys}, book => $before->{book} }, @problems);
+	return ({ %$row, facts => $facts, level => $level, keys => $before->{keys}, book => $before->{book} }, @problems);
 }
 
 # A plan version, the one before it, and what the audit log says of it.
@@ -182,13 +186,13 @@ sub check_plan
 # The account row against the last history row.
 sub check_account
 {
-	my ($account, $state) = @_;
+	my ($account, $state, $plans) = @_;
 	my @problems;
 	my ($facts, $book, $end) = @$state{qw(facts book next_reset_at)};
 	my %expected = (end_anchor => undef, end_zone => undef, end_cycle => undef, end_columns($book, $facts, $end),
 		(map { ($_ => $book->{$_} || undef) } qw(closed_seq forfeited charged_monthly charged_purchased last_charged last_closed_seq)),
 		(map { ($_ => $state->{$_}) } @BALANCES, @HELD, @OWED, qw(effective_at period next_reset_at)),
-		(map { ($_ => $facts->{$_}) } grep { $_ ne 'period_start' } @FACTS),
+		(map { ($_ => $facts->{$_}) } grep { $_ ne 'period_start' } @FACTS), level_columns($state, $plans),
 		last_monthly_reset => $facts->{period_start});
 	for my $name (sort keys %expected)
 	{

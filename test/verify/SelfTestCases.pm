@@ -1,4 +1,4 @@
-# Rows of example-periods/ and example-payments/ that somebody forged who knows how to hash:
+# Rows of example-periods/, example-payments/ and example-levels/ that somebody forged who knows how to hash:
 # what selftest.pl must find.
 package SelfTestCases;
 
@@ -6,7 +6,7 @@ use strict;
 use warnings;
 use Exporter qw(import);
 
-our @EXPORT = qw(%PERIOD_FORGERY %PAYMENT_FORGERY);
+our @EXPORT = qw(%PERIOD_FORGERY %PAYMENT_FORGERY %LEVEL_FORGERY);
 
 # "user seq: what" => columns.
 our %PERIOD_FORGERY = (
@@ -243,6 +243,72 @@ our %PAYMENT_FORGERY = (
 	'i_pack 12: all that came back has ended' => { allocations => '{-7,20}' },
 	'i_pack 13: it comes back'                => { purchased_delta => 15, forfeited => 75 },
 	'i_pack 13: all to the grant'             => { allocations => '{2,90}' },
+);
+
+our %LEVEL_FORGERY = (
+	# around a plan's threshold
+	'a_line 1: a beginning crosses something'  => { crossed => 'recovered' },
+	'a_line 2: the threshold is not low'       => { crossed => 'low' },
+	'a_line 3: not said'                       => { crossed => '\N' },
+	'a_line 3: said as another level'          => { crossed => 'empty' },
+	'a_line 3: an unknown word'                => { crossed => 'lower' },
+	'a_line 4: said again'                     => { crossed => 'low' },
+	'a_line 5: a release comes back'           => { crossed => 'recovered' },
+	'a_line 6: only low'                       => { crossed => 'low' },
+	'a_line 6: not said'                       => { crossed => '\N' },
+	'a_line 7: a capture comes back to low'    => { crossed => 'low' },
+	'a_line 8: a refund comes back to low'     => { crossed => 'low' },
+	'a_line 8: a refund to low recovers'       => { crossed => 'recovered' },
+	'a_line 9: a purchase below the threshold' => { crossed => 'recovered' },
+	'a_line 10: not said'                      => { crossed => '\N' },
+	'a_line 11: not said'                      => { crossed => '\N' },
+	'a_line 12: it is lower'                   => { crossed => 'low' },
+	'a_line 13: not said'                      => { crossed => '\N' },
+	'a_line 14: held credits count'            => { crossed => '\N' },
+	'a_line 15: the end of a hold recovers'    => { crossed => 'recovered' },
+	'a_line 16: the end of a hold recovered'   => { crossed => '\N' },
+	'a_line 17: not said'                      => { crossed => '\N' },
+	'a_line 18: a refund to low'               => { crossed => 'low' },
+	'a_line 19: a boundary does not recover'   => { crossed => '\N' },
+	'a_line 20: a freeze'                      => { crossed => 'low' },
+	# a threshold of its own
+	'b_own 2: not said'                        => { crossed => '\N' },
+	'b_own 2: another threshold'               => { low_threshold => 100 },
+	'b_own 2: none'                            => { low_threshold => '\N' },
+	'b_own 2: a negative one'                  => { low_threshold => -1 },
+	'b_own 2: more than there can be'          => { low_threshold => '9007199254740992' },
+	'b_own 3: as a plan that is set'           => { kind => 'set_plan' },
+	'b_own 5: the plan\'s threshold is higher' => { crossed => '\N' },
+	'b_own 7: without the other facts'         => { low_threshold => 50 },
+	'b_own 8: a freeze changes it'             => { low_threshold => 40 },
+	'b_own 9: it gives'                        => { amount => 5, monthly_delta => 5 },
+	'b_own 9: it gives, with an amount of 0'   => { monthly_delta => 5 },
+	'b_own 9: another status'                  => { status => 'active' },
+	'b_own 9: the overdraft limit'             => { overdraft_limit => 5 },
+	'b_own 9: of another row'                  => { ref_seq => 6 },
+	'b_own 13: a debt is not empty'            => { crossed => 'low' },
+	'b_own 14: a boundary forgets it'          => { low_threshold => '\N' },
+	# plans, and the end of an account
+	'c_plan 2: not said'                       => { crossed => '\N' },
+	'c_plan 3: not said'                       => { crossed => '\N' },
+	'c_plan 5: a schedule'                     => { crossed => 'recovered' },
+	'c_plan 6: the change of a plan recovers'  => { crossed => 'recovered' },
+	'c_plan 7: the change of a plan recovered' => { crossed => '\N' },
+	'c_plan 9: by the old version'             => { crossed => '\N' },
+	'c_plan 10: a restart does not recover'    => { crossed => '\N' },
+	'c_plan 11: a closing is not the end'      => { crossed => '\N' },
+	'c_plan 12: the plan\'s threshold stays'   => { crossed => '\N' },
+	# beginnings
+	'd_import 1: it begins low'                => { crossed => 'low' },
+	'd_import 2: it began with enough'         => { crossed => '\N' },
+	'd_import 3: the old plan\'s threshold'    => { crossed => 'low' },
+	'd_import 4: not said'                     => { crossed => '\N' },
+	'd_import 5: it recovers'                  => { crossed => 'recovered' },
+	'd_import 6: the import did not recover'   => { crossed => 'recovered' },
+	'e_none 1: it begins empty'                => { crossed => 'empty' },
+	'e_none 3: from empty to low'              => { crossed => 'low' },
+	'e_none 4: not said'                       => { crossed => '\N' },
+	'e_none 5: not said'                       => { crossed => '\N' },
 );
 
 1;

@@ -194,7 +194,7 @@ sub verify_user
 		}
 		else
 		{
-			$wrong->($state->{seq}, check_account($account, $state));
+			$wrong->($state->{seq}, check_account($account, $state, $plans));
 			$wrong->(@$_) for check_tables($state->{book}, @tables, \%payments);
 		}
 	}

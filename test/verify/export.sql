@@ -29,27 +29,27 @@ SELECT replace(:'columns', ', ', E'\t') AS header \gset
 \qecho :header
 COPY (SELECT :columns FROM ONLY :"schema".credit_plan ORDER BY plan COLLATE "C", version) TO STDOUT;
 
-\set columns 'user_id, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased, overdraft_limit, period_granted, period, last_monthly_reset, period_share, cycle, last_left, last_limit, last_undone, effective_at, cycle_anchor, history_seq, time_zone, status, history_hash, next_reset_at, next_event_at, plan_version, plan, scheduled_plan, end_anchor, end_zone, end_cycle, closed_seq, forfeited, charged_monthly, charged_purchased, last_charged, last_closed_seq'
+\set columns 'user_id, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased, overdraft_limit, period_granted, period, last_monthly_reset, period_share, cycle, last_left, last_limit, last_undone, low_threshold, effective_at, cycle_anchor, history_seq, time_zone, status, history_hash, next_reset_at, next_event_at, plan_version, plan, scheduled_plan, end_anchor, end_zone, end_cycle, closed_seq, forfeited, charged_monthly, charged_purchased, last_charged, last_closed_seq, plan_threshold, level, flags'
 SELECT replace(:'columns', ', ', E'\t') AS header \gset
 \o credit_account.tsv
 \qecho :header
 COPY (SELECT :columns FROM ONLY :"schema".credit_account ORDER BY user_id COLLATE "C") TO STDOUT;
 
-\set columns 'user_id, seq, kind, created_at, effective_at, period, plan_version, monthly_delta, granted_delta, purchased_delta, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased, allocations, ref_seq, ends_at, next_reset_at, payment_ref, idempotency_key, request_digest, actor, spender, run_id, amount, expired, forfeited, skipped, plan, scheduled_plan, cycle_anchor, time_zone, status, overdraft_limit, period_granted, period_start, period_share, cycle, last_left, last_limit, last_undone, text_salt, reason, metadata, reason_digest, metadata_digest, hash'
+\set columns 'user_id, seq, kind, created_at, effective_at, period, plan_version, monthly_delta, granted_delta, purchased_delta, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased, allocations, ref_seq, ends_at, next_reset_at, payment_ref, idempotency_key, request_digest, actor, spender, run_id, amount, expired, forfeited, skipped, plan, scheduled_plan, cycle_anchor, time_zone, status, overdraft_limit, period_granted, period_start, period_share, cycle, last_left, last_limit, last_undone, low_threshold, crossed, text_salt, reason, metadata, reason_digest, metadata_digest, hash'
 SELECT replace(:'columns', ', ', E'\t') AS header \gset
 SELECT regexp_replace(:'columns', '\m(held_\w+|owed_\w+|expired|forfeited)\M', 'coalesce(\1, 0) AS \1', 'g') AS shown \gset
 \o credit_history.tsv
 \qecho :header
 COPY (SELECT :shown FROM ONLY :"schema".credit_history ORDER BY user_id COLLATE "C", seq) TO STDOUT;
 
-\set columns 'user_id, seq, kind, created_at, effective_at, period, plan_version, monthly_delta, granted_delta, purchased_delta, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased, allocations, ref_seq, ends_at, next_reset_at, payment_ref, idempotency_key, request_digest, actor, spender, run_id, amount, expired, forfeited, skipped, plan, scheduled_plan, cycle_anchor, time_zone, status, overdraft_limit, period_granted, period_start, period_share, cycle, last_left, last_limit, last_undone, text_salt, reason, metadata, reason_digest, metadata_digest, hash'
+\set columns 'user_id, seq, kind, created_at, effective_at, period, plan_version, monthly_delta, granted_delta, purchased_delta, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased, allocations, ref_seq, ends_at, next_reset_at, payment_ref, idempotency_key, request_digest, actor, spender, run_id, amount, expired, forfeited, skipped, plan, scheduled_plan, cycle_anchor, time_zone, status, overdraft_limit, period_granted, period_start, period_share, cycle, last_left, last_limit, last_undone, low_threshold, crossed, text_salt, reason, metadata, reason_digest, metadata_digest, hash'
 SELECT replace(:'columns', ', ', E'\t') AS header \gset
 SELECT regexp_replace(:'columns', '\m(held_\w+|owed_\w+|expired|forfeited)\M', 'coalesce(\1, 0) AS \1', 'g') AS shown \gset
 \o credit_history_archive.tsv
 \qecho :header
 COPY (SELECT :shown FROM :"schema".credit_history_archive ORDER BY user_id COLLATE "C", seq) TO STDOUT;
 
-\set columns 'user_id, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased, overdraft_limit, period_granted, period, last_monthly_reset, period_share, cycle, last_left, last_limit, last_undone, effective_at, cycle_anchor, history_seq, time_zone, status, history_hash, next_reset_at, next_event_at, plan_version, plan, scheduled_plan, end_anchor, end_zone, end_cycle, closed_seq, forfeited, charged_monthly, charged_purchased, last_charged, last_closed_seq, grants, holds, purchases, payment_refs, archived, opened_seq, opened_digest, opened_plan, opened_anchor, opened_zone'
+\set columns 'user_id, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased, overdraft_limit, period_granted, period, last_monthly_reset, period_share, cycle, last_left, last_limit, last_undone, low_threshold, effective_at, cycle_anchor, history_seq, time_zone, status, history_hash, next_reset_at, next_event_at, plan_version, plan, scheduled_plan, end_anchor, end_zone, end_cycle, closed_seq, forfeited, charged_monthly, charged_purchased, last_charged, last_closed_seq, plan_threshold, level, flags, grants, holds, purchases, payment_refs, archived, opened_seq, opened_digest, opened_plan, opened_anchor, opened_zone'
 SELECT replace(:'columns', ', ', E'\t') AS header \gset
 \o credit_checkpoint.tsv
 \qecho :header

@@ -236,7 +236,7 @@ subtest 'the row with everything' => sub {
 	my $descending = pack 'C*', reverse 224 .. 255;
 	my %row = (user_id => "usr_\xc3\xbc", seq => 258, kind => 'deduct', period => 3, plan => 'pro', plan_version => 14,
 		scheduled_plan => '', status => 'frozen', time_zone => 'Europe/Berlin', cycle => 'weekly', overdraft_limit => 50,
-		period_granted => 500, period_share => 903225, last_left => -40, last_limit => 60, last_undone => 0,
+		period_granted => 500, period_share => 903225, last_left => -40, last_limit => 60, last_undone => 0, low_threshold => 75,
 		monthly_delta => -10, granted_delta => -20, purchased_delta => -7, monthly => 1, granted => 2,
 		purchased => 9007199254740000, held_monthly => 4, held_granted => 5, held_purchased => 6, owed_monthly => 8,
 		owed_purchased => 9, amount => 37, expired => 11, forfeited => 12, skipped => 13, ref_seq => 15,
@@ -508,10 +508,10 @@ subtest 'rules' => sub {
 		[ 'a debt over the limit', 4, { 2 => limit(9), 4 => { amount => 160, monthly_delta => -100,
 			purchased_delta => -50, owed_purchased => 10 } }, qr/overdraft limit/ ],
 		[ 'an adjustment before the debt', 5, { 2 => limit(10), 4 => { amount => 160, monthly_delta => -100,
-			purchased_delta => -50, owed_purchased => 10 },
+			purchased_delta => -50, owed_purchased => 10, crossed => 'empty' },
 				5 => { monthly_delta => 0, purchased_delta => 7, owed_purchased => 10 } }, qr/purchased is 7, not 0; owed_purchased is 10, not 3/ ],
 		[ 'an adjustment into debt', 5, { 2 => limit(10), 4 => { amount => 160, monthly_delta => -100,
-			purchased_delta => -50, owed_purchased => 10 },
+			purchased_delta => -50, owed_purchased => 10, crossed => 'empty' },
 				5 => { monthly_delta => 0, owed_purchased => 17, amount => -7 } }, qr/purchased is 0, less than was taken/ ],
 		[ 'a purchase of nothing', 3, { amount => 0, purchased_delta => 0 }, qr/amount is 0/ ],
 		[ 'a purchase without a reference', 3, { payment_ref => '\N' }, qr/no payment_ref/ ],
@@ -645,8 +645,9 @@ sub are_checked
 				my $export = example($dir);
 				my $row = $export->{$name}[$i];
 				my $user = quotemeta $row->{user_id};
-				# Only a lower bound.
-				next if $column eq 'next_event_at' && $row->{$column} eq '\N';
+				# Only a lower bound, and none where the boundary has no row.
+				next if $column eq 'next_event_at' && ($row->{$column} eq '\N'
+					|| "@$row{qw(plan scheduled_plan monthly owed_monthly held_monthly)}" eq '\N \N 0 0 0');
 				$row->{$column} = changed($TYPE_OF{$name}{$column}, $row->{$column});
 				my ($status, @lines) = verified($export);
 				ok($status && ($status =~ /not sorted/ || grep { /^BAD user "$user/ } @lines), "$name row " . ($i + 1) . ", $column")
@@ -694,8 +695,8 @@ subtest 'holds' => sub {
 	}
 };
 
-# Periods, restarts, what is remembered, paid grants and closed accounts.
-for ([ 'example-periods', \%PERIOD_FORGERY ], [ 'example-payments', \%PAYMENT_FORGERY ])
+# Periods, restarts, what is remembered, paid grants and closed accounts; levels.
+for ([ 'example-periods', \%PERIOD_FORGERY ], [ 'example-payments', \%PAYMENT_FORGERY ], [ 'example-levels', \%LEVEL_FORGERY ])
 {
 	my ($dir, $forgeries) = @$_;
 	subtest $dir => sub {
@@ -717,6 +718,22 @@ for ([ 'example-periods', \%PERIOD_FORGERY ], [ 'example-payments', \%PAYMENT_FO
 		}
 	};
 }
+
+# The threshold of a plan's version, where the audit log was made to say the same.
+subtest 'another threshold' => sub {
+	for my $case ([ 31, 'a_line', 2, 'crossed is NULL, not low' ], [ 29, 'a_line', 19, undef ])
+	{
+		my ($threshold, $user, $seq, $problem) = @$case;
+		my $export = example('example-levels');
+		my ($plan) = grep { $_->{plan} eq 'low' && $_->{version} == 1 } @{ $export->{credit_plan} };
+		$plan->{low_balance_threshold} = $threshold;
+		$export->{credit_audit_log}[0]{after} =~ s/("low_balance_threshold": )30/$1$threshold/;
+		rebuild_audit_log($export);
+		my ($status, @lines) = verified($export);
+		my $expected = defined $problem ? qr{^BAD user "$user" seq $seq: $problem$} : qr{^BAD user "d_import" seq 6: credit_account has plan_threshold 30, the history $threshold$};
+		ok((grep { $_ =~ $expected } @lines), "the threshold was $threshold") or diag("@lines");
+	}
+};
 
 subtest 'what cannot be read' => sub {
 	my $dir = tempdir(CLEANUP => 1);

@@ -109,6 +109,8 @@ our %OPEN_CASE = (
 
 # As %forgery in 030_tampering_is_found.pl.
 our %OPEN_FORGERY = (
+	forged_crossed       => [ ':{deduct 4}', { crossed => 'recovered' } ],
+	forged_threshold     => [ ':{set_overdraft 1}', { low_threshold => 5 } ],
 	forged_burning       => [ ':{deduct 4}', { allocations => '{:{grant 1},10}' } ],
 	forged_burning_gap   => [ ':{deduct 4}', { allocations => '{:{grant 2},9}' } ],
 	forged_burning_none  => [ ':{deduct 4}', { allocations => '\N' } ],

@@ -12,6 +12,7 @@ use parent 'CreditsModelPlans';
 
 use CreditsModelArchive;
 use CreditsModelImport;
+use CreditsModelLevels;
 use CreditsModelLife;
 use CreditsModelLots;
 use CreditsModelPay;
@@ -100,6 +101,11 @@ my %call = (
 	reinstate => { compared => [qw(ref amount)], check => [qw(some)], does => \&CreditsModelPay::reinstate },
 	transfer => { compared => [qw(to amount)], check => [qw(some other)], does => \&CreditsModelPay::transfer },
 	set_overdraft => { compared => [qw(limit)], check => [qw(limit)], does => \&set_overdraft },
+	set_low_threshold => {
+		compared => [qw(threshold)],
+		check => [qw(threshold)],
+		does => \&CreditsModelPlans::set_low_threshold
+	},
 	freeze => { does => sub { set_status(@_, 'frozen') } },
 	unfreeze => { does => sub { set_status(@_, 'active') } },
 	close_account => { does => \&CreditsModelLife::close_account },
@@ -124,6 +130,7 @@ my %check = (
 	},
 	other => sub { refuse('22023') if $_[0]{to} eq $_[0]{user} },
 	limit => sub { check_number($_[0]{limit}, 0) },
+	threshold => sub { check_number($_[0]{threshold}, 0) if defined $_[0]{threshold} },
 	delta => sub {
 		refuse('22004') unless defined $_[0]{delta};
 		refuse('22023') if $_[0]{delta} == 0;
@@ -389,13 +396,12 @@ sub balance
 		return { state => $@->{state} };
 	}
 	my $version = $self->held_version($acct);
-	my $available = total(free($acct));
 	return {
 		state => '00000',
 		receipt => {
 			(map { $_ => total(free($acct, $_)) } buckets()),
 			user_id => $user,
-			available => $available,
+			available => available($acct),
 			held => total(held($acct)),
 			owed => $acct->{owed}{purchased},
 			owed_monthly => $acct->{owed}{monthly},
@@ -407,7 +413,7 @@ sub balance
 			time_zone => $acct->{zone},
 			period_start => $acct->{period_start},
 			next_reset_at => $acct->{period_end},
-			low => $version && $available < $version->{low} ? 'true' : 'false',
+			low => is_low($acct) ? 'true' : 'false',
 			as_of => $at // max($self->{clock}, $acct->{at}) } };
 }
 

@@ -16,7 +16,8 @@ our @EXPORT = qw(compare_history);
 my @columns = qw(user seq kind amount monthly_delta granted_delta purchased_delta monthly granted purchased
   held_monthly held_granted held_purchased owed_monthly owed_purchased expired forfeited skipped
   effective_at created_at period next_reset_at ends_at ref payment_ref key spender reason erased metadata alloc
-  version status plan scheduled anchor zone overdraft period_granted period_start share cycle last_left last_limit last_undone);
+  version status plan scheduled anchor zone overdraft period_granted period_start share cycle last_left last_limit last_undone
+  threshold crossed);
 
 sub compare_history
 {
@@ -42,11 +43,11 @@ sub compare_history
 }
 
 my @facts = qw(status plan scheduled anchor zone overdraft period_granted period_start share cycle
-  last_left last_limit last_undone version);
+  last_left last_limit last_undone threshold version);
 my @compared = (
 	qw(kind amount monthly_delta granted_delta purchased_delta monthly granted purchased held_monthly held_granted
 	  held_purchased owed_monthly owed_purchased effective_at period next_reset_at ends_at ref payment_ref spender key
-	  tag metadata),
+	  tag metadata crossed),
 	@facts);
 my %compare_alloc = map { $_ => 1 } qw(deduct hold adjust capture refund close revoke reinstate transfer_out import);
 
@@ -153,6 +154,9 @@ sub folded
 	$delta += $_->{monthly_delta} for @rows;
 	$last{monthly_delta} = $delta;
 	$last{expired} = $last{amount} - $delta;
+
+	# After the first of them nothing changes any more.
+	$last{crossed} = $rows[0]{crossed};
 	return \%last;
 }
 

@@ -136,6 +136,7 @@ my @weights = (
 	[ \&anchor_op, 0, archive => 4 ],
 	[ \&archive_op, 0, archive => 6 ],
 	[ \&overdraft_op, 3, plans => 0 ],
+	[ \&threshold_op, 3, again => 0.5, late => 0.5 ],
 	[ \&retry_op, 6 ],
 	[ \&balance_at_op, 4, back => 0, life => 0, late => 0, again => 0 ],
 	[ \&txn_op, 3, life => 0, late => 0, again => 0 ]);
@@ -168,7 +169,7 @@ sub random_op
 }
 
 my %takes_metadata = map { $_ => 1 } qw(deduct try_deduct purchase adjust set_plan set_cycle grant hold capture
-  release refund revoke reinstate transfer set_overdraft);
+  release refund revoke reinstate transfer set_overdraft set_low_threshold);
 
 # Now and then an argument that cannot be, or a user that nobody knows, or metadata.
 sub spoil
@@ -231,7 +232,7 @@ sub retry_op
 	my $again = @before ? $before[ -between(1, min(15, scalar @before)) ] : return undef;
 
 	my %op = (%$again, defined $again->{tag} ? (tag => next_tag($world)) : ());
-	my @fields = grep { exists $op{$_} } qw(amount total lasts ends hold of limit delta);
+	my @fields = grep { exists $op{$_} } qw(amount total lasts ends hold of limit threshold delta);
 
 	if (@fields && chance(0.4))
 	{

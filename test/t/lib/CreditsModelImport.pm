@@ -64,7 +64,7 @@ sub import_one
 		sub {
 			my %owed = %{ $acct->{owed} };
 			my %charged = %{ $acct->{charged} };
-			my @here = @$acct{qw(period last_left last_limit last_undone last_charged last_closings last_closed)};
+			my @here = @$acct{qw(period last_left last_limit last_undone last_charged last_closings last_closed level)};
 
 			$acct->{owed} = { monthly => 0, purchased => 0 };
 			begin($self, $acct, $from, $at);
@@ -79,7 +79,7 @@ sub import_one
 			# running one counts as a full one, fully granted.
 			my $version = $self->held_version($acct);
 			@$acct{qw(share period_granted)} = (FULL, $version ? $version->{credits} : 0);
-			@$acct{qw(period last_left last_limit last_undone last_charged last_closings last_closed)} = @here;
+			@$acct{qw(period last_left last_limit last_undone last_charged last_closings last_closed level)} = @here;
 			$acct->{charged} = \%charged;
 			$_->{period} = $acct->{period} for free($acct, 'monthly');
 			my %brought = map { $_ => total(free($acct, $_)) } qw(monthly purchased);
@@ -258,6 +258,7 @@ sub undo_import
 			@$acct{qw(period_granted period_start last_undone share)} = (0, $at, 0, FULL);
 			$acct->{lives}++;
 			@$acct{qw(plan version scheduled cycle end_of period_end)} = ();
+			$acct->{plan_threshold} = 0;
 			return (amount => -$monthly - $purchased, ref => CreditsModelRuns::name_of($row));
 		});
 }

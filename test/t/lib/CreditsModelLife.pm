@@ -32,7 +32,7 @@ sub close_account
 	$acct->{closings}++;
 	$acct->{lives}++;
 	$acct->{closed} = $op->{tag};
-	@$acct{qw(plan version scheduled status)} = (undef, undef, undef, 'closed');
+	@$acct{qw(plan version scheduled status plan_threshold)} = (undef, undef, undef, 'closed', 0);
 	return (
 		amount => $lost{monthly} + $lost{granted} + $lost{purchased},
 		expired => $lost{monthly} + $lost{granted},

@@ -8,6 +8,7 @@ package CreditsModelLots;
 use strict;
 use warnings FATAL => 'all';
 
+use CreditsModelLevels;
 use Exporter 'import';
 use List::Util qw(sum0 min max);
 
@@ -118,7 +119,7 @@ sub check_cap
 #
 
 my @facts = qw(plan version scheduled anchor zone status overdraft period_granted period_start share cycle
-  last_left last_limit last_undone);
+  last_left last_limit last_undone threshold);
 
 # Write a row about what $change does to the account.  $change gives the row's
 # own fields.
@@ -150,6 +151,8 @@ sub write_row
 		$row{"${bucket}_delta"} = $row{$bucket} - $before{$bucket};
 		$row{"held_$bucket"} = total(held($acct, $bucket));
 	}
+	$row{crossed} = crosses($acct, \%row);
+	$acct->{flags} = flags($acct);
 	push @{ $acct->{new_rows} }, \%row;
 	return \%row;
 }
@@ -159,7 +162,7 @@ sub receipt
 	my ($row) = @_;
 	my %receipt = map { $_ => $row->{$_} }
 	  qw(kind amount monthly_delta granted_delta purchased_delta monthly granted purchased
-	  next_reset_at created_at effective_at ends_at payment_ref spender tag ref);
+	  next_reset_at created_at effective_at ends_at payment_ref spender tag ref crossed);
 
 	$receipt{user_id} = $row->{user};
 	$receipt{available} = $row->{monthly} + $row->{granted} + $row->{purchased};

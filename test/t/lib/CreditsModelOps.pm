@@ -13,7 +13,7 @@ use List::Util qw(max min);
 
 our @EXPORT = qw(deduct_op deduct_many_op purchase_op adjust_op plan_op open_op set_plan_op set_cycle_op
   freeze_op repair_op grant_op paid_grant_op hold_op stale_holds capture_op release_op refund_op revoke_op
-  reinstate_op transfer_op overdraft_op close_op erase_op);
+  reinstate_op transfer_op overdraft_op threshold_op close_op erase_op);
 
 sub deduct_op
 {
@@ -413,6 +413,22 @@ sub erase_op
 	my ($world) = @_;
 
 	return { call => 'erase_user', tag => next_tag($world), user => pick(users()) };
+}
+
+# Often about what there is; or none.
+sub threshold_op
+{
+	my ($world) = @_;
+	my $user = pick(users());
+	my $acct = account($world, $user);
+	my $all = $acct ? total(free($acct)) : 0;
+
+	return {
+		call => 'set_low_threshold',
+		tag => next_tag($world),
+		user => $user,
+		threshold => chance(0.03) ? pick(-1, MAX + 1) : pick(undef, undef, 0, 1, between(0, 60), map { min(MAX, max(0, $_)) } $all, $all + 1, $all - between(1, 9)),
+		key() };
 }
 
 sub overdraft_op

@@ -192,6 +192,7 @@ sub set_version
 
 	$acct->{plan} = $plan;
 	$acct->{version} = defined $version ? $version->{version} : undef;
+	$acct->{plan_threshold} = defined $version ? $version->{low} : 0;
 	return;
 }
 

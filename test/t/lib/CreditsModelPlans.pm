@@ -70,6 +70,8 @@ sub new_account
 		last_charged => 0,
 		lives => 0,
 		status => 'active',
+		plan_threshold => 0,
+		level => 'empty',
 		at => $self->{clock} };
 }
 
@@ -220,6 +222,15 @@ sub set_cycle
 
 	$acct->{anchor} = $op->{anchor} if defined $op->{anchor};
 	$acct->{zone} = $op->{zone} if defined $op->{zone};
+	return ();
+}
+
+# Below how many credits the account is low, whatever its plan says; without a number, as it says.
+sub set_low_threshold
+{
+	my ($self, $acct, $op) = @_;
+
+	$acct->{threshold} = $op->{threshold};
 	return ();
 }
 

@@ -160,7 +160,7 @@ sub state_of
 	push @text, map { "$_: $lots{$_}" } sort keys %lots;
 	push @text, map { "$_: " . ($acct->{$_} // 'none') }
 	  qw(period share cycle period_start period_end period_granted last_left last_limit last_undone forfeited plan version scheduled
-	  status anchor zone overdraft);
+	  status anchor zone overdraft threshold plan_threshold);
 	push @text, map { +"owed $_: $acct->{owed}{$_}", "charged $_: $acct->{charged}{$_}" } qw(monthly purchased);
 	push @text, 'end of: ' . join ' ', @{ $acct->{end_of} // [] };
 	for my $grant (map { $acct->{grants}{$_} } sort keys %{ $acct->{grants} })
@@ -192,7 +192,7 @@ sub difference
 # May a release, refund or reinstatement be before or after this operation without a
 # difference?  Not beside what needs credits, and not over two boundaries.
 my %commutes = map { $_ => 1 } qw(set_plan apply_plan undo adjust purchase grant grant_many revoke reinstate close_account
-  set_cycle freeze unfreeze set_overdraft import sweep);
+  set_low_threshold set_cycle freeze unfreeze set_overdraft import sweep);
 
 sub of_this_period
 {

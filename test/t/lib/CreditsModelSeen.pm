@@ -34,6 +34,7 @@ sub seen_row
 	$seen{'boundaries skipped'} += $skipped if $skipped;
 	$seen{'row with forfeited credits'}++ if $row->{forfeited};
 	$seen{"$what with expired credits"}++ if $row->{expired};
+	$seen{"crossed $row->{crossed}"}++, $seen{"$what crosses $row->{crossed}"}++ if defined $row->{crossed};
 	$seen{'capture of nothing'}++ if $row->{kind} eq 'capture' && !$row->{amount};
 	if ($tells_sources{ $row->{kind} })
 	{

@@ -80,6 +80,7 @@ CREATE VIEW account AS
 	SELECT user_id, monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly,
 	       owed_purchased, overdraft_limit, period_granted, us(last_monthly_reset) AS period_start, period, period_share,
 	       cycle, last_left, last_limit, last_undone, us(end_anchor) AS end_anchor, end_zone, end_cycle, closed_seq, forfeited, charged_monthly, charged_purchased, last_charged, last_closed_seq,
+	       low_threshold, plan_threshold, level, flags,
 	       us(effective_at) AS effective_at, us(cycle_anchor) AS cycle_anchor, time_zone, status, history_seq,
 	       us(next_reset_at) AS next_reset_at, us(next_event_at) AS next_event_at, plan_version, plan,
 	       scheduled_plan
@@ -147,6 +148,7 @@ my %argument = (
 	reinstate => [ [qw(payment_ref ref name)], [qw(amount amount some)] ],
 	transfer => [ [qw(user_id user name)], [qw(to_user_id to name)], [qw(amount amount some)] ],
 	set_overdraft => [ [qw(user_id user name)], [qw(overdraft_limit limit number)] ],
+	set_low_threshold => [ [qw(user_id user name)], [qw(threshold threshold number)] ],
 	freeze => [ [qw(user_id user name)] ],
 	unfreeze => [ [qw(user_id user name)] ],
 	erase_user => [ [qw(user_id user name)] ],
@@ -361,7 +363,7 @@ SELECT user_id, seq, kind, amount, monthly_delta, granted_delta, purchased_delta
        idempotency_key, spender, coalesce(reason, tag), reason IS NULL AND reason_digest IS NOT NULL, metadata,
        allocations, plan_version, status, plan, scheduled_plan,
        us(cycle_anchor), time_zone, overdraft_limit, period_granted, us(period_start), period_share, cycle,
-       last_left, last_limit, last_undone::integer
+       last_left, last_limit, last_undone::integer, low_threshold, crossed
   FROM whole_history h LEFT JOIN tags t USING (user_id, seq)
  WHERE starts_with(user_id, '$prefix') ORDER BY user_id, seq;
 SELECT '+', concat_ws(' ', action, coalesce(tag, subject), CASE action WHEN 'erase_user' THEN after ->> 'rows' END)

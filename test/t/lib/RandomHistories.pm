@@ -120,6 +120,7 @@ sub random_call
 		[ 1, "credits_open_account('$user')" ],
 		[ 2, "credits_transfer('$user', '" . pick(@{ $world->{users} }) . "', $few)" ],
 		[ 1, "credits_set_overdraft('$user', " . int(rand 30) . ", 'x')" ],
+		[ 2, "credits_set_low_threshold('$user', " . pick('NULL', 0, $few, $amount, 10 * $amount) . ", 'x')" ],
 		[ 0.5, "credits_freeze('$user', 'x')" ],
 		[ 3, "credits_unfreeze('$user', 'x')", 14 ],
 		[ 0.7, "credits_close_account('$user', 'x')", 10 ],

@@ -5,10 +5,11 @@ package TortureCheck;
 use strict;
 use warnings FATAL => 'all';
 
-use parent qw(TortureRows TortureBulkRows TortureRules);
+use parent qw(TortureRows TortureBulkRows TortureRules TortureLevels);
 
 use List::Util qw(max);
 use TortureRows qw(@numbers %event %kind_of differs instant time_of);
+use TortureLevels qw(@of_levels);
 use TortureRules qw(@facts @of_closings);
 
 # A flat JSON object, as a hash.
@@ -187,6 +188,7 @@ sub row
 		$state->{$_} = $row->{$_} for @facts;
 	}
 	$state->{closed} = 1 if $kind eq 'close';
+	$self->passes_level($where, $row, $state);
 
 	my $op = $self->source($where, $row, $state);
 	$self->in_order($where, $op, $state) if $op;
@@ -321,7 +323,7 @@ sub receipt
 		  payment_ref spender)},
 		ok => 'true', held => $held, owed => $owed, owed_monthly => $row->{owed_monthly} || undef,
 		recently_purchased => $row->{kind} eq 'transfer_out' ? TortureRows::noted($row, -8) : undef, available => $row->{monthly} + $row->{granted} + $row->{purchased},
-		replayed => $receipt->{replayed}, expired => $row->{expired} || undef, forfeited => $row->{forfeited} || undef,
+		replayed => $receipt->{replayed}, crossed => $row->{crossed}, expired => $row->{expired} || undef, forfeited => $row->{forfeited} || undef,
 		(map { ($_ => time_of($row->{$_})) } qw(created_at effective_at ends_at next_reset_at)),
 		defined $row->{status} ? %$row{qw(plan status time_zone scheduled_plan overdraft_limit)} : ());
 	my @wrong = grep { (defined $receipt->{$_} ? "=$receipt->{$_}" : '') ne (defined $expected{$_} ? "=$expected{$_}" : '') }
@@ -490,7 +492,7 @@ sub finish
 	my ($self, $state) = @_;
 
 	$self->{last}{ $state->{user} } = {
-		%{ $state->{latest_row} // {} }, %$state{@facts}, %$state{ @of_closings, 'closed_seq' } };
+		%{ $state->{latest_row} // {} }, %$state{@facts}, %$state{ @of_closings, @of_levels, 'closed_seq' } };
 	push @{ $self->{finished} }, $state;
 	$self->finish_bulk($state);
 	return;
@@ -590,7 +592,7 @@ sub tables
 		my ($account) = @_;
 		my $row = delete $last->{ $account->{user_id} } or return $self->bad("$account->{user_id}: an account without a history");
 
-		for my $column (@numbers, qw(seq effective_at next_reset_at period hash closed_seq), @of_closings, @facts)
+		for my $column (@numbers, qw(seq effective_at next_reset_at period hash closed_seq), @of_closings, @of_levels, @facts)
 		{
 			$self->bad("$account->{user_id}: $column is " . ($account->{$column} // 'NULL') . ', and in its last row ' . ($row->{$column} // 'NULL'))
 			  if differs($account->{$column}, $row->{$column});

@@ -319,6 +319,15 @@ my @cases = (
 	'a payment that forgets what was reported' => qr/known_pack: reported is 0/, sub { (grep { $_->{payment_ref} eq 'known_pack' } @{ $_[0]{payment} })[0]{reported} = 0 },
 	'a grant that forgets its chargeback' => qr/the grant known_cycle 7: elsewhere is 0/, sub { (grep { $_->{user_id} eq 'known_cycle' } @{ $_[0]{grant} })[0]{elsewhere} = 0 },
 	'a hold that has more' => qr/the hold known_late 2: monthly is 1/, sub { (grep { $_->{user_id} eq 'known_late' } @{ $_[0]{hold} })[0]{monthly} = 1 },
+	'a level that is not said' => qr/crosses nothing, and the rules give empty/, sub {
+		(grep { $_->{crossed} eq 'empty' } @{ $_[0]{history} })[0]{crossed} = '\N';
+	},
+	'a level that is said twice' => qr/crosses low, and the rules give nothing/, sub {
+		known($_[0], 'known_cycle', 'set_cycle')->{crossed} = 'low';
+	},
+	'an account of another level' => qr/known_cycle: level is ok, and in its last row empty/, sub { account($_[0], 'known_cycle')->{level} = 'ok' },
+	'an account without flags' => qr/known_cycle: flags is 0, and in its last row 6/, sub { account($_[0], 'known_cycle')->{flags} = 0 },
+	'an account of another threshold' => qr/known_closed: plan_threshold is 9, and in its last row/, sub { account($_[0], 'known_closed')->{plan_threshold} = 9 },
 	'a refusal though there is enough' => qr/though there is enough/, sub {
 		my ($case) = @_;
 		my ($told) = grep { $_->[0] eq 'R' && $_->[3] eq '00000' && $_->[4] =~ /"ok": false/ && line($case, 'S', $_->[1])->[2] eq '-' && $_->[4] =~ /insufficient/ } @{ $case->{journal} };

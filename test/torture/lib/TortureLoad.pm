@@ -42,7 +42,7 @@ sub is_for_now { return $for_now{ $_[0] }; }
 my %weight = (
 	deduct => 22, try_deduct => 9, deduct_many => 5, purchase => 8, grant => 7, adjust => 5, refund => 7,
 	revoke => 3, hold => 9, capture => 7, release => 4, open => 3, set_plan => 4, set_cycle => 2,
-	overdraft => 2, freeze => 1, unfreeze => 2, transfer => 5, close => 0.6, reopen => 0.6, erase => 0.3, balance => 5, sweep => 1.5,
+	overdraft => 2, threshold => 2, freeze => 1, unfreeze => 2, transfer => 5, close => 0.6, reopen => 0.6, erase => 0.3, balance => 5, sweep => 1.5,
 	restart => 1.5, reinstate => 2);
 my @calls = map { ($_) x ($weight{$_} * 10) } sort keys %weight;
 my @plans = qw(small big rolling);    # of a month
@@ -157,6 +157,7 @@ my %request = (
 	restart => sub { return { plan => pick(@all_plans), (rand() < 0.4 ? (keep => 'true') : ()) } },
 	set_cycle => sub { return { anchor => $_[0]->anchor, (rand() < 0.5 ? (zone => pick(@zones)) : ()) } },
 	overdraft => sub { return { limit => pick(0, 0, 50, 1000) } },
+	threshold => sub { return rand() < 0.3 ? {} : { threshold => pick(0, 5, 20, 60, 300) } },
 	freeze => sub { return {} },
 	unfreeze => sub { return {} },
 	close => sub { return {} },
@@ -258,6 +259,7 @@ my %sql = (
 	restart => 'credits_set_plan($user, $plan, NULL, $id, $key, NULL, true, $keep)',
 	set_cycle => 'credits_set_cycle($user, $anchor, $zone, $id, $key)',
 	overdraft => 'credits_set_overdraft($user, $limit, $id, $key)',
+	threshold => 'credits_set_low_threshold($user, $threshold, $id, $key)',
 	freeze => 'credits_freeze($user, $id)',
 	unfreeze => 'credits_unfreeze($user, $id)',
 	transfer => 'credits_transfer($user, $to, $amount, $id, $key)',

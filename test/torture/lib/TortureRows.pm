@@ -17,7 +17,7 @@ our %event = map { ($_ => 1) } qw(reset grant_end hold_end plan_change);
 our %kind_of = (
 	deduct => 'deduct', try_deduct => 'deduct', deduct_many => 'deduct', purchase => 'purchase', grant => 'grant',
 	adjust => 'adjust', refund => 'refund', revoke => 'revoke', hold => 'hold', capture => 'capture',
-	release => 'release', open => 'open', set_cycle => 'set_cycle', overdraft => 'set_overdraft',
+	release => 'release', open => 'open', set_cycle => 'set_cycle', overdraft => 'set_overdraft', threshold => 'set_low_threshold',
 	freeze => 'freeze', unfreeze => 'unfreeze', close => 'close', restart => 'restart', reinstate => 'reinstate');
 
 # How many credits the row's allocations say of a source.
@@ -48,13 +48,13 @@ my %flow = (
 	restart => sub { $_[0]{amount} - $_[0]{expired} + $_[1]{owed_monthly} },
 	undo => sub { $_[0]{amount} },
 	import => sub { $_[0]{amount} },
-	map { ($_ => sub { 0 }) } qw(plan_change schedule_plan set_cycle set_overdraft freeze unfreeze imported archive));
+	map { ($_ => sub { 0 }) } qw(plan_change schedule_plan set_cycle set_overdraft set_low_threshold freeze unfreeze imported archive));
 
 # The buckets that a kind may change.
 my %touches = (
 	purchase => 'purchased', transfer_out => 'purchased', transfer_in => 'purchased',
 	grant => 'granted', grant_end => 'granted', open => 'monthly', set_plan => 'monthly', reset => 'monthly', restart => 'monthly',
-	map { ($_ => '') } qw(plan_change schedule_plan set_cycle set_overdraft freeze unfreeze imported archive));
+	map { ($_ => '') } qw(plan_change schedule_plan set_cycle set_overdraft set_low_threshold freeze unfreeze imported archive));
 
 # A new user's state before the first row.
 sub nothing
@@ -234,6 +234,7 @@ sub as_asked
 	$wrong = 'another deduction' if defined $args{seq} && differs($row->{ref_seq}, $args{seq});
 	$wrong = 'other metadata' if differs($row->{meta}, $row->{erased} eq 't' ? undef : $args{meta});
 	$wrong = 'another limit' if $call eq 'overdraft' && $state->{overdraft_limit} != $args{limit};
+	$wrong = 'another threshold' if $call eq 'threshold' && differs($state->{low_threshold}, $args{threshold});
 	$wrong = 'another end' if $call eq 'grant' && time_of($row->{ends_at}) ne time_of($args{ends});
 	$wrong = 'another zone' if $call eq 'set_cycle' && $args{zone} && $state->{time_zone} ne $args{zone};
 	$wrong = 'another bucket'

@@ -14,7 +14,7 @@ our @EXPORT_OK = qw(parts_of allowance @facts @of_closings);
 
 # What a row that changes one of them has, all of them.
 our @facts = qw(plan plan_version scheduled_plan cycle_anchor time_zone status overdraft_limit period_granted
-  period_start period_share cycle last_left last_limit last_undone);
+  period_start period_share cycle last_left last_limit last_undone low_threshold);
 
 # What an account has lost by closings, and was charged since for the time before.
 our @of_closings = qw(forfeits charged_monthly charged_purchased last_charged last_closed_seq);
@@ -29,7 +29,7 @@ sub rules_begin
 {
 	return (
 		period => 1, end => undef, share => $whole, left => 0, limit => 0, undone => 0, cycle => undef, made_from => '', forfeits => 0, charged_monthly => 0,
-		charged_purchased => 0, last_charged => 0, last_closed_seq => 0, closed_seq => 0,
+		charged_purchased => 0, last_charged => 0, last_closed_seq => 0, closed_seq => 0, level => 'empty',
 		grants => {}, spending => {});
 }
 
@@ -609,7 +609,7 @@ my %rule = (
 		}
 		$acc->{amount} = $net->() - $before;
 	},
-	map { ($_ => sub { }) } qw(plan_change schedule_plan set_cycle set_overdraft freeze unfreeze imported archive));
+	map { ($_ => sub { }) } qw(plan_change schedule_plan set_cycle set_overdraft set_low_threshold freeze unfreeze imported archive));
 
 # How much of what rolled over goes with an import of an earlier period: not what was adjusted since.
 sub rolled_over

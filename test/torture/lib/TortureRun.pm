@@ -34,7 +34,7 @@ sub prepare
 	my $db = $server->connect;
 	$db->rows($_) for 'CREATE EXTENSION credits', 'CREATE EXTENSION amcheck',
 	  "SET credits.clock = '2026-01-01 00:00:00+00'",
-	  "SELECT credits_define_plan('small', 40)", "SELECT credits_define_plan('big', 300, 'anniversary')",
+	  "SELECT credits_define_plan('small', 40, low_balance_threshold => 12)", "SELECT credits_define_plan('big', 300, 'anniversary')",
 	  "SELECT credits_define_plan('rolling', 100, 'anniversary', 30, 10)", "SELECT credits_define_plan('bulk', 300)",
 	  "SELECT credits_define_plan('day', 15, 'daily', 20)", "SELECT credits_define_plan('week', 50, 'weekly')",
 	  "SELECT credits_define_plan('year', 1200, 'yearly', 100)",
@@ -141,21 +141,22 @@ sub traits
 my $columns = 'user_id, seq, kind, amount, monthly_delta, granted_delta, purchased_delta, monthly, granted, purchased, '
   . join(', ', map { "coalesce($_, 0) AS $_" } qw(held_monthly held_granted held_purchased owed_monthly owed_purchased expired forfeited))
   . ', ref_seq, skipped, payment_ref, spender, allocations, period, plan, plan_version, period_granted, status, time_zone, scheduled_plan, overdraft_limit, '
-  . 'cycle_anchor, period_start, period_share, cycle, last_left, last_limit, last_undone, '
+  . 'cycle_anchor, period_start, period_share, cycle, last_left, last_limit, last_undone, low_threshold, crossed, '
   . q(idempotency_key, run_id, reason, metadata ->> 'meta' AS meta, num_nonnulls(reason_digest, metadata_digest) > 0 AS erased, )
   . q(num_nonnulls(reason, metadata, text_salt) > 0 AS texts, encode(hash, 'hex') AS hash, created_at, effective_at, ends_at, next_reset_at);
 my %tables = (
 	history => "SELECT $columns, false AS archived FROM credit_history UNION ALL SELECT $columns, true FROM credit_history_archive ORDER BY user_id, seq",
 	account => q(SELECT user_id, history_seq AS seq, monthly, granted, purchased, held_monthly, held_granted, held_purchased,
 		owed_monthly, owed_purchased, status, plan, plan_version, scheduled_plan, time_zone, cycle_anchor, overdraft_limit, effective_at,
-		period, period_granted, period_share, cycle, last_left, last_limit, last_undone, coalesce(forfeited, 0) AS forfeits,
+		period, period_granted, period_share, cycle, last_left, last_limit, last_undone, low_threshold, plan_threshold,
+		coalesce(level, 'ok') AS level, coalesce(flags, 0) AS flags, coalesce(forfeited, 0) AS forfeits,
 		coalesce(charged_monthly, 0) AS charged_monthly, coalesce(charged_purchased, 0) AS charged_purchased,
 		coalesce(last_charged, 0) AS last_charged, coalesce(last_closed_seq, 0) AS last_closed_seq,
 		coalesce(closed_seq, 0) AS closed_seq, last_monthly_reset AS period_start, next_reset_at, encode(history_hash, 'hex') AS hash FROM credit_account),
 	payment => q(SELECT payment_ref, user_id, seq, CASE WHEN granted THEN 'grant' ELSE 'purchase' END AS kind, amount, revoked,
 		coalesce(reported, 0) AS reported
 		FROM credit_payment),
-	plan => 'SELECT plan, version, effective_from, monthly_credits, rollover_limit, cycle FROM credit_plan',
+	plan => 'SELECT plan, version, effective_from, monthly_credits, rollover_limit, low_balance_threshold, cycle FROM credit_plan',
 	grant => q(SELECT user_id, seq, amount, remaining, closed, ends_at, coalesce(expired, 0) AS expired, coalesce(elsewhere, 0) AS elsewhere
 		FROM credit_grant),
 	hold => 'SELECT user_id, seq, state, monthly, purchased, period, coalesce(given_back, 0) AS given_back, allocations FROM credit_hold',
