@@ -149,7 +149,7 @@ static const Right table_rights[] = {
 	{"credit_anchor_leaf", AUDITOR},
 	{"credit_history_archive", AUDITOR},
 	{"credit_checkpoint", AUDITOR},
-	{"credit_event", ADMIN | MONITOR},
+	{"credit_event", AUDITOR | ADMIN},
 	{"credit_balance", AUDITOR | SUPPORT | ADMIN},
 	{"credit_usage_daily", AUDITOR | SUPPORT | ADMIN},
 	{"credit_open_hold", AUDITOR | SUPPORT | ADMIN},

@@ -412,6 +412,7 @@ encode(CrBuf *buf, const Checkpoint *ckpt)
 	put_count(buf, acc->last_closed_seq);
 	cr_buf_int(buf, acc->plan_threshold);
 	cr_buf_text(buf, acc->level == CR_LEVEL_OK ? NULL : cr_level_name(acc->level));
+	put_count(buf, acc->flags);
 	put_numbers(buf, &ckpt->grants);
 	put_numbers(buf, &ckpt->holds);
 	put_numbers(buf, &ckpt->purchases);

@@ -288,7 +288,7 @@ sub checkpoint_preimage
 		next_reset_at next_event_at))
 	  . bytes_field(facts_digest({ %$row, period_start => $row->{last_monthly_reset} }))
 	  . encode_fields('credit_checkpoint', $row, qw(end_anchor end_zone end_cycle closed_seq forfeited
-		charged_monthly charged_purchased last_charged last_closed_seq plan_threshold level grants holds purchases))
+		charged_monthly charged_purchased last_charged last_closed_seq plan_threshold level flags grants holds purchases))
 	  . join('', map { bytes_field($_) } @{ $row->{payment_refs} // [] })
 	  . encode_fields('credit_checkpoint', $row, 'archived', 'opened_seq')
 	  . (defined $row->{opened_seq}

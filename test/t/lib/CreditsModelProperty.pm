@@ -254,13 +254,14 @@ sub is_from_before
 	return $from && $from->{closings} < $acct->{closings};
 }
 
-# Monthly credits that were lost when a hold ended.  What a late capture has of them is more or
-# less, as something else that came back has left less or more room in the rollover.
+# Credits that were lost when a hold ended.  What a late capture has of them is more or less, as
+# something else that came back has left less or more room in the rollover, or has made good what
+# the revocation of a grant took elsewhere.
 sub lost_by_holds
 {
 	my ($acct) = @_;
 
-	return total(grep { $_->{bucket} eq 'monthly' } map { @{ $_->{lost} // [] } } values %{ $acct->{holds} });
+	return total(map { @{ $_->{lost} // [] } } values %{ $acct->{holds} });
 }
 
 # The state after these operations.  Nothing is said if more than one period ends, or if a hold
