@@ -123,7 +123,7 @@ static const Right routine_rights[] = {
 	{"credits_verify_anchor", AUDITOR},
 	{"credits_roles", AUDITOR | ADMIN},
 	{"credits_dump_customizations", AUDITOR | ADMIN},
-	{"credits_take_events", APP | SERVER | ADMIN},
+	{"credits_take_events", SERVER | ADMIN},
 	{"credits_stat", AUDITOR | ADMIN | MONITOR},
 	{"credits_stat_calls", AUDITOR | ADMIN | MONITOR},
 	{"credits_stat_reset", ADMIN},

@@ -60,6 +60,7 @@ my %mutating = (
 	credits_reinstate_purchase => q(SELECT credits_reinstate_purchase('pay_0', 1)),
 	credits_set_overdraft => q(SELECT credits_set_overdraft('ann', 10)),
 	credits_set_low_threshold => q(SELECT credits_set_low_threshold('ann', 10)),
+	credits_take_events => q(SELECT count(*) FROM credits_take_events()),
 	credits_set_cycle => q(SELECT credits_set_cycle('ann', NULL, 'Europe/Berlin')),
 	credits_define_plan => q(SELECT credits_define_plan('pro', 1000)),
 	credits_open_account => q(SELECT credits_open_account('cid', 'free')),

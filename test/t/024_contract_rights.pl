@@ -116,6 +116,7 @@ my %concern = (
 	verify => qr/^credits_(verify|run_verify|verify_account|verify_structure|verify_anchor|anchor)$/,
 	my => qr/^credits_(my_balance|my_history|my_usage|my_explain|current_user_id)$/,
 	owner => qr/^credits_(grant_role|revoke_role|repair_guards|drop_archive|guard|drop_guard)$/,
+	events => qr/^credits_take_events$/,
 	metrics => qr/^credits_(metrics|stat|stat_calls)$/);
 
 # Of which concern a preset may have functions at most.
@@ -124,7 +125,7 @@ my %at_most = (
 	billing => [qw(money account), 'read one'],
 	auditor => [qw(verify inspect metrics), 'read one', 'read all'],
 	support => [ 'read one', 'read all' ],
-	admin => [qw(administer account verify inspect metrics), 'read one', 'read all'],
+	admin => [qw(administer account verify inspect events metrics), 'read one', 'read all'],
 	monitor => [qw(metrics)],
 	end_user => [qw(my)]);
 
