@@ -72,8 +72,9 @@ my %of_accounts = map { $_ => 1 } qw(
   credits_reinstate_purchase credits_set_overdraft
   credits_open_account credits_set_plan credits_set_cycle credits_transfer);
 
-# They do nothing but log what pg_cron, which is not here, has done for them; or are triggers.
-my %of_others = map { $_ => 1 } qw(credits_schedule_reset credits_unschedule_reset credits_guard credits_drop_guard);
+# They do nothing but log what pg_cron, which is not here, has done for them; or are triggers;
+# or set counters that are in no table.
+my %of_others = map { $_ => 1 } qw(credits_stat_reset credits_schedule_reset credits_unschedule_reset credits_guard credits_drop_guard);
 
 for my $name (map { $_->[0] } rows($node, 'base', q(
 SELECT DISTINCT p.proname FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'

@@ -37,6 +37,7 @@ my %not_modelled = (
 	credits_repair_guards => 'about triggers',
 	credits_schedule_reset => "about pg_cron's jobs",
 	credits_unschedule_reset => "about pg_cron's jobs",
+	credits_stat_reset => 'about counters',
 	credits_verify => 'writes its record alone: sql/verify_record.sql',
 	credits_run_verify => 'the same, and commits',
 	credits_drop_archive => 'wants an export first: sql/archive.sql');
