@@ -474,7 +474,7 @@ my @payloads = (q('; DROP TABLE public.canary; --), q("; DROP TABLE public.canar
 my %argument = (user_id => q('carol'), user_ids => q(ARRAY['carol']), to_user_id => q('bob'), amount => '1', amounts => 'ARRAY[1]::int8[]', delta => '1', seq => '2', hold_seq => '1', bucket => q('monthly'),
 	expires_at => q('2030-01-01'), expires_in => q('1 hour'), payment_ref => q('pay_2'), plan => q('free'), monthly_credits => '5', preset => q('app'), role_name => q('the_app'),
 	partition => q('credit_history_archive_2025'), rows => '2', before => q('2025-12-01'), boundary => q('2026-03-01'), at => 'NULL', source => q('SELECT $q$carol$q$ AS user_id'),
-	overdraft_limit => '0', reason => q('why'));
+	overdraft_limit => '0', threshold => '0', reason => q('why'));
 sql($db, q(CREATE TABLE public.canary (sprung text); CREATE FUNCTION public.spring() RETURNS text LANGUAGE sql AS $$INSERT INTO public.canary VALUES ('sprung') RETURNING 'x'::text$$));
 
 # Things whose names are the payloads, so that the calls get as far as they can.

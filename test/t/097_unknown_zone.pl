@@ -218,7 +218,7 @@ $report = json(value("$feb SELECT credits_reset_due(batch_size => 2)"));
 $report = json(value("$feb CALL credits_run_reset()"));
 is_deeply([ @$report{qw(accounts failures more)} ], [ 0, 2, JSON::PP::false ], 'a run passes it by, when what was due before is written');
 is_deeply($report->{failed}[1], { user_id => 'lost', sqlstate => 'UC012', message => qq(time zone "$zone" of user "lost" is not known to this server) }, '... and says so');
-is($node->safe_psql($db, q(SELECT failed -> 1 ->> 'user_id', failed -> 1 ->> 'sqlstate' FROM credit_reset_run WHERE failures > 0 AND kind = 'reset' ORDER BY started_at DESC LIMIT 1)),
+is($node->safe_psql($db, qq(SELECT failed -> 1 ->> 'user_id', failed -> 1 ->> 'sqlstate' FROM credit_reset_run WHERE run_id = '$report->{run_id}')),
 	'lost|UC012', '... in its record, too');
 is(value("$feb SELECT credits_balance('other') ->> 'monthly'"), 109, 'nobody else waits');
 
