@@ -169,9 +169,8 @@ SELECT node, "of", cond, calls FROM pg_temp.work($$SELECT * FROM credit_balance 
 SELECT DISTINCT node FROM pg_temp.work($$SELECT * FROM credit_balance WHERE user_id = 'v7'$$) WHERE "of" ~ '^credit_account';
 SELECT DISTINCT node FROM pg_temp.work($$SELECT * FROM (VALUES ('v1'), ('v7')) x(id) LEFT JOIN credit_balance b ON b.user_id = x.id$$) WHERE "of" ~ '^credit_account';
 SELECT DISTINCT node FROM pg_temp.work($$SELECT * FROM credit_balance ORDER BY user_id LIMIT 3$$) WHERE "of" ~ '^credit_account';
--- plans are looked at only for the column that needs them
-SELECT count(*) FILTER (WHERE "of" LIKE 'credit_plan%') AS of_plans FROM pg_temp.work('SELECT user_id, monthly, plan FROM credit_balance');
-SELECT count(*) FILTER (WHERE "of" LIKE 'credit_plan%') AS of_plans FROM pg_temp.work('SELECT user_id, low FROM credit_balance');
+-- an account's row has its plan's threshold, so plans are not looked at
+SELECT count(*) FILTER (WHERE "of" LIKE 'credit_plan%') AS of_plans FROM pg_temp.work('SELECT * FROM credit_balance');
 
 -- What planners are told.
 SELECT proname, procost, provolatile, proparallel FROM pg_proc

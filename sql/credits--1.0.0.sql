@@ -915,7 +915,7 @@ CREATE VIEW @extschema@.credit_balance AS
                 WHEN a.next_reset_at OPERATOR(pg_catalog.>) (SELECT @extschema@.credits_now()) OR a.next_reset_at IS NULL THEN a.next_reset_at
                 ELSE (SELECT f.next_reset_at FROM ONLY @extschema@.credit_account d CROSS JOIN LATERAL @extschema@.credits_account_state(d) f
                        WHERE d.user_id OPERATOR(pg_catalog.=) a.user_id) END AS next_reset_at,
-           COALESCE(s.low, (a.monthly OPERATOR(pg_catalog.+) a.granted OPERATOR(pg_catalog.+) a.purchased) OPERATOR(pg_catalog.<) p.low_balance_threshold, false) AS low,
+           COALESCE(s.low, (a.monthly OPERATOR(pg_catalog.+) a.granted OPERATOR(pg_catalog.+) a.purchased) OPERATOR(pg_catalog.<) COALESCE(a.low_threshold, a.plan_threshold)) AS low,
            a.history_seq AS seq,
            COALESCE(s.owed_monthly, a.owed_monthly) AS owed_monthly,
            COALESCE(s.as_of, GREATEST((SELECT @extschema@.credits_now()), a.effective_at)) AS as_of,
@@ -929,9 +929,7 @@ CREATE VIEW @extschema@.credit_balance AS
                              f.plan, f.plan_version, f.period_start, f.next_reset_at, f.low, f.owed_monthly, f.as_of, f.valid_until
                         FROM ONLY @extschema@.credit_account d CROSS JOIN LATERAL @extschema@.credits_account_state(d) f
                        WHERE d.next_event_at OPERATOR(pg_catalog.<=) @extschema@.credits_now()) s
-             ON s.user_id OPERATOR(pg_catalog.=) a.user_id
-           LEFT JOIN ONLY @extschema@.credit_plan p
-             ON p.plan OPERATOR(pg_catalog.=) a.plan AND p.version OPERATOR(pg_catalog.=) a.plan_version;
+             ON s.user_id OPERATOR(pg_catalog.=) a.user_id;
 COMMENT ON VIEW @extschema@.credit_balance IS 'What each user has now, with everything that is due applied. Typed columns for people, BI and ORMs.';
 
 CREATE FUNCTION @extschema@.credits_history(

@@ -46,6 +46,14 @@ SELECT credits_reset_due() -> 'accounts' AS accounts;
 SELECT * FROM pg_temp.rows('v');
 SELECT * FROM pg_temp.accounts;
 
+-- The view says of every account what its balance says, with a threshold of its own as well.
+BEGIN;
+SELECT credits_set_low_threshold('v', 100) -> 'ok' AS ok;
+SELECT user_id, low, low::text = credits_balance(user_id) ->> 'low' AS same FROM credit_balance ORDER BY 1;
+SELECT credits_set_low_threshold('v', 101) -> 'ok' AS ok;
+SELECT user_id, low, low::text = credits_balance(user_id) ->> 'low' AS same FROM credit_balance ORDER BY 1;
+ROLLBACK;
+
 -- Flags: what they are made of.
 SELECT credits_freeze('u', 'x') -> 'ok' AS ok, credits_set_overdraft('v', 50) -> 'ok' AS ok, credits_deduct('v', 120) -> 'crossed' AS crossed;
 SELECT * FROM pg_temp.accounts;

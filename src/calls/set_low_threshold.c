@@ -6,7 +6,6 @@
 
 #include "fmgr.h"
 
-#include "base/errors.h"
 #include "ledger/ledger.h"
 #include "ledger/request.h"
 #include "live/counted.h"
@@ -25,17 +24,10 @@ set_low_threshold(Ledger *ledger, const void *args, CrRow *row)
 COUNTED_FUNCTION(credits_set_low_threshold, CALL_SET_LOW_THRESHOLD)
 {
 	Request request;
-	int64 threshold = CR_NO_THRESHOLD;
+	int64 threshold;
 
 	request_init(&request, fcinfo, "credits_set_low_threshold()", CR_KIND_SET_LOW_THRESHOLD);
-	if (!PG_ARGISNULL(1))
-	{
-		threshold = PG_GETARG_INT64(1);
-		if (threshold < 0)
-			error_too_small("threshold", threshold, 0);
-		if (threshold > CR_MAX_CREDITS)
-			error_out_of_range("threshold", threshold, CR_MAX_CREDITS);
-	}
+	threshold = arg_optional_credits(fcinfo, 1, "threshold", CR_NO_THRESHOLD);
 	request_tail(&request, fcinfo, 2);
 	if (request.idempotency_key)
 		request_seal(&request, threshold, NULL, NULL);

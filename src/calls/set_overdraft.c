@@ -30,11 +30,7 @@ COUNTED_FUNCTION(credits_set_overdraft, CALL_SET_OVERDRAFT)
 	request_init(&request, fcinfo, "credits_set_overdraft()", CR_KIND_SET_OVERDRAFT);
 	if (PG_ARGISNULL(1))
 		error_null("overdraft_limit");
-	limit = PG_GETARG_INT64(1);
-	if (limit < 0)
-		error_too_small("overdraft_limit", limit, 0);
-	if (limit > CR_MAX_OVERDRAFT)
-		error_out_of_range("overdraft_limit", limit, CR_MAX_OVERDRAFT);
+	limit = arg_optional_credits(fcinfo, 1, "overdraft_limit", 0);
 	request_tail(&request, fcinfo, 2);
 	if (request.idempotency_key)
 		request_seal(&request, limit, NULL, NULL);

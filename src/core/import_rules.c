@@ -31,16 +31,9 @@ cr_imported(CrAccount *acc, CrTime at, int64_t amount, CrRow *row)
 int64_t
 cr_brought(const CrRow *import, int64_t source)
 {
-	int64_t brought = 0;
-
 	if (import->n_allocations == 0)
 		return source == CR_FROM_MONTHLY ? import->delta.monthly : import->delta.purchased;
-	for (int i = 0; i < import->n_allocations; i++)
-	{
-		if (import->allocations[i].source == source)
-			brought = import->allocations[i].credits;
-	}
-	return brought;
+	return cr_part_of(import, source);
 }
 
 /*
