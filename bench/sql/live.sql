@@ -14,13 +14,16 @@ SELECT credits_define_plan('pro', 1000, low_balance_threshold => 50) \g /dev/nul
 -- 10000, 1 has a zone that the server does not know.
 INSERT INTO credit_account (monthly, granted, purchased, held_monthly, held_granted, held_purchased, owed_monthly, owed_purchased,
        overdraft_limit, period_granted, last_left, last_limit, period, last_monthly_reset, effective_at, cycle_anchor, history_seq,
-       period_share, last_undone, user_id, time_zone, status, history_hash, next_reset_at, next_event_at, plan_version, plan, cycle)
+       period_share, last_undone, user_id, time_zone, status, history_hash, next_reset_at, next_event_at, plan_version, plan, cycle,
+       plan_threshold, level, flags)
 SELECT CASE WHEN n % 1000 < 3 THEN 0 WHEN n % 1000 < 10 THEN 7 ELSE 100 + n % 900 END, 0,
        CASE WHEN n % 1000 < 10 THEN 0 ELSE n % 500 END, 0, 0, 0, 0, CASE WHEN n % 1000 = 2 THEN 5 ELSE 0 END,
        CASE WHEN n % 1000 = 2 THEN 100 ELSE 0 END, 1000, 0, 0, 1, date_trunc('month', now(), 'UTC'), now() - interval '1 hour', now() AT TIME ZONE 'UTC', :rows,
        1000000, false, (4200000000000000 + n)::text, CASE WHEN n % 10000 = 77 THEN 'Nowhere/Gone' ELSE 'UTC' END,
        CASE WHEN n % 1000 = 20 THEN 'frozen' ELSE 'active' END, decode(repeat('00', 32), 'hex'),
-       date_trunc('month', now(), 'UTC') + interval '2 months', date_trunc('month', now(), 'UTC') + interval '2 months', 1, 'pro', 'calendar'
+       date_trunc('month', now(), 'UTC') + interval '2 months', date_trunc('month', now(), 'UTC') + interval '2 months', 1, 'pro', 'calendar',
+       50, CASE WHEN n % 1000 < 3 THEN 'empty' WHEN n % 1000 < 10 THEN 'low' END,
+       nullif((n % 1000 < 10)::int * 1 + (n % 1000 < 3)::int * 2 + (n % 1000 = 2)::int * 4 + (n % 1000 = 20)::int * 8, 0)
   FROM generate_series(1, :accounts) n;
 
 -- Each account's rows are spread over 100 days.  A hundredth of the rows refund the one before.
