@@ -202,8 +202,7 @@ if (!@failures && $steps >= 4000 && !defined $ENV{CREDITS_SORT} && !defined $ENV
 	push @wanted, map { "$_ period" } grep { $_ ne 'yearly' } cycles();
 	push @wanted, map { "audited $_" } qw(define_plan freeze unfreeze close_account erase_user
 	  grant apply_plan undo import archive);
-	push @wanted, (map { "crossed $_" } qw(low empty recovered)), 'row hold crosses low', 'row reset crosses recovered',
-	  'row set_low_threshold crosses low', 'row set_low_threshold crosses recovered';
+	push @wanted, (map { "crossed $_" } qw(low empty recovered)), 'row reset crosses recovered', 'row set_low_threshold crosses low';
 	push @wanted, 'undo of boundary', 'erased rows', 'row with forfeited credits', 'boundaries skipped',
 	  'prorated periods', 'row after silent boundaries', 'row in debt of monthly credits',
 	  'row reset ends a debt of monthly credits', 'row back from the last period', 'row revoke: a total',
@@ -224,6 +223,7 @@ if (!@failures && $steps >= 4000 && !defined $ENV{CREDITS_SORT} && !defined $ENV
 	push @wanted, 'close_account UC004', 'close_account 55000', 'erase_user UC002', 'grant_many 22023',
 	  'grant_many already', 'grant_many capped', 'apply_plan UC009', 'apply_plan capped', 'undo 22023',
 	  'undo already', 'undo not_taken', 'undo of grant', 'undo of apply_plan', 'undo of import', 'import 22023',
+	  'row hold crosses low', 'row set_low_threshold crosses recovered',
 	  'import already', 'import failures', 'row imported', 'archive 22023', 'balance_at 22023',
 	  map { "$_ replayed from the archive" } qw(purchase revoke open_account)
 	  if $steps >= 200_000;

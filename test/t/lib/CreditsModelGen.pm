@@ -136,7 +136,7 @@ my @weights = (
 	[ \&anchor_op, 0, archive => 4 ],
 	[ \&archive_op, 0, archive => 6 ],
 	[ \&overdraft_op, 3, plans => 0 ],
-	[ \&threshold_op, 3, again => 0.5, late => 0.5 ],
+	[ \&threshold_op, 8, again => 0.5, late => 0.5 ],
 	[ \&retry_op, 6 ],
 	[ \&balance_at_op, 4, back => 0, life => 0, late => 0, again => 0 ],
 	[ \&txn_op, 3, life => 0, late => 0, again => 0 ]);

@@ -427,7 +427,7 @@ sub threshold_op
 		call => 'set_low_threshold',
 		tag => next_tag($world),
 		user => $user,
-		threshold => chance(0.03) ? pick(-1, MAX + 1) : pick(undef, undef, 0, 1, between(0, 60), map { min(MAX, max(0, $_)) } $all, $all + 1, $all - between(1, 9)),
+		threshold => chance(0.2) ? pick(-1, MAX + 1) : pick(undef, undef, 0, 1, between(0, 60), map { min(MAX, max(0, $_)) } $all, $all + 1, $all - between(1, 9)),
 		key() };
 }
 
