@@ -141,9 +141,10 @@ A page begins after the last `user_id` of the page before.
 END
 print_table(@lists);
 print <<'END';
-Holds, grants, payments and histories are read by index: no more rows than are shown, or than the condition on `remaining` leaves out. Accounts are read in the
-order of their users until the page is full. So a page of what is rare reads more of them, and a list of all low accounts reads all accounts. To
-list frozen and closed accounts by index: `CREATE INDEX ON credit_account (user_id) WHERE status <> 'active'`. With that:
+Holds, grants, payments and histories are read by index: no more rows than are shown, or than the condition on `remaining` leaves out. So are low accounts: by
+the index on `flags`, and by the one on `next_event_at` for what is due and not written yet. Other accounts are read in the order of their users until the
+page is full, so a page of what is rare reads more of them. To list frozen and closed accounts by index: `CREATE INDEX ON credit_account (user_id) WHERE
+status <> 'active'`. With that:
 
 END
 psql(q(CREATE INDEX live_status ON credit_account (user_id) WHERE status <> 'active'; ANALYZE credit_account));
@@ -151,13 +152,12 @@ print_table([ 'frozen, 50 of them', "SELECT * FROM credit_balance WHERE status <
 	[ 'frozen, all of them', "SELECT * FROM credit_balance WHERE status <> 'active'" ]);
 psql('DROP INDEX live_status');
 print <<'END';
-### Low accounts by index
+### Accounts by their flags
 
-The condition `low` of the view is worked out for each account. `credit_account` has the column `flags`, with an index, for accounts that are low, empty, owing, frozen or
-closed, as their last row left them. It finds those accounts, and the view says what they have now. An account that becomes low only by something that is
-due and not written yet is found after the next sweep.
+`credit_account` has the column `flags`, with an index, for accounts that are low, empty, owing, frozen or closed, as their last row left them. It finds those
+accounts, and the view says what they have now.
 
 END
 print_table(
-	[ 'low, all of them', q(SELECT b.* FROM credit_account a JOIN credit_balance b USING (user_id) WHERE a.flags IS NOT NULL AND b.low) ],
+	[ 'owing, all of them', q(SELECT b.* FROM credit_account a JOIN credit_balance b USING (user_id) WHERE a.flags & 4 <> 0 AND b.owed > 0) ],
 	[ 'how many of each kind', q(SELECT flags, count(*) FROM credit_account WHERE flags IS NOT NULL GROUP BY flags) ]);

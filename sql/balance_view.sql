@@ -168,7 +168,10 @@ SELECT sum(calls) AS calls FROM pg_temp.work($$SELECT sum(available) FROM credit
 SELECT node, "of", cond, calls FROM pg_temp.work($$SELECT * FROM credit_balance WHERE user_id = 'v7'$$) WHERE cond ~ 'v7' AND cond !~ 'COLLATE' OR calls IS NOT NULL;
 SELECT DISTINCT node FROM pg_temp.work($$SELECT * FROM credit_balance WHERE user_id = 'v7'$$) WHERE "of" ~ '^credit_account';
 SELECT DISTINCT node FROM pg_temp.work($$SELECT * FROM (VALUES ('v1'), ('v7')) x(id) LEFT JOIN credit_balance b ON b.user_id = x.id$$) WHERE "of" ~ '^credit_account';
+SET enable_bitmapscan = on;
 SELECT DISTINCT node FROM pg_temp.work($$SELECT * FROM credit_balance ORDER BY user_id LIMIT 3$$) WHERE "of" ~ '^credit_account';
+-- who is low, by the indexes on flags and next_event_at
+SELECT node, "of" FROM pg_temp.work('SELECT * FROM credit_balance WHERE low') WHERE "of" ~ '^credit_account_(flags|next)' OR node = 'Seq Scan';
 -- an account's row has its plan's threshold, so plans are not looked at
 SELECT count(*) FILTER (WHERE "of" LIKE 'credit_plan%') AS of_plans FROM pg_temp.work('SELECT * FROM credit_balance');
 
