@@ -15,6 +15,7 @@ packages=(
 suites=" ${SUITES:-tap lint orms} "
 [[ $suites != *" tap "* ]] || packages+=(pgbouncer faketime)
 [[ $suites != *" lint "* ]] || packages+=(clang-tidy clang-format cppcheck)
+[[ $suites != *" bench "* ]] || packages+=(python3-psycopg)
 # npm may be there without Debian's package, with a Node that is newer.
 if [[ $suites = *" orms "* ]]; then
     packages+=(python3-psycopg)

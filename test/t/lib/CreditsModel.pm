@@ -192,7 +192,7 @@ sub dispatch
 	my $call = $call{ $op->{call} } // die "no call $op->{call}";
 	$check{$_}->($op) for @{ $call->{check} // [] };
 	# Who is to get it is looked for before the key is.
-	$self->copy_or_open($op->{to}, 0) if $op->{call} eq 'transfer';
+	$self->known_or_default($op->{to}) if $op->{call} eq 'transfer';
 	return CreditsModelPay::revoke_purchase($self, $op) if $op->{call} eq 'revoke';
 	return CreditsModelPay::reinstate_purchase($self, $op) if $op->{call} eq 'reinstate';
 	return CreditsModelPay::pay($self, $op) if is_payment($op);
@@ -236,15 +236,9 @@ sub on_account
 	my $known = known_key($self->{accounts}{$user}, $op);
 
 	return $known if $known;
-	my $acct = $self->copy_or_open($user, is_payment($op));
-	my $at = max($self->{clock}, $acct->{at});
-
-	# A transfer is one instant for both.  An account that is far ahead of the clock takes no part.
-	if ($op->{call} eq 'transfer')
-	{
-		$at = max($at, $self->copy_or_open($op->{to}, 0)->{at});
-		refuse('55000') if $at > $self->{clock} + MINUTE;
-	}
+	my $instant = $op->{call} eq 'transfer' ? $self->instant_of($user, $op->{to}) : $self->{clock};
+	my $acct = $self->copy_or_open($user, is_payment($op), $instant);
+	my $at = max($instant, $acct->{at});
 
 	if ($op->{call} eq 'repair_clock')
 	{
@@ -264,6 +258,18 @@ sub on_account
 	return { state => '00000', receipt => $receipt };
 }
 
+# A transfer is one instant for both, also where it opens an account.  An account that is
+# far ahead of the clock takes no part.
+sub instant_of
+{
+	my ($self, @users) = @_;
+	my $instant = max($self->{clock}, map { $_->{at} } grep { $_ } @{ $self->{accounts} }{@users});
+
+	$self->known_or_default($_) for @users;
+	refuse('55000') if $instant > $self->{clock} + MINUTE;
+	return $instant;
+}
+
 sub row_kind
 {
 	my ($op) = @_;
@@ -275,17 +281,26 @@ sub row_kind
 
 sub copy_or_open
 {
-	my ($self, $user, $is_purchase) = @_;
+	my ($self, $user, $is_purchase, $at) = @_;
 
 	return dclone($self->{accounts}{$user}) if $self->{accounts}{$user};
-	refuse('UC002') unless defined $self->{default_plan} || $is_purchase;
+	$self->known_or_default($user) unless $is_purchase;
+	$at //= $self->{clock};
 	my $plan = $self->{default_plan};
-	my $missing = defined $plan && !$self->version_at($plan, $self->{clock});
+	my $missing = defined $plan && !$self->version_at($plan, $at);
 
 	refuse('UC009') if $missing && !$is_purchase;
 	my $acct = $self->new_account($user);
-	$self->open_with($acct, $missing ? undef : $plan, undef, 'UTC', $self->{clock}, defined $plan && !$missing);
+	$self->open_with($acct, $missing ? undef : $plan, undef, 'UTC', $at, defined $plan && !$missing);
 	return $acct;
+}
+
+sub known_or_default
+{
+	my ($self, $user) = @_;
+
+	refuse('UC002') unless $self->{accounts}{$user} || defined $self->{default_plan};
+	return;
 }
 
 sub keep

@@ -91,7 +91,7 @@ sub forget
 		next if !defined $row->{tag};
 		delete $acct->{spent}{ $row->{tag} };
 		$acct->{gone}{ $row->{tag} } = 1;
-		if ($row->{kind} eq 'purchase')
+		if ($row->{kind} eq 'purchase' || $row->{kind} eq 'grant' && defined $row->{payment_ref})
 		{
 			my $payment = $self->{payments}{ $row->{payment_ref} };
 			my %facts = map { $_ => $payment->{receipt}{$_} } qw(user_id amount payment_ref tag);

@@ -229,7 +229,7 @@ sub lately_bought
 sub transfer
 {
 	my ($self, $acct, $op, $at) = @_;
-	my $to = $self->copy_or_open($op->{to}, 0);
+	my $to = $self->copy_or_open($op->{to}, 0, $at);
 	my $available = total(free($acct, 'purchased'));
 	my $amount = $op->{amount} // max(1, $available);
 
