@@ -263,7 +263,7 @@ sub on_account
 sub instant_of
 {
 	my ($self, @users) = @_;
-	my $instant = max($self->{clock}, map { $_->{at} } grep { $_ } @{ $self->{accounts} }{@users});
+	my $instant = max($self->{clock}, map { $self->{accounts}{$_}{at} } grep { $self->{accounts}{$_} } @users);
 
 	$self->known_or_default($_) for @users;
 	refuse('55000') if $instant > $self->{clock} + MINUTE;
