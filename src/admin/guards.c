@@ -84,7 +84,7 @@ is_whole(const Trigger *guard)
 }
 
 /* What is wrong with a table's guard.  NULL: nothing. */
-const char *
+static const char *
 guard_problem(Oid relid)
 {
 	Relation rel = table_open(relid, AccessShareLock);
@@ -106,7 +106,7 @@ guard_problem(Oid relid)
  * parent's triggers.  Rows of a child show in the parent.  Row security hides rows from
  * an auditor.
  */
-const char *
+static const char *
 exposure_problem(Oid relid, bool is_parent, bool is_partition)
 {
 	Relation rel = table_open(relid, AccessShareLock);
@@ -123,7 +123,7 @@ exposure_problem(Oid relid, bool is_parent, bool is_partition)
 }
 
 /* All tables, the archive, and the archive's partitions in the extension's schema. */
-List *
+static List *
 guarded_tables(void)
 {
 	List *list = NIL;
@@ -138,6 +138,30 @@ guarded_tables(void)
 			list = lappend_oid(list, lfirst_oid(cell));
 	}
 	return list;
+}
+
+/* Reports everything that is wrong with the guards, or could bypass them. */
+void
+guards_check(GuardReport report, void *ctx)
+{
+	const char *problem = drop_guard_problem();
+	List *partitions = archive_partitions();
+	ListCell *cell;
+
+	if (problem)
+		report(ctx, DROP_GUARD_NAME, problem);
+	foreach(cell, guarded_tables())
+	{
+		Oid relid = lfirst_oid(cell);
+
+		problem = guard_problem(relid);
+		if (problem)
+			report(ctx, get_rel_name(relid), problem);
+		problem = exposure_problem(relid, relid == archive_parent(),
+								   list_member_oid(partitions, relid));
+		if (problem)
+			report(ctx, get_rel_name(relid), problem);
+	}
 }
 
 /* Removes guards with another name.  They would also refuse the ledger's own writes. */

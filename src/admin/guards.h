@@ -7,12 +7,10 @@
 
 #include "postgres.h"
 
-#include "nodes/pg_list.h"
-
 #define GUARD_NAME "credits_guard"
 
-extern const char *guard_problem(Oid relid);
-extern const char *exposure_problem(Oid relid, bool is_parent, bool is_partition);
-extern List *guarded_tables(void);
+typedef void (*GuardReport)(void *ctx, const char *object, const char *problem);
+
+extern void guards_check(GuardReport report, void *ctx);
 
 #endif

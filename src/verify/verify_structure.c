@@ -81,27 +81,9 @@ take_defined(List **defined, const char *facts)
 }
 
 static void
-verify_guards(Findings *findings)
+report_guard(void *findings, const char *object, const char *problem)
 {
-	const char *drop_problem = drop_guard_problem();
-	List *partitions = archive_partitions();
-	ListCell *cell;
-
-	if (drop_problem)
-		findings_report(findings, DROP_GUARD_NAME, NULL, 0, drop_problem);
-	foreach(cell, guarded_tables())
-	{
-		Oid relid = lfirst_oid(cell);
-		bool is_parent = relid == archive_parent();
-		bool is_partition = list_member_oid(partitions, relid);
-		const char *problem = guard_problem(relid);
-
-		if (problem)
-			findings_report(findings, get_rel_name(relid), NULL, 0, problem);
-		problem = exposure_problem(relid, is_parent, is_partition);
-		if (problem)
-			findings_report(findings, get_rel_name(relid), NULL, 0, problem);
-	}
+	findings_report(findings, object, NULL, 0, problem);
 }
 
 /*
@@ -418,7 +400,7 @@ verify_settings(Findings *findings)
 void
 verify_base(Findings *findings)
 {
-	verify_guards(findings);
+	guards_check(report_guard, findings);
 	verify_plans(findings);
 	verify_audit_log(findings);
 	verify_settings(findings);
