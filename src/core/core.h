@@ -575,6 +575,8 @@ extern CrVerdict cr_adjust(CrAccount *acc, CrTime at, CrBucket bucket, int64_t d
 /* levels.c: when an account is low or empty, and when it has recovered */
 extern int64_t cr_available(const CrAccount *acc);
 extern bool cr_is_low(const CrAccount *acc);
+#define CR_ALL_FLAGS 31 /* the sum of all flags, see cr_flags() */
+extern const char *cr_flag_name(int32_t flag);
 
 /*
  * account_rules.c and plan_rules.c: the account itself, its plan and its cycle.

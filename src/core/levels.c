@@ -41,6 +41,26 @@ cr_flags(const CrAccount *acc)
 		(status == CR_CLOSED ? CR_FLAG_CLOSED : 0);
 }
 
+const char *
+cr_flag_name(int32_t flag)
+{
+	switch (flag)
+	{
+		case CR_FLAG_LOW:
+			return "low";
+		case CR_FLAG_EMPTY:
+			return "empty";
+		case CR_FLAG_OWING:
+			return "owing";
+		case CR_FLAG_FROZEN:
+			return "frozen";
+		case CR_FLAG_CLOSED:
+			return "closed";
+		default:
+			return "unknown";
+	}
+}
+
 /* Does a row of the kind add credits, or change when there are enough of them? */
 static bool
 lets_recover(CrKind kind, int64_t amount)

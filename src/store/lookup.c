@@ -17,7 +17,11 @@
 #include "access/genam.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/visibilitymap.h"
 #include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/predicate.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
@@ -102,6 +106,23 @@ lookup_upto_key(Lookup *lookup, AttrNumber index_column, const char *value)
 				   CStringGetTextDatum(value));
 }
 
+/* index_only: the scan is for lookup_count(). */
+static void
+position(Lookup *lookup, bool index_only)
+{
+	if (lookup->scan == NULL)
+	{
+		lookup->scan = compat_index_beginscan(lookup->heap, lookup->index, lookup->snapshot,
+											  lookup->nkeys);
+		lookup->scan->xs_want_itup = index_only;
+	}
+	if (!lookup->positioned)
+	{
+		index_rescan(lookup->scan, lookup->keys, lookup->nkeys, NULL, 0);
+		lookup->positioned = true;
+	}
+}
+
 /*
  * Reads the next row into lookup->slot.  While it reads, the index may allocate memory
  * that it needs for the whole scan, so that memory must last as long as the scan.
@@ -112,17 +133,52 @@ lookup_next(Lookup *lookup, ScanDirection direction)
 	MemoryContext old = MemoryContextSwitchTo(lookup->memory);
 	bool found;
 
-	if (lookup->scan == NULL)
-		lookup->scan = compat_index_beginscan(lookup->heap, lookup->index, lookup->snapshot,
-											  lookup->nkeys);
-	if (!lookup->positioned)
-	{
-		index_rescan(lookup->scan, lookup->keys, lookup->nkeys, NULL, 0);
-		lookup->positioned = true;
-	}
+	position(lookup, false);
 	found = index_getnext_slot(lookup->scan, direction, lookup->slot);
 	MemoryContextSwitchTo(old);
 	return found;
+}
+
+/* Is the row visible?  If its whole page is, the page is not read. */
+static bool
+is_visible(Lookup *lookup, ItemPointer tid, Buffer *map)
+{
+	BlockNumber block = ItemPointerGetBlockNumber(tid);
+
+	if (!VM_ALL_VISIBLE(lookup->heap, block, map))
+		return index_fetch_heap(lookup->scan, lookup->slot);
+	PredicateLockPage(lookup->heap, block, lookup->snapshot);
+	return true;
+}
+
+/*
+ * Counts the rows, but no more than most.  It reads the index, and of the table only pages
+ * that have been written to since the last VACUUM, like an index-only scan of the executor.
+ * The snapshot is an MVCC snapshot.  With the same Lookup, no rows are read.
+ */
+int64
+lookup_count(Lookup *lookup, int64 most)
+{
+	MemoryContext old = MemoryContextSwitchTo(lookup->memory);
+	Buffer map = InvalidBuffer;
+	int64 count = 0;
+
+	Assert(IsMVCCSnapshot(lookup->snapshot));
+	position(lookup, true);
+	while (count < most)
+	{
+		ItemPointer tid = index_getnext_tid(lookup->scan, ForwardScanDirection);
+
+		CHECK_FOR_INTERRUPTS();
+		if (tid == NULL)
+			break;
+		if (is_visible(lookup, tid, &map))
+			count++;
+	}
+	if (BufferIsValid(map))
+		ReleaseBuffer(map);
+	MemoryContextSwitchTo(old);
+	return count;
 }
 
 /*

@@ -50,6 +50,7 @@ extern void lookup_text_key(Lookup *lookup, AttrNumber index_column, const char 
 extern void lookup_after_key(Lookup *lookup, AttrNumber index_column, const char *value);
 extern void lookup_upto_key(Lookup *lookup, AttrNumber index_column, const char *value);
 extern bool lookup_next(Lookup *lookup, ScanDirection direction);
+extern int64 lookup_count(Lookup *lookup, int64 most);
 extern bool lookup_lock(Lookup *lookup, LockWaitPolicy wait);
 extern void lookup_end(Lookup *lookup);
 extern bool lookup_is_after_snapshot(const Lookup *lookup);
