@@ -347,6 +347,7 @@ CREATE TABLE @extschema@.credit_reset_run (
     CONSTRAINT credit_reset_run_state CHECK (state OPERATOR(pg_catalog.=) 'running' OR state OPERATOR(pg_catalog.=) 'finished' OR state OPERATOR(pg_catalog.=) 'stopped')
 );
 CREATE INDEX credit_reset_run_state_idx ON @extschema@.credit_reset_run (state);
+CREATE INDEX credit_reset_run_kind_idx ON @extschema@.credit_reset_run (kind, started_at);
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_reset_run', '');
 COMMENT ON TABLE @extschema@.credit_reset_run IS 'One row per sweep, other bulk run or verification.';
 COMMENT ON COLUMN @extschema@.credit_reset_run.state IS 'running. finished: everything that was due is done. stopped: a limit, a lock or another run ended it early, or it was killed and the next run found it.';
@@ -1247,6 +1248,12 @@ CREATE VIEW @extschema@.pg_stat_credits_calls AS
     SELECT s.datid, d.datname, s.call, s.result, s.calls, s.total_time, s.histogram
       FROM @extschema@.credits_stat_calls() s JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.datid;
 COMMENT ON VIEW @extschema@.pg_stat_credits_calls IS 'How many calls of each function ended with which result (ok, replayed, or an SQLSTATE), and their times in milliseconds: one row per database, call and result. Empty unless the library is in shared_preload_libraries.';
+
+CREATE FUNCTION @extschema@.credits_metrics(all_accounts pg_catalog.bool DEFAULT NULL)
+    RETURNS TABLE (name pg_catalog.text, labels pg_catalog.jsonb, value pg_catalog.float8, type pg_catalog.text, help pg_catalog.text)
+    LANGUAGE c STABLE CALLED ON NULL INPUT PARALLEL RESTRICTED COST 10000 ROWS 200 AS 'MODULE_PATHNAME', 'credits_metrics';
+COMMENT ON FUNCTION @extschema@.credits_metrics(pg_catalog.bool) IS
+'What monitoring needs of this database, as samples of Prometheus: the counters, if the library is in shared_preload_libraries, and gauges of what is due, held, low, waiting, and of runs, anchors and guards. No label has a user. It reads indexes, and counts up to 100000 of each. all_accounts (default false): counts all, and reads all accounts for what is outstanding, held and owed. Errors: UC008 (a table is not this version''s).';
 
 /* Verification. */
 CREATE FUNCTION @extschema@.credits_verify_account(user_id pg_catalog.text)

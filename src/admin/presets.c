@@ -126,6 +126,7 @@ static const Right routine_rights[] = {
 	{"credits_take_events", SERVER | ADMIN},
 	{"credits_stat", AUDITOR | ADMIN | MONITOR},
 	{"credits_stat_calls", AUDITOR | ADMIN | MONITOR},
+	{"credits_metrics", AUDITOR | ADMIN | MONITOR},
 	{"credits_stat_reset", ADMIN},
 	{"credits_current_user_id", END_USER},
 	{"credits_my_balance", END_USER},

@@ -57,6 +57,8 @@ static const IndexName indexes[INDEX_COUNT] = {
 	1, {RUN_RUN_ID, 0}},
 	[INDEX_RESET_RUN_STATE] = {"credit_reset_run_state_idx", TABLE_RESET_RUN, false, false,
 	1, {RUN_STATE, 0}},
+	[INDEX_RESET_RUN_KIND] = {"credit_reset_run_kind_idx", TABLE_RESET_RUN, false, false,
+	2, {RUN_KIND, RUN_STARTED_AT}},
 	[INDEX_AUDIT_LOG] = {"credit_audit_log_pkey", TABLE_AUDIT_LOG, true, false,
 	1, {AUDIT_SEQ, 0}},
 	[INDEX_ROLE] = {"credit_role_pkey", TABLE_ROLE, true, false,

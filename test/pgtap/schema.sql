@@ -297,6 +297,7 @@ INSERT INTO want_function VALUES
     ('credits_history', 'user_id text, before_seq bigint, page_size integer, kinds text[], from_time timestamp with time zone, to_time timestamp with time zone, reference text, ref_seq bigint', 'f', 'record', 's', 's'),
     ('credits_usage', 'user_id text, by text, from_time timestamp with time zone, to_time timestamp with time zone, time_zone text', 'f', 'record', 's', 's'),
     ('credits_total_usage', 'by text, from_time timestamp with time zone, to_time timestamp with time zone, time_zone text, top integer', 'f', 'record', 's', 'r'),
+    ('credits_metrics', 'all_accounts boolean', 'f', 'record', 's', 'r'),
     ('credits_stat', '', 'f', 'record', 's', 'r'),
     ('credits_stat_calls', '', 'f', 'record', 's', 'r'),
     ('credits_stat_reset', '', 'f', 'void', 'v', 'u'),

@@ -93,7 +93,7 @@ my %scheduling = (
 
 # The list is complete: what the extension has besides only reads.
 my %reading = map { ($_ => 1) } qw(
-  credits_balance credits_balances credits_quote credits_stat credits_stat_calls credits_stat_reset credits_balance_at credits_explain credits_history credits_account_state credits_account_from_history credits_now credits_unknown_zones credits_current_user_id
+  credits_balance credits_balances credits_quote credits_metrics credits_stat credits_stat_calls credits_stat_reset credits_balance_at credits_explain credits_history credits_account_state credits_account_from_history credits_now credits_unknown_zones credits_current_user_id
   credits_my_balance credits_my_history credits_usage credits_total_usage credits_my_usage credits_my_explain credits_verify credits_verify_account
   credits_run_verify credits_verify_structure credits_verify_anchor credits_guard credits_drop_guard
   credits_roles credits_dump_customizations);
@@ -153,6 +153,7 @@ SELECT * FROM credits_roles();
 SELECT * FROM credits_dump_customizations();
 SELECT * FROM pg_stat_credits;
 SELECT * FROM pg_stat_credits_calls;
+SELECT * FROM credits_metrics(true);
 SELECT credits_stat_reset();),
 	'00000', 'reading in a read-only transaction');
 is_outcome(
@@ -189,6 +190,7 @@ for my $sql (
 	q(SELECT * FROM credit_usage_daily),
 	q(SELECT * FROM credit_open_hold),
 	q(SELECT * FROM credit_open_grant),
+	q(SELECT * FROM credits_metrics()),
 	q(SELECT * FROM credits_stat()),
 	q(SELECT * FROM credits_stat_calls()),
 	q(SELECT credits_stat_reset()),
@@ -313,6 +315,8 @@ for my $sql (
 	q(SELECT * FROM credit_open_hold ORDER BY ends_at, user_id, seq),
 	q(SELECT * FROM credit_open_grant ORDER BY ends_at, user_id, seq),
 	q(SET request.jwt.claims = '{"sub": "bob"}'; SELECT credits_my_balance(); SELECT * FROM credits_my_history()),
+	q(SET credits.clock = '2026-02-20 00:00Z'; SELECT * FROM credits_metrics() WHERE type = 'gauge' AND name !~ '^credits_counters'),
+	q(SELECT * FROM credits_metrics(true) WHERE type = 'gauge' AND name !~ '^credits_counters'),
 	q(SELECT * FROM credits_roles()),
 	q(SELECT * FROM credits_dump_customizations()),
 	q(SELECT * FROM credits_verify_account('bob')))
@@ -334,6 +338,8 @@ is("$balance->{monthly} $balance->{purchased} $balance->{available}",
 # The standby counts its own calls.
 is($standby->safe_psql('postgres', q(SELECT call, result, calls FROM pg_stat_credits_calls WHERE call IN ('deduct', 'quote') ORDER BY 1, 2)),
 	"deduct|25006|2\nquote|UC001|1\nquote|ok|1", 'the standby counts its own calls');
+is($standby->safe_psql('postgres', q(SELECT value FROM credits_metrics() WHERE name = 'credits_call_duration_seconds_count' AND labels = '{"call": "deduct", "result": "25006"}')),
+	2, '... also in credits_metrics()');
 is($standby->safe_psql('postgres', 'SELECT history_rows FROM pg_stat_credits; SELECT credits_stat_reset(); SELECT count(*) FROM pg_stat_credits_calls'),
 	"0\n\n0", '... and begins again');
 

@@ -101,7 +101,7 @@ my %may = (
 		qw(credits_adjust credits_define_plan credits_run_reset credits_reset_due credits_undo_run credits_freeze credits_unfreeze
 		  credits_set_plan credits_set_cycle credits_open_account)
 	],
-	monitor => [qw(credits_stat credits_stat_calls)],
+	monitor => [qw(credits_metrics credits_stat credits_stat_calls)],
 	end_user => [qw(credits_my_balance credits_my_history)]);
 
 # Every function of the extension is of one of these concerns; new ones have to be put here.

@@ -141,6 +141,7 @@ is(calls('add_purchased', 'second'), 'ok:1', 'each database has its own counters
 my $third = session($node, 'third');
 $third->do("SELECT credits_deduct('eve', 1)");
 is(calls('add_purchased', 'third') . calls('deduct', 'third'), '', 'there is no place for a third one');
+is($node->safe_psql('third', q(SELECT value FROM credits_metrics() WHERE name LIKE 'credits\_counters%')), 0, '... which credits_metrics() says');
 is(totals('issued_purchase', 'second'), 5, 'also for what was committed');
 $node->safe_psql('postgres', 'DROP DATABASE second');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_stat_credits'), 1, 'a database that is dropped leaves its place');
@@ -157,6 +158,91 @@ poll_until(sub { $node->safe_psql('postgres', 'SELECT count(*) FROM pg_locks WHE
 $holder->do('COMMIT');
 $waiter->answer;
 is(totals('waits, turns, wait_time > 0'), '1|1|t', 'a wait and its time');
+
+# --- credits_metrics(): the same numbers, by the rules of Prometheus.
+
+$node->safe_psql('postgres', q(
+SELECT credits_open_account('bob', 'plan');
+SET credits.clock = '2026-01-01 00:00Z';
+SELECT credits_add_purchased('old', 11, 'pay_old');
+SELECT credits_grant('old', 3, '2026-01-02 00:00Z');
+SELECT credits_grant('old', 9, '2026-01-03 00:00Z');
+SET credits.clock = '2026-01-02 12:00Z';
+SELECT credits_refund('old', (credits_deduct('old', 1) ->> 'seq')::int8);
+SET credits.clock = '2026-01-04 00:00Z';
+SELECT credits_close_account('old');
+CALL credits_import('SELECT ''new''::text AS user_id, 13 AS purchased');
+));
+
+# The name and the labels that a column of pg_stat_credits should have.  The time is in
+# milliseconds there.
+sub sample_of
+{
+	my ($column) = @_;
+
+	return ("credits_$1_total", qq({"bucket": "$2"})) if $column =~ /^(spent)_(.*)/;
+	return ("credits_$1_total", qq({"source": "$2"})) if $column =~ /^(issued)_(.*)/;
+	return ('credits_wait_seconds_total', '{}') if $column eq 'wait_time';
+	return ("credits_${column}_total", '{}');
+}
+
+my @columns = map { $_->[0] } rows($node, 'postgres', q(SELECT attname FROM pg_attribute WHERE attrelid = 'pg_stat_credits'::regclass AND attname NOT IN ('datid', 'datname', 'stats_reset') ORDER BY attnum));
+my %sums = map { @$_ } rows($node, 'postgres', q(SELECT key, value FROM pg_stat_credits s, jsonb_each_text(to_jsonb(s) - 'datid') WHERE datname = current_database()));
+my %samples = map { ("$_->[0] $_->[1]" => $_->[2]) } rows($node, 'postgres', q(SELECT name, labels, value FROM credits_metrics() WHERE type = 'counter'));
+my %distinct = map { $_ => 1 } @sums{qw(history_rows spent_monthly spent_granted spent_purchased refunded issued_plan issued_grant issued_purchase issued_adjust issued_import revoked expired forfeited)};
+is(keys %distinct, 13, 'the totals differ from each other') or diag(join ' ', map { "$_=$sums{$_}" } @columns);
+for my $column (@columns)
+{
+	my $sample = join ' ', sample_of($column);
+	my $value = delete $samples{$sample} // 'missing';
+
+	is($value, $column eq 'wait_time' ? $sums{$column} / 1000 : $sums{$column}, "$sample is what pg_stat_credits has");
+}
+is(join(', ', sort keys %samples), '', '... and there is no other counter');
+is($node->safe_psql('postgres', q(
+SELECT count(*) > 5, bool_and(m.calls IS NOT DISTINCT FROM s.calls AND round(m.seconds * 1e6) IS NOT DISTINCT FROM round(s.total_time * 1e3)
+       AND m.buckets IS NOT DISTINCT FROM s.histogram AND m.bounds = '{0.0001,0.00025,0.0005,0.001,0.0025,0.005,0.01,0.025,0.05,0.1,0.25,0.5,1,5,+Inf}')
+  FROM (SELECT labels ->> 'call' AS call, labels ->> 'result' AS result, max(value) FILTER (WHERE name ~ '_count$') AS calls, max(value) FILTER (WHERE name ~ '_sum$') AS seconds,
+               array_agg(value::int8 ORDER BY (labels ->> 'le')::float8) FILTER (WHERE name ~ '_bucket$') AS buckets,
+               array_agg(labels ->> 'le' ORDER BY (labels ->> 'le')::float8) FILTER (WHERE name ~ '_bucket$') AS bounds
+          FROM credits_metrics() WHERE type = 'histogram' GROUP BY 1, 2) m
+       FULL JOIN (SELECT * FROM pg_stat_credits_calls WHERE datname = current_database()) s USING (call, result))),
+	't|t', 'each call is a histogram in seconds, with the numbers of pg_stat_credits_calls');
+is($node->safe_psql('postgres', q(
+SELECT bool_and(value = 1) FILTER (WHERE name = 'credits_counters_enabled'), bool_and(abs(value - extract(epoch FROM stats_reset)) < 0.001) FILTER (WHERE name = 'credits_counters_reset_timestamp_seconds')
+  FROM credits_metrics(), pg_stat_credits WHERE datname = current_database())), 't|t', 'counters are enabled, and since when');
+is($node->safe_psql('third', q(SELECT value FROM credits_metrics() WHERE name = 'credits_call_duration_seconds_count' AND labels @> '{"call": "add_purchased", "result": "ok"}')),
+	1, 'another database has its own');
+
+# What Prometheus would read: a family's TYPE once, before all its samples; no sample twice; no
+# label with a user.
+my ($text) = PostgreSQL::Test::Utils::slurp_file("$FindBin::RealBin/../../docs/operations.md") =~ /^```sql\n([^`]* AS exposition\n[^`]*?);?\n```/m;
+my (%type, %seen, @bad);
+my $family = '';
+for (split /\n/, $node->safe_psql('postgres', $text))
+{
+	if (/^# HELP (\w+) (\S.*)$/)
+	{
+		push @bad, $_ if $type{$1} || $2 =~ /\\/;
+		$family = $1;
+	}
+	elsif (/^# TYPE (\w+) (gauge|counter|histogram)$/)
+	{
+		push @bad, $_ if $1 ne $family || $type{$1};
+		$type{$1} = $2;
+	}
+	elsif (/^(credits_\w+)(\{(?:[a-z]+="[^"\\]*",?)+\})? (-?[0-9.]+(?:e[-+]?[0-9]+)?)$/)
+	{
+		my ($name, $labels) = ($1, $2 // '');
+
+		push @bad, $_ if $seen{"$name$labels"}++ || $labels =~ /\b(?:ann|bea|bob|old)\b|user/;
+		$name =~ s/_(?:bucket|sum|count)$// if ($type{$family} // '') eq 'histogram';
+		push @bad, $_ if $name ne $family || !$type{$family};
+	}
+	else { push @bad, $_ }
+}
+cmp_ok(scalar(keys %type), '>', 20, 'the exposition has metrics');
+is(join("\n", @bad), '', '... by the rules');
 
 # --- The query of docs/operations.md for the time that 99 of 100 calls do not exceed.
 
@@ -213,6 +299,8 @@ $node->restart;
 $node->safe_psql('postgres', "SELECT credits_deduct('ann', 1), credits_stat_reset()");
 is($node->safe_psql('postgres', 'SELECT (SELECT count(*) FROM pg_stat_credits), (SELECT count(*) FROM pg_stat_credits_calls)'), '0|0',
 	'without preloading the views are empty');
+is($node->safe_psql('postgres', q(SELECT string_agg(name, ' '), max(value) FROM credits_metrics() WHERE type <> 'gauge' OR name LIKE 'credits\_counters%')), 'credits_counters_enabled|0',
+	'... and credits_metrics() has no counters, and says so');
 is_clean($node, 'postgres');
 
 done_testing();

@@ -48,7 +48,7 @@ my ($spent) = map { $_->[0] } rows($node, $db, q(SELECT seq FROM credit_history 
 my @calls = map { s/:hold/$hold/r =~ s/:spent/$spent/r } (
 	q(SELECT credits_balance('u')), q(SELECT credits_balances('{u}')), q(SELECT credits_quote('u', 3)), q(SELECT credits_explain('u')), q(SELECT count(*) FROM credits_history('u')), q(SELECT credits_balance_at('u', '2025-01-13')), q(SELECT count(*) FROM credit_balance),
 	q(SELECT count(spent) FROM credits_usage('u', 'spender', '2000-01-01 00:00Z')), q(SELECT count(spent) FROM credits_usage('u', 'day', '2025-01-01 00:00Z', '2025-03-01 00:00Z')),
-	q(SELECT count(spent) FROM credits_total_usage('reason', '2000-01-01 00:00Z')), q(SELECT count(held) FROM credit_open_hold), q(SELECT count(remaining) FROM credit_open_grant),
+	q(SELECT count(spent) FROM credits_total_usage('reason', '2000-01-01 00:00Z')), q(SELECT count(*) FROM credits_metrics(true)), q(SELECT count(held) FROM credit_open_hold), q(SELECT count(remaining) FROM credit_open_grant),
 	q(SELECT count(spent) FROM credit_usage_daily), q(SELECT credits_deduct('u', 1)), q(SELECT credits_deduct('u', 7, 'a', 'k1')), q(SELECT credits_deduct_many('{u,v,u}', '{1,2,3}')), q(SELECT credits_hold('u', 1)),
 	q(SELECT credits_capture('u', :hold, 5, true)), q(SELECT credits_capture('u', :hold - 1)), q(SELECT credits_release('u', :hold)), q(SELECT credits_refund('u', :spent)), q(SELECT credits_refund('u', 3)),
 	q(SELECT credits_add_purchased('u', 100, 'p1')), q(SELECT credits_add_purchased('u', 5, 'p9')), q(SELECT credits_revoke_purchase('p2')), q(SELECT credits_grant('u', 5, '2030-01-01')), q(SELECT credits_adjust('u', 'granted', -3, 'x')),
