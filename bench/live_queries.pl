@@ -53,12 +53,14 @@ my $read = q(SELECT coalesce(sum(seq_tup_read), 0) + coalesce(sum(idx_tup_fetch)
 
 sub measure
 {
-	my ($query) = @_;
+	my ($query, $before) = @_;
 	my (@ms, %result);
+
+	$before = $before ? "$before; " : '';
 
 	for (1 .. 3)
 	{
-		my $out = psql("BEGIN; EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) $query; $read; COMMIT");
+		my $out = psql("${before}BEGIN; EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) $query; $read; COMMIT");
 		my ($json, $rows) = $out =~ /\A(.*)\n(\d+)\n\z/s or die $out;
 		my $plan = JSON::PP::decode_json($json)->[0];
 		my $top = $plan->{Plan};
@@ -87,8 +89,8 @@ sub print_table
 	print "| | query | ms | rows read | rows given | pages |\n|---|---|---|---|---|---|\n";
 	for (@_)
 	{
-		my ($what, $query) = @$_;
-		my $got = measure($query);
+		my ($what, $query, $before) = @$_;
+		my $got = measure($query, $before);
 
 		print "| $what | `$query` | ", join(' | ', map { number($got->{$_}) } qw(ms read given pages)), " |\n";
 	}
@@ -161,3 +163,18 @@ END
 print_table(
 	[ 'owing, all of them', q(SELECT b.* FROM credit_account a JOIN credit_balance b USING (user_id) WHERE a.flags & 4 <> 0 AND b.owed > 0) ],
 	[ 'how many of each kind', q(SELECT flags, count(*) FROM credit_account WHERE flags IS NOT NULL GROUP BY flags) ]);
+print <<'END';
+## Metrics
+
+[credits_metrics](../reference.md#credits_metrics), as a scrape calls it. The flagged accounts and the open holds are counted by index. `credits_metrics(true)` reads all accounts.
+The last lines are at the time when all accounts are due: the count of those stops at 100,000, and for the credits that they have, what is due is applied to each in memory.
+
+END
+my $at_reset = q(SET credits.clock = ') . psql(q(SELECT max(next_reset_at) FROM credit_account)) =~ s/\n//r . q(');
+print_table(
+	[ 'a scrape', 'SELECT * FROM credits_metrics()' ],
+	[ 'with all accounts', 'SELECT * FROM credits_metrics(true)' ],
+	[ 'a scrape, all accounts due', 'SELECT * FROM credits_metrics()', $at_reset ],
+	[ 'with all accounts, all due', 'SELECT * FROM credits_metrics(true)', $at_reset ]);
+my ($flagged, $holds) = split /\n/, psql(q(SELECT count(*) FROM credit_account WHERE flags IS NOT NULL; SELECT count(*) FROM credit_open_hold));
+print "${\number($flagged)} accounts are flagged, and ${\number($holds)} holds are open.\n";

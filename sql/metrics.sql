@@ -121,8 +121,8 @@ BEGIN
 END $$;
 VACUUM (ANALYZE) credit_account, credit_hold, credit_reset_run;
 SELECT name, value FROM credits_metrics() WHERE name = 'credits_accounts_estimated';
-SELECT * FROM pg_temp.reads('SELECT count(*) FROM credits_metrics()');
-SELECT * FROM pg_temp.reads('SELECT count(*) FROM credits_metrics(true)');
+SELECT relname, whole, rows_read <= 10 AS few FROM pg_temp.reads('SELECT count(*) FROM credits_metrics()') WHERE relname <> 'credit_reset_run';
+SELECT relname, whole, rows_read <= 10 AS few FROM pg_temp.reads('SELECT count(*) FROM credits_metrics(true)') WHERE relname <> 'credit_reset_run';
 
 -- The rules of Prometheus: names, types, no sample twice, no user.
 SELECT name, labels FROM credits_metrics(true)

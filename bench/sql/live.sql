@@ -52,6 +52,8 @@ SELECT 10, 0, 2, now() - interval '90 days', false, 'pay_' || n, (42000000000000
 INSERT INTO credit_grant (amount, remaining, seq, ends_at, closed, paid, user_id)
 SELECT 100, CASE WHEN n % 20 = 0 THEN 0 ELSE 50 END, 3, now() + (n::float8 / :accounts - 0.5) * interval '200 days', false, false, (4200000000000000 + n)::text
   FROM generate_series(1, :accounts, 10) n;
+-- VACUUM marks pages as all-visible only if the commits of their rows are flushed
+SET synchronous_commit = on;
 INSERT INTO credit_hold (amount, monthly, purchased, seq, period, user_id, state, ends_at)
 SELECT 5, 5, 0, 4, 1, (4200000000000000 + n)::text, CASE WHEN n % 20 = 1 THEN 'captured' ELSE 'open' END,
        CASE WHEN n % 20 = 1 THEN NULL ELSE now() + n::float8 / :accounts * interval '30 days' END

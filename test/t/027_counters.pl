@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils ();
 use Test::More;
 
 my $preload = "shared_preload_libraries = 'credits'\n";
-my $node = new_server('counters', conf => $preload . "restart_after_crash = on\ncredits.counted_databases = 2\nmax_prepared_transactions = 2\n");
+my $node = new_server('counters', conf => $preload . "restart_after_crash = on\nautovacuum = off\ncredits.counted_databases = 2\nmax_prepared_transactions = 2\n");
 
 sub totals
 {
@@ -213,6 +213,26 @@ SELECT bool_and(value = 1) FILTER (WHERE name = 'credits_counters_enabled'), boo
   FROM credits_metrics(), pg_stat_credits WHERE datname = current_database())), 't|t', 'counters are enabled, and since when');
 is($node->safe_psql('third', q(SELECT value FROM credits_metrics() WHERE name = 'credits_call_duration_seconds_count' AND labels @> '{"call": "add_purchased", "result": "ok"}')),
 	1, 'another database has its own');
+
+# Counting reads an index, and no page of the table that VACUUM has seen.
+$node->safe_psql('postgres', q(
+SELECT credits_add_purchased('flagged_' || n, 1, 'pay_flagged_' || n), credits_deduct('flagged_' || n, 1) FROM generate_series(1, 50) n;
+VACUUM credit_account;
+));
+is($node->safe_psql('postgres', q(
+SELECT count(*) FROM credits_metrics() WHERE name = 'credits_accounts_flagged' AND labels @> '{"flag": "empty"}' AND value >= 50;
+SELECT idx_tup_fetch <= 10, seq_scan FROM pg_stat_xact_all_tables WHERE relname = 'credit_account';
+)), "1\nt|0", 'flagged accounts are counted by index alone');
+
+# At SERIALIZABLE it is a read of the rows that it counts: each of two transactions reads what the
+# other one writes, so one fails.
+$node->safe_psql('postgres', 'CREATE TABLE note (n int)');
+my ($scrape, $change) = map { session($node, 'postgres') } 1 .. 2;
+$scrape->do('BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT count(*) FROM credits_metrics()');
+$change->do(q(BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT count(*) FROM note; SELECT credits_set_overdraft('flagged_25', 10)));
+$scrape->do('INSERT INTO note VALUES (1); COMMIT');
+$change->is_state('COMMIT', '40001', 'a count at SERIALIZABLE is a read');
+$_->quit for $scrape, $change;
 
 # What Prometheus would read: a family's TYPE once, before all its samples; no sample twice; no
 # label with a user.

@@ -562,7 +562,7 @@ sub plant
 my @calls = (q(credits_define_plan('free', 100)), q(credits_open_account('u', 'free', NULL, 'Europe/Berlin')), q(credits_add_purchased('u', 50, 'p')), q(credits_deduct('u', 120, 'x', 'k', '{"a": 1}')),
 	q(credits_deduct_many('{u}', '{1}')), q(credits_grant('u', 5, '2030-01-01')), q(credits_hold('u', 3)), q(credits_capture('u', 6, 2)), q(credits_refund('u', 3, 5)), q(credits_revoke_purchase('p', 1)),
 	q(credits_set_plan('u', NULL)), q(credits_balance('u')), q(pg_catalog.count(*) FROM credits_history('u')), q(credits_explain('u')), q(pg_catalog.array_agg(available) FROM credit_balance), q(pg_catalog.sum(spent) FROM credit_usage_daily),
-	q(pg_catalog.sum(spent) FROM credits_usage('u')), q(pg_catalog.array_agg(u) FROM credits_total_usage('spender') u), q(pg_catalog.sum(spent) FROM credits_total_usage('day')), q(pg_catalog.sum(value) FROM credits_metrics(true) WHERE type = 'gauge'),
+	q(pg_catalog.sum(spent) FROM credits_usage('u')), q(pg_catalog.array_agg(u) FROM credits_total_usage('spender') u), q(pg_catalog.sum(spent) FROM credits_total_usage('day')), q(pg_catalog.sum(value) FROM credits_metrics(true)),
 	q(pg_catalog.sum(held) FROM credit_open_hold), q(pg_catalog.sum(remaining) FROM credit_open_grant),
 	q(credits_reset_due() - 'run_id'), q(credits_anchor() ->> 'changed'), q(credits_grant_role('the_app', 'app')), q(credits_repair_guards()), q(credits_close_account('u')), q(pg_catalog.count(*) FROM credits_verify()), q(pg_catalog.count(*) FROM credits_verify_anchor()));
 my @procedures = (q(CALL credits_grant_many('{u}', '{5}', '2030-01-01')), q(CALL credits_apply_plan('free')), q(CALL credits_undo_run(plan => 'free', boundary => '2026-03-01')), q(CALL credits_import('SELECT ''w''::pg_catalog.text AS user_id')),
