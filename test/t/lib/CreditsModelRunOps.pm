@@ -42,15 +42,32 @@ sub grant_many_op
 		how() };
 }
 
+# The plans of accounts that have an older version than the one in force.
+sub plans_behind
+{
+	my ($world) = @_;
+	my $model = $world->{model};
+	my @accounts = grep { $_ && defined $_->{plan} } map { account($world, $_) } users();
+
+	return map { $_->{plan} }
+	  grep { my $version = $model->version_at($_->{plan}, $model->{clock}); $version && $version->{version} != $_->{version} } @accounts;
+}
+
 sub apply_plan_op
 {
 	my ($world) = @_;
+	my %behind;
+
+	$behind{$_}++ for plans_behind($world);
+	my ($most) = sort { $behind{$b} <=> $behind{$a} || $a cmp $b } keys %behind;
+	my $plan = chance(0.03) ? 'p9' : defined $most && chance(0.7) ? $most : pick(plans());
 
 	return {
 		call => 'apply_plan',
 		tag => next_tag($world),
-		plan => chance(0.03) ? 'p9' : pick(plans()),
-		how() };
+		plan => $plan,
+		how(),
+		($behind{$plan} // 0) > 1 && chance(0.5) ? (max => 1, dry => undef) : () };
 }
 
 # A boundary that accounts had not long ago.
