@@ -6,6 +6,7 @@ use Time::HiRes qw(time);
 use Bench::Options qw(options);
 use Bench::Db qw(query fsync_ms);
 use Bench::Calls qw(check_calls estimate_calls run_calls);
+use Bench::Live qw(estimate_live run_live);
 use Bench::Pairs qw(estimate_pairs run_pairs estimate_base run_base);
 use Bench::Sweep qw(estimate_sweep run_sweep);
 use Bench::Growth qw(estimate_growth estimate_verify run_growth drop_growth run_verify);
@@ -21,11 +22,11 @@ check_calls($o);
 my %wanted = %{ $o->{stages} };
 
 my %estimates = (
-	calls => \&estimate_calls, pairs => \&estimate_pairs, base => \&estimate_base, sweep => \&estimate_sweep, growth => \&estimate_growth,
+	calls => \&estimate_calls, pairs => \&estimate_pairs, base => \&estimate_base, live => \&estimate_live, sweep => \&estimate_sweep, growth => \&estimate_growth,
 	verify => \&estimate_verify, bloat => \&estimate_bloat,
 );
 my ($total, @parts) = (0);
-for my $stage (grep { $wanted{$_} } qw(calls pairs base sweep growth verify bloat))
+for my $stage (grep { $wanted{$_} } qw(calls pairs base live sweep growth verify bloat))
 {
 	my $seconds = $estimates{$stage}->($o);
 	push @parts, sprintf '%s %.1f', $stage, $seconds / 60;
@@ -67,6 +68,7 @@ if ($wanted{calls})
 }
 $result->{paired} = stage('pairs', sub { run_pairs($o, \@failures) }) if $wanted{pairs};
 $result->{before} = stage('base', sub { run_base($o) }) if $wanted{base};
+$result->{live} = stage('live', sub { run_live($o) }) if $wanted{live};
 $result->{sweep} = stage('sweep', sub { run_sweep($o) }) if $wanted{sweep};
 if ($wanted{growth} || $wanted{verify})
 {

@@ -10,6 +10,7 @@ out=${BENCH_OUT:-$TREE/bench/results}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 
+suites=bench
 need_deps
 make_temp_install
 
@@ -88,6 +89,11 @@ if [ -n "${BENCH_BASE:-}" ]; then
     export BENCH_BASE_PORT=65433
     start_in "$base/server" "$base_bin" "$BENCH_BASE_PORT" "${settings[@]}"
 fi
+# For the stage "live": the same, with the library preloaded.
+if [ -z "${BENCH_STAGES:-}" ] || [[ " $BENCH_STAGES " = *" live "* ]]; then
+    export BENCH_LIVE_PORT=65434
+    start_in "$WORK/live" "$PG_BIN" "$BENCH_LIVE_PORT" "${settings[@]}" "shared_preload_libraries = 'credits'"
+fi
 export PGDATABASE=postgres
 
 mkdir "$WORK/bench"
@@ -106,6 +112,7 @@ for name in table.txt result.json chart.svg; do
     [ ! -e "$WORK/bench/$name" ] || cat "$WORK/bench/$name" >"$out/$name"
 done
 stop_server
+[ -z "${BENCH_LIVE_PORT:-}" ] || as_user pg_ctl -D "$WORK/live" -m fast -s stop
 [ -z "${BENCH_BASE:-}" ] || as_user pg_ctl -D "$base/server" -m fast -s stop
 [ ! -e "$WORK/bench/result.json" ] || echo "results: $out (table.txt, result.json, chart.svg)"
 exit "$status"

@@ -53,7 +53,7 @@ sub options
 	$quick = ($ENV{BENCH_QUICK} // '') eq '1';
 	$full = ($ENV{BENCH_FULL} // '') eq '1' && !$quick;
 	# Without a base there is nothing to compare it with.
-	my @stages = (qw(calls pairs), $ENV{BENCH_BASE} ? 'base' : (), qw(sweep growth verify bloat));
+	my @stages = (qw(calls pairs), $ENV{BENCH_BASE} ? 'base' : (), qw(live sweep growth verify bloat));
 	my %o = (
 		quick    => $quick,
 		full     => $full,
@@ -66,6 +66,7 @@ sub options
 		pair_seconds => number('PAIR_SECONDS', 1),
 		base     => $ENV{BENCH_BASE},
 		base_port => $ENV{BENCH_BASE_PORT},
+		live_port => $ENV{BENCH_LIVE_PORT},
 		clients  => [ numbers('CLIENTS', '1 16 64', '1 64') ],
 		shapes   => [ words('SHAPES', qw(uniform zipf hot divided)) ],
 		syncs    => [ words('SYNC', qw(on off)) ],

@@ -9,7 +9,7 @@ use Bench::Db qw(psql query load create_database drop_database measured);
 use Bench::Setup qw(set_up setup_seconds run_contender check_counts);
 use Bench::Stats qw(paired in_turn rate);
 use Exporter 'import';
-our @EXPORT_OK = qw(pairs_wanted estimate_pairs run_pairs base_wanted estimate_base run_base);
+our @EXPORT_OK = qw(turns pair_seconds pairs_wanted estimate_pairs run_pairs base_wanted estimate_base run_base);
 
 # pair(OURS, OTHERS, SHAPE, CLIENTS, AIM, WHAT): the contenders of a ratio of
 # transactions (items) a second.  A single call beside divided batches is for

@@ -2,6 +2,7 @@
 package Bench::Ratios;
 use strict;
 use warnings;
+use Bench::Live qw(live_wanted);
 use Bench::Pairs qw(pairs_wanted base_wanted);
 use Bench::Stats qw(summary);
 use Exporter 'import';
@@ -59,7 +60,11 @@ sub ratios
 		return unless $value || $aim;
 		push @ratios, { what => $what, aim => $aim, value => $value, verdict => verdict($aim, $value) };
 	};
-	$add->(@$_{qw(what aim value)}) for @{ $result->{paired} // [ pairs_wanted() ] }, @{ $result->{before} // [ base_wanted($o) ] };
+	$add->(@$_{qw(what aim value)}) for @{ $result->{paired} // [ pairs_wanted() ] }, @{ $result->{before} // [ base_wanted($o) ] },
+	  @{ $result->{live} ? $result->{live}{pairs} : [ live_wanted() ] };
+	my $delays = $result->{live} ? $result->{live}{delays} : {};
+	$add->("from an answer to its notification, $_->[0], $_->[1], ms", '', summary($delays->{ $_->[0] }{ $_->[1] }))
+	  for map { my $load = $_; map { [ $load, $_ ] } qw(p50 p99) } sort keys %$delays;
 
 	my $sweep = $result->{sweep} // {};
 	my $due = sub { $_[0] ? " of $_[0]{accounts} accounts" : '' };

@@ -216,7 +216,7 @@ sub write_json
 	my ($result, $file) = @_;
 	my %json = map { $_ => $result->{$_} }
 	  qw(stages users seconds rounds pairs pair_seconds batch one_users cpus fsync_ms server revision base settings took stage_seconds failures
-	  ratios paired before sweep growth verify bloat);
+	  ratios paired before live sweep growth verify bloat);
 	$json{format} = 3;
 	$json{$_} = $result->{$_} ? JSON::PP::true : JSON::PP::false for qw(quick full);
 	$json{started} = strftime('%Y-%m-%dT%H:%M:%SZ', gmtime $result->{started});
