@@ -1217,6 +1217,8 @@ CREATE FUNCTION @extschema@.credits_stat(
         OUT issued_purchase pg_catalog.int8, OUT issued_adjust pg_catalog.int8, OUT issued_import pg_catalog.int8,
         OUT revoked pg_catalog.int8, OUT expired pg_catalog.int8, OUT forfeited pg_catalog.int8,
         OUT waits pg_catalog.int8, OUT wait_time pg_catalog.float8, OUT turns pg_catalog.int8,
+        OUT notifications pg_catalog.int8, OUT resyncs pg_catalog.int8,
+        OUT changes_coalesced pg_catalog.int8, OUT changes_lost pg_catalog.int8,
         OUT stats_reset pg_catalog.timestamptz)
     RETURNS SETOF pg_catalog.record
     LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 1 AS 'MODULE_PATHNAME', 'credits_stat';
@@ -1240,7 +1242,7 @@ COMMENT ON FUNCTION @extschema@.credits_stat_reset() IS
 CREATE VIEW @extschema@.pg_stat_credits AS
     SELECT s.datid, d.datname, s.history_rows, s.spent_monthly, s.spent_granted, s.spent_purchased, s.refunded,
            s.issued_plan, s.issued_grant, s.issued_purchase, s.issued_adjust, s.issued_import, s.revoked, s.expired, s.forfeited,
-           s.waits, s.wait_time, s.turns, s.stats_reset
+           s.waits, s.wait_time, s.turns, s.notifications, s.resyncs, s.changes_coalesced, s.changes_lost, s.stats_reset
       FROM @extschema@.credits_stat() s JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.datid;
 COMMENT ON VIEW @extschema@.pg_stat_credits IS 'What committed transactions did to accounts, and how calls waited: one row per database, since stats_reset. Empty unless the library is in shared_preload_libraries.';
 

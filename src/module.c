@@ -10,6 +10,8 @@
 #include "base/settings.h"
 #include "live/committed.h"
 #include "live/counters.h"
+#include "live/launcher.h"
+#include "live/rings.h"
 #include "store/early_release.h"
 
 PG_MODULE_MAGIC;
@@ -23,5 +25,7 @@ _PG_init(void)
 	errors_watch_log();
 	commit_init();
 	counters_init();
+	rings_init();
 	committed_init();
+	launcher_init();
 }

@@ -30,6 +30,8 @@ static int chargeback_days = 120;
 static char *events = NULL;
 static int event_kinds = 0; /* those that events names, as bits */
 static int counted_databases = 8;
+static bool notify = true;
+static int notify_interval = 100;		 /* milliseconds */
 static int key_retention = 90 * 24 * 60; /* minutes */
 
 static void
@@ -160,9 +162,26 @@ define_counted_databases(void)
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	DefineCustomIntVariable("credits.counted_databases",
-							"For how many databases pg_stat_credits counts.",
-							"Each takes about 0.8 MB of shared memory.", &counted_databases, 8,
+							"For how many databases pg_stat_credits counts, and has notifications.",
+							"Each takes about 1.1 MB of shared memory.", &counted_databases, 8,
 							1, 1000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+}
+
+/* Without preloading there are no notifications. */
+static void
+define_notify(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	DefineCustomBoolVariable("credits.notify",
+							 "Tells who listens to the channel credits which accounts changed.",
+							 "A background worker of each database sends the notifications.",
+							 &notify, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("credits.notify_interval",
+							"An account has at most one notification in this time.",
+							"Changes in between are told together, when it is over.",
+							&notify_interval, 100, 10, 60000, PGC_SIGHUP, GUC_UNIT_MS, NULL,
+							NULL, NULL);
 }
 
 /*
@@ -177,7 +196,7 @@ settings_define(void)
 		clock_define, define_default_plan, define_early_lock_release, define_allow_drop,
 		define_key_retention, define_log_refusals, define_chargeback_days,
 		define_refuse_recent_transfers, define_counted_databases,
-		define_events
+		define_events, define_notify
 	};
 	/* clang-format on */
 	static int defined = 0;
@@ -242,4 +261,17 @@ int
 settings_events(void)
 {
 	return event_kinds;
+}
+
+bool
+settings_notify(void)
+{
+	return notify;
+}
+
+/* In microseconds. */
+int64_t
+settings_notify_interval(void)
+{
+	return notify_interval * INT64_C(1000);
 }

@@ -16,6 +16,8 @@ extern int64_t settings_key_retention(void);
 extern int64_t settings_chargeback_time(void);
 extern int settings_events(void);
 extern int settings_counted_databases(void);
+extern bool settings_notify(void);
+extern int64_t settings_notify_interval(void);
 extern bool settings_refuse_recent_transfers(void);
 
 #endif

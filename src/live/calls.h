@@ -59,7 +59,7 @@ typedef enum CountedCall
 #define FIRST_SQLSTATE	3
 #define RESULT_COUNT	26
 
-/* Totals of committed work, and of waiting. */
+/* Totals of committed work, of waiting, and of notifications. */
 #define COUNTED_TOTALS(X)                 \
 	X(ROWS, "history_rows")               \
 	X(SPENT_MONTHLY, "spent_monthly")     \
@@ -76,7 +76,11 @@ typedef enum CountedCall
 	X(FORFEITED, "forfeited")             \
 	X(WAITS, "waits")                     \
 	X(WAIT_TIME, "wait_time")             \
-	X(TURNS, "turns")
+	X(TURNS, "turns")                     \
+	X(NOTIFICATIONS, "notifications")     \
+	X(RESYNCS, "resyncs")                 \
+	X(COALESCED, "changes_coalesced")     \
+	X(LOST, "changes_lost")
 
 typedef enum CountedTotal
 {

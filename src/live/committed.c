@@ -1,26 +1,35 @@
 /*
  * committed.c
- *		Counting what a transaction does to accounts, when it commits.
+ *		What a transaction does to accounts: when it commits, it is counted, and the
+ *		accounts are told to those who listen.
  *
- * A transaction's numbers are kept in this backend's memory until then.  A subtransaction
- * has numbers of its own: they are added to those around it when it ends well, and
- * forgotten when it is rolled back.  What PREPARE TRANSACTION prepares is not counted,
- * because another session may commit it.
+ * A transaction's numbers and accounts are kept in this backend's memory until then.  A
+ * subtransaction has numbers and accounts of its own: they are added to those around it
+ * when it ends well, and forgotten when it is rolled back.
+ *
+ * What PREPARE TRANSACTION prepares is not counted, because another session may commit it.
+ * Nor is what logical replication writes.  Those who listen must read anew after both.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "replication/logicalworker.h"
+#include "tcop/utility.h"
 #include "utils/memutils.h"
 
+#include "base/settings.h"
+#include "live/changes.h"
 #include "live/committed.h"
 #include "live/counters.h"
+#include "live/rings.h"
 
 /* What one level of subtransactions did, from the outermost on. */
 typedef struct Level
 {
 	int depth; /* as GetCurrentTransactionNestLevel() */
 	int64 totals[TOTAL_COUNT];
+	Changes changes;
 	struct Level *outer;
 } Level;
 
@@ -89,13 +98,16 @@ count_spent(int64 *totals, const CrRow *row)
 void
 committed_row(const CrRow *row)
 {
+	Level *level;
 	int64 *totals;
 	int issued;
 
 	if (!counters_are_on())
 		return;
-	totals = current_level()->totals;
+	level = current_level();
+	totals = level->totals;
 	issued = issued_by(row->kind);
+	changes_add(&level->changes, row->user_id, row->seq);
 	totals[TOTAL_ROWS]++;
 	count_spent(totals, row);
 	if (issued >= 0 && row->amount > 0)
@@ -108,13 +120,31 @@ committed_row(const CrRow *row)
 	totals[TOTAL_FORFEITED] += row->forfeited;
 }
 
+/*
+ * The rows can be seen by now.  The setting can have changed since the first of them, so
+ * it is asked here and nowhere before.
+ */
+static void
+tell(const Changes *changes)
+{
+	if (settings_notify())
+		rings_push(changes);
+	else
+		rings_owe_resync();
+}
+
 /* Memory of a transaction is freed when it ends. */
 static void
 at_transaction_end(XactEvent event, void *arg)
 {
 	(void) arg;
 	if (event == XACT_EVENT_COMMIT && innermost)
+	{
 		counters_add(innermost->totals);
+		tell(&innermost->changes);
+	}
+	if (event == XACT_EVENT_COMMIT && IsLogicalWorker())
+		rings_owe_resync();
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 		innermost = NULL;
 }
@@ -131,6 +161,7 @@ add_to_outer(Level *level)
 	}
 	for (int i = 0; i < TOTAL_COUNT; i++)
 		outer->totals[i] += level->totals[i];
+	changes_join(&outer->changes, &level->changes);
 	innermost = outer;
 }
 
@@ -151,6 +182,30 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId own, SubTransactionId
 		innermost = innermost->outer;
 }
 
+static ProcessUtility_hook_type next_utility = NULL;
+
+static bool
+is_commit_prepared(const Node *statement)
+{
+	return IsA(statement, TransactionStmt) &&
+		((const TransactionStmt *) statement)->kind == TRANS_STMT_COMMIT_PREPARED;
+}
+
+/* Nobody knows what a prepared transaction has done to accounts. */
+static void
+at_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
+		   ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
+		   DestReceiver *dest, QueryCompletion *completion)
+{
+	bool is_prepared = is_commit_prepared(statement->utilityStmt);
+
+	(next_utility ? next_utility : standard_ProcessUtility)(statement, query, read_only_tree,
+															context, params, environment, dest,
+															completion);
+	if (is_prepared)
+		rings_owe_resync();
+}
+
 /* Called when the library is loaded. */
 void
 committed_init(void)
@@ -162,4 +217,6 @@ committed_init(void)
 	is_registered = true;
 	RegisterXactCallback(at_transaction_end, NULL);
 	RegisterSubXactCallback(at_subtransaction_end, NULL);
+	next_utility = ProcessUtility_hook;
+	ProcessUtility_hook = at_utility;
 }

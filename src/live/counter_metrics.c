@@ -42,6 +42,10 @@ static const struct
 	[TOTAL_WAITS] = {"credits_waits_total", "Waits of calls for a busy account.", NULL, NULL, 0},
 	[TOTAL_WAIT_TIME] = {"credits_wait_seconds_total", "Time of these waits.", NULL, NULL, 1e6},
 	[TOTAL_TURNS] = {"credits_turns_total", "Waits that ended by a turn.", NULL, NULL, 0},
+	[TOTAL_NOTIFICATIONS] = {"credits_notifications_total", "Notifications of changed accounts.", NULL, NULL, 0},
+	[TOTAL_RESYNCS] = {"credits_resyncs_total", "Notifications that stand for changes that were not told one by one.", NULL, NULL, 0},
+	[TOTAL_COALESCED] = {"credits_changes_coalesced_total", "Changes that a later change of the same account made needless to tell.", NULL, NULL, 0},
+	[TOTAL_LOST] = {"credits_changes_lost_total", "Changes for which a resync stands.", NULL, NULL, 0},
 };
 /* clang-format on */
 

@@ -375,7 +375,7 @@ SELECT columns_are('ledger', 'credit_open_hold', '{user_id,seq,amount,held,ends_
 SELECT has_view('ledger', 'credit_open_grant', 'there is a view of the grants that have not ended');
 SELECT columns_are('ledger', 'credit_open_grant', '{user_id,seq,amount,remaining,ends_at,paid,created_at,reason}', 'credit_open_grant has these columns');
 SELECT has_view('ledger', 'pg_stat_credits', 'there is a view of what was committed');
-SELECT columns_are('ledger', 'pg_stat_credits', '{datid,datname,history_rows,spent_monthly,spent_granted,spent_purchased,refunded,issued_plan,issued_grant,issued_purchase,issued_adjust,issued_import,revoked,expired,forfeited,waits,wait_time,turns,stats_reset}',
+SELECT columns_are('ledger', 'pg_stat_credits', '{datid,datname,history_rows,spent_monthly,spent_granted,spent_purchased,refunded,issued_plan,issued_grant,issued_purchase,issued_adjust,issued_import,revoked,expired,forfeited,waits,wait_time,turns,notifications,resyncs,changes_coalesced,changes_lost,stats_reset}',
                    'pg_stat_credits has these columns');
 SELECT has_view('ledger', 'pg_stat_credits_calls', 'there is a view of the calls');
 SELECT columns_are('ledger', 'pg_stat_credits_calls', '{datid,datname,call,result,calls,total_time,histogram}', 'pg_stat_credits_calls has these columns');
