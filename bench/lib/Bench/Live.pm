@@ -5,7 +5,7 @@ use strict;
 use warnings;
 use Time::HiRes qw(time sleep);
 use Bench::Contenders qw(contenders);
-use Bench::Db qw(psql query load create_database drop_database);
+use Bench::Db qw(psql load create_database drop_database);
 use Bench::Pairs qw(turns pair_seconds);
 use Bench::Setup qw(run_contender);
 use Bench::Stats qw(rate summary);
@@ -45,13 +45,12 @@ sub notify
 sub listen_beside
 {
 	my ($code) = @_;
-	local $ENV{PGAPPNAME} = 'bench_listener';
-	open(my $pipe, '|-', qw(psql -X -q -o /dev/null)) or die "psql: $!\n";
+	my $pid = open(my $pipe, '|-', qw(psql -X -q -o /dev/null)) or die "psql: $!\n";
 	$pipe->autoflush(1);
 	print $pipe "LISTEN credits;\nSELECT \\watch 0.2\n";
 	sleep 0.3;
 	my $value = $code->();
-	query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'bench_listener'");
+	kill 'TERM', $pid;
 	close $pipe;
 	return $value;
 }
