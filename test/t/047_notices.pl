@@ -22,6 +22,7 @@ note("CREDITS_SEED=$seed");
 
 my $node = new_server(
 	'notices', conf => <<'CONF');
+fsync = off
 restart_after_crash = on
 max_prepared_transactions = 2
 autovacuum = off
