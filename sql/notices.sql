@@ -98,7 +98,7 @@ SELECT credits_balance('w') -> 'available' AS available;
 SELECT count(*) AS taken FROM credits_take_events();
 -- An account whose reset fails has its notices all the same.
 SELECT credits_grant('w', 6, '2026-03-11 00:00Z') -> 'seq' AS seq;
-CREATE FUNCTION pg_temp.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'refused'; END$$;
+CREATE FUNCTION pg_temp.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF NEW.user_id = 'w' THEN RAISE 'refused'; END IF; RETURN NULL; END$$;
 CREATE TRIGGER refuse AFTER INSERT ON credit_history FOR EACH ROW EXECUTE FUNCTION pg_temp.refuse();
 SET credits.clock = '2026-03-10 00:00Z';
 SELECT pg_temp.sweep();
