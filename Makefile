@@ -34,7 +34,7 @@ EXTVERSION = 1.0.0
 # expected/NAME.out.  Install scripts, which live in sql/ too, have "--" in
 # their names; tests do not.
 REGRESS = setup install plan open deduct deduct_many idempotency purchase adjust set_plan \
-	freeze reset_edge reset_run history balance_view quote levels end_user usage usage_by live_lists metrics erase guards drop_guard acl \
+	freeze reset_edge reset_run history balance_view quote levels notices end_user usage usage_by live_lists metrics erase guards drop_guard acl \
 	constraints dba_additions adorned bad_input read_only calls_in_one_statement parallel \
 	hot_update maintenance verify verify_scale verify_grants_holds verify_record grant hold \
 	refund chargeback overdraft cycle anchor undo grant_many import transfer_close explain \

@@ -285,6 +285,7 @@ CREATE TABLE @extschema@.credit_grant (
     user_id   pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
     expired   pg_catalog.int8,
     elsewhere pg_catalog.int8,
+    noticed   pg_catalog.bool,
     CONSTRAINT credit_grant_pkey PRIMARY KEY (user_id, seq),
     CONSTRAINT credit_grant_amounts CHECK (remaining OPERATOR(pg_catalog.>=) 0 AND remaining OPERATOR(pg_catalog.<=) amount),
     CONSTRAINT credit_grant_paid CHECK (CASE WHEN paid THEN
@@ -293,6 +294,7 @@ CREATE TABLE @extschema@.credit_grant (
 ) WITH (fillfactor = 70);
 CREATE INDEX credit_grant_ends_idx ON @extschema@.credit_grant (user_id, ends_at);
 CREATE INDEX credit_grant_all_ends_idx ON @extschema@.credit_grant (ends_at);
+CREATE INDEX credit_grant_notice_idx ON @extschema@.credit_grant (ends_at) WHERE noticed IS NULL;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_grant', '');
 COMMENT ON TABLE @extschema@.credit_grant IS 'One row per grant of expiring credits. Its seq is that of the history row that opened it.';
 COMMENT ON COLUMN @extschema@.credit_grant.remaining IS 'Credits of the grant that are neither spent nor held.';
@@ -300,6 +302,7 @@ COMMENT ON COLUMN @extschema@.credit_grant.paid IS 'The grant has a payment_ref,
 COMMENT ON COLUMN @extschema@.credit_grant.expired IS 'Of a paid grant: credits that ended unused, and that no chargeback has used. NULL: none.';
 COMMENT ON COLUMN @extschema@.credit_grant.elsewhere IS 'Of a paid grant: what its chargeback took from the purchased bucket. What comes back to the grant pays this first. NULL: nothing.';
 COMMENT ON COLUMN @extschema@.credit_grant.closed IS 'The grant ended with credits left, was undone, or the account was closed. No more credits go back to it.';
+COMMENT ON COLUMN @extschema@.credit_grant.noticed IS 'The event grant_ending was written. false: nothing was left when the sweep came to it. NULL: neither. It is no part of the audit trail.';
 
 CREATE TABLE @extschema@.credit_hold (
     amount       pg_catalog.int8        NOT NULL,
@@ -312,12 +315,14 @@ CREATE TABLE @extschema@.credit_hold (
     ends_at      pg_catalog.timestamptz,
     given_back   pg_catalog.int8,
     allocations  pg_catalog.int8[],
+    noticed      pg_catalog.bool,
     CONSTRAINT credit_hold_pkey PRIMARY KEY (user_id, seq),
     CONSTRAINT credit_hold_amounts CHECK (monthly OPERATOR(pg_catalog.>=) 0 AND purchased OPERATOR(pg_catalog.>=) 0 AND amount OPERATOR(pg_catalog.>=) 1),
     CONSTRAINT credit_hold_state CHECK ((state OPERATOR(pg_catalog.=) 'open') OPERATOR(pg_catalog.=) (ends_at IS NOT NULL))
 ) WITH (fillfactor = 70);
 CREATE INDEX credit_hold_open_idx ON @extschema@.credit_hold (user_id, ends_at) WHERE ends_at IS NOT NULL;
 CREATE INDEX credit_hold_all_open_idx ON @extschema@.credit_hold (ends_at) WHERE ends_at IS NOT NULL;
+CREATE INDEX credit_hold_notice_idx ON @extschema@.credit_hold (ends_at) WHERE noticed IS NULL;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_hold', '');
 COMMENT ON TABLE @extschema@.credit_hold IS 'One row per hold. Its seq is that of the history row that opened it.';
 COMMENT ON COLUMN @extschema@.credit_hold.amount IS 'Credits that were held at the beginning.';
@@ -328,6 +333,7 @@ COMMENT ON COLUMN @extschema@.credit_hold.given_back IS 'Of a hold that has expi
 COMMENT ON COLUMN @extschema@.credit_hold.state IS 'open, captured, released or expired. settled: captured once after it had expired.';
 COMMENT ON COLUMN @extschema@.credit_hold.ends_at IS 'When the hold ends by itself. NULL: it is closed.';
 COMMENT ON COLUMN @extschema@.credit_hold.allocations IS 'Granted credits that are still held. Of a hold that has expired: those that expired with it. Pairs: seq of the grant, credits.';
+COMMENT ON COLUMN @extschema@.credit_hold.noticed IS 'The event hold_ending was written. false: the hold was closed before. NULL: neither. It is no part of the audit trail.';
 
 CREATE TABLE @extschema@.credit_reset_run (
     started_at      pg_catalog.timestamptz NOT NULL,
@@ -578,10 +584,11 @@ CREATE TABLE @extschema@.credit_event (
 );
 CREATE INDEX credit_event_order_idx ON @extschema@.credit_event (created_at, user_id, seq);
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.credit_event', '');
-COMMENT ON TABLE @extschema@.credit_event IS 'A queue of events of the kinds that credits.events names. Each was written in the transaction of its history row. credits_take_events gives each to one consumer and removes it. It is no part of the audit trail.';
-COMMENT ON COLUMN @extschema@.credit_event.seq IS 'seq of the history row.';
-COMMENT ON COLUMN @extschema@.credit_event.available IS 'Credits available after that row.';
-COMMENT ON COLUMN @extschema@.credit_event.kind IS 'low, empty, recovered, purchase, revoke, reinstate, refund, reset, hold_expired, plan_change, freeze, unfreeze or close.';
+COMMENT ON TABLE @extschema@.credit_event IS 'A queue of events of the kinds that credits.events names. Each was written in the transaction of its history row, or, before a grant or hold ends, by the sweep. credits_take_events gives each to one consumer and removes it. It is no part of the audit trail.';
+COMMENT ON COLUMN @extschema@.credit_event.seq IS 'seq of the history row; of a notice before an end, of the row that made the grant or hold.';
+COMMENT ON COLUMN @extschema@.credit_event.amount IS 'amount of the history row; of a notice before an end, what is left of the grant or held.';
+COMMENT ON COLUMN @extschema@.credit_event.available IS 'Credits available after that row; of a notice, when it was written.';
+COMMENT ON COLUMN @extschema@.credit_event.kind IS 'low, empty, recovered, purchase, revoke, reinstate, refund, reset, hold_expired, plan_change, freeze, unfreeze, close, grant_ending or hold_ending.';
 
 /*
  * Guards: they refuse UPDATE, DELETE and TRUNCATE to every role, also under

@@ -18,7 +18,9 @@
 	X(PLAN_CHANGE, "plan_change")   \
 	X(FREEZE, "freeze")             \
 	X(UNFREEZE, "unfreeze")         \
-	X(CLOSE, "close")
+	X(CLOSE, "close")               \
+	X(GRANT_ENDING, "grant_ending") \
+	X(HOLD_ENDING, "hold_ending")
 
 typedef enum EventKind
 {

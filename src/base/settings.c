@@ -28,7 +28,9 @@ static bool log_refusals = true;
 static bool refuse_recent_transfers = false;
 static int chargeback_days = 120;
 static char *events = NULL;
-static int event_kinds = 0; /* those that events names, as bits */
+static int event_kinds = 0;					/* those that events names, as bits */
+static int grant_notice = 3 * 24 * 60 * 60; /* seconds */
+static int hold_notice = 10 * 60;			/* seconds */
 static int counted_databases = 8;
 static bool notify = true;
 static int notify_interval = 100;		 /* milliseconds */
@@ -155,6 +157,26 @@ define_events(void)
 							   PGC_SUSET, GUC_LIST_INPUT, check_events, assign_events, NULL);
 }
 
+static void
+define_grant_notice(void)
+{
+	DefineCustomIntVariable("credits.grant_notice",
+							"How long before a grant ends the event grant_ending is due; 0: never.",
+							"The next sweep writes it, if credits.events has the kind.",
+							&grant_notice, 3 * 24 * 60 * 60, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+}
+
+static void
+define_hold_notice(void)
+{
+	DefineCustomIntVariable("credits.hold_notice",
+							"How long before a hold ends the event hold_ending is due; 0: never.",
+							"The next sweep writes it, if credits.events has the kind.",
+							&hold_notice, 10 * 60, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL,
+							NULL, NULL);
+}
+
 /* It says how much shared memory is taken, so it can be set only when the server starts. */
 static void
 define_counted_databases(void)
@@ -196,7 +218,7 @@ settings_define(void)
 		clock_define, define_default_plan, define_early_lock_release, define_allow_drop,
 		define_key_retention, define_log_refusals, define_chargeback_days,
 		define_refuse_recent_transfers, define_counted_databases,
-		define_events, define_notify
+		define_events, define_grant_notice, define_hold_notice, define_notify
 	};
 	/* clang-format on */
 	static int defined = 0;
@@ -261,6 +283,19 @@ int
 settings_events(void)
 {
 	return event_kinds;
+}
+
+/* In microseconds; 0: none is wanted. */
+int64_t
+settings_grant_notice(void)
+{
+	return grant_notice * INT64_C(1000000);
+}
+
+int64_t
+settings_hold_notice(void)
+{
+	return hold_notice * INT64_C(1000000);
 }
 
 bool

@@ -15,6 +15,8 @@ extern bool settings_log_refusals(void);
 extern int64_t settings_key_retention(void);
 extern int64_t settings_chargeback_time(void);
 extern int settings_events(void);
+extern int64_t settings_grant_notice(void);
+extern int64_t settings_hold_notice(void);
 extern int settings_counted_databases(void);
 extern bool settings_notify(void);
 extern int64_t settings_notify_interval(void);

@@ -16,6 +16,9 @@
  * because the other transaction may want one of these accounts.  So the update gives up
  * at once, the batch is undone, which releases all its accounts, and the batch is done
  * again with every account locked first.
+ *
+ * When nothing is due any more, the sweep writes the notices of what ends soon (notices.c),
+ * if they are wanted, in batches of the same kind.  sweep_order.c finds the accounts.
  */
 #include "postgres.h"
 
@@ -31,9 +34,7 @@
 #include "storage/procarray.h"
 #include "tcop/pquery.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/guc.h"
-#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -42,6 +43,8 @@
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/subtransaction.h"
+#include "bulk/notices.h"
+#include "bulk/sweep_order.h"
 #include "ledger/books.h"
 #include "ledger/ledger.h"
 #include "ledger/request.h"
@@ -77,94 +80,18 @@ typedef struct Sweep
 	bool racing;		   /* an account that is not locked is being written */
 	/* the last try needed this plan, which is locked; NULL: none */
 	const char *busy_plan;
-	bool waited;	 /* has waited for a plan and not got it; a run waits once */
-	CrTime position; /* next_event_at of the last account */
-	/* users that were locked or failed; they are not tried again */
-	HTAB *passed;
+	bool waited; /* has waited for a plan and not got it; a run waits once */
+	SweepOrder order;
 	MemoryContext memory; /* lives as long as the sweep */
 } Sweep;
 
 static void
 sweep_init(Sweep *sweep, const char *function)
 {
-	HASHCTL info = {.keysize = CR_MAX_NAME + 1, .entrysize = CR_MAX_NAME + 1};
-
 	memset(sweep, 0, sizeof(*sweep));
 	sweep->function = function;
 	sweep->memory = CurrentMemoryContext;
-	sweep->position = DT_NOBEGIN;
-	info.hcxt = sweep->memory;
-	sweep->passed = hash_create("credits sweep", 256, &info,
-								HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-}
-
-static void
-pass(Sweep *sweep, const char *user_id)
-{
-	char key[CR_MAX_NAME + 1] = {0};
-
-	strlcpy(key, user_id, sizeof(key));
-	(void) hash_search(sweep->passed, key, HASH_ENTER, NULL);
-}
-
-static bool
-was_passed(Sweep *sweep, const char *user_id)
-{
-	char key[CR_MAX_NAME + 1] = {0};
-
-	if (hash_get_num_entries(sweep->passed) == 0)
-		return false;
-	strlcpy(key, user_id, sizeof(key));
-	return hash_search(sweep->passed, key, HASH_FIND, NULL) != NULL;
-}
-
-/* Looks up what is due, from the sweep's position on. */
-static void
-seek_due(Sweep *sweep, Lookup *lookup, CrTime now)
-{
-	lookup_key(lookup, 1, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
-			   TimestampTzGetDatum(sweep->position));
-	lookup_key(lookup, 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
-			   TimestampTzGetDatum(now));
-}
-
-/*
- * The next account in the order of next_event_at, in the look-up's slot.  Returns its
- * user, or NULL.  Users at the position of the last batch's end that are still due come
- * again, so the sweep remembers which users it passed.
- */
-static char *
-next_due(Sweep *sweep, Lookup *lookup)
-{
-	bool isnull;
-
-	while (lookup_next(lookup, ForwardScanDirection))
-	{
-		char *user_id = slot_text(lookup->slot, ACC_USER_ID);
-
-		CHECK_FOR_INTERRUPTS();
-		if (was_passed(sweep, user_id))
-			continue;
-		sweep->position = DatumGetTimestampTz(
-			slot_getattr(lookup->slot, ACC_NEXT_EVENT_AT, &isnull));
-		return user_id;
-	}
-	return NULL;
-}
-
-static bool
-is_any_due(Sweep *sweep)
-{
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	Lookup lookup;
-	bool found;
-
-	lookup_begin(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT_NEXT_EVENT, snapshot);
-	seek_due(sweep, &lookup, clock_now());
-	found = next_due(sweep, &lookup) != NULL;
-	lookup_end(&lookup);
-	UnregisterSnapshot(snapshot);
-	return found;
+	order_begin(&sweep->order);
 }
 
 /*
@@ -234,7 +161,7 @@ reset_one(Sweep *sweep, const char *user_id, Books *books, Plans *plans, TupleTa
 			ledger_read_at(&ledger, slot);
 		else if (!ledger_lock_at(&ledger, slot))
 		{
-			pass(sweep, user_id);
+			order_pass(&sweep->order, user_id);
 			counts->skipped_locked++;
 			return false;
 		}
@@ -247,7 +174,7 @@ reset_one(Sweep *sweep, const char *user_id, Books *books, Plans *plans, TupleTa
 		 */
 		if (!ledger_apply_ready(&ledger) && ledger.n_rows == 0)
 		{
-			pass(sweep, user_id);
+			order_pass(&sweep->order, user_id);
 			run_failed_with(&sweep->run, user_id, ERRCODE_CREDITS_ZONE_UNKNOWN,
 							zone_unknown_message(&ledger.acc));
 			return false;
@@ -261,6 +188,25 @@ reset_one(Sweep *sweep, const char *user_id, Books *books, Plans *plans, TupleTa
 	return true;
 }
 
+/*
+ * Writes the user's notices.  False if there were none, or if another transaction has the
+ * account locked.  The user is then left for the next sweep.
+ */
+static bool
+announce_one(Sweep *sweep, const char *user_id, Books *books, RunCounts *counts)
+{
+	NoticesResult result = notices_write(sweep->order.ends, user_id, books, counts);
+
+	if (result == NOTICES_WRITTEN)
+		counts->noticed++;
+	else if (result == NOTICES_BUSY)
+	{
+		order_pass(&sweep->order, user_id);
+		counts->skipped_locked++;
+	}
+	return result == NOTICES_WRITTEN;
+}
+
 /* Does the listed users again.  This time their accounts are locked first. */
 static void
 reset_users(Sweep *sweep, Books *books, Plans *plans, List *users, RunCounts *counts)
@@ -269,15 +215,17 @@ reset_users(Sweep *sweep, Books *books, Plans *plans, List *users, RunCounts *co
 
 	foreach(cell, users)
 	{
-		if (books_find(books, lfirst(cell)))
+		if (sweep->order.ends)
+			(void) announce_one(sweep, lfirst(cell), books, counts);
+		else if (books_find(books, lfirst(cell)))
 			(void) reset_one(sweep, lfirst(cell), books, plans, books->accounts.slot, true,
 							 counts);
 	}
 }
 
 /*
- * Does up to limit accounts that are due.  Their users are listed before, in the memory
- * of the batch, so that they can be done one by one if the batch fails.
+ * Does up to limit accounts that are due, or that have notices.  Their users are listed
+ * before, in the memory of the batch, so that they can be done one by one if the batch fails.
  */
 static void
 reset_due(Sweep *sweep, Books *books, Plans *plans, int64 limit, List **users,
@@ -290,11 +238,8 @@ reset_due(Sweep *sweep, Books *books, Plans *plans, int64 limit, List **users,
 	char *user_id;
 
 	sweep->more = false;
-	lookup_in(&lookup, books->account->rel,
-			  writer_index(books->account, INDEX_ACCOUNT_NEXT_EVENT),
-			  writer_read_slot(books->account), books->snapshot);
-	seek_due(sweep, &lookup, clock_now());
-	while ((user_id = next_due(sweep, &lookup)) != NULL)
+	order_seek(&sweep->order, &lookup, books->snapshot);
+	while ((user_id = order_next(&sweep->order, &lookup)) != NULL)
 	{
 		if (list_length(*users) >= limit)
 		{
@@ -303,7 +248,9 @@ reset_due(Sweep *sweep, Books *books, Plans *plans, int64 limit, List **users,
 		}
 		*users = lappend(*users, user_id);
 		MemoryContextSwitchTo(memory);
-		if (!reset_one(sweep, user_id, books, plans, lookup.slot, false, counts))
+		if (!(sweep->order.ends
+				  ? announce_one(sweep, user_id, books, counts)
+				  : reset_one(sweep, user_id, books, plans, lookup.slot, false, counts)))
 			*users = list_delete_last(*users);
 		MemoryContextSwitchTo(batch);
 		MemoryContextReset(memory);
@@ -432,7 +379,7 @@ sweep_singly(Sweep *sweep, List *users)
 			continue;
 		if (sweep->busy_plan == NULL && blocked_by(sweep, failure))
 			return;
-		pass(sweep, lfirst(cell));
+		order_pass(&sweep->order, lfirst(cell));
 		if (sweep->busy_plan ||
 			ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
 				ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK))
@@ -516,48 +463,83 @@ preview_reset(Sweep *sweep, CrAccount *acc, const CrEnv *env, CrTime now)
 	}
 }
 
-/* The same for all accounts that are due, without writing or locking. */
+/* The same with an end.  counted: the user is one that was counted before. */
+static void
+preview_notice(Sweep *sweep, const char *user_id, Plans *plans, TupleTableSlot *slot,
+			   bool counted)
+{
+	if (!notices_preview(sweep->order.ends, slot, plans, clock_now()))
+		return;
+	sweep->run.counts.notices++;
+	if (counted)
+		return;
+	order_pass(&sweep->order, user_id);
+	sweep->run.counts.noticed++;
+}
+
+/* The same for all accounts that are due, or for all ends, without writing or locking. */
+static void
+preview_phase(Sweep *sweep, Plans *plans, MemoryContext memory)
+{
+	MemoryContext old = CurrentMemoryContext;
+	CrTime now = clock_now();
+	CrEnv env = plans_env(plans);
+	Lookup lookup;
+
+	order_seek(&sweep->order, &lookup, plans->snapshot);
+	while (!sweep->more && lookup_next(&lookup, ForwardScanDirection))
+	{
+		CrAccount acc;
+		const char *user_id;
+		bool counted;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(memory);
+		user_id = order_user(&sweep->order, &lookup);
+		counted = order_has_passed(&sweep->order, user_id);
+		if (!counted && run_done(&sweep->run) >= sweep->max_accounts)
+			sweep->more = true;
+		else if (sweep->order.ends)
+			preview_notice(sweep, user_id, plans, lookup.slot, counted);
+		else
+		{
+			account_from_slot(&acc, lookup.slot);
+			if (cr_has_lots(&acc))
+				lots_load(&acc, now, plans->snapshot);
+			preview_reset(sweep, &acc, &env, now);
+		}
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(memory);
+	}
+	lookup_end(&lookup);
+}
+
 static void
 dry_run(Sweep *sweep)
 {
-	CrTime now = clock_now();
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	MemoryContext old = CurrentMemoryContext;
-	MemoryContext memory = AllocSetContextCreate(old, "credits sweep account",
+	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "credits sweep account",
 												 ALLOCSET_DEFAULT_SIZES);
 	Plans plans;
-	CrEnv env;
-	Lookup lookup;
 
 	sweep->run.memory = sweep->memory;
 	plans_init(&plans, snapshot);
 	plans.emit = run_count_row;
 	plans.emit_ctx = &sweep->run.counts;
-	env = plans_env(&plans);
-	lookup_begin(&lookup, TABLE_ACCOUNT, INDEX_ACCOUNT_NEXT_EVENT, snapshot);
-	lookup_key(&lookup, 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
-			   TimestampTzGetDatum(now));
-	while (lookup_next(&lookup, ForwardScanDirection))
+	do
 	{
-		CrAccount acc;
-
-		CHECK_FOR_INTERRUPTS();
-		if (run_done(&sweep->run) >= sweep->max_accounts)
-		{
-			sweep->more = true;
-			break;
-		}
-		MemoryContextSwitchTo(memory);
-		account_from_slot(&acc, lookup.slot);
-		if (cr_has_lots(&acc))
-			lots_load(&acc, now, snapshot);
-		preview_reset(sweep, &acc, &env, now);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(memory);
-	}
-	lookup_end(&lookup);
+		preview_phase(sweep, &plans, memory);
+		plans.emit = NULL; /* it has counted what is due */
+	} while (!sweep->more && order_next_phase(&sweep->order));
 	UnregisterSnapshot(snapshot);
 	MemoryContextDelete(memory);
+}
+
+static Datum
+report(Sweep *sweep, bool dry)
+{
+	sweep->run.has_notices = notices_next(NULL) != NULL;
+	return run_report(&sweep->run, sweep->more, dry);
 }
 
 /* One batch in the caller's transaction. */
@@ -572,14 +554,16 @@ credits_reset_due(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(1) && PG_GETARG_BOOL(1))
 	{
 		dry_run(&sweep);
-		return run_report(&sweep.run, sweep.more, true);
+		return report(&sweep, true);
 	}
 	writer_check_allowed(sweep.function);
 	CommandCounterIncrement();
 	run_start(&sweep.run, "reset");
-	(void) sweep_batch(&sweep, sweep.max_accounts);
+	do
+		(void) sweep_batch(&sweep, sweep.max_accounts - run_done(&sweep.run));
+	while (!sweep.more && order_next_phase(&sweep.order));
 	run_finish(&sweep.run, sweep.more ? RUN_STOPPED : RUN_FINISHED);
-	return run_report(&sweep.run, sweep.more, false);
+	return report(&sweep, false);
 }
 
 /*
@@ -632,7 +616,7 @@ rest(TimestampTz since)
 }
 
 /*
- * Does batches until nothing is due.  Only one sweep runs at a time: it takes a lock in
+ * Does batches until nothing is due, and all notices are written.  Only one sweep runs at a time: it takes a lock in
  * the transaction of each batch.  If another sweep has the lock, or has ended this run,
  * this run stops.
  */
@@ -646,7 +630,7 @@ sweep_all(Sweep *sweep)
 
 		if (limit <= 0)
 		{
-			sweep->more = is_any_due(sweep);
+			sweep->more = order_any_left(&sweep->order);
 			return sweep->more ? RUN_STOPPED : RUN_FINISHED;
 		}
 		if (!try_lock_name(LOCK_SWEEP, "", ExclusiveLock) || !run_is_ours(&sweep->run))
@@ -659,7 +643,13 @@ sweep_all(Sweep *sweep)
 			limit = Min(limit, BUSY_BATCH);
 		set_synchronous_commit("off");
 		if (!sweep_batch(sweep, limit))
-			return sweep->blocked ? RUN_STOPPED : RUN_FINISHED;
+		{
+			if (sweep->blocked)
+				return RUN_STOPPED;
+			if (!order_next_phase(&sweep->order))
+				return RUN_FINISHED;
+			continue;
+		}
 		run_save(&sweep->run);
 		commit();
 		rest(begun);
@@ -684,7 +674,7 @@ credits_run_reset(PG_FUNCTION_ARGS)
 	bool dry;
 	const char *usual_commit;
 	RunState state;
-	Datum report;
+	Datum result;
 	HeapTuple tuple;
 	TupleDesc desc;
 	bool isnull = false;
@@ -721,10 +711,10 @@ credits_run_reset(PG_FUNCTION_ARGS)
 		SPI_finish();
 		MemoryContextSwitchTo(memory);
 	}
-	report = run_report(&sweep.run, sweep.more, dry);
+	result = report(&sweep, dry);
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	tuple = heap_form_tuple(desc, &report, &isnull);
+	tuple = heap_form_tuple(desc, &result, &isnull);
 	return HeapTupleGetDatum(tuple);
 }

@@ -186,6 +186,7 @@ static const Column credit_grant[] = {
 	{"user_id", TEXTOID, true},
 	{"expired", INT8OID, false},
 	{"elsewhere", INT8OID, false},
+	{"noticed", BOOLOID, false},
 };
 
 static const Column credit_hold[] = {
@@ -199,6 +200,7 @@ static const Column credit_hold[] = {
 	{"ends_at", TIMESTAMPTZOID, false},
 	{"given_back", INT8OID, false},
 	{"allocations", INT8ARRAYOID, false},
+	{"noticed", BOOLOID, false},
 };
 
 static const Column credit_anchor[] = {

@@ -30,62 +30,67 @@ typedef struct IndexName
 	const char *name;
 	StoreTable table;
 	bool unique;
-	bool partial; /* has only rows in which its last column is not NULL */
+	/* 0: it has all rows; a column: those in which it is not NULL; minus a column: is NULL */
+	int partial;
 	int nkeys;
 	AttrNumber keys[3];
 } IndexName;
 
 /* clang-format off */
 static const IndexName indexes[INDEX_COUNT] = {
-	[INDEX_PLAN] = {"credit_plan_pkey", TABLE_PLAN, true, false,
+	[INDEX_PLAN] = {"credit_plan_pkey", TABLE_PLAN, true, 0,
 	2, {PLAN_PLAN, PLAN_VERSION}},
-	[INDEX_ACCOUNT] = {"credit_account_pkey", TABLE_ACCOUNT, true, false,
+	[INDEX_ACCOUNT] = {"credit_account_pkey", TABLE_ACCOUNT, true, 0,
 	1, {ACC_USER_ID, 0}},
-	[INDEX_ACCOUNT_NEXT_EVENT] = {"credit_account_next_event_idx", TABLE_ACCOUNT, false, false,
+	[INDEX_ACCOUNT_NEXT_EVENT] = {"credit_account_next_event_idx", TABLE_ACCOUNT, false, 0,
 	1, {ACC_NEXT_EVENT_AT, 0}},
-	[INDEX_ACCOUNT_FLAGS] = {"credit_account_flags_idx", TABLE_ACCOUNT, false, true,
+	[INDEX_ACCOUNT_FLAGS] = {"credit_account_flags_idx", TABLE_ACCOUNT, false, ACC_FLAGS,
 	1, {ACC_FLAGS, 0}},
-	[INDEX_HISTORY] = {"credit_history_pkey", TABLE_HISTORY, true, false,
+	[INDEX_HISTORY] = {"credit_history_pkey", TABLE_HISTORY, true, 0,
 	2, {HIST_USER_ID, HIST_SEQ}},
-	[INDEX_HISTORY_KEY] = {"credit_history_key_idx", TABLE_HISTORY, true, true,
+	[INDEX_HISTORY_KEY] = {"credit_history_key_idx", TABLE_HISTORY, true, HIST_IDEMPOTENCY_KEY,
 	2, {HIST_USER_ID, HIST_IDEMPOTENCY_KEY}},
-	[INDEX_PAYMENT] = {"credit_payment_pkey", TABLE_PAYMENT, true, false,
+	[INDEX_PAYMENT] = {"credit_payment_pkey", TABLE_PAYMENT, true, 0,
 	1, {PAY_PAYMENT_REF, 0}},
-	[INDEX_PAYMENT_USER] = {"credit_payment_user_idx", TABLE_PAYMENT, false, false,
+	[INDEX_PAYMENT_USER] = {"credit_payment_user_idx", TABLE_PAYMENT, false, 0,
 	2, {PAY_USER_ID, PAY_PAID_AT}},
-	[INDEX_RESET_RUN] = {"credit_reset_run_pkey", TABLE_RESET_RUN, true, false,
+	[INDEX_RESET_RUN] = {"credit_reset_run_pkey", TABLE_RESET_RUN, true, 0,
 	1, {RUN_RUN_ID, 0}},
-	[INDEX_RESET_RUN_STATE] = {"credit_reset_run_state_idx", TABLE_RESET_RUN, false, false,
+	[INDEX_RESET_RUN_STATE] = {"credit_reset_run_state_idx", TABLE_RESET_RUN, false, 0,
 	1, {RUN_STATE, 0}},
-	[INDEX_RESET_RUN_KIND] = {"credit_reset_run_kind_idx", TABLE_RESET_RUN, false, false,
+	[INDEX_RESET_RUN_KIND] = {"credit_reset_run_kind_idx", TABLE_RESET_RUN, false, 0,
 	2, {RUN_KIND, RUN_STARTED_AT}},
-	[INDEX_AUDIT_LOG] = {"credit_audit_log_pkey", TABLE_AUDIT_LOG, true, false,
+	[INDEX_AUDIT_LOG] = {"credit_audit_log_pkey", TABLE_AUDIT_LOG, true, 0,
 	1, {AUDIT_SEQ, 0}},
-	[INDEX_ROLE] = {"credit_role_pkey", TABLE_ROLE, true, false,
+	[INDEX_ROLE] = {"credit_role_pkey", TABLE_ROLE, true, 0,
 	3, {ROLE_SYSTEM_IDENTIFIER, ROLE_ROLE_OID, ROLE_PRESET}},
-	[INDEX_HISTORY_REF] = {"credit_history_ref_idx", TABLE_HISTORY, false, true,
+	[INDEX_HISTORY_REF] = {"credit_history_ref_idx", TABLE_HISTORY, false, HIST_REF_SEQ,
 	2, {HIST_USER_ID, HIST_REF_SEQ}},
-	[INDEX_GRANT] = {"credit_grant_pkey", TABLE_GRANT, true, false,
+	[INDEX_GRANT] = {"credit_grant_pkey", TABLE_GRANT, true, 0,
 	2, {GRANT_USER_ID, GRANT_SEQ}},
-	[INDEX_GRANT_ENDS] = {"credit_grant_ends_idx", TABLE_GRANT, false, false,
+	[INDEX_GRANT_ENDS] = {"credit_grant_ends_idx", TABLE_GRANT, false, 0,
 	2, {GRANT_USER_ID, GRANT_ENDS_AT}},
-	[INDEX_GRANT_ALL_ENDS] = {"credit_grant_all_ends_idx", TABLE_GRANT, false, false,
+	[INDEX_GRANT_ALL_ENDS] = {"credit_grant_all_ends_idx", TABLE_GRANT, false, 0,
 	1, {GRANT_ENDS_AT, 0}},
-	[INDEX_HOLD] = {"credit_hold_pkey", TABLE_HOLD, true, false,
+	[INDEX_GRANT_NOTICE] = {"credit_grant_notice_idx", TABLE_GRANT, false, -GRANT_NOTICED,
+	1, {GRANT_ENDS_AT, 0}},
+	[INDEX_HOLD] = {"credit_hold_pkey", TABLE_HOLD, true, 0,
 	2, {HOLD_USER_ID, HOLD_SEQ}},
-	[INDEX_HOLD_OPEN] = {"credit_hold_open_idx", TABLE_HOLD, false, true,
+	[INDEX_HOLD_OPEN] = {"credit_hold_open_idx", TABLE_HOLD, false, HOLD_ENDS_AT,
 	2, {HOLD_USER_ID, HOLD_ENDS_AT}},
-	[INDEX_HOLD_ALL_OPEN] = {"credit_hold_all_open_idx", TABLE_HOLD, false, true,
+	[INDEX_HOLD_ALL_OPEN] = {"credit_hold_all_open_idx", TABLE_HOLD, false, HOLD_ENDS_AT,
 	1, {HOLD_ENDS_AT, 0}},
-	[INDEX_ANCHOR] = {"credit_anchor_pkey", TABLE_ANCHOR, true, false,
+	[INDEX_HOLD_NOTICE] = {"credit_hold_notice_idx", TABLE_HOLD, false, -HOLD_NOTICED,
+	1, {HOLD_ENDS_AT, 0}},
+	[INDEX_ANCHOR] = {"credit_anchor_pkey", TABLE_ANCHOR, true, 0,
 	1, {ANCHOR_NO, 0}},
-	[INDEX_ANCHOR_LEAF] = {"credit_anchor_leaf_pkey", TABLE_ANCHOR_LEAF, true, false,
+	[INDEX_ANCHOR_LEAF] = {"credit_anchor_leaf_pkey", TABLE_ANCHOR_LEAF, true, 0,
 	2, {LEAF_USER_ID, LEAF_ANCHOR_NO}},
-	[INDEX_CHECKPOINT] = {"credit_checkpoint_pkey", TABLE_CHECKPOINT, true, false,
+	[INDEX_CHECKPOINT] = {"credit_checkpoint_pkey", TABLE_CHECKPOINT, true, 0,
 	1, {ACC_USER_ID, 0}},
-	[INDEX_EVENT] = {"credit_event_pkey", TABLE_EVENT, true, false,
+	[INDEX_EVENT] = {"credit_event_pkey", TABLE_EVENT, true, 0,
 	3, {EVENT_USER_ID, EVENT_SEQ, EVENT_KIND}},
-	[INDEX_EVENT_ORDER] = {"credit_event_order_idx", TABLE_EVENT, false, false,
+	[INDEX_EVENT_ORDER] = {"credit_event_order_idx", TABLE_EVENT, false, 0,
 	3, {EVENT_CREATED_AT, EVENT_USER_ID, EVENT_SEQ}},
 };
 /* clang-format on */
@@ -163,13 +168,25 @@ check_columns(StoreTable table, Oid relid)
 		error_corrupted(tables[table].name, STORE_WRONG_COLUMNS);
 }
 
-static bool
-is_not_null(List *predicate, AttrNumber column)
+/*
+ * What an index leaves out, from its predicate.  0: nothing; a column: rows in which it is
+ * NULL; minus a column: rows in which it is not NULL.  False: it is another predicate.
+ */
+bool
+store_partial(List *predicate, int *partial)
 {
 	NullTest *test = list_length(predicate) == 1 ? linitial(predicate) : NULL;
 
-	return test && IsA(test, NullTest) && test->nulltesttype == IS_NOT_NULL &&
-		IsA(test->arg, Var) && ((Var *) test->arg)->varattno == column;
+	*partial = 0;
+	if (predicate == NIL)
+		return true;
+	if (test == NULL || !IsA(test, NullTest) || test->argisrow || !IsA(test->arg, Var) ||
+		((Var *) test->arg)->varattno <= 0)
+		return false;
+	*partial = ((Var *) test->arg)->varattno;
+	if (test->nulltesttype == IS_NULL)
+		*partial = -*partial;
+	return true;
 }
 
 /* Does an index key find values that are equal byte for byte, and no others? */
@@ -190,12 +207,11 @@ check_index(const IndexName *index, Oid relid)
 {
 	Relation rel = relation_open(relid, AccessShareLock);
 	Form_pg_index form = rel->rd_index;
+	int partial;
 	bool good = rel->rd_rel->relkind == RELKIND_INDEX && rel->rd_rel->relam == BTREE_AM_OID &&
 		form->indrelid == find_relation(tables[index->table].name) && form->indisvalid &&
 		form->indisunique == index->unique && form->indnkeyatts == index->nkeys &&
-		(index->partial
-			 ? is_not_null(RelationGetIndexPredicate(rel), index->keys[index->nkeys - 1])
-			 : RelationGetIndexPredicate(rel) == NIL);
+		store_partial(RelationGetIndexPredicate(rel), &partial) && partial == index->partial;
 
 	for (int i = 0; good && i < index->nkeys; i++)
 		good = form->indkey.values[i] == index->keys[i] &&

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "nodes/pg_list.h"
 #include "utils/relcache.h"
 
 #include "store/columns.h"
@@ -33,9 +34,11 @@ typedef enum StoreIndex
 	INDEX_GRANT,
 	INDEX_GRANT_ENDS,
 	INDEX_GRANT_ALL_ENDS,
+	INDEX_GRANT_NOTICE,
 	INDEX_HOLD,
 	INDEX_HOLD_OPEN,
 	INDEX_HOLD_ALL_OPEN,
+	INDEX_HOLD_NOTICE,
 	INDEX_ANCHOR,
 	INDEX_ANCHOR_LEAF,
 	INDEX_CHECKPOINT,
@@ -56,5 +59,6 @@ extern int store_table_natts(StoreTable table);
 extern bool store_has_columns(Relation rel, StoreTable table);
 extern Oid store_extension(void);
 extern Oid store_index(StoreIndex index);
+extern bool store_partial(List *predicate, int *partial);
 
 #endif

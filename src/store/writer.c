@@ -192,18 +192,6 @@ all_columns(Relation rel)
 	return columns;
 }
 
-/* The column of a predicate "column IS NOT NULL".  0 for any other predicate. */
-static AttrNumber
-wanted_column(List *predicate)
-{
-	NullTest *test = list_length(predicate) == 1 ? linitial(predicate) : NULL;
-
-	if (test == NULL || !IsA(test, NullTest) || test->nulltesttype != IS_NOT_NULL ||
-		test->argisrow || !IsA(test->arg, Var))
-		return 0;
-	return Max(((Var *) test->arg)->varattno, 0);
-}
-
 static Writer *
 prepare(StoreTable table, Relation rel, MemoryContext parent)
 {
@@ -237,12 +225,12 @@ prepare(StoreTable table, Relation rel, MemoryContext parent)
 	ExecOpenIndices(writer->rri, false);
 	writer->has_foreign_code |= code_is_foreign(writer->rri);
 	writer->indexes = palloc(sizeof(Oid) * Max(writer->rri->ri_NumIndices, 1));
-	writer->not_null_columns = palloc(sizeof(AttrNumber) * Max(writer->rri->ri_NumIndices, 1));
+	writer->partial = palloc(sizeof(int) * Max(writer->rri->ri_NumIndices, 1));
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
 	{
 		writer->indexes[i] = RelationGetRelid(writer->rri->ri_IndexRelationDescs[i]);
-		writer->not_null_columns[i] = wanted_column(
-			writer->rri->ri_IndexRelationInfo[i]->ii_Predicate);
+		(void) store_partial(writer->rri->ri_IndexRelationInfo[i]->ii_Predicate,
+							 &writer->partial[i]);
 	}
 	writer->slot = MakeSingleTupleTableSlot(CreateTupleDescCopyConstr(RelationGetDescr(rel)),
 											&TTSOpsVirtual);
@@ -272,8 +260,9 @@ open_indexes(Writer *writer, TupleTableSlot *slot)
 {
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
 	{
-		if (writer->not_null_columns[i] == 0 ||
-			!slot_attisnull(slot, writer->not_null_columns[i]))
+		int column = writer->partial[i];
+
+		if (column == 0 || slot_attisnull(slot, abs(column)) == (column < 0))
 			(void) open_index(writer, i);
 	}
 }

@@ -33,8 +33,7 @@ typedef struct Writer
 	EState *estate;
 	ResultRelInfo *rri;
 	Oid *indexes;
-	/* for each index: it leaves out rows in which this column is NULL; 0: none */
-	AttrNumber *not_null_columns;
+	int *partial;				 /* for each index, what it leaves out: see store_partial() */
 	TupleTableSlot *slot;		 /* the row to write */
 	struct Queue *queue;		 /* rows that writer_queue has taken; NULL: never used */
 	struct ExprState **defaults; /* of columns that a DBA added; may be NULL */

@@ -306,6 +306,10 @@ grant_to_slot(const CrGrant *grant, const char *user_id, TupleTableSlot *slot)
 	slot_set_text(slot, GRANT_USER_ID, user_id);
 	set_count(slot, GRANT_EXPIRED, grant->expired);
 	set_count(slot, GRANT_ELSEWHERE, grant->elsewhere);
+	/* credits came back to a grant that had none, so that no notice was written */
+	if (grant->left > 0 && !slot->tts_isnull[GRANT_NOTICED - 1] &&
+		!DatumGetBool(slot->tts_values[GRANT_NOTICED - 1]))
+		slot_set_null(slot, GRANT_NOTICED);
 }
 
 static void
@@ -328,6 +332,8 @@ hold_to_slot(const CrHold *hold, const char *user_id, TupleTableSlot *slot)
 		slot_set(slot, HOLD_ALLOCATIONS, parts_to_array(hold->parts, hold->n_parts));
 	else
 		slot_set_null(slot, HOLD_ALLOCATIONS);
+	if (hold->state != CR_HOLD_OPEN && slot->tts_isnull[HOLD_NOTICED - 1])
+		slot_set(slot, HOLD_NOTICED, BoolGetDatum(false));
 }
 
 /*

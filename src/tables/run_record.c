@@ -125,6 +125,8 @@ run_add(Run *run, const RunCounts *counts)
 	sum_add(&run->counts.granted, counts->granted);
 	sum_add(&run->counts.expired, counts->expired);
 	run->counts.skipped_locked += counts->skipped_locked;
+	run->counts.noticed += counts->noticed;
+	run->counts.notices += counts->notices;
 }
 
 /* Adds what one history row granted and took away. */
@@ -209,7 +211,7 @@ run_is_fatal(int sqlstate, bool own_transactions)
 int64
 run_done(const Run *run)
 {
-	return run->counts.accounts + run->failures;
+	return run->counts.accounts + run->counts.noticed + run->failures;
 }
 
 /*
@@ -444,6 +446,8 @@ run_report(const Run *run, bool more, bool dry_run)
 	object_begin(&object);
 	run_report_to(run, more, dry_run, &object);
 	object_int(&object, "skipped_locked", run->counts.skipped_locked);
+	if (run->has_notices)
+		object_int(&object, "notices", run->counts.notices);
 	run_report_failed(run, &object);
 	return object_end(&object);
 }

@@ -26,6 +26,8 @@ typedef struct RunCounts
 	int64 granted;
 	int64 expired;
 	int64 skipped_locked;
+	int64 noticed; /* accounts with ends that are about to come */
+	int64 notices; /* events about such ends */
 } RunCounts;
 
 typedef struct Run
@@ -37,6 +39,7 @@ typedef struct Run
 	RunState state;
 	RunCounts counts;
 	int64 failures;
+	bool has_notices;	/* the sweep writes notices, too */
 	List *failed;		/* the first 100, as JSON objects */
 	int64 history_rows; /* only of a verification */
 	double sample;		/* only of a verification; else 0 */

@@ -349,6 +349,7 @@ answers('Explanation', q(SELECT credits_explain('user_1')), q(SELECT credits_exp
 answers(
 	'Run report',
 	q(SELECT credits_reset_due(dry_run => true)),
+	q(SET credits.events = 'hold_ending'; SELECT credits_reset_due(dry_run => true)),
 	q(SELECT credits_reset_due()),
 	q(CALL credits_run_reset()),
 	q(SET credits.clock = '2026-03-15 12:00Z'; CALL credits_run_reset(max_accounts => 1)),

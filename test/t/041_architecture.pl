@@ -180,7 +180,7 @@ none([ grep { $_ ne 'base/errors.h' && $text{$_} =~ /\bMAKE_SQLSTATE\b/ } sort k
 # at what a lock that they hold protects, or at what is never updated.
 my %locked = map { ("$_.c" => 1) }
   qw(calls/open_account calls/hold calls/payments calls/refund calls/revoke_purchase bulk/archive bulk/bulk bulk/import
-  bulk/undo_run admin/roles ledger/books ledger/ledger tables/audit_log tables/checkpoint tables/find tables/lot_rows
+  bulk/notices bulk/undo_run admin/roles ledger/books ledger/ledger tables/audit_log tables/checkpoint tables/find tables/lot_rows
   tables/plan_versions);
 none(
 	[
