@@ -42,6 +42,7 @@
 #define WAKE_ALWAYS		0 /* also for a resync */
 #define RESYNC_INTERVAL INT64_C(1000000)
 #define ABSENT_INTERVAL INT64_C(60000000)
+#define AWAY_INTERVAL	INT64_C(6000000) /* PostgreSQL waits for sessions to end for 5 s */
 #define TRANCHE			"credits changes"
 
 /* What is written into the ring before the bytes of the user's id. */
@@ -59,6 +60,7 @@ struct Ring
 	pg_atomic_uint32 database; /* InvalidOid: the ring is free */
 	LWLock *lock;			   /* for writing into it */
 	pg_atomic_uint32 owes_resync;
+	pg_atomic_uint64 sent_away_at; /* the database is to have no sessions */
 
 	/* Written by sessions that commit. */
 	char pad_1[PG_CACHE_LINE_SIZE];
@@ -113,6 +115,7 @@ init_ring(Ring *ring, LWLock *lock)
 	pg_atomic_init_u32(&ring->database, InvalidOid);
 	ring->lock = lock;
 	pg_atomic_init_u32(&ring->owes_resync, 0);
+	pg_atomic_init_u64(&ring->sent_away_at, 0);
 	pg_atomic_init_u64(&ring->head, 0);
 	pg_atomic_init_u64(&ring->wake_at, WAKE_ALWAYS);
 	pg_atomic_init_u64(&ring->latch, 0);
@@ -236,6 +239,7 @@ static void
 take_ring(Ring *ring)
 {
 	pg_atomic_write_u32(&ring->owes_resync, pg_atomic_read_u32(&shared->refused));
+	pg_atomic_write_u64(&ring->sent_away_at, 0);
 	pg_atomic_write_u32(&ring->has_untold, 0);
 	pg_atomic_write_u64(&ring->told_at, 0);
 	pg_atomic_write_u64(&ring->resync_at, 0);
@@ -382,6 +386,38 @@ rings_owe_resync(void)
 		ring_owe_resync(ring);
 }
 
+/*
+ * The database's worker is to end, because a statement needs that the database has no
+ * sessions.  Until it is called back there is no other one; nor, if the session that wants
+ * this comes to a sudden end, for longer than such a statement takes.
+ */
+void
+rings_send_away(Oid database)
+{
+	Ring *ring = shared ? find_ring(database) : NULL;
+	Latch *latch;
+
+	if (ring == NULL)
+		return;
+	pg_atomic_write_u64(&ring->sent_away_at, (uint64) now());
+	pg_memory_barrier();
+	latch = (Latch *) (uintptr_t) pg_atomic_read_u64(&ring->latch);
+	if (latch)
+		SetLatch(latch);
+}
+
+void
+rings_call_back(Oid database)
+{
+	Ring *ring = shared ? find_ring(database) : NULL;
+
+	if (ring == NULL)
+		return;
+	pg_atomic_write_u64(&ring->sent_away_at, 0);
+	pg_memory_barrier();
+	wake_launcher();
+}
+
 int
 rings_count(void)
 {
@@ -449,6 +485,19 @@ absence_delay(Ring *ring)
 	return rest_of(ABSENT_INTERVAL, &ring->absent_at);
 }
 
+/* How long there must be no worker in the database. */
+static int64
+away_delay(Ring *ring)
+{
+	return rest_of(AWAY_INTERVAL, &ring->sent_away_at);
+}
+
+bool
+ring_is_sent_away(Ring *ring)
+{
+	return away_delay(ring) > 0;
+}
+
 /*
  * How long to wait until a worker has something to do; RING_NEVER: it has nothing to do.
  * In a database without the extension, which may have commits of logical replication all
@@ -458,13 +507,13 @@ int64
 ring_delay(Ring *ring)
 {
 	if (!is_empty(ring))
-		return ring_accounts_delay(ring);
+		return Max(ring_accounts_delay(ring), away_delay(ring));
 	if (pg_atomic_read_u32(&ring->has_untold))
 		pg_atomic_write_u32(&ring->owes_resync, 1);
 	if (pg_atomic_read_u32(&ring->owes_resync) == 0)
 		return RING_NEVER;
 	if (absence_delay(ring) == 0)
-		return ring_resync_delay(ring);
+		return Max(ring_resync_delay(ring), away_delay(ring));
 	pg_atomic_write_u64(&ring->wake_at, pg_atomic_read_u64(&ring->tail) + 1);
 	pg_memory_barrier();
 	return is_empty(ring) ? absence_delay(ring) : 0;
