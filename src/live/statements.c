@@ -74,26 +74,28 @@ at_utility(PlannedStmt *planned, const char *query, bool read_only_tree,
 		   ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
 		   DestReceiver *dest, QueryCompletion *completion)
 {
+	ProcessUtility_hook_type next = next_utility ? next_utility : standard_ProcessUtility;
 	bool is_prepared = is_commit_prepared(planned->utilityStmt);
 	const char *name = emptied_database(planned->utilityStmt);
 	Oid database = name ? get_database_oid(name, true) : InvalidOid;
 
-	if (OidIsValid(database))
-		rings_send_away(database);
+	if (!OidIsValid(database))
+	{
+		next(planned, query, read_only_tree, context, params, environment, dest, completion);
+		if (is_prepared)
+			rings_owe_resync();
+		return;
+	}
+	rings_send_away(database);
 	PG_TRY();
 	{
-		(next_utility ? next_utility : standard_ProcessUtility)(planned, query, read_only_tree,
-																context, params, environment,
-																dest, completion);
+		next(planned, query, read_only_tree, context, params, environment, dest, completion);
 	}
 	PG_FINALLY();
 	{
-		if (OidIsValid(database))
-			rings_call_back(database);
+		rings_call_back(database);
 	}
 	PG_END_TRY();
-	if (is_prepared)
-		rings_owe_resync();
 }
 
 /* Called when the library is loaded. */

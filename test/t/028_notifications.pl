@@ -101,12 +101,11 @@ is($listener->hear, '', 'what was prepared and rolled back is not told');
 sql(q(BEGIN; SELECT credits_deduct('ann', 1); PREPARE TRANSACTION 'p'));
 is($listener->hear, '', 'nor what is prepared');
 sql(q(COMMIT PREPARED 'p'));
-$listener->hear_resync;
-pass('COMMIT PREPARED is a resync');
+my $resync = qr/\{"resync": true\}$/;
+like($listener->hear_resync, $resync, 'COMMIT PREPARED is a resync');
 is_counted('resyncs', 1, 'which is counted');
 sql(q(SELECT count(credits_add_purchased('k_' || n, 10, 'pay_k_' || n)) FROM generate_series(1, 10001) n));
-$listener->hear_resync;
-pass('more than 10,000 accounts in a transaction are a resync');
+like($listener->hear_resync, $resync, 'more than 10,000 accounts in a transaction are a resync');
 is_counted('changes_lost', 10002, 'rows that it stands for are counted');
 
 # --- At most one notification in the interval.  The worker ends in between.
@@ -137,7 +136,7 @@ $early->do("SELECT credits_deduct('dan', 1)");
 $listener->listen;
 is_deeply($listener->{new}, [], '... and nothing is told');
 configure('credits.notify', 'on');
-is(join(' ', $listener->hear_resync), '{"resync": true}', 'switched on: a resync stands for what was not told');
+like($listener->hear_resync, $resync, 'switched on: a resync stands for what was not told');
 sql("SELECT credits_deduct('ann', 1)");
 $early->do("SELECT credits_deduct('dan', 1)");
 is($listener->hear, qq({"user_id": "ann", "seq": @{[ $ann + 2 ]}} {"user_id": "dan", "seq": 6}), '... and changes are told again');
@@ -148,6 +147,7 @@ $early->quit;
 my $worker = worker();
 ok(poll_until(sub { return sql("SELECT wait_event FROM pg_stat_activity WHERE pid = $worker") eq 'Extension' }, 'the worker waits'), 'the worker waits');
 sql('SELECT credits_stat_reset()');
+my $rung = $Listener::bells;
 kill STOP => $worker;
 sql("SELECT credits_deduct('ann', 1)");
 my $many = q(SELECT count(*) FROM credits_deduct_many(ARRAY(SELECT 'k_' || n FROM generate_series(1, 10000) n), array_fill(1, '{10000}')));
@@ -157,11 +157,10 @@ sql($many);
 is_counted('changes_lost', 10000, '... and not for 10,000 more, so these are lost, as a transaction is told as a whole');
 sql("SELECT credits_deduct('dan', 1)");
 kill CONT => $worker;
-$listener->hear_resync;
-pass('a resync stands for them');
+like($listener->hear_resync, $resync, 'a resync stands for them');
 sql("SELECT credits_deduct('eve', 1)");
 is($listener->hear, '{"user_id": "eve", "seq": 4}', 'the worker goes on');
-is_counted('notifications + changes_coalesced + changes_lost', 1 + 10000 + 10000 + 1 + 2, 'each change was told, or coalesced, or is counted as lost');
+is_counted('notifications + changes_coalesced + changes_lost', 1 + 10000 + 10000 + 1 + 1 + $Listener::bells - $rung, 'each change was told, or coalesced, or is counted as lost');
 
 $worker = worker();
 kill STOP => $worker;
@@ -211,7 +210,7 @@ for my $how (qw(terminate cancel))
 	sql("SELECT pg_${how}_backend($pid)");
 	ok(poll_until(sub { my $now = worker(); return $now ne '' && $now ne $pid }, 'the next worker'), "pg_${how}_backend: another worker comes");
 	unblock_worker($blocker);
-	is(join(' ', $listener->hear_resync), '{"resync": true}', '... and begins with a resync');
+	like($listener->hear_resync, $resync, '... and begins with a resync');
 	sql("SELECT credits_deduct('ann', 1)");
 	like($listener->hear, qr/^\{"user_id": "ann", "seq": \d+\}$/, '... and goes on');
 }

@@ -84,7 +84,7 @@ $caller->do("SELECT credits_deduct('ann', 1)");
 sql("SELECT credits_deduct('ann', 1)", 'third');	# the launcher frees the room after one has asked
 ok(poll_until(sub { $caller->do("SELECT credits_deduct('ann', 1)"); $three->listen; return @{ $three->{new} } > 0 }, 'a notification'), '... and leaves its room to the third one');
 is($three->{new}[0], '{"resync": true}', '... which begins with a resync, because changes have been lost');
-$three->hear_resync;
+$three->hear;
 $caller->do("SELECT credits_deduct('ann', 1)");
 like($three->hear, qr/^\{"user_id": "ann", "seq": \d+\}$/, '... and goes on');
 $_->quit for $three, $caller;
@@ -113,6 +113,27 @@ sql("SELECT credits_deduct('ann', 1)", 'renamed');
 like($two->hear, qr/"user_id": "ann"/, '... and has notifications');
 $two->quit;
 
+# --- A statement that fails because of another session: the worker is away while it waits for that one.
+
+my ($busy, $renaming) = (session($node, 'renamed'), session($node, $db));
+$two = Listener->new($node, 'renamed');
+$two->hear;
+my ($seen, $absent) = (0, 0);
+$renaming->send('ALTER DATABASE renamed RENAME TO other');
+until ($renaming->{stdout} =~ /^= done/m)
+{
+	my $is_waiting = sql("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'ALTER DATABASE renamed %' AND pid <> pg_backend_pid()");
+
+	$busy->do("SELECT credits_deduct('ann', 1)");
+	$seen++ if $is_waiting;
+	$absent++ if $is_waiting && worker('renamed') eq '';
+	$renaming->{run}->pump_nb;
+}
+is(($renaming->answer)[0], '55006', 'a database that a session uses is not renamed');
+cmp_ok($absent, '>', 0, 'meanwhile its worker is away') or diag($seen);
+like($two->hear, qr/"user_id": "ann"/, '... and then tells what has changed');
+$_->quit for $busy, $renaming, $two;
+
 # --- DROP EXTENSION and CREATE EXTENSION under load.
 
 my @clients = start_clients($node, $db, [ map { my $c = $_; join '', map { "SELECT credits_add_purchased('u_$c', 1, 'pay_u_${c}_$_');\n" } 1 .. 400 } 1 .. 8 ]);
@@ -133,8 +154,12 @@ like($one->hear, qr/^(?:\{"user_id": "ann", "seq": 2\}|\{"resync": true\})$/, 'a
 # --- A database without the extension.
 
 sql('CREATE DATABASE empty');
+my $empty = session($node, 'empty');
+$empty->do('LISTEN credits');
 sql(q(BEGIN; SELECT txid_current(); PREPARE TRANSACTION 'p'; COMMIT PREPARED 'p'), 'empty');
 ok(no_worker('empty'), 'in a database without the extension a worker does not stay');
+is($empty->do('SELECT'), '', '... and tells nothing');
+$empty->quit;
 
 # --- Crashes.
 
@@ -192,7 +217,7 @@ $two = Listener->new($node, 'copy');
 $two->listen;
 $two->{new} = [];
 sql("SELECT credits_deduct('ann', 1)");
-is(join(' ', $two->hear_resync), '{"resync": true}', 'logical replication is a resync on the subscriber');
+like($two->hear_resync, qr/\{"resync": true\}$/, 'logical replication is a resync on the subscriber');
 is($two->ask(q(SELECT history_seq FROM credit_account WHERE user_id = 'ann')), sql(q(SELECT history_seq FROM credit_account WHERE user_id = 'ann')), '... when the change can be seen');
 $two->quit;
 sql($_, 'copy') for 'ALTER SUBSCRIPTION ledger DISABLE', 'ALTER SUBSCRIPTION ledger SET (slot_name = NONE)', 'DROP SUBSCRIPTION ledger';
@@ -231,8 +256,7 @@ SKIP:
 		return $node->log_contains('too many notifications', $from);
 	}, 'the queue is full');
 	$sleeper->do('COMMIT');
-	$one->hear_resync;
-	pass('what found the queue full is a resync when there is room');
+	like($one->hear_resync, qr/\{"resync": true\}$/, 'what found the queue full is a resync when there is room');
 	sql("SELECT credits_deduct('ann', 1)");
 	like($one->hear, qr/"user_id": "ann"/, '... and it goes on');
 	$_->quit for $one, $sleeper;
