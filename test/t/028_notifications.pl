@@ -27,29 +27,23 @@ sub configure
 	return;
 }
 
-# The pid of the launcher or of a worker; '' if there is none.
-sub pid_of { return sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'credits $_[0]'"); }
-sub worker { return sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'credits notifier' AND datname = '$db'"); }
-sub no_worker { return poll_until(sub { return worker() eq '' }, 'the end of the worker'); }
-
-sub is_in_log
-{
-	my ($text, $from, $test) = @_;
-
-	return ok(poll_until(sub { return $node->log_contains($text, $from) }, $text), $test);
-}
-
-# The worker counts after it has sent, so a listener can be faster.
+# The worker counts after it has sent, so a listener can be faster.  After a failure there
+# is nothing to wait for.
 sub is_counted
 {
 	my ($columns, $numbers, $test) = @_;
 	my $found;
 
-	poll_until(sub { return ($found = sql("SELECT $columns FROM pg_stat_credits WHERE datname = '$db'")) eq $numbers }, $test);
+	poll_until(sub { return ($found = sql("SELECT $columns FROM pg_stat_credits WHERE datname = '$db'")) eq $numbers || !Test::More->builder->is_passing }, $test);
 	return is($found, $numbers, $test);
 }
 
 my $listener = Listener->new($node, $db);
+
+# The pids of the worker and of the launcher; '' if there is none.
+sub worker { return $listener->worker; }
+sub launcher { return sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'credits launcher'"); }
+sub no_worker { return poll_until(sub { return worker() eq '' }, 'the end of the worker'); }
 
 # --- What is told.
 
@@ -101,12 +95,12 @@ is($listener->hear, '', 'what was prepared and rolled back is not told');
 sql(q(BEGIN; SELECT credits_deduct('ann', 1); PREPARE TRANSACTION 'p'));
 is($listener->hear, '', 'nor what is prepared');
 sql(q(COMMIT PREPARED 'p'));
-my $resync = qr/\{"resync": true\}$/;
+my $resync = qr/\{"resync": true\}/;
 like($listener->hear_resync, $resync, 'COMMIT PREPARED is a resync');
 is_counted('resyncs', 1, 'which is counted');
 sql(q(SELECT count(credits_add_purchased('k_' || n, 10, 'pay_k_' || n)) FROM generate_series(1, 10001) n));
 like($listener->hear_resync, $resync, 'more than 10,000 accounts in a transaction are a resync');
-is_counted('changes_lost', 10002, 'rows that it stands for are counted');
+is_counted("changes_lost BETWEEN 10002 AND 10002 + $Listener::bells", 't', 'rows that it stands for are counted');
 
 # --- At most one notification in the interval.  The worker ends in between.
 
@@ -144,11 +138,9 @@ $early->quit;
 
 # --- A worker that stands still: no call waits, and a resync stands for what had no room.
 
-my $worker = worker();
-ok(poll_until(sub { return sql("SELECT wait_event FROM pg_stat_activity WHERE pid = $worker") eq 'Extension' }, 'the worker waits'), 'the worker waits');
+my $worker = $listener->stop_worker;
 sql('SELECT credits_stat_reset()');
 my $rung = $Listener::bells;
-kill STOP => $worker;
 sql("SELECT credits_deduct('ann', 1)");
 my $many = q(SELECT count(*) FROM credits_deduct_many(ARRAY(SELECT 'k_' || n FROM generate_series(1, 10000) n), array_fill(1, '{10000}')));
 sql($many);
@@ -162,8 +154,7 @@ sql("SELECT credits_deduct('eve', 1)");
 is($listener->hear, '{"user_id": "eve", "seq": 4}', 'the worker goes on');
 is_counted('notifications + changes_coalesced + changes_lost', 1 + 10000 + 10000 + 1 + 1 + $Listener::bells - $rung, 'each change was told, or coalesced, or is counted as lost');
 
-$worker = worker();
-kill STOP => $worker;
+$worker = $listener->stop_worker;
 sql("DO 'BEGIN FOR i IN 1 .. 3000 LOOP PERFORM credits_deduct(''m_'' || i % 10, 1); COMMIT; END LOOP; END'");
 kill CONT => $worker;
 like($listener->hear, qr/^(?:\{"user_id": "m_\d", "seq": \d+\} ?){10}$/, 'many changes of a few accounts are told once each');
@@ -225,7 +216,7 @@ like($listener->hear, qr/^\{"user_id": "ann", "seq": \d+\}$/, 'after the end of 
 
 # --- The launcher.
 
-my $launcher = pid_of('launcher');
+my $launcher = launcher();
 no_worker();
 kill STOP => $launcher;
 sql("SELECT credits_deduct('ann', 1), credits_deduct('dan', 1)");
@@ -233,7 +224,7 @@ is(worker(), '', 'while the launcher stands still, no worker comes');
 kill CONT => $launcher;
 like($listener->hear, qr/^\{"user_id": "ann", "seq": \d+\} \{"user_id": "dan", "seq": \d+\}$/, '... and calls go on, and are told later');
 sql("SELECT pg_terminate_backend($launcher)");
-ok(poll_until(sub { my $now = pid_of('launcher'); return $now ne '' && $now ne $launcher }, 'another launcher'), 'it comes back when it is terminated');
+ok(poll_until(sub { my $now = launcher(); return $now ne '' && $now ne $launcher }, 'another launcher'), 'it comes back when it is terminated');
 no_worker();
 sql("SELECT credits_deduct('ann', 1)");
 like($listener->hear, qr/^\{"user_id": "ann", "seq": \d+\}$/, '... and starts workers');

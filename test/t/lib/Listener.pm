@@ -115,6 +115,34 @@ sub hear_resync
 	return $heard;
 }
 
+# The pid of the worker; '' if there is none.
+sub worker
+{
+	my ($self) = @_;
+	return $self->{node}->safe_psql($self->{db},
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'credits notifier' AND datname = current_database()");
+}
+
+# Stops the worker while it has nothing to do.  Gives its pid.
+sub stop_worker
+{
+	my ($self) = @_;
+	my $pid;
+
+	poll_until(
+		sub {
+			$self->hear;
+			$pid = $self->worker or return 0;
+			kill STOP => $pid;
+			return 1
+			  if $self->{node}->safe_psql($self->{db}, "SELECT wait_event FROM pg_stat_activity WHERE pid = $pid") eq 'Extension';
+			kill CONT => $pid;
+			return 0;
+		},
+		'the worker waits') or die;
+	return $pid;
+}
+
 sub quit { return $_[0]{session}->quit; }
 
 1;
