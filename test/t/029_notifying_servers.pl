@@ -225,6 +225,7 @@ $node->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('notifying_standby');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
 $standby->start;
+sql("SELECT credits_deduct('ann', 1)");
 $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
 is($standby->safe_psql($db, "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'credits %'"), 0, 'on a standby there is no launcher');
 $standby->promote;
