@@ -12,6 +12,7 @@
 #include "live/counters.h"
 #include "live/launcher.h"
 #include "live/rings.h"
+#include "live/statements.h"
 #include "store/early_release.h"
 
 PG_MODULE_MAGIC;
@@ -27,5 +28,6 @@ _PG_init(void)
 	counters_init();
 	rings_init();
 	committed_init();
+	statements_init();
 	launcher_init();
 }

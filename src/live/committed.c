@@ -8,14 +8,14 @@
  * when it ends well, and forgotten when it is rolled back.
  *
  * What PREPARE TRANSACTION prepares is not counted, because another session may commit it.
- * Nor is what logical replication writes.  Those who listen must read anew after both.
+ * Nor is what logical replication writes.  Those who listen must read anew after both; for
+ * COMMIT PREPARED, see statements.c.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "replication/logicalworker.h"
-#include "tcop/utility.h"
 #include "utils/memutils.h"
 
 #include "base/settings.h"
@@ -182,30 +182,6 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId own, SubTransactionId
 		innermost = innermost->outer;
 }
 
-static ProcessUtility_hook_type next_utility = NULL;
-
-static bool
-is_commit_prepared(const Node *statement)
-{
-	return IsA(statement, TransactionStmt) &&
-		((const TransactionStmt *) statement)->kind == TRANS_STMT_COMMIT_PREPARED;
-}
-
-/* Nobody knows what a prepared transaction has done to accounts. */
-static void
-at_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
-		   ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
-		   DestReceiver *dest, QueryCompletion *completion)
-{
-	bool is_prepared = is_commit_prepared(statement->utilityStmt);
-
-	(next_utility ? next_utility : standard_ProcessUtility)(statement, query, read_only_tree,
-															context, params, environment, dest,
-															completion);
-	if (is_prepared)
-		rings_owe_resync();
-}
-
 /* Called when the library is loaded. */
 void
 committed_init(void)
@@ -217,6 +193,4 @@ committed_init(void)
 	is_registered = true;
 	RegisterXactCallback(at_transaction_end, NULL);
 	RegisterSubXactCallback(at_subtransaction_end, NULL);
-	next_utility = ProcessUtility_hook;
-	ProcessUtility_hook = at_utility;
 }

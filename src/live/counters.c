@@ -251,16 +251,18 @@ find_or_take_place(void)
 	if (place == NULL && (place = find_place(InvalidOid)) != NULL)
 	{
 		set_place(place, NULL);
+		pg_write_barrier();
 		pg_atomic_write_u32(&place->database, MyDatabaseId);
 	}
-	shared->is_used = true;
 	return place;
 }
 
 /*
  * The backend's stripe; NULL if more databases use the ledger than there are places.  It
  * looks for a place again when one was freed, and not at each call, because that takes
- * the lock.  This is also called while an error is handled, so it must raise none.
+ * the lock.  A place that another backend of the database has taken is found without the
+ * lock, so that nobody waits for a worker (notifier.c) that was stopped while it had it.
+ * This is also called while an error is handled, so it must raise none.
  */
 static Stripe *
 get_stripe(void)
@@ -270,13 +272,20 @@ get_stripe(void)
 	if (own_stripe || shared == NULL || !OidIsValid(MyDatabaseId) ||
 		(was_refused && refused_at == pg_atomic_read_u32(&shared->freed)))
 		return own_stripe;
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	place = find_or_take_place();
-	was_refused = place == NULL;
-	refused_at = pg_atomic_read_u32(&shared->freed);
-	LWLockRelease(shared->lock);
-	if (place)
-		own_stripe = &place->stripes[MyProcPid % STRIPES];
+	place = find_place(MyDatabaseId);
+	pg_read_barrier();
+	if (place == NULL)
+	{
+		LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+		place = find_or_take_place();
+		was_refused = place == NULL;
+		refused_at = pg_atomic_read_u32(&shared->freed);
+		LWLockRelease(shared->lock);
+	}
+	if (place == NULL)
+		return NULL;
+	shared->is_used = true;
+	own_stripe = &place->stripes[MyProcPid % STRIPES];
 	return own_stripe;
 }
 

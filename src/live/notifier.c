@@ -7,9 +7,8 @@
  * credits.notify_interval.  So each account has at most one notification in that time.
  * Notifications that it cannot send one by one are replaced by a resync.
  *
- * It writes no table.  It ends when there was no change for a short time, so DROP DATABASE
- * and others that wait for the end of all sessions do not fail because of it.  It also
- * ends after any error.  The launcher then starts another one when there is something to
+ * It writes no table.  It ends when there was no change for a short time, and when DROP
+ * DATABASE or the like wants the database to have no sessions.  It also ends after any error.  The launcher then starts another one when there is something to
  * tell, and has_untold, in the ring, says whether that one begins with a resync.
  */
 #include "postgres.h"
@@ -202,13 +201,16 @@ handle_signals(void)
 	}
 }
 
-/* Until there was no change for some time, or credits.notify is off. */
+/*
+ * Until there was no change for some time, or the database is to have no sessions, or
+ * credits.notify is off.
+ */
 static void
 work(void)
 {
 	int64 active_at = now();
 
-	while (settings_notify())
+	while (settings_notify() && !ring_is_sent_away(ring))
 	{
 		int64 delay = count_accounts() > 0 ? ring_accounts_delay(ring) : ring_delay(ring);
 		int64 idle_left;
@@ -247,10 +249,6 @@ belong_to_owner(void)
 	CommitTransactionCommand();
 }
 
-/*
- * What is lost in a crash had nobody who listened after it.  So its commit need not wait
- * for the disk, while it keeps others from sending notifications.
- */
 void
 credits_notifier_main(Datum arg)
 {
@@ -259,7 +257,6 @@ credits_notifier_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid,
 											  BGWORKER_BYPASS_ALLOWCONN);
-	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	belong_to_owner();
 	MemoryContextSwitchTo(TopMemoryContext);
 	ring = ring_attach();

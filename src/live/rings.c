@@ -42,6 +42,7 @@
 #define WAKE_ALWAYS		0 /* also for a resync */
 #define RESYNC_INTERVAL INT64_C(1000000)
 #define ABSENT_INTERVAL INT64_C(60000000)
+#define AWAY_INTERVAL	INT64_C(6000000) /* PostgreSQL waits for sessions to end for 5 s */
 #define TRANCHE			"credits changes"
 
 /* What is written into the ring before the bytes of the user's id. */
@@ -59,6 +60,7 @@ struct Ring
 	pg_atomic_uint32 database; /* InvalidOid: the ring is free */
 	LWLock *lock;			   /* for writing into it */
 	pg_atomic_uint32 owes_resync;
+	pg_atomic_uint64 sent_away_at; /* the database is to have no sessions */
 
 	/* Written by sessions that commit. */
 	char pad_1[PG_CACHE_LINE_SIZE];
@@ -67,7 +69,7 @@ struct Ring
 	/* Written by who is to be woken. */
 	char pad_2[PG_CACHE_LINE_SIZE];
 	pg_atomic_uint64 wake_at;
-	pg_atomic_uint64 latch; /* the worker's; 0: there is no worker */
+	pg_atomic_uint32 sleeper; /* the worker, as number_of_own gives it; 0: the launcher */
 
 	/* Written by the worker. */
 	char pad_3[PG_CACHE_LINE_SIZE];
@@ -88,7 +90,7 @@ typedef struct Shared
 	pg_atomic_uint32 freed;		/* how often a ring was freed */
 	pg_atomic_uint32 refused;	/* a database has ever found no free ring */
 	pg_atomic_uint32 is_missed; /* ... and the launcher has not looked for one yet */
-	pg_atomic_uint64 launcher;	/* its latch; 0: it does not run */
+	pg_atomic_uint32 launcher;	/* as number_of_own gives it; 0: it does not run */
 	int n_rings;
 	Ring rings[FLEXIBLE_ARRAY_MEMBER];
 } Shared;
@@ -113,9 +115,10 @@ init_ring(Ring *ring, LWLock *lock)
 	pg_atomic_init_u32(&ring->database, InvalidOid);
 	ring->lock = lock;
 	pg_atomic_init_u32(&ring->owes_resync, 0);
+	pg_atomic_init_u64(&ring->sent_away_at, 0);
 	pg_atomic_init_u64(&ring->head, 0);
 	pg_atomic_init_u64(&ring->wake_at, WAKE_ALWAYS);
-	pg_atomic_init_u64(&ring->latch, 0);
+	pg_atomic_init_u32(&ring->sleeper, 0);
 	pg_atomic_init_u64(&ring->tail, 0);
 	pg_atomic_init_u32(&ring->worker, 0);
 	pg_atomic_init_u32(&ring->has_untold, 0);
@@ -144,7 +147,7 @@ start_up(void)
 		pg_atomic_init_u32(&shared->freed, 0);
 		pg_atomic_init_u32(&shared->refused, 0);
 		pg_atomic_init_u32(&shared->is_missed, 0);
-		pg_atomic_init_u64(&shared->launcher, 0);
+		pg_atomic_init_u32(&shared->launcher, 0);
 		for (int i = 0; i < shared->n_rings; i++)
 			init_ring(&shared->rings[i], &locks[i].lock);
 	}
@@ -191,30 +194,39 @@ rest_of(int64 interval, pg_atomic_uint64 *since)
 	return start == 0 ? 0 : Max(0, start + interval - now());
 }
 
+/* A number for the calling process, which is to be woken.  0 is none. */
+static uint32
+number_of_own(void)
+{
+	return (uint32) (MyProc - ProcGlobal->allProcs) + 1;
+}
+
+/* If it has ended, another process may have its number, which is then woken in vain. */
+static void
+wake_process(uint32 number)
+{
+	if (number > 0)
+		SetLatch(&ProcGlobal->allProcs[number - 1].procLatch);
+}
+
 static void
 wake_launcher(void)
 {
-	Latch *latch = (Latch *) (uintptr_t) pg_atomic_read_u64(&shared->launcher);
-
-	if (latch)
-		SetLatch(latch);
+	wake_process(pg_atomic_read_u32(&shared->launcher));
 }
 
 /* Wakes the worker, or the launcher, if it wants to be woken at this head. */
 static void
 wake(Ring *ring, uint64 head)
 {
-	Latch *latch;
+	uint32 sleeper;
 
 	pg_memory_barrier();
 	if (head < pg_atomic_read_u64(&ring->wake_at) ||
 		pg_atomic_exchange_u64(&ring->wake_at, WAKE_NEVER) == WAKE_NEVER)
 		return;
-	latch = (Latch *) (uintptr_t) pg_atomic_read_u64(&ring->latch);
-	if (latch)
-		SetLatch(latch);
-	else
-		wake_launcher();
+	sleeper = pg_atomic_read_u32(&ring->sleeper);
+	wake_process(sleeper > 0 ? sleeper : pg_atomic_read_u32(&shared->launcher));
 }
 
 static Ring *
@@ -236,11 +248,12 @@ static void
 take_ring(Ring *ring)
 {
 	pg_atomic_write_u32(&ring->owes_resync, pg_atomic_read_u32(&shared->refused));
+	pg_atomic_write_u64(&ring->sent_away_at, 0);
 	pg_atomic_write_u32(&ring->has_untold, 0);
 	pg_atomic_write_u64(&ring->told_at, 0);
 	pg_atomic_write_u64(&ring->resync_at, 0);
 	pg_atomic_write_u64(&ring->absent_at, 0);
-	pg_atomic_write_u64(&ring->latch, 0);
+	pg_atomic_write_u32(&ring->sleeper, 0);
 	pg_atomic_write_u64(&ring->wake_at, WAKE_ALWAYS);
 	pg_write_barrier();
 	pg_atomic_write_u32(&ring->database, MyDatabaseId);
@@ -382,6 +395,35 @@ rings_owe_resync(void)
 		ring_owe_resync(ring);
 }
 
+/*
+ * The database's worker is to end, because a statement needs that the database has no
+ * sessions.  Until it is called back there is no other one; nor, if the session that wants
+ * this comes to a sudden end, for longer than such a statement takes.
+ */
+void
+rings_send_away(Oid database)
+{
+	Ring *ring = shared ? find_ring(database) : NULL;
+
+	if (ring == NULL)
+		return;
+	pg_atomic_write_u64(&ring->sent_away_at, (uint64) now());
+	pg_memory_barrier();
+	wake_process(pg_atomic_read_u32(&ring->sleeper));
+}
+
+void
+rings_call_back(Oid database)
+{
+	Ring *ring = shared ? find_ring(database) : NULL;
+
+	if (ring == NULL)
+		return;
+	pg_atomic_write_u64(&ring->sent_away_at, 0);
+	pg_memory_barrier();
+	wake_launcher();
+}
+
 int
 rings_count(void)
 {
@@ -398,7 +440,7 @@ rings_nth(int nth)
 void
 rings_launch(bool is_running)
 {
-	pg_atomic_write_u64(&shared->launcher, is_running ? (uintptr_t) &MyProc->procLatch : 0);
+	pg_atomic_write_u32(&shared->launcher, is_running ? number_of_own() : 0);
 	pg_memory_barrier();
 }
 
@@ -449,6 +491,19 @@ absence_delay(Ring *ring)
 	return rest_of(ABSENT_INTERVAL, &ring->absent_at);
 }
 
+/* How long there must be no worker in the database. */
+static int64
+away_delay(Ring *ring)
+{
+	return rest_of(AWAY_INTERVAL, &ring->sent_away_at);
+}
+
+bool
+ring_is_sent_away(Ring *ring)
+{
+	return away_delay(ring) > 0;
+}
+
 /*
  * How long to wait until a worker has something to do; RING_NEVER: it has nothing to do.
  * In a database without the extension, which may have commits of logical replication all
@@ -458,13 +513,13 @@ int64
 ring_delay(Ring *ring)
 {
 	if (!is_empty(ring))
-		return ring_accounts_delay(ring);
+		return Max(ring_accounts_delay(ring), away_delay(ring));
 	if (pg_atomic_read_u32(&ring->has_untold))
 		pg_atomic_write_u32(&ring->owes_resync, 1);
 	if (pg_atomic_read_u32(&ring->owes_resync) == 0)
 		return RING_NEVER;
 	if (absence_delay(ring) == 0)
-		return ring_resync_delay(ring);
+		return Max(ring_resync_delay(ring), away_delay(ring));
 	pg_atomic_write_u64(&ring->wake_at, pg_atomic_read_u64(&ring->tail) + 1);
 	pg_memory_barrier();
 	return is_empty(ring) ? absence_delay(ring) : 0;
@@ -487,7 +542,7 @@ detach(int code, Datum arg)
 	Ring *ring = (Ring *) DatumGetPointer(arg);
 
 	(void) code;
-	pg_atomic_write_u64(&ring->latch, 0);
+	pg_atomic_write_u32(&ring->sleeper, 0);
 	pg_write_barrier();
 	pg_atomic_write_u64(&ring->wake_at, WAKE_ALWAYS);
 	pg_atomic_write_u32(&ring->worker, 0);
@@ -508,7 +563,7 @@ ring_attach(void)
 		return NULL;
 	before_shmem_exit(detach, PointerGetDatum(ring));
 	pg_atomic_write_u64(&ring->wake_at, WAKE_NEVER);
-	pg_atomic_write_u64(&ring->latch, (uintptr_t) &MyProc->procLatch);
+	pg_atomic_write_u32(&ring->sleeper, number_of_own());
 	pg_memory_barrier();
 	if (pg_atomic_read_u32(&ring->has_untold))
 		pg_atomic_write_u32(&ring->owes_resync, 1);

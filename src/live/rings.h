@@ -20,6 +20,8 @@ extern void rings_init(void);
 /* For the session that commits. */
 extern void rings_push(const Changes *changes);
 extern void rings_owe_resync(void);
+extern void rings_send_away(Oid database);
+extern void rings_call_back(Oid database);
 
 /* For the launcher. */
 extern int rings_count(void);
@@ -35,6 +37,7 @@ extern void ring_free(Ring *ring);
 typedef void (*RingReader)(const char *user_id, int64 seq);
 
 extern Ring *ring_attach(void);
+extern bool ring_is_sent_away(Ring *ring);
 extern bool ring_moves(Ring *ring);
 extern bool ring_is_half_full(Ring *ring);
 extern void ring_read(Ring *ring, RingReader reader);

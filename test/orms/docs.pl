@@ -26,6 +26,7 @@ log_statement = none
 timezone = 'UTC'
 lc_messages = 'C'
 credits.clock = '2026-11-10 12:00Z'
+shared_preload_libraries = 'credits'
 END
 unlink $node->data_dir . '/pg_hba.conf';
 $node->append_conf('pg_hba.conf', <<'END');
@@ -433,6 +434,7 @@ subtest 'docs/app-server.md' => sub {
 	my ($setup) = grep { $_->{section} eq 'The table and the role of the examples' } @blocks;
 	my ($js, $webhook) = grep { $_->{section} eq 'Node (pg)' } @blocks;
 	my ($showing) = grep { $_->{section} eq 'Showing balances' } @blocks;
+	my ($watching) = grep { $_->{section} eq 'Live balances' } @blocks;
 	my ($python) = grep { $_->{section} eq 'Python (psycopg 3)' } @blocks;
 	my $images = sub { query('app', 'SELECT count(*) FROM image') };
 	my $open = sub {
@@ -495,6 +497,23 @@ await client.end();
 END
 	is(run_sh($folder, 'node show.js', 'Node, showing'),
 		"user_8 user_2abc 8 5 credits, 3 will be left / 2 credits are missing\n3\n", 'Node: the newest balance is shown, and prices');
+
+	# The one that listens: it sees what another connection has changed.
+	write_text("$folder/watch.js", <<"END");
+import pg from 'pg';
+const client = new pg.Client(), other = new pg.Client();
+await client.connect();
+await other.connect();
+$showing->{text}
+$watching->{text}
+await watch(client, () => ['user_8']);
+console.log(shown.get('user_8').available);
+await other.query("SELECT credits_deduct('user_8', 2)");
+while (shown.get('user_8').available !== 1) await new Promise((resolve) => setTimeout(resolve, 10));
+console.log(shown.get('user_8').available);
+await Promise.all([client.end(), other.end()]);
+END
+	is(run_sh($folder, 'node watch.js', 'Node, listening'), "3\n1\n", 'Node: a balance that changes is shown');
 
 	# Python, for a user with 7 purchased credits.
 	write_text("$folder/app.py", $python->{text} =~ s/user_2abc/user_7/r);

@@ -1,0 +1,109 @@
+/*
+ * statements.c
+ *		Statements that the notifications have to know of.
+ *
+ * After COMMIT PREPARED those who listen must read anew, because nobody knows what the
+ * prepared transaction has done to accounts.
+ *
+ * Some statements need a database that has no sessions: DROP DATABASE, to rename a database
+ * or to give it another tablespace, and CREATE DATABASE of its template.  PostgreSQL waits
+ * for 5 seconds until all have ended.  So the database's worker is sent away before, and
+ * called back after it.
+ */
+#include "postgres.h"
+
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "miscadmin.h"
+#include "tcop/utility.h"
+
+#include "live/rings.h"
+#include "live/statements.h"
+
+static ProcessUtility_hook_type next_utility = NULL;
+
+static bool
+is_commit_prepared(const Node *statement)
+{
+	return IsA(statement, TransactionStmt) &&
+		((const TransactionStmt *) statement)->kind == TRANS_STMT_COMMIT_PREPARED;
+}
+
+static DefElem *
+find_option(List *options, const char *name)
+{
+	ListCell *cell;
+
+	foreach(cell, options)
+	{
+		DefElem *option = lfirst_node(DefElem, cell);
+
+		if (strcmp(option->defname, name) == 0 && option->arg)
+			return option;
+	}
+	return NULL;
+}
+
+static const char *
+template_of(const CreatedbStmt *statement)
+{
+	DefElem *option = find_option(statement->options, "template");
+
+	return option ? defGetString(option) : "template1";
+}
+
+/* The database that must have no sessions for the statement; NULL: it is none of these. */
+static const char *
+emptied_database(const Node *statement)
+{
+	if (IsA(statement, DropdbStmt))
+		return ((const DropdbStmt *) statement)->dbname;
+	if (IsA(statement, CreatedbStmt))
+		return template_of((const CreatedbStmt *) statement);
+	if (IsA(statement, RenameStmt) &&
+		((const RenameStmt *) statement)->renameType == OBJECT_DATABASE)
+		return ((const RenameStmt *) statement)->subname;
+	if (IsA(statement, AlterDatabaseStmt) &&
+		find_option(((const AlterDatabaseStmt *) statement)->options, "tablespace"))
+		return ((const AlterDatabaseStmt *) statement)->dbname;
+	return NULL;
+}
+
+static void
+at_utility(PlannedStmt *planned, const char *query, bool read_only_tree,
+		   ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
+		   DestReceiver *dest, QueryCompletion *completion)
+{
+	ProcessUtility_hook_type next = next_utility ? next_utility : standard_ProcessUtility;
+	bool is_prepared = is_commit_prepared(planned->utilityStmt);
+	const char *name = emptied_database(planned->utilityStmt);
+	Oid database = name ? get_database_oid(name, true) : InvalidOid;
+
+	if (!OidIsValid(database))
+	{
+		next(planned, query, read_only_tree, context, params, environment, dest, completion);
+		if (is_prepared)
+			rings_owe_resync();
+		return;
+	}
+	rings_send_away(database);
+	PG_TRY();
+	{
+		next(planned, query, read_only_tree, context, params, environment, dest, completion);
+	}
+	PG_FINALLY();
+	{
+		rings_call_back(database);
+	}
+	PG_END_TRY();
+}
+
+/* Called when the library is loaded. */
+void
+statements_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	next_utility = ProcessUtility_hook;
+	ProcessUtility_hook = at_utility;
+}
