@@ -53,11 +53,11 @@ with() {
     fi
 }
 with indexes drop_guard maintenance
-with columns,checks,code drop_guard guards constraints verify verify_scale verify_grants_holds hold archive
+with columns,checks,code drop_guard guards constraints verify verify_scale verify_grants_holds hold archive metrics
 with triggers drop_guard
 with keys drop_guard guards verify verify_grants_holds hold
 with deferred drop_guard erase maintenance verify verify_scale verify_grants_holds anchor undo import archive
-with indexes,columns,checks,code,triggers,keys drop_guard maintenance guards constraints verify verify_scale verify_grants_holds hold archive
+with indexes,columns,checks,code,triggers,keys drop_guard maintenance guards constraints verify verify_scale verify_grants_holds hold archive metrics
 stop_server
 
 export CREDITS_ADORN=indexes,columns,checks,code,triggers,deferred,keys
