@@ -83,7 +83,9 @@ SELECT pg_temp.sweep() -> 'notices' AS notices;
 SET credits.grant_notice = '864000s';
 SELECT pg_temp.sweep() -> 'notices' AS notices;
 SELECT user_id, seq, kind FROM credits_take_events();
+\set VERBOSITY sqlstate
 SET credits.grant_notice = -1;
+\set VERBOSITY default
 RESET credits.grant_notice;
 RESET credits.hold_notice;
 

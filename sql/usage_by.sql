@@ -64,7 +64,7 @@ SELECT DISTINCT pg_temp.sums(format('credits_usage(''u'', %L, time_zone => %L)',
 SELECT DISTINCT pg_temp.sums(format('credits_total_usage(%L, %L, time_zone => %L)', by, '2026-01-01 00:00Z', zone)) AS sums
   FROM unnest(ARRAY['day', 'hour', 'kind', 'reason', 'spender', 'user', 'all']) by, unnest(ARRAY['UTC', 'Asia/Tokyo', NULL]) zone;
 SELECT pg_temp.sums('unnest(ARRAY[''u'', ''v'', ''idle'']) x, credits_usage(x, ''all'')') AS sums;
-SELECT user_id, (SELECT delta FROM credits_usage(user_id, 'all')) = available AS same FROM credit_balance;
+SELECT user_id, (SELECT delta FROM credits_usage(user_id, 'all')) = available AS same FROM credit_balance ORDER BY user_id;
 SELECT count(*) AS days, count(*) FILTER (WHERE (d.operations, d.spent, d.monthly_spent, d.granted_spent, d.purchased_spent, d.refunded, d.purchased, d.granted)
            = (u.operations, u.spent, u.monthly_spent, u.granted_spent, u.purchased_spent, u.refunded, u.purchased, u.granted)) AS same
   FROM (SELECT user_id, day, sum(operations) AS operations, sum(spent) AS spent, sum(monthly_spent) AS monthly_spent, sum(granted_spent) AS granted_spent,

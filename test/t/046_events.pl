@@ -135,8 +135,7 @@ for my $round (1 .. $rounds + 1)
 		ok(kill('KILL', $killed), "round $round: a consumer is killed");
 	}
 	wait_clients(@running);
-	poll_until(sub { $node->psql('postgres', 'SELECT 1', stderr => \my $ignored) == 0 }, 'the server after its crash')
-	  or die 'the server does not come back';
+	await_recovery($node);
 }
 
 my %met;

@@ -139,8 +139,7 @@ for my $round (1 .. $rounds + 1)
 		ok(kill('KILL', $killed), "round $round: a $who is killed");
 	}
 	wait_clients(@running);
-	poll_until(sub { $node->psql('postgres', 'SELECT 1', stderr => \my $ignored) == 0 }, 'the server after its crash')
-	  or die 'the server does not come back';
+	await_recovery($node);
 }
 
 my %met;
@@ -164,9 +163,9 @@ for my $lot ([ grant => q(remaining > 0 AND ends_at <= now() + interval '23 hour
 is(query('SELECT * FROM (SELECT user_id, seq, kind FROM taken EXCEPT ALL SELECT * FROM announced) x LIMIT 5'), '', 'none is announced twice, and none without noticed');
 is(query('SELECT * FROM (SELECT * FROM announced EXCEPT ALL SELECT user_id, seq, kind FROM taken) x LIMIT 5'), '', 'none is lost');
 is( query(q(
-SELECT t.* FROM taken t
+SELECT t.*, last.* FROM taken t
   JOIN credit_history made ON made.user_id = t.user_id AND made.seq = t.seq
-  JOIN LATERAL (SELECT monthly + granted + purchased AS available FROM credit_history h
+  JOIN LATERAL (SELECT monthly + granted + purchased AS available, seq, kind, created_at, effective_at FROM credit_history h
                  WHERE h.user_id = t.user_id AND h.effective_at <= t.effective_at ORDER BY h.seq DESC LIMIT 1) last ON true
  WHERE t.ends_at IS DISTINCT FROM made.ends_at OR made.kind || '_ending' <> t.kind OR t.effective_at < t.created_at OR t.ends_at <= t.effective_at
     OR t.amount NOT BETWEEN 1 AND made.amount OR t.available <> last.available LIMIT 5)),

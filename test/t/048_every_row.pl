@@ -242,7 +242,7 @@ for my $round (1 .. $rounds + 1)
 		turn() for 1 .. 20;
 	}
 	wait_clients(@clients);
-	poll_until(sub { $node->psql($db, 'SELECT 1', stderr => \my $ignored) == 0 }, 'the server after its crash') or die 'the server does not come back';
+	await_recovery($node);
 	# What a crash left prepared keeps its accounts locked.
 	query($_) for map { one_of('COMMIT', 'ROLLBACK') . " PREPARED '$_'" } split /\n/, query('SELECT gid FROM pg_prepared_xacts');
 }

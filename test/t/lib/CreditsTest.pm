@@ -17,7 +17,7 @@ use Time::HiRes ();
 our @EXPORT = qw(
   new_server add_database adorn outcome is_outcome state_of json rows
   start_clients wait_clients wait_client run_clients client_results
-  isolation poll_until is_clean is_gapless no_deadlock session
+  isolation poll_until await_recovery is_clean is_gapless no_deadlock session
 );
 
 # PostgreSQL::Test's own limit, for everything that waits here.
@@ -269,6 +269,17 @@ sub poll_until
 		Time::HiRes::usleep(20_000);
 	}
 	return 1;
+}
+
+# Waits for the end of a server's recovery after a crash.  psql can end before it has read
+# what it is told.
+sub await_recovery
+{
+	my ($node) = @_;
+
+	poll_until(sub { eval { $node->psql('postgres', 'SELECT 1', stderr => \my $ignored) == 0 } }, 'the server after its crash')
+	  or die 'the server does not come back';
+	return;
 }
 
 sub is_clean
