@@ -26,6 +26,7 @@
 #include "storage/ipc.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -249,6 +250,18 @@ belong_to_owner(void)
 	CommitTransactionCommand();
 }
 
+/*
+ * If PostgreSQL's queue of notifications was full, it stays so after everybody has read it,
+ * because it is shortened by those who succeed in sending; or by who asks for its length.
+ */
+static void
+shorten_queue(void)
+{
+	StartTransactionCommand();
+	(void) OidFunctionCall0(F_PG_NOTIFICATION_QUEUE_USAGE);
+	CommitTransactionCommand();
+}
+
 void
 credits_notifier_main(Datum arg)
 {
@@ -258,6 +271,7 @@ credits_notifier_main(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid,
 											  BGWORKER_BYPASS_ALLOWCONN);
 	belong_to_owner();
+	shorten_queue();
 	MemoryContextSwitchTo(TopMemoryContext);
 	ring = ring_attach();
 	if (ring)

@@ -355,25 +355,7 @@ write_changes(Ring *ring, const Changes *changes)
 	return head;
 }
 
-/*
- * This session's transaction is committed, and changed these accounts.  As in all of what
- * follows a commit, there must be no error.
- */
-void
-rings_push(const Changes *changes)
-{
-	Ring *ring = get_ring();
-	uint64 head = ring && !changes->too_many ? write_changes(ring, changes) : 0;
-
-	if (head > 0)
-		wake(ring, head);
-	else
-	{
-		counters_add_one(TOTAL_LOST, changes->count);
-		rings_owe_resync();
-	}
-}
-
+/* If the ring owes a resync already, that one is still to come. */
 void
 ring_owe_resync(Ring *ring)
 {
@@ -383,9 +365,27 @@ ring_owe_resync(Ring *ring)
 }
 
 /*
- * Accounts of this database have changed, and it is not known which.  If the ring owes a
- * resync already, that one is still to come.
+ * This session's transaction is committed, and changed these accounts.  As in all of what
+ * follows a commit, there must be no error.  If the database has no ring, the one that it
+ * gets later begins with a resync.
  */
+void
+rings_push(const Changes *changes)
+{
+	Ring *ring = get_ring();
+	uint64 head = ring && !changes->too_many ? write_changes(ring, changes) : 0;
+
+	if (head > 0)
+	{
+		wake(ring, head);
+		return;
+	}
+	counters_add_one(TOTAL_LOST, changes->count);
+	if (ring)
+		ring_owe_resync(ring);
+}
+
+/* Accounts of this database have changed, and it is not known which. */
 void
 rings_owe_resync(void)
 {

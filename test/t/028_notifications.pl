@@ -155,7 +155,7 @@ is($listener->hear, '{"user_id": "eve", "seq": 4}', 'the worker goes on');
 is_counted('notifications + changes_coalesced + changes_lost', 1 + 10000 + 10000 + 1 + 1 + $Listener::bells - $rung, 'each change was told, or coalesced, or is counted as lost');
 
 $worker = $listener->stop_worker;
-sql("DO 'BEGIN FOR i IN 1 .. 3000 LOOP PERFORM credits_deduct(''m_'' || i % 10, 1); COMMIT; END LOOP; END'");
+sql("DO 'BEGIN FOR i IN 1 .. 10000 LOOP PERFORM credits_deduct(''m_'' || i % 10, 1); COMMIT; END LOOP; END'");
 kill CONT => $worker;
 like($listener->hear, qr/^(?:\{"user_id": "m_\d", "seq": \d+\} ?){10}$/, 'many changes of a few accounts are told once each');
 

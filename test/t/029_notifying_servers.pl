@@ -138,7 +138,12 @@ $_->quit for $busy, $renaming, $two;
 my @clients = start_clients($node, $db, [ map { my $c = $_; join '', map { "SELECT credits_add_purchased('u_$c', 1, 'pay_u_${c}_$_');\n" } 1 .. 400 } 1 .. 8 ]);
 $one->{all} = [];
 $one->hear;
-sql(q(SET credits.allow_drop = on; BEGIN; DROP EXTENSION credits; CREATE EXTENSION credits; COMMIT));
+my ($state, $tries) = ('', 0);
+while ($state ne '00000' && $tries++ < 50)
+{
+	($state) = outcome($node, $db, q(SET credits.allow_drop = on; BEGIN; DROP EXTENSION credits; CREATE EXTENSION credits; COMMIT));
+	$state =~ /^(?:00000|40P01)$/ or die $state;	# calls and DROP can take locks in another order
+}
 wait_clients(@clients);
 $one->hear for 1 .. 2;
 is_deeply([ $one->behind('%') ], [], 'DROP and CREATE EXTENSION under load: of each account the last row was told');
@@ -252,11 +257,11 @@ SKIP:
 		sql(q(SELECT count(*) FROM credits_deduct_many(ARRAY(SELECT 'k_' || n FROM generate_series(1, 5000) n), array_fill(1, '{5000}'))));
 		return $node->log_contains('too many notifications', $from);
 	}, 'the queue is full');
-	$sleeper->do('COMMIT');
+	$sleeper->quit;	# after COMMIT it would have to read all of it
 	like($one->hear_resync, qr/\{"resync": true\}/, 'what found the queue full is a resync when there is room');
 	sql("SELECT credits_deduct('ann', 1)");
 	like($one->hear, qr/"user_id": "ann"/, '... and it goes on');
-	$_->quit for $one, $sleeper;
+	$one->quit;
 }
 
 # --- Not preloaded.
