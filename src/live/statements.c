@@ -20,7 +20,7 @@
 #include "live/rings.h"
 #include "live/statements.h"
 
-static ProcessUtility_hook_type next_utility = NULL;
+static ProcessUtility_hook_type next_utility; /* never NULL */
 
 static bool
 is_commit_prepared(const Node *statement)
@@ -74,14 +74,14 @@ at_utility(PlannedStmt *planned, const char *query, bool read_only_tree,
 		   ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
 		   DestReceiver *dest, QueryCompletion *completion)
 {
-	ProcessUtility_hook_type next = next_utility ? next_utility : standard_ProcessUtility;
 	bool is_prepared = is_commit_prepared(planned->utilityStmt);
 	const char *name = emptied_database(planned->utilityStmt);
 	Oid database = name ? get_database_oid(name, true) : InvalidOid;
 
 	if (!OidIsValid(database))
 	{
-		next(planned, query, read_only_tree, context, params, environment, dest, completion);
+		next_utility(planned, query, read_only_tree, context, params, environment, dest,
+					 completion);
 		if (is_prepared)
 			rings_owe_resync();
 		return;
@@ -89,7 +89,8 @@ at_utility(PlannedStmt *planned, const char *query, bool read_only_tree,
 	rings_send_away(database);
 	PG_TRY();
 	{
-		next(planned, query, read_only_tree, context, params, environment, dest, completion);
+		next_utility(planned, query, read_only_tree, context, params, environment, dest,
+					 completion);
 	}
 	PG_FINALLY();
 	{
@@ -104,6 +105,6 @@ statements_init(void)
 {
 	if (!process_shared_preload_libraries_in_progress)
 		return;
-	next_utility = ProcessUtility_hook;
+	next_utility = ProcessUtility_hook ? ProcessUtility_hook : standard_ProcessUtility;
 	ProcessUtility_hook = at_utility;
 }
