@@ -171,7 +171,7 @@ SELECT DISTINCT node FROM pg_temp.work($$SELECT * FROM (VALUES ('v1'), ('v7')) x
 SET enable_bitmapscan = on;
 SELECT DISTINCT node FROM pg_temp.work($$SELECT * FROM credit_balance ORDER BY user_id LIMIT 3$$) WHERE "of" ~ '^credit_account';
 -- who is low, by the indexes on flags and next_event_at
-SELECT node, "of" FROM pg_temp.work('SELECT * FROM credit_balance WHERE low') WHERE "of" ~ '^credit_account_(flags|next)' OR node = 'Seq Scan';
+SELECT DISTINCT "of" FROM pg_temp.work('SELECT * FROM credit_balance WHERE low') WHERE "of" ~ '^credit_account_(flags|next)' OR node = 'Seq Scan' ORDER BY 1;
 -- an account's row has its plan's threshold, so plans are not looked at
 SELECT count(*) FILTER (WHERE "of" LIKE 'credit_plan%') AS of_plans FROM pg_temp.work('SELECT * FROM credit_balance');
 
