@@ -83,6 +83,17 @@ at('2026-03-05 00:00Z');
 is_fields("credits_balance('cid')", 'available period seq next_reset_at valid_until', '0 3 2 2026-04-01T00:00:00Z null', 'although the period changes');
 at('2026-01-15 12:00Z');
 
+# A hold that was released can make valid_until early; the end of a silent period can make it later.
+sql(q(SELECT credits_define_plan('week', 10, 'weekly'); SELECT credits_open_account('sil', 'week'); SELECT credits_add_purchased('sil', 60, 'pay_sil'); SELECT credits_set_plan('sil', NULL);
+SELECT credits_hold('sil', 10, '18 days'); SELECT credits_hold('sil', 40, '20 days')));
+at('2026-01-23 12:00Z');
+sql("SELECT credits_release('sil', 4)");
+is_fields("credits_balance('sil')", 'available held seq next_reset_at valid_until', '20 40 6 2026-01-29T12:00:00Z 2026-02-02T12:00:00Z', 'the end of a hold that was released');
+at('2026-01-30 12:00Z');
+is_fields("credits_balance('sil')", 'available held seq next_reset_at valid_until', '20 40 6 2026-02-05T12:00:00Z 2026-02-04T12:00:00Z', 'after a silent end of a period, that of the other one');
+is_sql("SELECT valid_until BETWEEN '2026-02-02 12:00Z' AND '2026-02-04 12:00Z' FROM credit_balance WHERE user_id = 'sil'", 't', 'the view does not say later');
+at('2026-01-15 12:00Z');
+
 is_sql(q(SELECT count(*) FROM credits_balances('{}')), 0, 'nobody was asked for');
 is_sql(q(SELECT string_agg(b ->> 'user_id' || ' ' || coalesce(b ->> 'available', b ->> 'error'), ', ') FROM credits_balances('{cid,ann,nobody,ann,bob}') b),
 	'cid 0, ann 100, nobody account_not_found, ann 100, bob 98', 'balances come in the order of the users, also twice');
