@@ -122,15 +122,24 @@ counts([ "SET $parallel = on", "SELECT credits_balance(user_id) FROM who", "RESE
 counts([ 'SET credits.early_lock_release = on', "SELECT credits_add_purchased('ann', 1, 'pay_ann2')", 'RESET credits.early_lock_release' ], 'add_purchased ok 1', 'early lock release');
 is_sql("SELECT history_rows, issued_purchase FROM pg_stat_credits WHERE datname = '$db'", '1|1', 'does not change what is counted');
 
+sub is_waiting
+{
+	return poll_until(sub { return $node->safe_psql($db, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") ne '0' }, 'a wait') || die;
+}
 my $other = session($node, $db);
 $other->do('BEGIN');
 $other->do("SELECT credits_deduct('eva', 1)");
 counts([ "SET lock_timeout = '20ms'", "SELECT credits_deduct('eva', 1)", 'RESET lock_timeout' ], 'deduct 55P03 1', 'a wait that takes too long');
-counts([ "SET statement_timeout = '20ms'", "SELECT credits_deduct('eva', 1)", 'RESET statement_timeout' ], 'deduct 57014 1', 'a call that is cancelled');
+sql('SELECT credits_stat_reset()');
+$s->send("SELECT credits_deduct('eva', 1)");
+is_waiting();
+$other->do('SELECT pg_cancel_backend(' . $s->pid . ')');
+is(($s->answer)[0], '57014', 'a call that is cancelled');
+is_sql($counted, 'deduct 57014 1', 'is counted');
 is_sql("SELECT waits, wait_time, turns FROM pg_stat_credits WHERE datname = '$db'", '0|0|0', 'waits that ended in an error do not count');
 sql('SELECT credits_stat_reset()');
 $s->send("SELECT credits_deduct('eva', 1)");
-poll_until(sub { return $node->safe_psql($db, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") ne '0' }, 'a wait') or die;
+is_waiting();
 $other->do('COMMIT');
 $s->answer;
 is_sql("SELECT waits, wait_time > 0 FROM pg_stat_credits WHERE datname = '$db'", '1|t', 'a wait that went on counts');
@@ -356,6 +365,26 @@ sql(q(SELECT credits_close_account('l2'); SELECT credits_freeze('l3'); SELECT cr
 is_told('l2 5, l3 5, l4 4, l5 4', 'calls that move no credits');
 sql(q(SELECT credits_erase_user('l1'); SELECT count(*) FROM credits_verify(); SELECT credits_anchor()));
 is_told('', 'what writes no history is not told');
+# Rows that come while a transaction commits, or in a procedure that commits.
+sql(q(CREATE TABLE job (user_id text);
+CREATE FUNCTION pay() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM credits_deduct(new.user_id, 1); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER pay AFTER INSERT ON job DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION pay();
+CREATE PROCEDURE in_two_parts() LANGUAGE plpgsql AS $$ BEGIN
+	PERFORM credits_deduct('l4', 1); COMMIT;
+	PERFORM credits_deduct('l4', 1); PERFORM credits_deduct('l5', 1); ROLLBACK; END $$));
+my $rows = sql("SELECT history_rows FROM pg_stat_credits WHERE datname = '$db'");
+sql("BEGIN; SAVEPOINT a; SELECT credits_deduct('l4', 1); SAVEPOINT b; SELECT credits_deduct('l4', 1); ROLLBACK TO b; RELEASE a; COMMIT");
+is_told('l4 5', 'of two savepoints the one that was kept');
+sql("BEGIN; INSERT INTO job VALUES ('l4'); COMMIT");
+is_told('l4 6', 'a deferred trigger');
+sql("BEGIN; INSERT INTO job VALUES ('l4'); INSERT INTO job VALUES ('nobody')");
+$s->is_state('COMMIT', 'UC002', 'a deferred trigger that fails');
+is_told('', 'is not told');
+sql("BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT credits_deduct('l4', 1); COMMIT; CLOSE c");
+is_told('l4 7', 'a cursor that is kept');
+sql('CALL in_two_parts()');
+is_told('l4 8', 'what a procedure committed');
+is_sql("SELECT history_rows - $rows - (SELECT count(*) FROM credit_history WHERE user_id = 'bell' AND seq > (SELECT max(seq) FROM credit_history WHERE user_id = 'bell') - 5) FROM pg_stat_credits WHERE datname = '$db'", 4, 'and just these rows are counted');
 is_deeply($listener->{unseen}, [], 'whoever hears of a row can read it');
 is_deeply([ $listener->behind('l%') ], [], 'everything was told');
 sql("BEGIN; SELECT credits_deduct('l1', 1); PREPARE TRANSACTION 'p'");
