@@ -197,6 +197,7 @@ DECLARE
     last jsonb;
     next jsonb;
     until timestamptz := (b ->> 'valid_until')::timestamptz;
+    later text := CASE WHEN b ->> 'plan' IS NULL THEN 'valid_until' ELSE '' END;
 BEGIN
     IF b ? 'time_zone_unknown' THEN
         INSERT INTO tally VALUES ('until, waiting');
@@ -210,7 +211,10 @@ BEGIN
     PERFORM clock_to(clock() + interval '1 microsecond');
     next := credits_balance(who);
     PERFORM clock_to(saved);
-    INSERT INTO difference SELECT who, saved::text, 'until, too late', b, last WHERE credits_of(b) <> credits_of(last) OR until <= (b ->> 'as_of')::timestamptz;
+    -- A silent end of a period can make valid_until later, and never earlier.
+    INSERT INTO difference SELECT who, saved::text, 'until, too late', b, last
+     WHERE credits_of(b) - later <> credits_of(last) - later OR until <= (b ->> 'as_of')::timestamptz
+        OR coalesce((last ->> 'valid_until')::timestamptz, 'infinity') < coalesce(until, 'infinity');
     INSERT INTO difference SELECT who, saved::text, 'until, too early', b, next
      WHERE until IS NOT NULL AND (credits_of(b) = credits_of(next) OR (next ->> 'valid_until')::timestamptz <= until);
     INSERT INTO tally VALUES (CASE WHEN until IS NULL AND b ->> 'next_reset_at' IS NULL THEN 'until never' WHEN until IS NULL THEN 'until never, periods go on'
