@@ -95,7 +95,9 @@ order_seek(SweepOrder *order, Lookup *lookup, Snapshot snapshot)
 char *
 order_user(const SweepOrder *order, Lookup *lookup)
 {
-	return slot_text(lookup->slot, order->ends ? order->ends->user_id : ACC_USER_ID);
+	if (order->ends)
+		return slot_text(lookup->slot, order->ends->user_id);
+	return slot_text(lookup->slot, ACC_USER_ID);
 }
 
 /*
@@ -106,9 +108,11 @@ order_user(const SweepOrder *order, Lookup *lookup)
 char *
 order_next(SweepOrder *order, Lookup *lookup)
 {
-	AttrNumber time_column = order->ends ? order->ends->ends_at : ACC_NEXT_EVENT_AT;
+	AttrNumber time_column = ACC_NEXT_EVENT_AT;
 	bool isnull;
 
+	if (order->ends)
+		time_column = order->ends->ends_at;
 	while (lookup_next(lookup, ForwardScanDirection))
 	{
 		char *user_id = order_user(order, lookup);
