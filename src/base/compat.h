@@ -218,6 +218,16 @@ compat_owns_schema(Oid schema, Oid roleid)
 }
 
 static inline bool
+compat_owns_database(Oid database, Oid roleid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, database, roleid);
+#else
+	return pg_database_ownercheck(database, roleid);
+#endif
+}
+
+static inline bool
 compat_may_select(Oid relid, Oid roleid)
 {
 	return pg_class_aclcheck(relid, roleid, ACL_SELECT) == ACLCHECK_OK;

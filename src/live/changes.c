@@ -63,7 +63,7 @@ changes_add(Changes *changes, const char *user_id, int64 seq)
 			changes->count++;
 			return;
 		}
-		change = MemoryContextAlloc(TopTransactionContext, offsetof(Change, user_id) + length);
+		change = MemoryContextAlloc(CurTransactionContext, offsetof(Change, user_id) + length);
 		change->length = length;
 		memcpy(change->user_id, user_id, length);
 		link_in(changes, change);
@@ -73,7 +73,9 @@ changes_add(Changes *changes, const char *user_id, int64 seq)
 
 /*
  * Adds what a subtransaction changed to what was changed around it.  It allocates nothing,
- * because it is called when a subtransaction can no longer fail.
+ * because it is called when a subtransaction can no longer fail.  The shorter list is added
+ * to the longer one, so that thousands of nested subtransactions do not move the same
+ * entries again and again.
  */
 void
 changes_join(Changes *changes, Changes *later)
@@ -83,6 +85,13 @@ changes_join(Changes *changes, Changes *later)
 		forget_all(changes);
 		changes->count += later->count;
 		return;
+	}
+	if (later->count > changes->count)
+	{
+		Changes longer = *later;
+
+		*later = *changes;
+		*changes = longer;
 	}
 	for (Change *change = later->newest, *older; change; change = older)
 	{

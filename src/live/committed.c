@@ -4,8 +4,8 @@
  *		accounts are told to those who listen.
  *
  * A transaction's numbers and accounts are kept in this backend's memory until then.  A
- * subtransaction has numbers and accounts of its own: they are added to those around it
- * when it ends well, and forgotten when it is rolled back.
+ * subtransaction has numbers and accounts of its own, in its own memory: they are added to
+ * those around it when it ends well, and freed when it is rolled back.
  *
  * What PREPARE TRANSACTION prepares is not counted, because another session may commit it.
  * Nor is what logical replication writes.  Those who listen must read anew after both; for
@@ -43,7 +43,7 @@ current_level(void)
 
 	if (innermost && innermost->depth == depth)
 		return innermost;
-	level = MemoryContextAllocZero(TopTransactionContext, sizeof(Level));
+	level = MemoryContextAllocZero(CurTransactionContext, sizeof(Level));
 	level->depth = depth;
 	level->outer = innermost;
 	innermost = level;
@@ -137,13 +137,17 @@ tell(const Changes *changes)
 static void
 at_transaction_end(XactEvent event, void *arg)
 {
+	static bool is_applied = false; /* by a logical replication worker, and it matters */
+
 	(void) arg;
+	if (event == XACT_EVENT_PRE_COMMIT)
+		is_applied = IsLogicalWorker() && rings_are_wanted();
 	if (event == XACT_EVENT_COMMIT && innermost)
 	{
 		counters_add(innermost->totals);
 		tell(&innermost->changes);
 	}
-	if (event == XACT_EVENT_COMMIT && IsLogicalWorker())
+	if (event == XACT_EVENT_COMMIT && is_applied)
 		rings_owe_resync();
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 		innermost = NULL;

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "utils/syscache.h"
 
 #include "live/counter_metrics.h"
 #include "live/counters.h"
@@ -105,7 +106,7 @@ put_call(MetricRows *rows, const Counted *counted, int call, int result)
 
 /*
  * Finds the counters of this database.  has_room: if it has none, its next call gets a
- * place.
+ * place.  A place of a database that is gone is freed.
  */
 static bool
 find_counted(Counted *counted, bool *has_room)
@@ -117,6 +118,11 @@ find_counted(Counted *counted, bool *has_room)
 			*has_room = true;
 		else if (counted->database == MyDatabaseId)
 			return true;
+		else if (!SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(counted->database)))
+		{
+			counters_free(counted->database);
+			*has_room = true;
+		}
 	}
 	return false;
 }

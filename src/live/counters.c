@@ -326,7 +326,7 @@ counters_add(const int64 *totals)
 void
 counters_add_one(CountedTotal total, uint64 number)
 {
-	Stripe *stripe = get_stripe();
+	Stripe *stripe = number > 0 ? get_stripe() : NULL;
 
 	if (stripe)
 		add(stripe, COUNTED_TOTAL(total), (int64) number);

@@ -22,6 +22,7 @@
  */
 #include "postgres.h"
 
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "port/atomics.h"
@@ -385,14 +386,33 @@ rings_push(const Changes *changes)
 		ring_owe_resync(ring);
 }
 
-/* Accounts of this database have changed, and it is not known which. */
+/*
+ * Can what this transaction does matter to those who listen?  Not in a database without the
+ * extension: it shall take no ring from one that needs it.
+ */
+bool
+rings_are_wanted(void)
+{
+	Ring *ring = shared ? find_ring(MyDatabaseId) : NULL;
+
+	if (ring && pg_atomic_read_u64(&ring->absent_at) == 0)
+		return true;
+	return shared && OidIsValid(get_extension_oid("credits", true));
+}
+
+/*
+ * Accounts of this database have changed, and it is not known which.  The database has the
+ * extension, also if it had none before.
+ */
 void
 rings_owe_resync(void)
 {
 	Ring *ring = get_ring();
 
-	if (ring)
-		ring_owe_resync(ring);
+	if (ring == NULL)
+		return;
+	pg_atomic_write_u64(&ring->absent_at, 0);
+	ring_owe_resync(ring);
 }
 
 /*

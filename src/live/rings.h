@@ -19,6 +19,7 @@ extern void rings_init(void);
 
 /* For the session that commits. */
 extern void rings_push(const Changes *changes);
+extern bool rings_are_wanted(void);
 extern void rings_owe_resync(void);
 extern void rings_send_away(Oid database);
 extern void rings_call_back(Oid database);

@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "tcop/utility.h"
 
+#include "base/compat.h"
 #include "live/rings.h"
 #include "live/statements.h"
 
@@ -69,14 +70,29 @@ emptied_database(const Node *statement)
 	return NULL;
 }
 
+/*
+ * The database that a statement needs without sessions; InvalidOid: there is none.  Only its
+ * owner sends the worker away, because PostgreSQL refuses the statement to others.  (A role
+ * that is not the owner can copy a template; then the worker's idle time is waited for.)
+ */
+static Oid
+database_to_empty(const Node *statement)
+{
+	const char *name = emptied_database(statement);
+	Oid database = name ? get_database_oid(name, true) : InvalidOid;
+
+	if (!OidIsValid(database) || !compat_owns_database(database, GetUserId()))
+		return InvalidOid;
+	return database;
+}
+
 static void
 at_utility(PlannedStmt *planned, const char *query, bool read_only_tree,
 		   ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
 		   DestReceiver *dest, QueryCompletion *completion)
 {
-	bool is_prepared = is_commit_prepared(planned->utilityStmt);
-	const char *name = emptied_database(planned->utilityStmt);
-	Oid database = name ? get_database_oid(name, true) : InvalidOid;
+	bool is_prepared = is_commit_prepared(planned->utilityStmt) && rings_are_wanted();
+	Oid database = database_to_empty(planned->utilityStmt);
 
 	if (!OidIsValid(database))
 	{

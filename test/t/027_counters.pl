@@ -187,6 +187,8 @@ sub sample_of
 }
 
 my @columns = map { $_->[0] } rows($node, 'postgres', q(SELECT attname FROM pg_attribute WHERE attrelid = 'pg_stat_credits'::regclass AND attname NOT IN ('datid', 'datname', 'stats_reset') ORDER BY attnum));
+# The worker that sends notifications counts, too, until it ends.
+poll_until(sub { $node->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'credits notifier')) eq '0' }, 'the end of the worker');
 my %sums = map { @$_ } rows($node, 'postgres', q(SELECT key, value FROM pg_stat_credits s, jsonb_each_text(to_jsonb(s) - 'datid') WHERE datname = current_database()));
 my %samples = map { ("$_->[0] $_->[1]" => $_->[2]) } rows($node, 'postgres', q(SELECT name, labels, value FROM credits_metrics() WHERE type = 'counter'));
 my %distinct = map { $_ => 1 } @sums{qw(history_rows spent_monthly spent_granted spent_purchased refunded issued_plan issued_grant issued_purchase issued_adjust issued_import revoked expired forfeited)};

@@ -209,7 +209,7 @@ for my $how (qw(terminate cancel))
 # --- A worker that is terminated while it has nothing to tell: nothing is lost.
 
 sql('SELECT credits_stat_reset()');
-sql("SELECT pg_terminate_backend($_)") for worker();
+sql("SELECT pg_terminate_backend($_)") for grep { $_ ne '' } worker();
 no_worker();
 sql("SELECT credits_deduct('ann', 1)");
 like($listener->hear, qr/^\{"user_id": "ann", "seq": \d+\}$/, 'after the end of an idle worker there is no resync');
