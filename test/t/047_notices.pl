@@ -163,13 +163,12 @@ for my $lot ([ grant => q(remaining > 0 AND ends_at <= now() + interval '23 hour
 is(query('SELECT * FROM (SELECT user_id, seq, kind FROM taken EXCEPT ALL SELECT * FROM announced) x LIMIT 5'), '', 'none is announced twice, and none without noticed');
 is(query('SELECT * FROM (SELECT * FROM announced EXCEPT ALL SELECT user_id, seq, kind FROM taken) x LIMIT 5'), '', 'none is lost');
 is( query(q(
-SELECT t.*, last.* FROM taken t
-  JOIN credit_history made ON made.user_id = t.user_id AND made.seq = t.seq
-  JOIN LATERAL (SELECT monthly + granted + purchased AS available, seq, kind, created_at, effective_at FROM credit_history h
-                 WHERE h.user_id = t.user_id AND h.effective_at <= t.effective_at ORDER BY h.seq DESC LIMIT 1) last ON true
+SELECT t.* FROM taken t JOIN credit_history made ON made.user_id = t.user_id AND made.seq = t.seq
  WHERE t.ends_at IS DISTINCT FROM made.ends_at OR made.kind || '_ending' <> t.kind OR t.effective_at < t.created_at OR t.ends_at <= t.effective_at
-    OR t.amount NOT BETWEEN 1 AND made.amount OR t.available <> last.available LIMIT 5)),
-	'', 'an event has the end of its row, and what was available then');
+    OR t.amount NOT BETWEEN 1 AND made.amount
+    -- which row, is not asked: the clock of a machine can be set back, and a notice is no row
+    OR NOT EXISTS (SELECT FROM credit_history h WHERE h.user_id = t.user_id AND h.seq >= t.seq AND h.monthly + h.granted + h.purchased = t.available) LIMIT 5)),
+	'', 'an event has the end of its row, and what was available after one');
 is_clean($node, $db);
 is_gapless($node, $db);
 no_deadlock($node);
