@@ -144,8 +144,9 @@ END
 print_table(@lists);
 print <<'END';
 Holds, grants, payments and histories are read by index: no more rows than are shown, or than the condition on `remaining` leaves out. So are low accounts: by
-the index on `flags`, and by the one on `next_event_at` for what is due and not written yet. Other accounts are read in the order of their users until the
-page is full, so a page of what is rare reads more of them. To list frozen and closed accounts by index: `CREATE INDEX ON credit_account (user_id) WHERE
+the index on `flags`, and by the one on `next_event_at` for what is due and not written yet. So ask for all low accounts at once: a page of them that begins far
+in the order of users can read all accounts before it, too. Other accounts are read in the order of their users until the page is full, so a page of what is
+rare reads more of them. To list frozen and closed accounts by index: `CREATE INDEX ON credit_account (user_id) WHERE
 status <> 'active'`. With that:
 
 END
